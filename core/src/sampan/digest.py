@@ -1,0 +1,48 @@
+"""Digests: `algorithm:hex`, checked before any use in a path or a URL.
+
+Source: OCI image-spec descriptor.md, section Digests. The grammar there is wider; only registered algorithms
+are accepted here, as an unchecked digest is a path traversal (CVE-2024-3727).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from sampan.errdefs import InvalidArgument
+
+_GRAMMAR = re.compile(r"(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})")
+
+
+class Digest(str):
+    """A checked digest. Raises `InvalidArgument` for any other text."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Digest:
+        if not _GRAMMAR.fullmatch(text):
+            raise InvalidArgument(f"invalid checksum digest format: {text[:200]!r}")
+        return super().__new__(cls, text)
+
+    @property
+    def algorithm(self) -> str:
+        """`sha256` or `sha512`."""
+        return self.partition(":")[0]
+
+    @property
+    def hex(self) -> str:
+        """The digits behind the colon."""
+        return self.partition(":")[2]
+
+    @classmethod
+    def of(cls, content: bytes) -> Digest:
+        """The sha256 digest of `content`."""
+        return cls(f"sha256:{hashlib.sha256(content).hexdigest()}")
+
+
+def chain_ids(diff_ids: list[Digest]) -> list[Digest]:
+    """The chain ID of each stack of layers, lowest first (OCI image-spec config.md, Layer ChainID)."""
+    chain: list[Digest] = []
+    for diff_id in diff_ids:
+        chain.append(Digest.of(f"{chain[-1]} {diff_id}".encode()) if chain else diff_id)
+    return chain

@@ -1,0 +1,73 @@
+"""The hooks a plugin may implement. A hook only registers; from there on it is ordinary typed calls.
+
+A plugin is a package with an entry point of group `sampan` naming a module that implements some of these:
+
+    [project.entry-points.sampan]
+    zfs = "sampan_zfs.hooks"
+
+    # sampan_zfs/hooks.py
+    @hookimpl
+    def sampan_storage_driver() -> tuple[str, StorageFactory]:
+        return "zfs", ZfsDriver
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pluggy
+
+from sampan.drivers.network import NetworkFactory
+from sampan.drivers.resource import ResourceFactory
+from sampan.drivers.storage import StorageFactory
+
+PROJECT = "sampan"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def sampan_storage_driver() -> tuple[str, StorageFactory]:  # type: ignore[empty-body]
+    """Offer one storage driver: the name that selects it, and its factory."""
+
+
+@hookspec
+def sampan_network_driver() -> tuple[str, NetworkFactory]:  # type: ignore[empty-body]
+    """Offer one network driver: the name that selects it, and its factory."""
+
+
+@hookspec
+def sampan_resource_driver() -> tuple[str, ResourceFactory]:  # type: ignore[empty-body]
+    """Offer one resource driver: the name that selects it, and its factory."""
+
+
+@hookspec
+def sampan_authorise(job: Mapping[str, Any]) -> None:
+    """Called before a job runs, with what `GET /jobs/{id}` shows of it and its `request` (the typed model that will
+    be executed); raise `errdefs.Forbidden` to refuse it."""
+
+
+@hookspec
+def sampan_job_started(job: Mapping[str, Any]) -> None:
+    """Called as a job starts to run."""
+
+
+@hookspec
+def sampan_job_finished(job: Mapping[str, Any]) -> None:
+    """Called after a job ended, however it ended."""
+
+
+@hookspec
+def sampan_oci_spec(container_id: str, labels: Mapping[str, str], spec: dict[str, Any]) -> None:
+    """Adjust, in place, the OCI runtime spec of a container before it starts."""
+
+
+@hookspec
+def sampan_api_router() -> Any:
+    """Offer a `fastapi.APIRouter` that is added to the API."""
+
+
+@hookspec
+def sampan_cli_command() -> Any:
+    """Offer a `click.Command` that is added to the command line."""

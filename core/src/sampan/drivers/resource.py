@@ -1,0 +1,167 @@
+"""The resource driver's interface: limits, accounting and control of a container's processes as one group.
+
+The driver makes the group before the container's first process exists; the OCI runtime is given its path and puts
+the process there. Source of names and meanings: kernel Documentation/admin-guide/cgroup-v2.rst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+
+@dataclass(frozen=True)
+class IoLimit:
+    """`io.max` of one block device, by its `major:minor`; `None` is no limit."""
+
+    device: str
+    read_bytes_per_s: int | None = None
+    write_bytes_per_s: int | None = None
+    read_ops_per_s: int | None = None
+    write_ops_per_s: int | None = None
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Limits asked for; `None` leaves a knob as it is. Bytes, microseconds and numbers, in the kernel's terms."""
+
+    memory_max_bytes: int | None = None
+    memory_high_bytes: int | None = None
+    memory_low_bytes: int | None = None
+    memory_min_bytes: int | None = None
+    swap_max_bytes: int | None = None
+    cpu_quota_us: int | None = None
+    cpu_period_us: int | None = None
+    cpu_burst_us: int | None = None
+    cpu_weight: int | None = None
+    cpuset_cpus: str | None = None
+    cpuset_mems: str | None = None
+    pids_max: int | None = None
+    io_weight: int | None = None
+    io_max: tuple[IoLimit, ...] = ()
+    hugetlb_max_bytes: Mapping[str, int] = field(default_factory=dict)
+    unified: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ResourceCapabilities:
+    """What the host lets this driver do. `host` is `unified`, `hybrid`, `legacy` or `none`."""
+
+    host: str
+    controllers: frozenset[str]
+    freeze: bool = False
+    kill: bool = False
+    pressure: bool = False
+
+
+@dataclass(frozen=True)
+class Cgroup:
+    """A group made. `path` is for the OCI spec's `cgroupsPath`, absolute within the cgroup file system.
+
+    `warnings` are sentences about limits that this host can't enforce, in Docker's words where it has them.
+    """
+
+    id: str
+    path: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pressure:
+    """One line of a PSI file: shares of time in percent, and the total in microseconds."""
+
+    avg10: float = 0.0
+    avg60: float = 0.0
+    avg300: float = 0.0
+    total_us: int = 0
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What a group used so far. A figure the host does not account is `None`."""
+
+    cpu_usage_us: int | None = None
+    cpu_user_us: int | None = None
+    cpu_system_us: int | None = None
+    cpu_periods: int | None = None
+    cpu_throttled_periods: int | None = None
+    cpu_throttled_us: int | None = None
+    memory_bytes: int | None = None
+    memory_peak_bytes: int | None = None
+    memory_max_bytes: int | None = None
+    memory: Mapping[str, int] = field(default_factory=dict)
+    oom_kills: int | None = None
+    pids: int | None = None
+    pids_max: int | None = None
+    io: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    pressure: Mapping[str, Mapping[str, Pressure]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GroupEvent:
+    """Something that happened in a group: `oom_kill` (with `count`), `empty`, `pressure`."""
+
+    id: str
+    action: str
+    count: int = 1
+
+
+class ResourceDriver(Protocol):
+    """Makes and controls groups. Synchronous; called from several threads at once; `id` is the container's."""
+
+    def probe(self) -> str | None:
+        """Why this driver can't work on this host, in one sentence; `None` if it can."""
+
+    def capabilities(self) -> ResourceCapabilities:
+        """What can be limited and done on this host."""
+
+    def create(self, id: str, resources: Resources) -> Cgroup:
+        """Make the group and set its limits.
+
+        Raises `InvalidArgument` for a value the kernel refuses, `Conflict` if the group exists and has processes
+        (an empty one left by a crash is used again).
+        """
+
+    def update(self, id: str, resources: Resources) -> tuple[str, ...]:
+        """Change limits of a living group, all or none; answers warnings. Raises `NotFound`, `InvalidArgument`."""
+
+    def stats(self, id: str) -> Stats:
+        """What the group used. Raises `NotFound`."""
+
+    def freeze(self, id: str) -> None:
+        """Stop every process of the group; returns when all have stopped. Raises `NotFound`, `Unsupported`."""
+
+    def thaw(self, id: str) -> None:
+        """Let them go on. Raises `NotFound`, `Unsupported`."""
+
+    def kill(self, id: str) -> None:
+        """SIGKILL every process of the group at once, also of a frozen one. No error if it is empty or gone."""
+
+    def processes(self, id: str) -> list[int]:
+        """The pids in the group and the groups below, in the host's terms. Raises `NotFound`."""
+
+    def oom_kills(self, id: str) -> int:
+        """How many processes of the group the OOM killer has ended. Zero where the host does not count."""
+
+    def events(self, id: str) -> Iterator[GroupEvent]:
+        """Blocks, yielding what happens, until the group is removed. Raises `NotFound`, `Unsupported`."""
+
+    def remove(self, id: str) -> None:
+        """Remove the group and those below it. No error if it is gone; raises `Conflict` if processes live in it."""
+
+    def list(self) -> Iterator[str]:
+        """The ids of all groups of this driver."""
+
+
+@dataclass(frozen=True)
+class ResourceSettings:
+    """What a resource driver is made with. `parent` is the slice under which groups are made, such as `/sampan`."""
+
+    state_dir: Path
+    parent: str
+
+
+ResourceFactory: TypeAlias = Callable[[ResourceSettings], ResourceDriver]
+"""Makes a resource driver. Does not touch the host before `create`."""

@@ -1,0 +1,166 @@
+"""The storage driver's interface: a tree of filesystem snapshots.
+
+Words. A *snapshot* is a directory tree that the driver keeps. It is *active* (it can be written; a *key* names
+it) or *committed* (it can't; a *name* does). Keys and names share one namespace. Only committed snapshots may be
+parents. A *view* is an active snapshot that can only be read.
+
+Unpacking an image's layer: `prepare(key, parent)`, mount what it answers, write the layer's files, unmount,
+`commit(name, key)`. With the capability `detached_layers` the core does it in parallel: `prepare(key, None)` for
+every layer at once, writes each into `detached_dir(key)` in the driver's own on-disk form of a layer, and then
+commits them in order, each with its parent.
+
+Running a container: `prepare(container_id, parent=top_layer)`, mount `mounts(container_id)` on the rootfs, run,
+unmount, `remove(container_id)`.
+
+After containerd's snapshotter (containerd core/snapshots/snapshotter.go).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+
+@dataclass(frozen=True)
+class Mount:
+    """The arguments of one mount call, less the mount point: a driver says what, the core mounts.
+
+    `options` are as mount(8) takes them; `type` `bind` means a bind mount of `source`.
+    """
+
+    type: str
+    source: str
+    options: tuple[str, ...] = ()
+
+
+class SnapshotKind(enum.StrEnum):
+    """What may be done with a snapshot."""
+
+    ACTIVE = "active"
+    VIEW = "view"
+    COMMITTED = "committed"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One snapshot, as `stat` and `list` tell of it."""
+
+    name: str
+    kind: SnapshotKind
+    parent: str | None
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a snapshot itself takes on the disk, its parents not counted."""
+
+    size_bytes: int
+    inodes: int
+
+
+class ChangeKind(enum.IntEnum):
+    """How a path differs from the parent's; the numbers are those of Docker's `GET /containers/{id}/changes`."""
+
+    MODIFIED = 0
+    ADDED = 1
+    DELETED = 2
+
+
+@dataclass(frozen=True)
+class Change:
+    """A path, absolute within the snapshot, that differs from the parent's."""
+
+    path: str
+    kind: ChangeKind
+
+
+class LayerFormat(enum.StrEnum):
+    """How a layer lies in the directory that `detached_dir` names."""
+
+    OVERLAY = "overlay"
+    """Whiteouts are 0/0 character devices, opaque directories carry `trusted.overlay.opaque=y`."""
+
+
+@dataclass(frozen=True)
+class StorageCapabilities:
+    """What a storage driver can do beyond the interface's minimum."""
+
+    detached_layers: LayerFormat | None = None
+    quota: bool = False
+    changes: bool = False
+
+
+class StorageDriver(Protocol):
+    """Keeps a tree of snapshots.
+
+    Synchronous: the core calls it in worker threads, from several at once. Every method is atomic: killed at any
+    moment it has happened or it has not, and what is left half done, `list` does not show and the next
+    construction removes.
+    """
+
+    @property
+    def capabilities(self) -> StorageCapabilities:
+        """What this driver can do on this host."""
+
+    def probe(self) -> str | None:
+        """Why this driver can't work on this host, in one sentence; `None` if it can."""
+
+    def prepare(
+        self,
+        key: str,
+        parent: str | None,
+        *,
+        labels: dict[str, str] | None = None,
+        size_bytes: int | None = None,
+    ) -> list[Mount]:
+        """Create the active snapshot `key` on top of `parent` and say how to mount it.
+
+        Raises `NotFound` if `parent` does not exist, `InvalidArgument` if it is not committed, `Conflict` if `key`
+        exists, `Unsupported` if `size_bytes` is given and the driver has no quota here.
+        """
+
+    def view(self, key: str, parent: str) -> list[Mount]:
+        """Create the read-only snapshot `key` of `parent` and say how to mount it. Raises as `prepare` does."""
+
+    def mounts(self, key: str) -> list[Mount]:
+        """How to mount the active snapshot or view `key`. Raises `NotFound`, or `InvalidArgument` if committed."""
+
+    def commit(self, name: str, key: str, *, parent: str | None = None) -> None:
+        """Turn the active snapshot `key` into the committed snapshot `name`; `key` is then free again.
+
+        `parent` is for a snapshot prepared with no parent on a driver with `detached_layers`: it is put on top
+        of `parent` as it is committed. Raises `NotFound`, `Conflict` if `name` exists, `InvalidArgument` if `key`
+        is not active or `parent` is not committed.
+        """
+
+    def detached_dir(self, key: str) -> Path:
+        """Where the core writes the layer `key`, prepared with no parent, in the form `capabilities` names.
+
+        Raises `Unsupported` on a driver without `detached_layers`.
+        """
+
+    def remove(self, name: str) -> None:
+        """Remove a snapshot of any kind. Raises `NotFound`, or `Conflict` if it has children."""
+
+    def stat(self, name: str) -> Snapshot:
+        """What the snapshot is. Raises `NotFound`."""
+
+    def usage(self, name: str) -> Usage:
+        """What the snapshot takes on the disk. Raises `NotFound`."""
+
+    def list(self) -> Iterator[Snapshot]:
+        """All snapshots, in no order."""
+
+    def changes(self, key: str) -> Iterator[Change]:
+        """How the active snapshot `key` differs from its parent. Raises `Unsupported` without the capability."""
+
+    def status(self) -> list[tuple[str, str]]:
+        """Pairs for people, as in `docker info`'s driver status: backing file system and the like."""
+
+
+StorageFactory: TypeAlias = Callable[[Path], StorageDriver]
+"""Makes a storage driver on its state directory, which exists. Does not touch the host before `probe`."""
