@@ -152,14 +152,14 @@ class StorageDriver(Protocol):
     def usage(self, name: str) -> Usage:
         """What the snapshot takes on the disk. Raises `NotFound`."""
 
-    def list(self) -> Iterator[Snapshot]:
-        """All snapshots, in no order."""
-
     def changes(self, key: str) -> Iterator[Change]:
         """How the active snapshot `key` differs from its parent. Raises `Unsupported` without the capability."""
 
     def status(self) -> list[tuple[str, str]]:
         """Pairs for people, as in `docker info`'s driver status: backing file system and the like."""
+
+    def list(self) -> Iterator[Snapshot]:
+        """All snapshots, in no order."""
 
 
 StorageFactory: TypeAlias = Callable[[Path], StorageDriver]
