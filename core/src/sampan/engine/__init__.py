@@ -1,0 +1,26 @@
+"""The engine: jobs, the table of their handlers, and one way to run them. Imports nothing else of ours."""
+
+from sampan.engine.engine import Engine, EngineState, Handler, Limits
+from sampan.engine.hooks import JobHook
+from sampan.engine.job import Caller, Job, JobState, Output, Streams
+from sampan.engine.log import JobFilter
+from sampan.engine.metrics import Metrics
+from sampan.engine.serial import Serial
+from sampan.engine.workers import install_workers
+
+__all__ = [
+    "Caller",
+    "Engine",
+    "EngineState",
+    "Handler",
+    "Job",
+    "JobFilter",
+    "JobHook",
+    "JobState",
+    "Limits",
+    "Metrics",
+    "Output",
+    "Serial",
+    "Streams",
+    "install_workers",
+]

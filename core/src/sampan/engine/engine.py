@@ -1,0 +1,203 @@
+"""The Engine: a table of handlers, and one way in which every job runs. It knows names and lifetimes only."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from sampan.engine.hooks import JobHook
+from sampan.engine.job import Job, JobState
+from sampan.engine.log import JobLog, current_job_id
+from sampan.engine.metrics import Metrics
+from sampan.engine.serial import Serial
+from sampan.errdefs import Conflict, InvalidArgument, NotFound, Unavailable, Unsupported
+
+_log = logging.getLogger(__name__)
+_REMEMBERED_JOBS = 256
+
+
+class EngineState(enum.StrEnum):
+    """starting → running → draining → stopped; jobs are taken only while running."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`running` jobs have a slot at once, `queued` more may wait for one; the next is refused."""
+
+    running: int = 64
+    queued: int = 256
+
+
+@dataclass(frozen=True)
+class Handler:
+    """A line of the table: what runs a job of this name, and how.
+
+    `key` names, for a request, what the job must have for itself (`None`: nothing): jobs of one key run one after
+    the other. `slot` is false for jobs that live long by nature (wait, attach, events) and for those that only
+    look something up: they take no worker slot and never queue. `cancellable` jobs may be ended half way.
+    """
+
+    name: str
+    request: type
+    run: Callable[[Job[Any]], Awaitable[Any]]
+    key: Callable[[Any], str | None] | None = None
+    slot: bool = True
+    cancellable: bool = False
+
+
+class Engine:
+    """Runs jobs.
+
+    A job is refused at once with `Unavailable` when the engine isn't running or its queue is full, with whatever a
+    hook's `authorise` raises, and with `Unsupported` if nobody handles its name. After that it waits for its key
+    and its slot, runs, and ends in exactly one of the three final states.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.state = EngineState.STARTING
+        self.serial = Serial()
+        self.metrics = Metrics()
+        self.hooks: list[JobHook] = [JobLog(), self.metrics]
+        self._handlers: dict[str, Handler] = {}
+        self._slots = asyncio.Semaphore(self.limits.running)
+        self._admitted = 0
+        self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._live: dict[str, Job[Any]] = {}
+        self._ended: deque[Job[Any]] = deque(maxlen=_REMEMBERED_JOBS)
+        self._cleanups = AsyncExitStack()
+
+    def register(self, handler: Handler) -> None:
+        """Add a line to the table. Raises `Conflict` if the name is taken."""
+        if handler.name in self._handlers:
+            raise Conflict(f"a handler for {handler.name} is registered already")
+        self._handlers[handler.name] = handler
+
+    @property
+    def handlers(self) -> tuple[Handler, ...]:
+        """The table."""
+        return tuple(self._handlers.values())
+
+    def started(self) -> None:
+        """Take jobs from now on."""
+        self.state = EngineState.RUNNING
+
+    def on_stop(self, cleanup: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have `cleanup` awaited when the engine stops; the last one given comes first."""
+        self._cleanups.push_async_callback(cleanup)
+
+    async def run(self, job: Job[Any]) -> Any:
+        """Run `job` and answer its result, or raise its error.
+
+        Cancelling the caller leaves the job running: `cancel` ends it, if it may be ended.
+        """
+        handler = self._handler(job)
+        for hook in self.hooks:
+            await hook.authorise(job)
+        self._admit(handler)
+        task = asyncio.create_task(self._execute(job, handler), name=f"job {job.name} {job.id}")
+        self._tasks[job.id], self._live[job.id] = task, job
+        task.add_done_callback(lambda done: self._forget(job, handler, done))
+        return await asyncio.shield(task)
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel a job that is queued, or that runs and is cancellable.
+
+        Raises `NotFound` if it isn't live, `Conflict` if it is in the middle of a change.
+        """
+        job = self._live.get(job_id)
+        if job is None:
+            raise NotFound(f"No such running job: {job_id}")
+        if job.state is JobState.RUNNING and not self._handlers[job.name].cancellable:
+            raise Conflict(f"job {job_id} ({job.name}) is changing something and can't be cancelled")
+        self._tasks[job_id].cancel()
+
+    def jobs(self) -> list[Job[Any]]:
+        """The live jobs and the last ones that ended, oldest first."""
+        return [*self._ended, *self._live.values()]
+
+    def job(self, job_id: str) -> Job[Any]:
+        """A live or remembered job. Raises `NotFound`."""
+        for job in self.jobs():
+            if job.id == job_id:
+                return job
+        raise NotFound(f"No such job: {job_id}")
+
+    async def stop(self, deadline_s: float = 10.0) -> None:
+        """Refuse new jobs, end the streams, give the others `deadline_s`, then clean up in reverse order."""
+        self.state = EngineState.DRAINING
+        for job_id, job in self._live.items():
+            if job.state is JobState.QUEUED or not self._handlers[job.name].slot:
+                self._tasks[job_id].cancel()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks.values(), timeout=deadline_s)
+            for task in late:
+                _log.warning("%s did not end in %g s and is cancelled", task.get_name(), deadline_s)
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await self._cleanups.aclose()
+        self.state = EngineState.STOPPED
+
+    def _handler(self, job: Job[Any]) -> Handler:
+        if self.state is not EngineState.RUNNING:
+            raise Unavailable(f"the engine is {self.state} and takes no new jobs")
+        handler = self._handlers.get(job.name)
+        if handler is None:
+            raise Unsupported(f"this engine has no job {job.name}")
+        if not isinstance(job.request, handler.request):
+            raise InvalidArgument(
+                f"job {job.name} takes {handler.request.__name__}, not {type(job.request).__name__}"
+            )
+        return handler
+
+    def _admit(self, handler: Handler) -> None:
+        if not handler.slot:
+            return
+        if self._admitted >= self.limits.running + self.limits.queued:
+            raise Unavailable(f"the engine is busy: {self._admitted} jobs are running or queued")
+        self._admitted += 1
+
+    async def _execute(self, job: Job[Any], handler: Handler) -> Any:
+        current_job_id.set(job.id)
+        try:
+            async with AsyncExitStack() as held:
+                if handler.key and (key := handler.key(job.request)):
+                    await held.enter_async_context(self.serial.hold(key))
+                if handler.slot:
+                    await held.enter_async_context(self._slots)
+                job.started()
+                for hook in self.hooks:
+                    hook.started(job)
+                result = await handler.run(job)
+        except asyncio.CancelledError:
+            job.finish(JobState.CANCELLED)
+            raise
+        except BaseException as error:
+            job.finish(JobState.FAILED, error)
+            raise
+        else:
+            job.finish(JobState.SUCCEEDED)
+            return result
+
+    def _forget(self, job: Job[Any], handler: Handler, task: asyncio.Task[Any]) -> None:
+        if not job.ended:  # cancelled before its first step
+            job.finish(JobState.CANCELLED)
+        if not task.cancelled():
+            task.exception()  # seen here, so that a job whose caller is gone doesn't complain
+        if handler.slot:
+            self._admitted -= 1
+        del self._tasks[job.id], self._live[job.id]
+        self._ended.append(job)
+        for hook in self.hooks:
+            hook.finished(job)

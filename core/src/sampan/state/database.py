@@ -1,0 +1,94 @@
+"""SQLite in WAL mode: one writer thread, transactions, migrations."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from sampan.errdefs import Conflict, SystemFailure
+from sampan.state.schema import MIGRATIONS
+
+_log = logging.getLogger(__name__)
+ResultT = TypeVar("ResultT")
+
+
+class Database:
+    """The engine's only truth about intent.
+
+    Changes run one at a time in a thread of their own, each as one transaction: it has happened or it has not,
+    whatever is killed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the database at `path`, make it if it isn't there, and bring it to the newest schema.
+
+        Raises `SystemFailure` if it can't be read, or was written by a newer sampan.
+        """
+        self.path = path
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="database")
+        self._connection = self._writer.submit(self._open).result()
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            _migrate(connection)
+        except sqlite3.Error as error:
+            raise SystemFailure(f"the database {self.path} can't be opened: {error}") from error
+        return connection
+
+    async def write(self, change: Callable[[sqlite3.Connection], ResultT], *, durable: bool = True) -> ResultT:
+        """Run `change` in one transaction and answer its result.
+
+        A durable change is on the disk before this returns; another one survives the daemon's death, but perhaps
+        not the machine's. Raises `Conflict` if it breaks a constraint, `SystemFailure` on a full or broken disk.
+        A cancelled caller does not interrupt it.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writer, self._transaction, change, durable)
+
+    def read(self, query: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        """Run `query` on a connection of its own, in the caller's thread."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as connection:
+            return query(connection)
+
+    def close(self) -> None:
+        """Finish what is queued and close."""
+        self._writer.submit(self._connection.close).result()
+        self._writer.shutdown()
+
+    def _transaction(self, change: Callable[[sqlite3.Connection], ResultT], durable: bool) -> ResultT:
+        connection = self._connection
+        # WAL: FULL syncs the log at each commit, NORMAL only at checkpoints (sqlite.org/pragma.html#pragma_synchronous)
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = change(connection)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+        except sqlite3.IntegrityError as error:
+            raise Conflict(str(error)) from error
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):  # a failed COMMIT leaves the transaction open
+                connection.execute("ROLLBACK")
+            raise SystemFailure(f"the database {self.path} can't be written: {error}") from error
+        return result
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise SystemFailure(f"the database is of schema {version}, this sampan knows only up to {len(MIGRATIONS)}")
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
+        _log.info("database brought to schema %d", number)

@@ -1,0 +1,67 @@
+"""The tables, as a list of migrations: number N brings a database from version N-1 (`PRAGMA user_version`) to N.
+
+A landed migration is never changed; a change of the schema is a further one. `document` is JSON.
+"""
+
+from __future__ import annotations
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE containers (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        document TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE images (
+        id TEXT PRIMARY KEY,
+        document TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE image_references (
+        reference TEXT PRIMARY KEY,
+        image_id TEXT NOT NULL REFERENCES images (id)
+    ) WITHOUT ROWID;
+    CREATE TABLE layers (
+        chain_id TEXT PRIMARY KEY,
+        diff_id TEXT NOT NULL,
+        parent TEXT REFERENCES layers (chain_id),
+        size_bytes INTEGER NOT NULL,
+        document TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE networks (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        driver TEXT NOT NULL,
+        document TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE endpoints (
+        id TEXT PRIMARY KEY,
+        network_id TEXT NOT NULL REFERENCES networks (id),
+        container_id TEXT NOT NULL,
+        document TEXT NOT NULL,
+        UNIQUE (network_id, container_id)
+    ) WITHOUT ROWID;
+    CREATE TABLE addresses (
+        network_id TEXT NOT NULL REFERENCES networks (id),
+        address TEXT NOT NULL,
+        endpoint_id TEXT NOT NULL,
+        PRIMARY KEY (network_id, address)
+    ) WITHOUT ROWID;
+    CREATE TABLE ports (
+        protocol TEXT NOT NULL,
+        host_ip TEXT NOT NULL,
+        host_port INTEGER NOT NULL,
+        endpoint_id TEXT NOT NULL,
+        PRIMARY KEY (protocol, host_ip, host_port)
+    ) WITHOUT ROWID;
+    CREATE TABLE volumes (
+        name TEXT PRIMARY KEY,
+        document TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE events (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        time_ns INTEGER NOT NULL,
+        document TEXT NOT NULL
+    );
+    CREATE INDEX events_by_time ON events (time_ns);
+    """,
+)
