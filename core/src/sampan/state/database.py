@@ -66,7 +66,7 @@ class Database:
 
     def _transaction(self, change: Callable[[sqlite3.Connection], ResultT], durable: bool) -> ResultT:
         connection = self._connection
-        # WAL: FULL syncs the log at each commit, NORMAL only at checkpoints (sqlite.org/pragma.html#pragma_synchronous)
+        # WAL: FULL syncs the log at each commit, NORMAL only at checkpoints (sqlite.org, PRAGMA synchronous)
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         try:
             connection.execute("BEGIN IMMEDIATE")
