@@ -1,0 +1,39 @@
+# All that a newcomer must know: `make demo` shows it, `make test` proves it. Both do their own set-up.
+
+MAKEFLAGS += --no-print-directory
+PY := .venv/bin/python
+SOURCES := core/src plugins/overlayfs/src plugins/bridge_net/src plugins/cgroups_v2/src
+
+.PHONY: help setup demo test check bench clean
+
+help:
+	@echo 'make demo    start a daemon, run a real container, leave nothing behind'
+	@echo 'make test    every test (as root: the ones on the real kernel too)'
+	@echo 'make check   formatting, lint, types, which way imports point'
+	@echo 'make bench   sampan, Docker and Podman side by side'
+	@echo 'make setup   only the set-up: leaves .venv/bin/sampan and .venv/bin/sampand'
+
+setup:
+	@tools/setup run
+
+demo:
+	@tools/setup run
+	@$(PY) -m tools.demo
+
+test:
+	@tools/setup test
+	$(PY) -m pytest $(ARGS)
+
+check:
+	@tools/setup check
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy $(SOURCES) tests/conftest.py tests/support tools bench
+	.venv/bin/lint-imports
+
+bench:
+	@tools/setup bench
+	$(PY) -m bench $(ARGS)
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache bench/results
