@@ -1,0 +1,109 @@
+"""The `none` resource driver: containers run without limits, on any host.
+
+It makes no groups. It remembers ids, so that it can say which containers it was asked about, and answers a
+warning for every limit it does not enforce.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+from sampan.drivers.hookspecs import hookimpl
+from sampan.drivers.limits import discarded
+from sampan.drivers.resource import (
+    Cgroup,
+    GroupEvent,
+    ResourceCapabilities,
+    ResourceFactory,
+    Resources,
+    ResourceSettings,
+    Stats,
+)
+from sampan.errdefs import Conflict, NotFound, Unsupported
+
+
+class NoneResources:
+    """A `ResourceDriver` that limits nothing; `Cgroup.path` is empty: the runtime shall make no cgroup."""
+
+    def __init__(self, settings: ResourceSettings) -> None:
+        self._ids: set[str] = set()
+        self._lock = threading.Lock()
+
+    def probe(self) -> str | None:
+        """It works everywhere."""
+        return None
+
+    def capabilities(self) -> ResourceCapabilities:
+        """Nothing."""
+        return ResourceCapabilities(host="none", controllers=frozenset())
+
+    def create(self, id: str, resources: Resources) -> Cgroup:
+        """Remember `id`."""
+        with self._lock:
+            if id in self._ids:
+                raise Conflict(f"the group of {id} exists")
+            self._ids.add(id)
+        return Cgroup(id=id, path="", warnings=_warnings(resources))
+
+    def update(self, id: str, resources: Resources) -> tuple[str, ...]:
+        """Only warnings."""
+        self._require(id)
+        return _warnings(resources)
+
+    def stats(self, id: str) -> Stats:
+        """Nothing is accounted."""
+        self._require(id)
+        return Stats()
+
+    def freeze(self, id: str) -> None:
+        """Not without a cgroup."""
+        self._require(id)
+        raise Unsupported("the none resource driver can't freeze processes")
+
+    def thaw(self, id: str) -> None:
+        """Not without a cgroup."""
+        self._require(id)
+        raise Unsupported("the none resource driver can't thaw processes")
+
+    def kill(self, id: str) -> None:
+        """No process is known: the runtime kills the init process, and with it its PID namespace."""
+
+    def processes(self, id: str) -> list[int]:
+        """None is known."""
+        self._require(id)
+        return []
+
+    def oom_kills(self, id: str) -> int:
+        """Not counted."""
+        self._require(id)
+        return 0
+
+    def events(self, id: str) -> Iterator[GroupEvent]:
+        """Not without a cgroup."""
+        self._require(id)
+        raise Unsupported("the none resource driver knows of no events")
+
+    def remove(self, id: str) -> None:
+        """Forget `id`."""
+        with self._lock:
+            self._ids.discard(id)
+
+    def list(self) -> Iterator[str]:
+        """The ids remembered."""
+        with self._lock:
+            return iter(sorted(self._ids))
+
+    def _require(self, id: str) -> None:
+        if id not in self._ids:
+            raise NotFound(f"the group of {id} does not exist")
+
+
+def _warnings(resources: Resources) -> tuple[str, ...]:
+    return discarded(resources, lambda file: False)
+
+
+@hookimpl
+def sampan_resource_driver() -> tuple[str, ResourceFactory]:
+    """The driver `none`."""
+    return "none", NoneResources

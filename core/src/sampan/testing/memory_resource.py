@@ -1,0 +1,159 @@
+"""A resource driver that keeps its groups in memory, for tests of everything above a resource driver."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from sampan.drivers import Cgroup, GroupEvent, ResourceCapabilities, Resources, ResourceSettings, Stats
+from sampan.drivers.limits import discarded
+from sampan.errdefs import Conflict, NotFound
+
+ALL_CONTROLLERS = frozenset({"cpu", "cpuset", "hugetlb", "io", "memory", "pids"})
+
+
+@dataclass
+class _Group:
+    resources: Resources
+    pids: list[int] = field(default_factory=list)
+    frozen: bool = False
+    oom_kills: int = 0
+    watchers: list[queue.SimpleQueue[GroupEvent | None]] = field(default_factory=list)
+
+
+class MemoryResource:
+    """A `ResourceDriver` for tests. `add_process` and `report_oom_kill` play the kernel's part."""
+
+    def __init__(self, settings: ResourceSettings, *, controllers: frozenset[str] = ALL_CONTROLLERS) -> None:
+        self._parent = settings.parent
+        self._controllers = controllers
+        self._groups: dict[str, _Group] = {}
+        self._lock = threading.RLock()
+
+    def probe(self) -> str | None:
+        """It works everywhere."""
+        return None
+
+    def capabilities(self) -> ResourceCapabilities:
+        """Everything, with the controllers it was made with."""
+        return ResourceCapabilities("unified", self._controllers, freeze=True, kill=True, pressure=False)
+
+    def create(self, id: str, resources: Resources) -> Cgroup:
+        """Make the group; one without processes is used again."""
+        with self._lock:
+            if id in self._groups and self._groups[id].pids:
+                raise Conflict(f"cgroup {self._parent}/{id} exists and has processes")
+            self._groups[id] = _Group(resources)
+        return Cgroup(id, f"{self._parent}/{id}", self._warnings(resources))
+
+    def update(self, id: str, resources: Resources) -> tuple[str, ...]:
+        """Change what is given, leave what is `None`."""
+        with self._lock:
+            group = self._get(id)
+            group.resources = replace(group.resources, **_asked(resources))
+        return self._warnings(resources)
+
+    def stats(self, id: str) -> Stats:
+        """Limits and counts; of time and memory nothing was used."""
+        with self._lock:
+            group = self._get(id)
+            return Stats(
+                cpu_usage_us=0,
+                memory_bytes=0,
+                memory_max_bytes=group.resources.memory_max_bytes,
+                oom_kills=group.oom_kills,
+                pids=len(group.pids),
+                pids_max=group.resources.pids_max,
+            )
+
+    def freeze(self, id: str) -> None:
+        """Note it."""
+        with self._lock:
+            self._get(id).frozen = True
+
+    def thaw(self, id: str) -> None:
+        """Note it."""
+        with self._lock:
+            self._get(id).frozen = False
+
+    def kill(self, id: str) -> None:
+        """End all processes."""
+        with self._lock:
+            if (group := self._groups.get(id)) and group.pids:
+                group.pids.clear()
+                self._tell(group, GroupEvent(id, "empty"))
+
+    def processes(self, id: str) -> list[int]:
+        """What `add_process` put there."""
+        with self._lock:
+            return list(self._get(id).pids)
+
+    def oom_kills(self, id: str) -> int:
+        """What `report_oom_kill` counted."""
+        with self._lock:
+            return self._get(id).oom_kills
+
+    def events(self, id: str) -> Iterator[GroupEvent]:
+        """What happens from this call on."""
+        watcher: queue.SimpleQueue[GroupEvent | None] = queue.SimpleQueue()
+        with self._lock:
+            self._get(id).watchers.append(watcher)
+        return iter(watcher.get, None)
+
+    def remove(self, id: str) -> None:
+        """Forget the group; its watchers end."""
+        with self._lock:
+            if (group := self._groups.get(id)) is None:
+                return
+            if group.pids:
+                raise Conflict(f"cgroup {self._parent}/{id} has processes")
+            del self._groups[id]
+            self._tell(group, None)
+
+    def list(self) -> Iterator[str]:
+        """The ids of all groups."""
+        with self._lock:
+            return iter(sorted(self._groups))
+
+    def add_process(self, id: str, pid: int) -> None:
+        """Say that `pid` runs in the group, as the OCI runtime does by writing `cgroup.procs`."""
+        with self._lock:
+            self._get(id).pids.append(pid)
+
+    def report_oom_kill(self, id: str, count: int = 1) -> None:
+        """Say that the kernel's OOM killer ended `count` processes of the group."""
+        with self._lock:
+            group = self._get(id)
+            group.oom_kills += count
+            self._tell(group, GroupEvent(id, "oom_kill", count))
+
+    def resources(self, id: str) -> Resources:
+        """The limits in force."""
+        with self._lock:
+            return self._get(id).resources
+
+    def is_frozen(self, id: str) -> bool:
+        """Whether `freeze` was called last."""
+        with self._lock:
+            return self._get(id).frozen
+
+    def _get(self, id: str) -> _Group:
+        if id not in self._groups:
+            raise NotFound(f"cgroup {self._parent}/{id} does not exist")
+        return self._groups[id]
+
+    def _tell(self, group: _Group, event: GroupEvent | None) -> None:
+        for watcher in group.watchers:
+            watcher.put(event)
+
+    def _warnings(self, resources: Resources) -> tuple[str, ...]:
+        return discarded(resources, lambda file: file.partition(".")[0] in self._controllers)
+
+
+def _asked(resources: Resources) -> dict[str, Any]:
+    """The fields of `resources` that ask for something."""
+    values = {limit.name: getattr(resources, limit.name) for limit in fields(resources)}
+    return {name: value for name, value in values.items() if value not in (None, (), {})}
