@@ -1,0 +1,41 @@
+"""Times as Docker writes them."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+ZERO_TIME = "0001-01-01T00:00:00Z"
+"""Go's zero time: it has not happened yet."""
+
+
+def rfc3339(time_ns: int | None) -> str:
+    """UTC with nanoseconds, as Go's time.RFC3339Nano writes it, less the cut of trailing zeros; `None` is `ZERO_TIME`."""
+    if not time_ns:
+        return ZERO_TIME
+    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
+
+
+def now_ns() -> int:
+    """The wall clock, in nanoseconds since the epoch."""
+    return time.time_ns()
+
+
+def human_duration(seconds: float) -> str:
+    """As Docker says it in `Up 2 minutes` (github.com/docker/go-units duration.go)."""
+    whole = int(seconds)
+    minutes, hours = whole // 60, round(whole / 3600)
+    steps = (
+        (whole < 1, "Less than a second"),
+        (whole == 1, "1 second"),
+        (whole < 60, f"{whole} seconds"),
+        (minutes == 1, "About a minute"),
+        (minutes < 60, f"{minutes} minutes"),
+        (hours == 1, "About an hour"),
+        (hours < 48, f"{hours} hours"),
+        (hours < 24 * 7 * 2, f"{hours // 24} days"),
+        (hours < 24 * 30 * 2, f"{hours // 24 // 7} weeks"),
+        (hours < 24 * 365 * 2, f"{hours // 24 // 30} months"),
+    )
+    return next((text for holds, text in steps if holds), f"{hours // 24 // 365} years")

@@ -1,0 +1,125 @@
+"""A container: what was asked for, what state it is in, and who waits for what to happen to it."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from sampan.daemon.clock import now_ns
+from sampan.errdefs import Conflict
+from sampan.models import ContainerConfig, EndpointSettings, HostConfig, MountPoint
+from sampan.runtime.interface import Attached
+
+
+class Status(enum.StrEnum):
+    """The states of a container's life, in Docker's words."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    REMOVING = "removing"
+    EXITED = "exited"
+    DEAD = "dead"
+
+
+_MOVES: dict[Status, frozenset[Status]] = {
+    Status.CREATED: frozenset({Status.RUNNING, Status.EXITED, Status.REMOVING}),
+    Status.RUNNING: frozenset({Status.PAUSED, Status.RESTARTING, Status.EXITED}),
+    Status.PAUSED: frozenset({Status.RUNNING, Status.RESTARTING, Status.EXITED}),
+    Status.RESTARTING: frozenset({Status.RUNNING, Status.EXITED, Status.REMOVING}),
+    Status.EXITED: frozenset({Status.RUNNING, Status.EXITED, Status.REMOVING}),
+    Status.REMOVING: frozenset({Status.DEAD}),
+    Status.DEAD: frozenset({Status.REMOVING}),
+}
+
+
+class State(BaseModel):
+    """What happened to it last. Times are nanoseconds since the epoch; 0 is never."""
+
+    status: Status = Status.CREATED
+    pid: int = 0
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_at_ns: int = 0
+    finished_at_ns: int = 0
+    restart_count: int = 0
+    stopped_by_user: bool = False
+
+
+class Record(BaseModel):
+    """All of a container that outlives the daemon: the `document` of its row.
+
+    `args` is the command line after the rules of entrypoint and command; `image_name` what the user called the image.
+    """
+
+    id: str
+    name: str
+    created_at_ns: int = Field(default_factory=now_ns)
+    image_id: str
+    image_name: str
+    config: ContainerConfig
+    host_config: HostConfig
+    networks: dict[str, EndpointSettings] = Field(default_factory=dict)
+    mounts: list[MountPoint] = Field(default_factory=list)
+    args: list[str]
+    state: State = Field(default_factory=State)
+
+
+class Container:
+    """A container as it lives in the daemon.
+
+    `dir` keeps what outlives a reboot (logs), `bundle_dir` what doesn't. `free` is set while nothing of the container
+    is left in the kernel: a start waits for it. `removed` is set at the end of its life.
+    """
+
+    def __init__(self, record: Record, dir: Path, bundle_dir: Path) -> None:
+        self.record = record
+        self.dir = dir
+        self.bundle_dir = bundle_dir
+        self.free = asyncio.Event()
+        self.free.set()
+        self.removed = asyncio.Event()
+        self.next_exit = asyncio.Event()
+        self.awaiting_start: list[asyncio.Future[Attached]] = []
+
+    @property
+    def id(self) -> str:
+        """64 hex digits."""
+        return self.record.id
+
+    @property
+    def state(self) -> State:
+        """Its state; change the status through `move` only."""
+        return self.record.state
+
+    @property
+    def running(self) -> bool:
+        """Whether its init lives, paused or not."""
+        return self.state.status in (Status.RUNNING, Status.PAUSED)
+
+    @property
+    def log_path(self) -> Path:
+        """Where its output is kept."""
+        return self.dir / "output.log"
+
+    def move(self, status: Status) -> None:
+        """Change its status. Raises `Conflict` for a move that its life does not have."""
+        if status not in _MOVES[self.state.status]:
+            raise Conflict(f"container {self.id} is {self.state.status} and can't become {status}")
+        self.state.status = status
+
+    def note_exit(self, code: int, at_ns: int) -> None:
+        """Its init has ended: change state, and tell those who wait for it."""
+        self.move(Status.EXITED)
+        self.state.pid, self.state.exit_code, self.state.finished_at_ns = 0, code, at_ns
+        self.tell_exit()
+
+    def tell_exit(self) -> None:
+        """Wake those who wait for the next exit."""
+        waiters, self.next_exit = self.next_exit, asyncio.Event()
+        waiters.set()

@@ -1,0 +1,110 @@
+"""All containers, by id and by name; every change is written through to the database."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sampan.daemon.container import Container, Record
+from sampan.errdefs import Conflict, InvalidArgument, NotFound
+from sampan.state import Database
+
+_log = logging.getLogger(__name__)
+
+
+class Containers:
+    """The containers of this daemon. Reading never waits; `add`, `save` and `delete` reach the disk."""
+
+    def __init__(self, database: Database, data_dir: Path, exec_dir: Path) -> None:
+        self._database = database
+        self._data_dir = data_dir
+        self._exec_dir = exec_dir
+        self._by_id: dict[str, Container] = {}
+        self._id_of: dict[str, str] = {}
+
+    def load(self) -> None:
+        """Read all containers from the database. A row that can't be read is named in the log and left alone."""
+        rows = self._database.read(lambda c: c.execute("SELECT id, document FROM containers").fetchall())
+        for id, document in rows:
+            try:
+                record = Record.model_validate_json(document)
+            except ValidationError as error:
+                _log.error("container %s can't be read from the database and is left out: %s", id, error)
+                continue
+            self._enter(self.make(record))
+
+    def make(self, record: Record) -> Container:
+        """The container of `record`, not entered yet."""
+        return Container(record, self._data_dir / record.id, self._exec_dir / record.id)
+
+    def __iter__(self) -> Iterator[Container]:
+        return iter(list(self._by_id.values()))
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._by_id
+
+    def get(self, name: str) -> Container:
+        """By id, name, or the beginning of an id that is no other's. Raises `NotFound`, `InvalidArgument`."""
+        container = self.find(name)
+        if container is None:
+            raise NotFound(f"No such container: {name}")
+        return container
+
+    def find(self, name: str) -> Container | None:
+        """As `get`, but `None` if there is none."""
+        bare = name.removeprefix("/")
+        if not bare:
+            return None
+        id = bare if bare in self._by_id else self._id_of.get(bare)
+        if id is None:
+            ids = [id for id in self._by_id if id.startswith(bare)]
+            if len(ids) > 1:
+                raise InvalidArgument(f"multiple IDs found with provided prefix: {bare}")
+            id = ids[0] if ids else None
+        return self._by_id[id] if id else None
+
+    def taken(self, name: str) -> bool:
+        """Whether a container has this name."""
+        return name in self._id_of
+
+    def reserve(self, name: str, id: str) -> None:
+        """Keep `name` for `id`. Raises `Conflict` in Docker's words."""
+        owner = self._id_of.setdefault(name, id)
+        if owner != id:
+            raise Conflict(
+                f'Conflict. The container name "/{name}" is already in use by container "{owner}". '
+                "You have to remove (or rename) that container to be able to reuse that name."
+            )
+
+    def release(self, name: str) -> None:
+        """Let go of a reserved name."""
+        self._id_of.pop(name, None)
+
+    async def add(self, container: Container) -> None:
+        """Enter a new container, whose name is reserved."""
+        record = container.record
+        row = (record.id, record.name, record.model_dump_json())
+        await self._database.write(lambda c: c.execute("INSERT INTO containers VALUES (?, ?, ?)", row))
+        self._enter(container)
+
+    async def save(self, container: Container) -> None:
+        """Write the record as it is now."""
+        record = container.record
+        row = (record.name, record.model_dump_json(), record.id)
+        await self._database.write(
+            lambda c: c.execute("UPDATE containers SET name = ?, document = ? WHERE id = ?", row), durable=False
+        )
+
+    async def delete(self, container: Container) -> None:
+        """Forget the container."""
+        row = (container.id,)
+        await self._database.write(lambda c: c.execute("DELETE FROM containers WHERE id = ?", row), durable=False)
+        self._by_id.pop(container.id, None)
+        self.release(container.record.name)
+
+    def _enter(self, container: Container) -> None:
+        self._by_id[container.id] = container
+        self._id_of[container.record.name] = container.id
