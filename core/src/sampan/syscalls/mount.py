@@ -1,0 +1,165 @@
+"""mount(2) and umount2(2), and the option texts of mount(8).
+
+Constants keep their kernel names (include/uapi/linux/mount.h).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_SYNCHRONOUS = 16
+MS_REMOUNT = 32
+MS_MANDLOCK = 64
+MS_DIRSYNC = 128
+MS_NOSYMFOLLOW = 256
+MS_NOATIME = 1024
+MS_NODIRATIME = 2048
+MS_BIND = 4096
+MS_MOVE = 8192
+MS_REC = 16384
+MS_SILENT = 32768
+MS_UNBINDABLE = 1 << 17
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
+MS_RELATIME = 1 << 21
+MS_STRICTATIME = 1 << 24
+MS_LAZYTIME = 1 << 25
+
+MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
+
+_SET = {
+    "ro": MS_RDONLY,
+    "nosuid": MS_NOSUID,
+    "nodev": MS_NODEV,
+    "noexec": MS_NOEXEC,
+    "sync": MS_SYNCHRONOUS,
+    "dirsync": MS_DIRSYNC,
+    "mand": MS_MANDLOCK,
+    "nosymfollow": MS_NOSYMFOLLOW,
+    "noatime": MS_NOATIME,
+    "nodiratime": MS_NODIRATIME,
+    "relatime": MS_RELATIME,
+    "strictatime": MS_STRICTATIME,
+    "lazytime": MS_LAZYTIME,
+    "bind": MS_BIND,
+    "rbind": MS_BIND | MS_REC,
+    "remount": MS_REMOUNT,
+    "silent": MS_SILENT,
+}
+_CLEAR = {
+    "rw": MS_RDONLY,
+    "suid": MS_NOSUID,
+    "dev": MS_NODEV,
+    "exec": MS_NOEXEC,
+    "async": MS_SYNCHRONOUS,
+    "symfollow": MS_NOSYMFOLLOW,
+    "atime": MS_NOATIME,
+    "diratime": MS_NODIRATIME,
+    "norelatime": MS_RELATIME,
+    "nostrictatime": MS_STRICTATIME,
+    "nolazytime": MS_LAZYTIME,
+    "nomand": MS_MANDLOCK,
+    "loud": MS_SILENT,
+    "defaults": 0,
+}
+_PROPAGATION = {
+    "private": MS_PRIVATE,
+    "rprivate": MS_PRIVATE | MS_REC,
+    "slave": MS_SLAVE,
+    "rslave": MS_SLAVE | MS_REC,
+    "shared": MS_SHARED,
+    "rshared": MS_SHARED | MS_REC,
+    "unbindable": MS_UNBINDABLE,
+    "runbindable": MS_UNBINDABLE | MS_REC,
+}
+_PER_MOUNT_POINT = (
+    MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_NOSYMFOLLOW
+)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
+_libc.umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
+
+
+def mount(source: str | None, target: Path | str, type: str | None = None, flags: int = 0, data: str = "") -> None:
+    """mount(2). Raises `OSError` naming the target."""
+    result = _libc.mount(
+        source.encode() if source is not None else None,
+        os.fsencode(target),
+        type.encode() if type is not None else None,
+        flags,
+        data.encode() if data else None,
+    )
+    if result < 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, f"mount {source or 'none'} ({type or 'no type'}): {os.strerror(errno)}", str(target))
+
+
+def umount2(target: Path | str, flags: int = 0) -> None:
+    """umount2(2). Raises `OSError` naming the target."""
+    if _libc.umount2(os.fsencode(target), flags) < 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, os.strerror(errno), str(target))
+
+
+def parse_options(options: Iterable[str]) -> tuple[int, int, str]:
+    """Options as in mount(8), parsed into mount(2)'s flags, the propagation flags, and the file system's own data."""
+    flags, propagation, data = 0, 0, []
+    for option in options:
+        if option in _SET:
+            flags |= _SET[option]
+        elif option in _CLEAR:
+            flags &= ~_CLEAR[option]
+        elif option in _PROPAGATION:
+            propagation |= _PROPAGATION[option]
+        elif option:
+            data.append(option)
+    return flags, propagation, ",".join(data)
+
+
+def mount_with_options(source: str, target: Path | str, type: str, options: Iterable[str]) -> None:
+    """Mount as mount(8) does: text options, read-only binds by a remount, then propagation. Raises `OSError`."""
+    flags, propagation, data = parse_options(options)
+    if type == "bind" and not flags & MS_BIND:
+        flags |= MS_BIND
+    if flags & MS_BIND:
+        mount(source, target, None, flags & (MS_BIND | MS_REC))
+        # The kernel ignores the other flags of a new bind mount; they need a remount of their own.
+        if flags & _PER_MOUNT_POINT:
+            mount(None, target, None, MS_REMOUNT | MS_BIND | (flags & _PER_MOUNT_POINT))
+    else:
+        mount(source, target, type, flags, data)
+    if propagation:
+        mount(None, target, None, propagation)
+
+
+def find_mount_point(path: Path) -> Path:
+    """The mount point, in the caller's mount namespace, of the mount that holds `path`."""
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        mount_id = _mount_id(fd)
+    finally:
+        os.close(fd)
+    for line in Path("/proc/thread-self/mountinfo").read_bytes().splitlines():
+        fields = line.split(b" ", 5)
+        if int(fields[0]) == mount_id:
+            # Space, tab, newline and backslash are octal escapes there (proc_pid_mountinfo(5)).
+            return Path(os.fsdecode(fields[4].decode("unicode_escape").encode("latin-1")))
+    raise FileNotFoundError(f"no mount of {path} in this mount namespace")
+
+
+def _mount_id(fd: int) -> int:
+    for line in Path(f"/proc/thread-self/fdinfo/{fd}").read_text().splitlines():
+        name, _, number = line.partition(":")
+        if name == "mnt_id":
+            return int(number)
+    raise OSError(f"no mnt_id in fdinfo of {fd}")

@@ -1,0 +1,53 @@
+"""Pidfds: processes that can't be mistaken for others after their pid is used again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+
+def pidfd_open(pid: int) -> int:
+    """pidfd_open(2). Raises `ProcessLookupError` if there is no such process."""
+    return os.pidfd_open(pid)
+
+
+def pidfd_send_signal(pidfd: int, number: int) -> None:
+    """pidfd_send_signal(2), of any number the kernel knows. Raises `ProcessLookupError` if the process ended."""
+    signal.pidfd_send_signal(pidfd, number)
+
+
+def start_time(pid: int) -> int | None:
+    """When process `pid` started, in clock ticks since boot; `None` if there is none.
+
+    Pid and start time name a process for the length of a boot (proc_pid_stat(5), field 22).
+    """
+    fields = _stat_fields(pid)
+    return int(fields[19]) if fields else None
+
+
+def is_zombie(pid: int) -> bool:
+    """Whether `pid` has ended and its parent has not yet waited for it."""
+    fields = _stat_fields(pid)
+    return bool(fields) and fields[0] in (b"Z", b"X")
+
+
+def pidfd_open_checked(pid: int, started: int) -> int | None:
+    """A pidfd of the process of that pid *and* start time; `None` if it is gone."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    # Compared after the open: the pid can't be given away while this holds what was there.
+    if start_time(pid) == started and not is_zombie(pid):
+        return pidfd
+    os.close(pidfd)
+    return None
+
+
+def _stat_fields(pid: int) -> list[bytes]:
+    # The command's name, in parentheses, may hold anything; fields count from behind it.
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
