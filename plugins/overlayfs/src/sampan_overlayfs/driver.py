@@ -1,0 +1,207 @@
+"""The storage driver `overlayfs`: a snapshot is an overlay layer.
+
+After containerd's overlay snapshotter (containerd plugins/snapshots/overlay). What differs: layers unpack
+detached and get their parent as they are committed, the options are chosen rather than the kernel's defaults,
+links keep the options short, and removing is a rename.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from sampan.drivers import (
+    Change,
+    LayerFormat,
+    Mount,
+    Snapshot,
+    SnapshotKind,
+    StorageCapabilities,
+    Usage,
+)
+from sampan.errdefs import DataLoss, InvalidArgument, Unsupported
+from sampan_overlayfs import options
+from sampan_overlayfs.changes import changes_of
+from sampan_overlayfs.layout import Layout
+from sampan_overlayfs.metadata import Metadata, Row
+from sampan_overlayfs.probe import why_not
+from sampan_overlayfs.trash import Trash
+from sampan_overlayfs.usage import disk_usage
+
+
+class OverlayDriver:
+    """A `StorageDriver` on overlayfs.
+
+    A row in the metadata is the truth. Directories are made before their row and removed after it, so whoever is
+    killed leaves at most directories without a row, which the next construction takes away.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._layout = Layout(state_dir)
+        self._layout.snapshots.mkdir(exist_ok=True)
+        self._layout.links.mkdir(exist_ok=True)
+        self._metadata = Metadata(self._layout.metadata)
+        self._trash = Trash(self._layout.trash)
+        self._clear()
+
+    @property
+    def capabilities(self) -> StorageCapabilities:
+        """Detached layers and changes; no quota."""
+        return StorageCapabilities(detached_layers=LayerFormat.OVERLAY, changes=True)
+
+    def probe(self) -> str | None:
+        """Mount an overlay in a private mount namespace and say what went wrong."""
+        return why_not(self._layout.state_dir)
+
+    def prepare(
+        self,
+        key: str,
+        parent: str | None,
+        *,
+        labels: dict[str, str] | None = None,
+        size_bytes: int | None = None,
+    ) -> list[Mount]:
+        """Make the layer's directory; nothing is copied."""
+        if size_bytes is not None:
+            raise Unsupported("the overlayfs storage driver has no quota")
+        return [self._mount(self._create(Snapshot(key, SnapshotKind.ACTIVE, parent, dict(labels or {}))))]
+
+    def view(self, key: str, parent: str) -> list[Mount]:
+        """As `prepare`, with no directory to write in."""
+        return [self._mount(self._create(Snapshot(key, SnapshotKind.VIEW, parent)))]
+
+    def mounts(self, key: str) -> list[Mount]:
+        """An overlay, or a bind mount where there is one layer only."""
+        row = self._metadata.get(key)
+        if row.snapshot.kind is SnapshotKind.COMMITTED:
+            raise InvalidArgument(f"snapshot {key} is committed")
+        return [self._mount(row)]
+
+    def commit(self, name: str, key: str, *, parent: str | None = None) -> None:
+        """One change of a row, whatever the layer's size."""
+        with self._metadata.transaction():
+            row = self._get_active(key)
+            above = row.parent
+            if parent is not None:
+                _refuse_attached(row)
+                above = self._metadata.get_parent(parent).number
+            self._metadata.commit(row.number, name, above)
+        if row.parent is not None:
+            self._trash.put(self._layout.work(row.number))
+
+    def detached_dir(self, key: str) -> Path:
+        """The layer's own directory."""
+        row = self._get_active(key)
+        _refuse_attached(row)
+        return self._layout.files(row.number)
+
+    def remove(self, name: str) -> None:
+        """Take the row out and the directory away; the files are deleted in the background."""
+        with self._metadata.transaction():
+            row = self._metadata.get(name)
+            self._metadata.delete(row)
+        self._discard(row.number)
+
+    def stat(self, name: str) -> Snapshot:
+        """From the metadata."""
+        return self._metadata.get(name).snapshot
+
+    def usage(self, name: str) -> Usage:
+        """Count the layer's files, of a committed one only once."""
+        row = self._metadata.get(name)
+        if row.usage is not None:
+            return row.usage
+        usage = disk_usage(self._layout.files(row.number))
+        if row.snapshot.kind is SnapshotKind.COMMITTED:
+            self._metadata.keep_usage(row.number, usage)
+        return usage
+
+    def changes(self, key: str) -> Iterator[Change]:
+        """What the upper directory tells."""
+        row = self._get_active(key)
+        lowers = [self._layout.files(number) for number in self._metadata.ancestors(row.number)]
+        return changes_of(self._layout.files(row.number), lowers)
+
+    def status(self) -> list[tuple[str, str]]:
+        """The mount options."""
+        return [(name, value) for name, _, value in (option.partition("=") for option in options.ALWAYS)]
+
+    def list(self) -> Iterator[Snapshot]:
+        """From the metadata."""
+        return (row.snapshot for row in self._metadata.list())
+
+    def wait_for_removals(self) -> None:
+        """Return when the files of all removed snapshots are deleted."""
+        self._trash.wait()
+
+    def _create(self, snapshot: Snapshot) -> Row:
+        with self._metadata.transaction():
+            parent = self._metadata.get_parent(snapshot.parent).number if snapshot.parent is not None else None
+            number = self._metadata.insert(snapshot, parent)
+            try:
+                self._make_directories(number, parent, snapshot.kind)
+            except BaseException:
+                self._discard(number)
+                raise
+        return Row(number, parent, snapshot, usage=None)
+
+    def _make_directories(self, number: int, parent: int | None, kind: SnapshotKind) -> None:
+        self._layout.snapshot(number).mkdir(mode=0o700)
+        files = self._layout.files(number)
+        files.mkdir(mode=0o755)
+        if parent is not None and kind is SnapshotKind.ACTIVE:
+            self._layout.work(number).mkdir(mode=0o700)
+            _copy_ownership(self._layout.files(parent), files)
+        self._layout.link(number).symlink_to(self._layout.link_target(number))
+
+    def _mount(self, row: Row) -> Mount:
+        lowers = self._lowers(row)
+        if row.snapshot.kind is SnapshotKind.VIEW:
+            if len(lowers) == 1:
+                return Mount("bind", str(lowers[0].resolve()), ("bind", "ro"))
+            return Mount("overlay", "overlay", options.read_only(lowers))
+        files = self._layout.files(row.number)
+        if not lowers:
+            return Mount("bind", str(files), ("bind", "rw"))
+        return Mount("overlay", "overlay", options.writable(files, self._layout.work(row.number), lowers))
+
+    def _lowers(self, row: Row) -> tuple[Path, ...]:
+        lowers = tuple(self._layout.link(number) for number in self._metadata.ancestors(row.number))
+        for lower in lowers:
+            if not lower.exists():
+                raise DataLoss(f"snapshot {row.snapshot.name} lost its layer {lower.resolve()}")
+        return lowers
+
+    def _get_active(self, key: str) -> Row:
+        row = self._metadata.get(key)
+        if row.snapshot.kind is not SnapshotKind.ACTIVE:
+            raise InvalidArgument(f"snapshot {key} is not active")
+        return row
+
+    def _discard(self, number: int) -> None:
+        self._layout.link(number).unlink(missing_ok=True)
+        if self._layout.snapshot(number).exists():
+            self._trash.put(self._layout.snapshot(number))
+
+    def _clear(self) -> None:
+        """Take away what a killed daemon left half made or half removed."""
+        known = {row.number for row in self._metadata.list()}
+        for directory in self._layout.snapshots.iterdir():
+            if directory.name.isdigit() and int(directory.name) not in known:
+                self._discard(int(directory.name))
+        for probe in self._layout.state_dir.glob("probe-*"):
+            self._trash.put(probe)
+        self._trash.empty()
+
+
+def _refuse_attached(row: Row) -> None:
+    if row.parent is not None:
+        raise InvalidArgument(f"snapshot {row.snapshot.name} was prepared on a parent")
+
+
+def _copy_ownership(source: Path, target: Path) -> None:
+    """The root of the mount is the upper directory itself: it must look like the root of the layers below."""
+    status = source.stat()
+    os.chown(target, status.st_uid, status.st_gid)
+    target.chmod(status.st_mode & 0o7777)

@@ -1,0 +1,154 @@
+"""Which snapshots there are: a small SQLite database beside the directories.
+
+Durability. Every change is one transaction of a write-ahead log with `synchronous=NORMAL`: a killed daemon loses
+nothing; a power failure may lose the newest changes, but never leaves a half one. The files of a layer are in no
+better position until somebody calls syncfs(2), so the caller who records a layer as complete does both at once:
+one syncfs(2) of the state directory makes the layers' files and these rows durable together.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampan.drivers import Snapshot, SnapshotKind, Usage
+from sampan.errdefs import Conflict, InvalidArgument, NotFound
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS snapshots (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    parent INTEGER REFERENCES snapshots (number),
+    labels TEXT NOT NULL,
+    size_bytes INTEGER,
+    inodes INTEGER
+);
+CREATE INDEX IF NOT EXISTS snapshots_parent ON snapshots (parent);
+"""
+_SELECT = """
+SELECT s.number, s.name, s.kind, p.name, s.labels, s.parent, s.size_bytes, s.inodes
+FROM snapshots s LEFT JOIN snapshots p ON p.number = s.parent
+"""
+_ANCESTORS = """
+WITH RECURSIVE chain (number, parent, depth) AS (
+    SELECT number, parent, 0 FROM snapshots WHERE number = ?
+    UNION ALL
+    SELECT s.number, s.parent, chain.depth + 1 FROM snapshots s JOIN chain ON s.number = chain.parent
+)
+SELECT number FROM chain WHERE depth > 0 ORDER BY depth
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A snapshot and the number that names its directory. `usage` is known of committed ones, once asked."""
+
+    number: int
+    parent: int | None
+    snapshot: Snapshot
+    usage: Usage | None
+
+
+class Metadata:
+    """The table of snapshots. Used from several threads; one writes or reads at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        weakref.finalize(self, self._connection.close)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        self._connection.executescript(_SCHEMA)
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All changes made inside happen, or none of them; nobody else changes anything meanwhile."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def get(self, name: str) -> Row:
+        """Raises `NotFound`."""
+        with self._lock:
+            found = self._connection.execute(f"{_SELECT} WHERE s.name = ?", (name,)).fetchone()
+        if found is None:
+            raise NotFound(f"snapshot {name} does not exist")
+        return _row(found)
+
+    def get_parent(self, name: str) -> Row:
+        """A snapshot that may be a parent. Raises `NotFound`, `InvalidArgument` if it is not committed."""
+        row = self.get(name)
+        if row.snapshot.kind is not SnapshotKind.COMMITTED:
+            raise InvalidArgument(f"parent snapshot {name} is not committed")
+        return row
+
+    def list(self) -> Iterator[Row]:
+        """All, in order of their making."""
+        with self._lock:
+            found = self._connection.execute(f"{_SELECT} ORDER BY s.number").fetchall()
+        return map(_row, found)
+
+    def ancestors(self, number: int) -> tuple[int, ...]:
+        """The numbers of the parent, its parent and so on."""
+        with self._lock:
+            return tuple(number for (number,) in self._connection.execute(_ANCESTORS, (number,)))
+
+    def insert(self, snapshot: Snapshot, parent: int | None) -> int:
+        """Add a snapshot and answer its number. Raises `Conflict` if there is one of its name."""
+        values = (snapshot.name, snapshot.kind, parent, json.dumps(snapshot.labels))
+        with self._refusing_existing(snapshot.name):
+            added = self._connection.execute(
+                "INSERT INTO snapshots (name, kind, parent, labels) VALUES (?, ?, ?, ?)", values
+            )
+        number = added.lastrowid
+        assert number is not None  # noqa: S101  (an INSERT into a rowid table has one)
+        return number
+
+    def commit(self, number: int, name: str, parent: int | None) -> None:
+        """Make snapshot `number` the committed one `name`. Raises `Conflict` if there is one of that name."""
+        with self._refusing_existing(name):
+            self._connection.execute(
+                "UPDATE snapshots SET name = ?, kind = ?, parent = ? WHERE number = ?",
+                (name, SnapshotKind.COMMITTED, parent, number),
+            )
+
+    def keep_usage(self, number: int, usage: Usage) -> None:
+        """Note what a committed snapshot takes: it won't change."""
+        with self._lock:
+            self._connection.execute(
+                "UPDATE snapshots SET size_bytes = ?, inodes = ? WHERE number = ?",
+                (usage.size_bytes, usage.inodes, number),
+            )
+
+    def delete(self, row: Row) -> None:
+        """Take a snapshot out. Raises `Conflict` if it has children."""
+        try:
+            self._connection.execute("DELETE FROM snapshots WHERE number = ?", (row.number,))
+        except sqlite3.IntegrityError as error:
+            raise Conflict(f"snapshot {row.snapshot.name} has children") from error
+
+    @contextmanager
+    def _refusing_existing(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError as error:
+            raise Conflict(f"snapshot {name} already exists") from error
+
+
+def _row(found: tuple[int, str, str, str | None, str, int | None, int | None, int | None]) -> Row:
+    number, name, kind, parent_name, labels, parent, size_bytes, inodes = found
+    usage = Usage(size_bytes, inodes) if size_bytes is not None and inodes is not None else None
+    return Row(number, parent, Snapshot(name, SnapshotKind(kind), parent_name, json.loads(labels)), usage)

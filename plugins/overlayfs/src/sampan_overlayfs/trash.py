@@ -1,0 +1,75 @@
+"""Deleting directory trees off the critical path.
+
+A tree is renamed into the trash, which is atomic and quick, and a thread deletes it. What a killed daemon left
+there, the next construction goes on deleting.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import uuid
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+
+
+class Trash:
+    """A directory whose content is being deleted. The thread ends when the directory is empty."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.mkdir(exist_ok=True)
+        self._lock = threading.Lock()
+        self._worker: threading.Thread | None = None
+        self._again = False
+        self._given_up: set[str] = set()
+
+    def put(self, tree: Path) -> None:
+        """Take `tree` away. It is gone from its place when this returns, and from the disk later."""
+        tree.rename(self._path / f"{tree.name}-{uuid.uuid4().hex}")
+        self.empty()
+
+    def empty(self) -> None:
+        """Delete what is here, in the background."""
+        with self._lock:
+            self._again = True
+            if self._worker is None:
+                self._worker = threading.Thread(target=self._work, name="overlayfs-trash", daemon=True)
+                self._worker.start()
+
+    def wait(self) -> None:
+        """Return when all that was put here is deleted."""
+        with self._lock:
+            worker = self._worker
+        if worker:
+            worker.join()
+
+    def _work(self) -> None:
+        while self._has_work():
+            for name in self._names():
+                if name not in self._given_up:
+                    self._delete(self._path / name)
+
+    def _has_work(self) -> bool:
+        with self._lock:
+            if self._again:
+                self._again = False
+                return True
+            self._worker = None
+            return False
+
+    def _names(self) -> list[str]:
+        try:
+            return [tree.name for tree in self._path.iterdir()]
+        except FileNotFoundError:
+            return []  # the whole state directory was taken away
+
+    def _delete(self, tree: Path) -> None:
+        """A tree that can't be deleted (an immutable file in it) is told of once and tried at the next start."""
+        try:
+            shutil.rmtree(tree)
+        except OSError as error:
+            self._given_up.add(tree.name)
+            _log.warning("can't delete removed snapshot %s: %s", tree, error)
