@@ -1,0 +1,82 @@
+"""One engine for all of tests/compat (`--engine sampand|dockerd`), driven by the docker and the sampan client."""
+
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Archives
+from tests.support.clients import Client
+from tests.support.engines import ENGINES, Engine, running
+from tests.support.registry import Registry
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker("root")
+
+
+@pytest.fixture(scope="session")
+def start_engine(request: pytest.FixtureRequest, session_dir: Path) -> Iterator[Callable[..., Engine]]:
+    """`start_engine(*flags)`: one more of the engine under test; it is gone when the session ends."""
+    kind = ENGINES[request.config.getoption("--engine")]
+    with ExitStack() as undo:
+
+        def start(*flags: str) -> Engine:
+            root = Path(tempfile.mkdtemp(prefix="e", dir=session_dir))
+            return undo.enter_context(running(kind(root, flags)))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def shared_engine(start_engine: Callable[..., Engine], archives: Archives) -> Engine:
+    """The engine of the session, with the images busybox:test and layered:test."""
+    engine = start_engine()
+    docker = Client("docker", engine)
+    docker("load", "--input", str(archives.busybox))
+    docker("load", "--input", str(archives.layered))
+    return engine
+
+
+@pytest.fixture
+def engine(shared_engine: Engine) -> Iterator[Engine]:
+    """The engine of the session; what containers the test leaves are removed after it."""
+    yield shared_engine
+    shared_engine.remove_containers()
+
+
+@pytest.fixture(params=["docker", "sampan"])
+def client(request: pytest.FixtureRequest, engine: Engine) -> Client:
+    return Client(request.param, engine)
+
+
+@pytest.fixture
+def docker(engine: Engine) -> Client:
+    """For what only prepares a test, or is about the docker client itself."""
+    return Client("docker", engine)
+
+
+@pytest.fixture(scope="session")
+def registry(shared_engine: Engine, archives: Archives) -> Iterator[Registry]:
+    """A registry on the engine's loopback that holds `layered:test`."""
+    with (
+        tempfile.TemporaryDirectory(dir=shared_engine.root) as root,
+        closing(Registry(Path(root), prefix=shared_engine.prefix)) as registry,
+    ):
+        registry.push(archives.layered, "planks/layered:test")
+        yield registry
+
+
+@pytest.fixture
+def oci_archive(archives: Archives, tmp_path: Path) -> Path:
+    """What `skopeo copy … oci-archive:` makes of the layered image."""
+    path = tmp_path / "oci.tar"
+    copy = ["skopeo", "--insecure-policy", "copy", "--quiet"]
+    subprocess.run([*copy, f"docker-archive:{archives.layered}", f"oci-archive:{path}:fromoci:test"], check=True)
+    return path

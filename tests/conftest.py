@@ -1,0 +1,77 @@
+"""What all tests share: the engine to test, archives of test images, and the check that nothing is left behind."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sampan.testing.plugin import LeakCheck
+from tests.support import images
+from tests.support.engines import ENGINES, Engine, Sampand, running
+
+SESSION_MARK = f"sp{os.getpid()}-"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine", choices=sorted(ENGINES), default="sampand", help="the daemon that tests/compat drives"
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_on_the_host() -> Iterator[None]:
+    """Fails the session when a mount, namespace, interface, cgroup, nftables element or process outlives its tests.
+
+    On a machine of one's own (CI) everything of sampan's counts; elsewhere only what carries this session's mark.
+    """
+    if os.geteuid() != 0:
+        yield
+        return
+    marks = ["sampan", "conmon", SESSION_MARK] if os.environ.get("CI") else [SESSION_MARK]
+    check = LeakCheck(marks)
+    yield
+    check.assert_clean()
+
+
+@pytest.fixture(scope="session")
+def session_dir() -> Iterator[Path]:
+    """A directory with a short path: a unix socket's path has room for 107 bytes, which pytest's own would fill."""
+    directory = Path(tempfile.mkdtemp(prefix=SESSION_MARK))
+    yield directory
+    shutil.rmtree(directory)
+
+
+@dataclass(frozen=True)
+class Archives:
+    """Docker-archives on disk and the IDs of the images in them."""
+
+    busybox: Path
+    busybox_id: str
+    layered: Path
+    layered_id: str
+
+
+@pytest.fixture(scope="session")
+def archives(session_dir: Path) -> Archives:
+    busybox, layered = session_dir / "busybox.tar", session_dir / "layered.tar"
+    return Archives(busybox, images.busybox_archive(busybox), layered, images.layered_archive(layered))
+
+
+EngineFactory = Callable[..., Engine]
+
+
+@pytest.fixture
+def start_sampand(session_dir: Path) -> Iterator[EngineFactory]:
+    """`start_sampand(*flags)`: a sampand of the test's own, gone with all it held when the test ends."""
+    with ExitStack() as undo:
+
+        def start(*flags: str) -> Engine:
+            root = Path(tempfile.mkdtemp(prefix="d", dir=session_dir))
+            return undo.enter_context(running(Sampand(root, flags)))
+
+        yield start

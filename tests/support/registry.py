@@ -1,0 +1,55 @@
+"""Debian's docker-registry on a free loopback port."""
+
+import re
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.support.processes import await_line, end
+
+CONFIG = """
+version: 0.1
+log: {{level: info}}
+storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
+http: {{addr: "127.0.0.1:0"}}
+"""
+
+
+class Registry:
+    """A plain-HTTP registry whose blobs are below `root`; `prefix` starts it elsewhere (`nsenter --net=…`)."""
+
+    def __init__(self, root: Path, *, prefix: Sequence[str] = ()) -> None:
+        self.prefix = tuple(prefix)
+        config = root / "registry.yml"
+        config.write_text(CONFIG.format(root=root / "blobs"))
+        self._process = subprocess.Popen(
+            [*self.prefix, "docker-registry", "serve", str(config)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        )
+        assert self._process.stderr is not None
+        self._log = open(self._process.stderr.fileno(), closefd=False, errors="replace")  # noqa: SIM115
+        found = re.search(r"listening on 127\.0\.0\.1:(\d+)", await_line(self._log, "listening on"))
+        assert found, "docker-registry names its address in another way"
+        self.host = f"127.0.0.1:{found[1]}"
+        self._drain = threading.Thread(target=self._discard_log, daemon=True)
+        self._drain.start()
+
+    def push(self, archive: Path, name: str, *, transport: str = "docker-archive") -> str:
+        """Copy the image in `archive` to the registry and answer the reference to pull it by."""
+        reference = f"{self.host}/{name}"
+        with tempfile.TemporaryDirectory() as scratch:
+            copy = ["skopeo", "--tmpdir", scratch, "--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false"]
+            subprocess.run([*self.prefix, *copy, f"{transport}:{archive}", f"docker://{reference}"], check=True)
+        return reference
+
+    def close(self) -> None:
+        end(self._process)
+        self._drain.join()
+        self._log.close()
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+
+    def _discard_log(self) -> None:
+        for _ in self._log:
+            pass
