@@ -1,0 +1,179 @@
+"""The files that name things in a container: `hosts`, `hostname`, `resolv.conf`.
+
+They are written in place, as they are bind-mounted into running containers. Contents follow Docker's
+(moby daemon/libnetwork/{etchosts,internal/resolvconf,sandbox_dns_unix.go}).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+from sampan.errdefs import InvalidArgument
+
+HOST_HOSTS = Path("/etc/hosts")
+HOST_RESOLV_CONF = Path("/etc/resolv.conf")
+RESOLVED_RESOLV_CONF = Path("/run/systemd/resolve/resolv.conf")
+"""Where systemd-resolved lists the real servers, if the usual file names only its own stub."""
+
+_RESOLVED_STUB = "127.0.0.53"
+_LOOPBACK_V4 = ("127.0.0.1\tlocalhost",)
+_LOOPBACK_V6 = (
+    "::1\tlocalhost ip6-localhost ip6-loopback",
+    "fe00::\tip6-localnet",
+    "ff00::\tip6-mcastprefix",
+    "ff02::1\tip6-allnodes",
+    "ff02::2\tip6-allrouters",
+)
+_DEFAULT_SERVERS_V4 = ("8.8.8.8", "8.8.4.4")
+_DEFAULT_SERVERS_V6 = ("2001:4860:4860::8888", "2001:4860:4860::8844")
+_WORD = re.compile(r"[^\s#;]+")
+
+
+@dataclass(frozen=True)
+class ContainerFiles:
+    """What a container's request says about names. `extra_hosts` are `name:address`, as `--add-host` takes them; the
+    address may be `host-gateway`. `host_network`: it shares the host's network, so the host's own files hold."""
+
+    hostname: str
+    domainname: str = ""
+    extra_hosts: Sequence[str] = ()
+    dns: Sequence[str] = ()
+    dns_search: Sequence[str] = ()
+    dns_options: Sequence[str] = ()
+    host_network: bool = False
+
+
+@dataclass(frozen=True)
+class NetworkView:
+    """What the files tell of a container's networks: its own addresses, and what `host-gateway` stands for."""
+
+    addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+    host_gateway: IPv4Address | None = None
+    ipv6: bool = False
+
+
+def write_files(directory: Path, files: ContainerFiles, view: NetworkView) -> None:
+    """Write `hosts`, `hostname` and `resolv.conf` into `directory`. Raises `InvalidArgument` for a bad request."""
+    contents = {
+        "hostname": f"{files.hostname}\n",
+        "hosts": hosts(files, view),
+        "resolv.conf": resolv_conf(files, view),
+    }
+    for name, content in contents.items():
+        path = directory / name
+        path.write_text(content)
+        path.chmod(0o644)
+
+
+def hosts(files: ContainerFiles, view: NetworkView) -> str:
+    """The text of `/etc/hosts`."""
+    if files.host_network and not files.extra_hosts:
+        return HOST_HOSTS.read_text() if HOST_HOSTS.exists() else ""
+    extra = [_extra_host(entry, view.host_gateway) for entry in files.extra_hosts]
+    names = _own_names(files.hostname, files.domainname)
+    own = [f"{address}\t{names}" for address in view.addresses]
+    loopback_v6 = _LOOPBACK_V6 if view.ipv6 or files.host_network else ()
+    return _lines((*_LOOPBACK_V4, *loopback_v6, *extra, *own))
+
+
+def resolv_conf(files: ContainerFiles, view: NetworkView, *, source: Path | None = None) -> str:
+    """The text of `/etc/resolv.conf`: the host's, with the request's servers, search list and options instead.
+
+    Servers on the host's loopback can't be reached from a container, so they are left out; if none is left,
+    Docker's defaults are taken.
+    """
+    servers, search, options, others = _parse(_host_resolv_conf() if source is None else source)
+    if files.dns:
+        servers = [str(_address(server)) for server in files.dns]
+    elif not files.host_network:
+        servers = _reachable(servers, ipv6=view.ipv6)
+    if files.dns_search:
+        search = [_word(domain) for domain in files.dns_search if domain != "."]
+    if files.dns_options:
+        options = [_word(option) for option in files.dns_options]
+    lines = [f"nameserver {server}" for server in servers]
+    if search:
+        lines.append(f"search {' '.join(search)}")
+    if options:
+        lines.append(f"options {' '.join(options)}")
+    return _lines((*lines, *others))
+
+
+def _host_resolv_conf() -> Path:
+    servers = _parse(HOST_RESOLV_CONF)[0]
+    return RESOLVED_RESOLV_CONF if servers == [_RESOLVED_STUB] else HOST_RESOLV_CONF
+
+
+def _parse(path: Path) -> tuple[list[str], list[str], list[str], list[str]]:
+    servers: list[str] = []
+    search: list[str] = []
+    options: list[str] = []
+    others: list[str] = []
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
+        words = re.split("[#;]", line, maxsplit=1)[0].split()
+        match words:
+            case []:
+                continue
+            case ["nameserver", server, *_]:
+                servers.append(server)
+            case ["domain" | "search", *domains]:
+                search = domains  # the last one counts (resolv.conf(5))
+            case ["options", *more]:
+                options += more
+            case _:
+                others.append(" ".join(words))
+    return servers, search, options, others
+
+
+def _reachable(servers: Iterable[str], *, ipv6: bool) -> list[str]:
+    reachable: list[str] = []
+    for server in servers:
+        try:
+            address = ip_address(server)
+        except ValueError:
+            continue
+        if not address.is_loopback and (address.version == 4 or ipv6):
+            reachable.append(server)
+    defaults = (*_DEFAULT_SERVERS_V4, *(_DEFAULT_SERVERS_V6 if ipv6 else ()))
+    return reachable or list(defaults)
+
+
+def _extra_host(entry: str, host_gateway: IPv4Address | None) -> str:
+    name, separator, address = entry.partition(":")
+    if not separator or not _WORD.fullmatch(name):
+        raise InvalidArgument(f'bad format for add-host: "{entry}"')
+    if address == "host-gateway":
+        if host_gateway is None:
+            raise InvalidArgument("unable to derive the IP value for host-gateway")
+        return f"{host_gateway}\t{name}"
+    try:
+        return f"{ip_address(address.removeprefix('[').removesuffix(']'))}\t{name}"
+    except ValueError:
+        raise InvalidArgument(f'invalid IP address in add-host: "{address}"') from None
+
+
+def _own_names(hostname: str, domainname: str) -> str:
+    full = f"{hostname}.{domainname}" if domainname else hostname
+    short, dot, _ = full.partition(".")
+    return f"{full} {short}" if dot else full
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise InvalidArgument(f"bad nameserver address {text}: not an IP address") from None
+
+
+def _word(text: str) -> str:
+    if not _WORD.fullmatch(text):
+        raise InvalidArgument(f"invalid word for resolv.conf: {text!r}")
+    return text
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,139 @@
+"""IP address management: choosing subnets that collide with nothing, and addresses within them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_interface
+
+from sampan.errdefs import Forbidden, InvalidArgument, Unavailable
+from sampan.network.records import AddressPool, NetworkRecord
+
+
+@dataclass(frozen=True)
+class PoolRange:
+    """A range to be cut into subnets of prefix length `size`, as `--default-address-pool base=…,size=…` says."""
+
+    base: IPv4Network | IPv6Network
+    size: int
+
+    def subnets(self) -> Iterator[IPv4Network | IPv6Network]:
+        """The subnets, in order."""
+        return iter(self.base.subnets(new_prefix=self.size))
+
+
+# Docker's defaults (moby daemon/libnetwork/ipamutils/utils.go)
+DEFAULT_POOLS: tuple[PoolRange, ...] = (
+    PoolRange(IPv4Network("172.17.0.0/16"), 16),
+    PoolRange(IPv4Network("172.18.0.0/16"), 16),
+    PoolRange(IPv4Network("172.19.0.0/16"), 16),
+    PoolRange(IPv4Network("172.20.0.0/14"), 16),
+    PoolRange(IPv4Network("172.24.0.0/14"), 16),
+    PoolRange(IPv4Network("172.28.0.0/14"), 16),
+    PoolRange(IPv4Network("192.168.0.0/16"), 20),
+)
+
+
+def choose_subnet(
+    ranges: Sequence[PoolRange], used: Iterable[IPv4Network | IPv6Network]
+) -> IPv4Network | IPv6Network:
+    """The first subnet of `ranges` that overlaps none in use. Raises `InvalidArgument` in Docker's words."""
+    taken = list(used)
+    for subnet in (subnet for pool_range in ranges for subnet in pool_range.subnets()):
+        if not any(overlap(subnet, other) for other in taken):
+            return subnet
+    raise InvalidArgument("all predefined address pools have been fully subnetted")
+
+
+def overlap(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
+    """Whether two subnets share an address; those of different families never do."""
+    if isinstance(one, IPv4Network):
+        return isinstance(other, IPv4Network) and one.overlaps(other)
+    return isinstance(other, IPv6Network) and one.overlaps(other)
+
+
+def local_ipv6_subnet(network_id: str) -> IPv6Network:
+    """A /64 for private use, the same for the same network (RFC 4193: `fd`, 40 random bits, 16 of subnet)."""
+    prefix = b"\xfd" + hashlib.sha256(network_id.encode()).digest()[:7]
+    return IPv6Network((prefix + bytes(8), 64))
+
+
+def pool_of(subnet: IPv4Network | IPv6Network, gateway: IPv4Address | IPv6Address | None = None) -> AddressPool:
+    """The pool of a subnet, its first address being the gateway unless another is given.
+
+    Raises `InvalidArgument` if the gateway is not in the subnet, or the subnet is too small for one and a container.
+    """
+    if subnet.num_addresses < 4:
+        raise InvalidArgument(f"invalid subnet {subnet}: it has no room for a gateway and a container")
+    if gateway is not None and gateway not in subnet:
+        raise InvalidArgument(f"invalid gateway {gateway}: subnet {subnet} does not contain this address")
+    return AddressPool(subnet, gateway if gateway is not None else subnet[1])
+
+
+class Addresses:
+    """Which addresses of which network are taken. In memory; the caller writes through."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, set[IPv4Address | IPv6Address]] = {}
+
+    def take(self, network_id: str, address: IPv4Address | IPv6Address) -> None:
+        """Note an address that is in use already."""
+        self._taken.setdefault(network_id, set()).add(address)
+
+    def reserve(
+        self, network: NetworkRecord, pool: AddressPool, wanted: IPv4Address | IPv6Address | None
+    ) -> IPv4Interface | IPv6Interface:
+        """Take the address wanted, or the lowest that is free.
+
+        Raises `Forbidden` if it is taken, `InvalidArgument` if no container can have it, `Unavailable` if the pool is
+        used up: in Docker's words.
+        """
+        taken = self._taken.setdefault(network.id, set())
+        if wanted is None:
+            wanted = self._lowest_free(network, pool, taken)
+        elif not _can_be_given(pool, wanted):
+            raise InvalidArgument(f"no configured subnet contains IP address {wanted}")
+        if wanted in taken or wanted in _kept(pool):
+            raise Forbidden("Address already in use")
+        taken.add(wanted)
+        return ip_interface((wanted, pool.subnet.prefixlen))
+
+    def release(self, network_id: str, address: IPv4Address | IPv6Address) -> None:
+        """Give an address back."""
+        self._taken.get(network_id, set()).discard(address)
+
+    def forget(self, network_id: str) -> None:
+        """Drop a network."""
+        self._taken.pop(network_id, None)
+
+    @staticmethod
+    def _lowest_free(
+        network: NetworkRecord, pool: AddressPool, taken: set[IPv4Address | IPv6Address]
+    ) -> IPv4Address | IPv6Address:
+        kept = _kept(pool)
+        choice = pool.ip_range or pool.subnet
+        # no more addresses than those taken or kept can be passed over before one is free
+        for index in range(min(choice.num_addresses, len(taken) + len(kept) + 3)):
+            address = choice[index]
+            if address not in taken and address not in kept and _can_be_given(pool, address):
+                return address
+        family = f"IPv{pool.subnet.version}"
+        raise Unavailable(
+            f"no available {family} addresses on this network's address pools: {network.name} ({network.id})"
+        )
+
+
+def _kept(pool: AddressPool) -> set[IPv4Address | IPv6Address]:
+    return {pool.gateway, *pool.reserved.values()}
+
+
+def _can_be_given(pool: AddressPool, address: IPv4Address | IPv6Address) -> bool:
+    if address not in pool.subnet or address == pool.subnet.network_address:
+        return False  # in IPv6 this is the subnet-router anycast address (RFC 4291 section 2.6.1)
+    return not (isinstance(pool.subnet, IPv4Network) and address == pool.subnet.broadcast_address)
+
+
+def mac_of(address: IPv4Address) -> str:
+    """Docker's MAC address for an IPv4 address: 02:42 and its four bytes, so that no neighbour's cache goes stale."""
+    return ":".join(f"{byte:02x}" for byte in b"\x02\x42" + address.packed)

@@ -1,0 +1,176 @@
+"""Host ports: choosing them, and holding each with a bound socket so that no other program takes it meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+from sampan.drivers import L4, PublishedPort
+from sampan.errdefs import Conflict, Unsupported
+from sampan.network.records import PortBinding
+
+_log = logging.getLogger(__name__)
+
+ANY_V4 = IPv4Address("0.0.0.0")  # noqa: S104
+ANY_V6 = IPv6Address("::")
+LOCAL_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+class HostPorts:
+    """The host ports that containers publish. Used from the event loop only."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[L4, int], dict[IPv4Address | IPv6Address, socket.socket | None]] = {}
+        self._last_ephemeral = 0
+
+    def reserve(self, bindings: Sequence[PortBinding], *, ipv4: bool, ipv6: bool) -> tuple[PublishedPort, ...]:
+        """Choose and hold a host port for each binding, all or none, in the families the container has.
+
+        Raises `Conflict` in Docker's words if a port is taken, `Unsupported` for an address of another family.
+        """
+        with ExitStack() as undo:
+            ports: list[PublishedPort] = []
+            for binding in bindings:
+                chosen = self._reserve_one(binding, _host_addresses(binding, ipv4=ipv4, ipv6=ipv6))
+                undo.callback(self.release, chosen)
+                ports.extend(chosen)
+            undo.pop_all()
+        return tuple(ports)
+
+    def adopt(self, ports: Iterable[PublishedPort]) -> None:
+        """Note ports that are published already, after a restart; hold those that can be held."""
+        for port in ports:
+            try:
+                held = _hold(port.protocol, port.host_ip, port.host_port)
+            except OSError as error:
+                _log.warning("published port %s is also used by another program: %s", _text(port), error.strerror)
+                held = None
+            self._held.setdefault((port.protocol, port.host_port), {})[port.host_ip] = held
+
+    def release(self, ports: Iterable[PublishedPort]) -> None:
+        """Let go of ports; those not held are passed over."""
+        for port in ports:
+            key = port.protocol, port.host_port
+            holders = self._held.get(key, {})
+            if (held := holders.pop(port.host_ip, None)) is not None:
+                held.close()
+            if not holders:
+                self._held.pop(key, None)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for holders in self._held.values():
+            for held in holders.values():
+                if held is not None:
+                    held.close()
+        self._held.clear()
+
+    def _reserve_one(
+        self, binding: PortBinding, hosts: tuple[IPv4Address | IPv6Address, ...]
+    ) -> tuple[PublishedPort, ...]:
+        fixed = binding.first_host_port == binding.last_host_port != 0
+        for number in self._candidates(binding):
+            try:
+                self._take(binding.protocol, hosts, number)
+            except Conflict:
+                if fixed:
+                    raise
+                continue
+            if binding.first_host_port == 0:
+                self._last_ephemeral = number
+            return tuple(PublishedPort(binding.protocol, host, number, binding.container_port) for host in hosts)
+        raise Conflict("all ports are allocated")
+
+    def _candidates(self, binding: PortBinding) -> Iterator[int]:
+        if binding.first_host_port:
+            yield from range(binding.first_host_port, binding.last_host_port + 1)
+            return
+        first, last = (int(number) for number in LOCAL_PORT_RANGE.read_text().split())
+        start = self._last_ephemeral + 1 if first <= self._last_ephemeral < last else first
+        yield from range(start, last + 1)
+        yield from range(first, start)
+
+    def _take(self, protocol: L4, hosts: tuple[IPv4Address | IPv6Address, ...], number: int) -> None:
+        holders = self._held.get((protocol, number), {})
+        for host in hosts:
+            if any(_overlap(host, other) for other in holders):
+                raise Conflict(f"Bind for {_bracketed(host)}:{number} failed: port is already allocated")
+        with ExitStack() as undo:
+            sockets: dict[IPv4Address | IPv6Address, socket.socket | None] = {}
+            for host in hosts:
+                try:
+                    sockets[host] = held = _hold(protocol, host, number)
+                except OSError as error:
+                    raise Conflict(_bind_failure(protocol, host, number, error)) from error
+                if held is not None:
+                    undo.callback(held.close)
+            undo.pop_all()
+        self._held.setdefault((protocol, number), {}).update(sockets)
+
+
+def _host_addresses(binding: PortBinding, *, ipv4: bool, ipv6: bool) -> tuple[IPv4Address | IPv6Address, ...]:
+    if binding.host_ip is None:
+        return (ANY_V4,) * ipv4 + (ANY_V6,) * ipv6
+    if not (ipv4 if binding.host_ip.version == 4 else ipv6):
+        raise Unsupported(
+            f"port {binding.container_port}/{binding.protocol} can't be published on {binding.host_ip}: "
+            f"the container has no IPv{binding.host_ip.version} address"
+        )
+    return (binding.host_ip,)
+
+
+def _hold(protocol: L4, host: IPv4Address | IPv6Address, number: int) -> socket.socket | None:
+    """Bind the port and keep it. `None` if the kernel has no such protocol: then nobody else can listen either."""
+    family = socket.AF_INET if host.version == 4 else socket.AF_INET6
+    kind = socket.SOCK_DGRAM if protocol is L4.UDP else socket.SOCK_STREAM
+    number_of = {L4.TCP: socket.IPPROTO_TCP, L4.UDP: socket.IPPROTO_UDP, L4.SCTP: socket.IPPROTO_SCTP}
+    try:
+        held = socket.socket(family, kind | socket.SOCK_CLOEXEC, number_of[protocol])
+    except OSError:
+        if protocol is L4.SCTP:
+            return None
+        raise
+    with ExitStack() as undo:
+        undo.callback(held.close)
+        if host.version == 6:
+            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if protocol is L4.UDP:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # nobody reads what might arrive
+            held.bind((str(host), number))
+        else:
+            _bind_stream(held, (str(host), number))
+        undo.pop_all()
+    return held
+
+
+def _bind_stream(held: socket.socket, address: tuple[str, int]) -> None:
+    # Reuse lets connections of a former server, still in TIME_WAIT, not be in the way. But then only listening tells
+    # whether another program listens. Afterwards the socket stays bound and, not reusable any more, keeps others off;
+    # as it does not listen, whoever comes to it past the published port is refused at once.
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(address)
+    held.listen(0)
+    held.shutdown(socket.SHUT_RDWR)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+
+
+def _overlap(one: IPv4Address | IPv6Address, other: IPv4Address | IPv6Address) -> bool:
+    return one.version == other.version and (one == other or one.is_unspecified or other.is_unspecified)
+
+
+def _bind_failure(protocol: L4, host: IPv4Address | IPv6Address, number: int, error: OSError) -> str:
+    reason = os.strerror(error.errno or 0)
+    return f"failed to bind host port {_bracketed(host)}:{number}/{protocol}: {reason[0].lower()}{reason[1:]}"
+
+
+def _text(port: PublishedPort) -> str:
+    return f"{_bracketed(port.host_ip)}:{port.host_port}/{port.protocol}"
+
+
+def _bracketed(host: IPv4Address | IPv6Address) -> str:
+    return f"[{host}]" if host.version == 6 else str(host)

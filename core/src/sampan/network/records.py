@@ -1,0 +1,131 @@
+"""What the network room keeps and answers: networks, endpoints, sandboxes, and the ports a container asks for.
+
+Networks and endpoints are stored as JSON documents; `encode` and `decode` turn them into text and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from sampan.drivers import L4, Network, Pool, PublishedPort
+
+HOST_DRIVER = "host"
+NULL_DRIVER = "null"
+"""The drivers of the predefined networks `host` and `none`; the core itself serves them."""
+
+
+@dataclass(frozen=True)
+class AddressPool:
+    """One subnet of a network. Addresses are taken from `ip_range` (the subnet, if it is `None`); `reserved` are
+    Docker's auxiliary addresses, never given to a container."""
+
+    subnet: IPv4Network | IPv6Network
+    gateway: IPv4Address | IPv6Address
+    ip_range: IPv4Network | IPv6Network | None = None
+    reserved: Mapping[str, IPv4Address | IPv6Address] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """One network. `id` is 64 hex digits; `options` are the driver's."""
+
+    id: str
+    name: str
+    driver: str
+    created_ns: int
+    pools: tuple[AddressPool, ...] = ()
+    internal: bool = False
+    attachable: bool = False
+    ipv6: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def builtin(self) -> bool:
+        """Served by the core itself: `host` and `none`."""
+        return self.driver in (HOST_DRIVER, NULL_DRIVER)
+
+    def for_driver(self) -> Network:
+        """This network as its driver sees it."""
+        pools = tuple(Pool(pool.subnet, pool.gateway) for pool in self.pools)
+        return Network(self.id, self.name, pools, self.internal, self.options)
+
+
+@dataclass(frozen=True)
+class PortBinding:
+    """A port that a container asks to publish.
+
+    `host_ip` `None` is every address of the host, in both families that the container has. The host port is any
+    free one of `first_host_port` to `last_host_port`; zero is any ephemeral one.
+    """
+
+    protocol: L4
+    container_port: int
+    host_ip: IPv4Address | IPv6Address | None = None
+    first_host_port: int = 0
+    last_host_port: int = 0
+
+
+@dataclass(frozen=True)
+class EndpointRecord:
+    """One container's attachment to one network, with what it got: addresses, gateway, MAC, host ports chosen.
+
+    Endpoints of `host` and `none` have none of these. `ipv4` and `ipv6` carry the prefix length. `carries_gateway`:
+    the default routes of the sandbox go over this endpoint.
+    """
+
+    id: str
+    network_id: str
+    network_name: str
+    container_id: str
+    container_name: str
+    ifname: str = ""
+    ipv4: IPv4Interface | None = None
+    ipv6: IPv6Interface | None = None
+    gateway_v4: IPv4Address | None = None
+    gateway_v6: IPv6Address | None = None
+    mac: str = ""
+    aliases: tuple[str, ...] = ()
+    ports: tuple[PublishedPort, ...] = ()
+    carries_gateway: bool = False
+
+    @property
+    def addresses(self) -> tuple[IPv4Interface | IPv6Interface, ...]:
+        """Its addresses, IPv4 first."""
+        return tuple(address for address in (self.ipv4, self.ipv6) if address is not None)
+
+
+@dataclass(frozen=True)
+class SandboxRecord:
+    """A container's network namespace. `path` can be opened, and given to an OCI runtime, as long as the daemon
+    lives; it is not a mount."""
+
+    container_id: str
+    path: Path
+
+
+RecordT = TypeVar("RecordT", NetworkRecord, EndpointRecord)
+
+
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {
+    NetworkRecord: TypeAdapter(NetworkRecord),
+    EndpointRecord: TypeAdapter(EndpointRecord),
+}
+
+
+def encode(record: NetworkRecord | EndpointRecord) -> str:
+    """The record's document, as JSON text."""
+    text: bytes = _ADAPTERS[type(record)].dump_json(record)
+    return text.decode()
+
+
+def decode(kind: type[RecordT], document: str) -> RecordT:
+    """The record of a document. Raises `ValueError` if it is not one."""
+    record: RecordT = _ADAPTERS[kind].validate_json(document)
+    return record

@@ -1,0 +1,109 @@
+"""Sandboxes: the network namespaces of containers, made ahead.
+
+A sandbox is held by an open file of the daemon and, once the container runs, by its processes; never by a mount.
+So when the daemon is killed, the kernel takes away every namespace that no container runs in, and after a restart
+the others are found through the container's pid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from pathlib import Path
+
+from sampan.errdefs import NotFound, SystemFailure
+from sampan.network.records import SandboxRecord
+from sampan.syscalls.netns import new_netns, set_link_up
+
+_log = logging.getLogger(__name__)
+
+SYSCTLS = {
+    # as Docker sets them for containers with a network namespace of their own (moby daemon/oci_linux.go)
+    "net/ipv4/ping_group_range": "0 2147483647",
+    "net/ipv4/ip_unprivileged_port_start": "0",
+}
+
+
+class Sandboxes:
+    """The sandboxes in use, by container, and a few ready for the next ones. Used from the event loop only."""
+
+    def __init__(self, *, warm: int) -> None:
+        self._target = warm
+        self._warm: list[int] = []
+        self._used: dict[str, int] = {}
+        self._refill: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to make namespaces ahead."""
+        if self._refill is None or self._refill.done():
+            self._refill = asyncio.create_task(self._fill())
+
+    async def close(self) -> None:
+        """Let go of everything; the sandboxes of running containers live on in their processes."""
+        if self._refill is not None:
+            await self._refill
+        for fd in (*self._warm, *self._used.values()):
+            os.close(fd)
+        self._warm.clear()
+        self._used.clear()
+
+    async def acquire(self, container_id: str) -> SandboxRecord:
+        """A sandbox for the container: the one it has, or else a new one. Raises `SystemFailure`."""
+        if container_id not in self._used:
+            fd = self._warm.pop() if self._warm else await asyncio.to_thread(_make)
+            self._used[container_id] = fd
+            self.start()
+        return self.get(container_id)
+
+    def adopt(self, container_id: str, pid: int) -> SandboxRecord:
+        """Hold the sandbox that the running process `pid` is in. Raises `NotFound` if it is gone."""
+        if container_id not in self._used:
+            try:
+                self._used[container_id] = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise NotFound(f"container {container_id} has no network namespace: process {pid} is gone") from error
+        return self.get(container_id)
+
+    def get(self, container_id: str) -> SandboxRecord:
+        """The container's sandbox. Raises `NotFound`."""
+        return SandboxRecord(container_id, Path(f"/proc/{os.getpid()}/fd/{self.fd(container_id)}"))
+
+    def fd(self, container_id: str) -> int:
+        """The namespace as a file that stays open until `release`. Raises `NotFound`."""
+        try:
+            return self._used[container_id]
+        except KeyError:
+            raise NotFound(f"container {container_id} has no sandbox") from None
+
+    def release(self, container_id: str) -> None:
+        """Let go of the container's sandbox, if it has one. The kernel ends it when no process is in it."""
+        if (fd := self._used.pop(container_id, None)) is not None:
+            os.close(fd)
+
+    def owners(self) -> set[str]:
+        """The containers that have one."""
+        return set(self._used)
+
+    async def _fill(self) -> None:
+        while len(self._warm) < self._target:
+            try:
+                self._warm.append(await asyncio.to_thread(_make))
+            except SystemFailure as error:
+                _log.warning("no network namespace could be made ahead: %s", error)
+                return
+
+
+def _make() -> int:
+    try:
+        return new_netns(_furnish)
+    except OSError as error:
+        raise SystemFailure(f"a network namespace can't be made: {error}") from error
+
+
+def _furnish() -> None:
+    set_link_up("lo")
+    for name, value in SYSCTLS.items():
+        with contextlib.suppress(FileNotFoundError):  # a kernel without it
+            Path("/proc/sys", name).write_text(value)

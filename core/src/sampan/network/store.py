@@ -1,0 +1,61 @@
+"""The network room's rows in the database."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from sampan.network.records import EndpointRecord, NetworkRecord, decode, encode
+
+
+def insert_network(db: sqlite3.Connection, record: NetworkRecord) -> None:
+    """Record a network."""
+    row = (record.id, record.name, record.driver, encode(record))
+    db.execute("INSERT INTO networks (id, name, driver, document) VALUES (?, ?, ?, ?)", row)
+
+
+def delete_network(db: sqlite3.Connection, id: str) -> None:
+    """Forget a network. Raises `sqlite3.IntegrityError` if endpoints are on it."""
+    db.execute("DELETE FROM addresses WHERE network_id = ?", (id,))
+    db.execute("DELETE FROM networks WHERE id = ?", (id,))
+
+
+def insert_endpoint(db: sqlite3.Connection, record: EndpointRecord) -> None:
+    """Record an endpoint with its addresses and ports, each of which only one endpoint can have."""
+    row = (record.id, record.network_id, record.container_id, encode(record))
+    db.execute("INSERT INTO endpoints (id, network_id, container_id, document) VALUES (?, ?, ?, ?)", row)
+    db.executemany(
+        "INSERT INTO addresses (network_id, address, endpoint_id) VALUES (?, ?, ?)",
+        [(record.network_id, str(address.ip), record.id) for address in record.addresses],
+    )
+    db.executemany(
+        "INSERT INTO ports (protocol, host_ip, host_port, endpoint_id) VALUES (?, ?, ?, ?)",
+        [(str(port.protocol), str(port.host_ip), port.host_port, record.id) for port in record.ports],
+    )
+
+
+def delete_endpoints(db: sqlite3.Connection, records: Sequence[EndpointRecord]) -> None:
+    """Forget endpoints and their ports; addresses stay taken until the interfaces are gone."""
+    ids = [(record.id,) for record in records]
+    db.executemany("DELETE FROM ports WHERE endpoint_id = ?", ids)
+    db.executemany("DELETE FROM endpoints WHERE id = ?", ids)
+
+
+def select_networks(db: sqlite3.Connection) -> list[NetworkRecord]:
+    """All networks."""
+    return [decode(NetworkRecord, document) for (document,) in db.execute("SELECT document FROM networks")]
+
+
+def select_endpoints(db: sqlite3.Connection) -> list[EndpointRecord]:
+    """All endpoints."""
+    return [decode(EndpointRecord, document) for (document,) in db.execute("SELECT document FROM endpoints")]
+
+
+def delete_addresses(db: sqlite3.Connection, record: EndpointRecord) -> None:
+    """Give an endpoint's addresses back."""
+    db.execute("DELETE FROM addresses WHERE endpoint_id = ?", (record.id,))
+
+
+def delete_ownerless_addresses(db: sqlite3.Connection) -> None:
+    """Give back what endpoints left that were forgotten before their interfaces were gone."""
+    db.execute("DELETE FROM addresses WHERE endpoint_id NOT IN (SELECT id FROM endpoints)")

@@ -1,0 +1,71 @@
+"""Network namespaces: making them, and working inside one.
+
+Entering a namespace is a thread's business. Each piece of work gets a thread of its own that enters, works and ends,
+so there is never a thread to bring back, nor one left in the wrong namespace.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from sampan.syscalls.namespaces import CLONE_NEWNET, open_namespace, setns, unshare
+
+ResultT = TypeVar("ResultT")
+
+SIOCGIFFLAGS = 0x8913
+SIOCSIFFLAGS = 0x8914
+IFF_UP = 0x1
+_IFREQ_FLAGS = struct.Struct("16sH14x")  # struct ifreq with ifr_flags, 32 bytes and more are not read (netdevice(7))
+
+
+def new_netns(setup: Callable[[], None]) -> int:
+    """Make a network namespace, run `setup` inside it, and answer it as an open file (closed on exec).
+
+    The namespace lives as long as a file, a process or a mount refers to it. Raises `OSError`.
+    """
+
+    def make() -> int:
+        unshare(CLONE_NEWNET)
+        setup()
+        return open_namespace("net")
+
+    return _in_own_thread(make)
+
+
+def run_in_netns(netns_fd: int, work: Callable[[], ResultT]) -> ResultT:
+    """Run `work` in a thread inside the namespace and answer its result; what it raises is raised here."""
+
+    def enter() -> ResultT:
+        setns(netns_fd, CLONE_NEWNET)
+        return work()
+
+    return _in_own_thread(enter)
+
+
+def set_link_up(ifname: str) -> None:
+    """Set an interface of the calling thread's namespace up. Raises `OSError`."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+        request = _IFREQ_FLAGS.pack(ifname.encode(), 0) + bytes(8)
+        _, flags = _IFREQ_FLAGS.unpack_from(fcntl.ioctl(control, SIOCGIFFLAGS, request))
+        fcntl.ioctl(control, SIOCSIFFLAGS, _IFREQ_FLAGS.pack(ifname.encode(), flags | IFF_UP) + bytes(8))
+
+
+def _in_own_thread(work: Callable[[], ResultT]) -> ResultT:
+    outcome: Future[ResultT] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # the caller raises it
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=run, name="netns")
+    thread.start()
+    thread.join()
+    return outcome.result()
