@@ -17,7 +17,8 @@ from tests.support.registry import Registry
 IMAGE = "busybox:test"
 LIST_FILES = (
     "find bin tree hidden labelled dangling www usr tmp a* ! -name '.wh.*' | sort | "
-    "while read -r f; do stat -c '%N %f %u:%g %s %h %Y' \"$f\"; done"
+    "while read -r f; do "
+    "if [ -d $f ]; then stat -c '%n %f %u:%g %Y' $f; else stat -c '%N %f %u:%g %s %h %Y' $f; fi; done"
 )
 
 

@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import json
 import os
-import select
 import shutil
 import signal
 import socket
@@ -80,10 +79,14 @@ class Engine:
             self.process = None
 
     def close(self) -> None:
-        """Remove the containers, end the daemon and remove what it kept."""
-        self.remove_containers()
-        self.stop()
-        shutil.rmtree(self.root, ignore_errors=True)
+        """Remove the containers, end the daemon and remove what it kept. A daemon that died is started once more."""
+        try:
+            if self.process is not None and self.process.poll() is not None:
+                self.start()
+            self.remove_containers()
+        finally:
+            self.stop()
+            shutil.rmtree(self.root, ignore_errors=True)
 
     def remove_containers(self) -> None:
         for container in self.get("/containers/json?all=1"):
@@ -127,7 +130,7 @@ class Dockerd(Engine):
     name = "dockerd"
 
     def __init__(self, root: Path, flags: Sequence[str] = ()) -> None:
-        super().__init__(root, ["--live-restore", *flags])
+        super().__init__(root, flags)
         self.netns = f"dockerd-{os.getpid()}-{root.name}"
 
     @property
@@ -143,26 +146,11 @@ class Dockerd(Engine):
             subprocess.run(["ip", "-n", self.netns, "link", "set", "lo", "up"], check=True)
         super().start()
 
-    def stop(self) -> None:
-        super().stop()
-        pid_file = self.exec_root / "containerd/containerd.pid"
-        if pid_file.exists():  # after a kill -9 of dockerd it is nobody's child
-            with contextlib.suppress(ProcessLookupError):
-                _end_other(int(pid_file.read_text()))
-
     def close(self) -> None:
-        super().close()
-        subprocess.run(["ip", "netns", "del", self.netns], check=True)
-
-
-def _end_other(pid: int) -> None:
-    """SIGTERM a process that is not our child and wait until it is gone."""
-    pidfd = os.pidfd_open(pid)
-    try:
-        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-        select.select([pidfd], [], [], 30)
-    finally:
-        os.close(pidfd)
+        try:
+            super().close()
+        finally:
+            subprocess.run(["ip", "netns", "del", self.netns], check=True)
 
 
 ENGINES: dict[str, type[Engine]] = {"sampand": Sampand, "dockerd": Dockerd}

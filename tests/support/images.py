@@ -93,6 +93,7 @@ def layered_layers() -> list[bytes]:
     )
     third = layer(
         [
+            directory("tree"),
             Entry("tree/changed", b"new\n", mode=0o4755, uid=1000, gid=2000, mtime_s=EPOCH_S + 1),
             Entry("tree/.wh.removed"),
             directory("hidden"),
