@@ -63,11 +63,12 @@ def test_attach_socket_carries_stdin(library: docker_py.DockerClient) -> None:
     container = library.containers.create(IMAGE, ["head", "-n", "1"], stdin_open=True)
     stream = container.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1})
     container.start()
-    stream._sock.sendall(b"over the socket\n")
+    connection = stream._sock
+    connection.sendall(b"over the socket\n")
     assert stream.read(8) == b"\x01\0\0\0\0\0\0\x10"
     assert stream.read(16) == b"over the socket\n"
     stream.close()
-    stream._sock.close()
+    connection.close()  # docker-py's stream does not
     assert container.wait()["StatusCode"] == 0
 
 

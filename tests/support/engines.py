@@ -146,6 +146,12 @@ class Dockerd(Engine):
             subprocess.run(["ip", "-n", self.netns, "link", "set", "lo", "up"], check=True)
         super().start()
 
+    def stop(self) -> None:
+        super().stop()
+        host_network = self.exec_root / "netns/default"  # its mark of the host's network stays mounted
+        if os.path.ismount(host_network):  # pathlib says no for a file
+            subprocess.run(["umount", str(host_network)], check=True)
+
     def close(self) -> None:
         try:
             super().close()
