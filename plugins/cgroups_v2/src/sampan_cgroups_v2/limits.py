@@ -1,0 +1,136 @@
+"""Limits as writes to control files, and a group's limits changed all or none.
+
+Source: kernel Documentation/admin-guide/cgroup-v2.rst.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from sampan.drivers import IoLimit, Resources
+from sampan.drivers.limits import UNLIMITED, discarded
+from sampan.errdefs import InvalidArgument, NotFound
+from sampan_cgroups_v2.group import Group
+
+_MAXIMA = {
+    "memory.min": "memory_min_bytes",
+    "memory.low": "memory_low_bytes",
+    "memory.high": "memory_high_bytes",
+    "memory.max": "memory_max_bytes",
+    "memory.swap.max": "swap_max_bytes",
+    "pids.max": "pids_max",
+}
+_PLAIN = {"cpu.weight": "cpu_weight", "cpuset.cpus": "cpuset_cpus", "cpuset.mems": "cpuset_mems"}
+_BFQ_MAX_WEIGHT = 1000
+_KEYED = {
+    "io.max": "rbps=max wbps=max riops=max wiops=max",
+    "io.latency": "target=0",
+    "io.weight": "default",
+    "io.bfq.weight": "default",
+}
+"""Files whose every line is about one device, and what a line that is not there means."""
+_KEY = re.compile(r"[a-z0-9]+(\.[A-Za-z0-9_-]+)+")
+_OWN = re.compile(r"cgroup\.(?!max\.)")
+
+
+def apply(group: Group, resources: Resources) -> tuple[str, ...]:
+    """Set all limits or, if the kernel refuses one, none; answers warnings for those it does not know.
+
+    Raises `InvalidArgument`, `NotFound` if the group goes away.
+    """
+    done: list[tuple[str, str]] = []
+    try:
+        for file, value in _writes(group, resources):
+            if group.has(file):
+                old = _old_value(group, file, value)
+                group.write(file, value)
+                done.append((file, old))
+    except (InvalidArgument, NotFound):
+        _roll_back(group, done)
+        raise
+    return discarded(resources, lambda file: group.has(_weight_file(group) if file == "io.weight" else file))
+
+
+def _roll_back(group: Group, done: list[tuple[str, str]]) -> None:
+    for file, old in reversed(done):
+        try:
+            group.write(file, old)
+        except NotFound:
+            return  # there is no group any more whose limits could be wrong
+
+
+def _writes(group: Group, resources: Resources) -> Iterator[tuple[str, str]]:
+    for file, limit in _MAXIMA.items():
+        if (number := getattr(resources, limit)) is not None:
+            yield file, _number(number)
+    for file, limit in _PLAIN.items():
+        if (value := getattr(resources, limit)) is not None:
+            yield file, str(value)
+    yield from _cpu_writes(group, resources)
+    yield from _io_writes(group, resources)
+    for size, number in resources.hugetlb_max_bytes.items():
+        yield _checked(f"hugetlb.{size}.max"), _number(number)
+        yield f"hugetlb.{size}.rsvd.max", _number(number)
+    for file, value in resources.unified.items():
+        for line in value.splitlines() or [""]:
+            yield _checked(file), line
+
+
+def _cpu_writes(group: Group, resources: Resources) -> Iterator[tuple[str, str]]:
+    quota, period, burst = resources.cpu_quota_us, resources.cpu_period_us, resources.cpu_burst_us
+    if burst is not None:
+        # The kernel refuses a quota below the burst, and a burst above the quota: go by way of none.
+        yield "cpu.max.burst", "0"
+    if quota is not None or period is not None:
+        current = (group.find("cpu.max") or "max 100000").split()
+        yield "cpu.max", f"{current[0] if quota is None else _number(quota)} {period or current[1]}"
+    if burst is not None:
+        yield "cpu.max.burst", str(burst)
+
+
+def _io_writes(group: Group, resources: Resources) -> Iterator[tuple[str, str]]:
+    if resources.io_weight is not None:
+        if _weight_file(group) == "io.bfq.weight":
+            yield "io.bfq.weight", f"default {min(resources.io_weight, _BFQ_MAX_WEIGHT)}"
+        else:
+            yield "io.weight", f"default {resources.io_weight}"
+    for device in resources.io_max:
+        yield "io.max", _io_line(device)
+
+
+def _io_line(limit: IoLimit) -> str:
+    numbers = {
+        "rbps": limit.read_bytes_per_s,
+        "wbps": limit.write_bytes_per_s,
+        "riops": limit.read_ops_per_s,
+        "wiops": limit.write_ops_per_s,
+    }
+    words = (f"{key}={'max' if number is None else _number(number)}" for key, number in numbers.items())
+    return f"{limit.device} {' '.join(words)}"
+
+
+def _weight_file(group: Group) -> str:
+    """The BFQ scheduler has a file of its own; `io.weight` is there with the io.cost controller only."""
+    return "io.weight" if group.has("io.weight") or not group.has("io.bfq.weight") else "io.bfq.weight"
+
+
+def _number(number: int) -> str:
+    return "max" if number == UNLIMITED else str(number)
+
+
+def _checked(file: str) -> str:
+    """A control file's name given by the user: never a path, and not one that moves, kills or delegates."""
+    if not _KEY.fullmatch(file) or _OWN.match(file):
+        raise InvalidArgument(f"{file!r} is no control file that can be set")
+    return file
+
+
+def _old_value(group: Group, file: str, value: str) -> str:
+    """What to write to undo writing `value`."""
+    content = (group.find(file) or "").strip()
+    if file not in _KEYED:
+        return content
+    device = value.split(" ", 1)[0]
+    lines = (line for line in content.splitlines() if line.split(" ", 1)[0] == device)
+    return next(lines, f"{device} {_KEYED[file]}")
