@@ -17,7 +17,7 @@ setup:
 	@tools/setup run
 
 demo:
-	@tools/setup run
+	@tools/setup check
 	@$(PY) -m tools.demo
 
 test:

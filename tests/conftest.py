@@ -24,17 +24,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_is_left_on_the_host() -> Iterator[None]:
+def leak_marks() -> Iterator[list[str]]:
     """Fails the session when a mount, namespace, interface, cgroup, nftables element or process outlives its tests.
 
-    On a machine of one's own (CI) everything of sampan's counts; elsewhere only what carries this session's mark.
+    On a machine of one's own (CI) everything of sampan's counts; elsewhere only what carries a mark of this
+    session: the name of its directory, or the instance of a daemon it started (added to the list).
     """
     if os.geteuid() != 0:
-        yield
+        yield []
         return
     marks = ["sampan", "conmon", SESSION_MARK] if os.environ.get("CI") else [SESSION_MARK]
     check = LeakCheck(marks)
-    yield
+    yield check.marks
     check.assert_clean()
 
 
@@ -66,12 +67,14 @@ EngineFactory = Callable[..., Engine]
 
 
 @pytest.fixture
-def start_sampand(session_dir: Path) -> Iterator[EngineFactory]:
+def start_sampand(session_dir: Path, leak_marks: list[str]) -> Iterator[EngineFactory]:
     """`start_sampand(*flags)`: a sampand of the test's own, gone with all it held when the test ends."""
     with ExitStack() as undo:
 
         def start(*flags: str) -> Engine:
             root = Path(tempfile.mkdtemp(prefix="d", dir=session_dir))
-            return undo.enter_context(running(Sampand(root, flags)))
+            engine = Sampand(root, flags)
+            leak_marks.extend(engine.marks)
+            return undo.enter_context(running(engine))
 
         yield start

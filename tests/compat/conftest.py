@@ -22,14 +22,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def start_engine(request: pytest.FixtureRequest, session_dir: Path) -> Iterator[Callable[..., Engine]]:
+def start_engine(
+    request: pytest.FixtureRequest, session_dir: Path, leak_marks: list[str]
+) -> Iterator[Callable[..., Engine]]:
     """`start_engine(*flags)`: one more of the engine under test; it is gone when the session ends."""
     kind = ENGINES[request.config.getoption("--engine")]
     with ExitStack() as undo:
 
         def start(*flags: str) -> Engine:
             root = Path(tempfile.mkdtemp(prefix="e", dir=session_dir))
-            return undo.enter_context(running(kind(root, flags)))
+            engine = kind(root, flags)
+            leak_marks.extend(engine.marks)
+            return undo.enter_context(running(engine))
 
         yield start
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from sampan.config import DaemonConfig
 from tests.support.processes import end, start_notifying, tail
 
 BIN_DIR = Path(sys.executable).parent
@@ -42,6 +43,11 @@ class Engine:
         self.data_root, self.exec_root = root / "data", root / "exec"
         self.socket, self.pid_file, self.log = root / "s", root / "pid", root / "log"
         self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def marks(self) -> list[str]:
+        """Texts by which what the engine leaves on the host can be told from what is others'."""
+        return [str(self.root)]
 
     @property
     def host(self) -> str:
@@ -119,6 +125,10 @@ class Sampand(Engine):
     """The daemon of this checkout, in the host's network."""
 
     name = "sampand"
+
+    @property
+    def marks(self) -> list[str]:
+        return [*super().marks, DaemonConfig(data_root=self.data_root).instance]
 
     def command(self) -> list[str]:
         return [str(BIN_DIR / "sampand"), *self.common_flags()]
