@@ -1,8 +1,26 @@
-"""A command that could not be started: Docker's words for it, and the exit code Docker shows for it."""
+"""What an OCI runtime says when it fails, in Docker's words.
+
+Docker's text is layers of prefixes around the runtime's own; clients match parts of it (docker's CLI takes its exit
+status 126 or 127 from it). Source: moby daemon/errors.go, setExitCodeFromError.
+"""
 
 from __future__ import annotations
 
-from sampan.errdefs import InvalidArgument
+import json
+from pathlib import Path
+
+from sampan.errdefs import InvalidArgument, SampanError, SystemFailure
+
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
+
+_CREATE = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+_EXEC = "OCI runtime exec failed: "
+_NOT_FOUND_SIGNS = ("executable file not found", "no such file or directory", "system cannot find the file specified")
+_KIND_HINT = (
+    ": Are you trying to mount a directory onto a file (or vice-versa)? "
+    "Check if the specified host path exists and is the expected type"
+)
 
 
 class StartFailure(InvalidArgument):
@@ -11,3 +29,43 @@ class StartFailure(InvalidArgument):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def create_failure(words: str) -> SampanError:
+    """The error for a container that the runtime could not create or start."""
+    return _classified(f"{_CREATE}{words}: unknown")
+
+
+def exec_failure(words: str) -> SampanError:
+    """The error for an exec that the runtime could not start."""
+    return _classified(f"{_EXEC}{words}: unknown")
+
+
+def last_error(log: Path) -> str:
+    """What the runtime's JSON log says last of level error, or ""; runc wraps each cause once more per process."""
+    try:
+        lines = log.read_bytes().splitlines()
+    except FileNotFoundError:
+        return ""
+    for line in reversed(lines):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and entry.get("level") in ("error", "fatal", "panic"):
+            return str(entry.get("msg", ""))
+    return ""
+
+
+def _classified(message: str) -> SampanError:
+    lowered = message.lower()
+    if "permission denied" in lowered:
+        return StartFailure(message, NOT_EXECUTABLE)
+    if "is a directory" in lowered:
+        # The client looks for the words of EACCES to tell 126 from 125.
+        return StartFailure(f"{message}: permission denied", NOT_EXECUTABLE)
+    if "not a directory" in lowered:
+        return StartFailure(message + _KIND_HINT, NOT_FOUND)
+    if any(sign in lowered for sign in _NOT_FOUND_SIGNS):
+        return StartFailure(message, NOT_FOUND)
+    return SystemFailure(message)

@@ -23,8 +23,9 @@ class Bundle:
     `dir` is the bundle's directory, which the caller has made and will remove; the runtime writes `config.json`
     and `rootfs/` there. `spec` is the whole OCI runtime spec, its `root.path` is `rootfs`. `rootfs` are mounted
     in order on `dir/rootfs`, in a mount namespace of the container's own, and are gone with it.
-    `stdin` keeps stdin open for attachers; without it the process reads end of file at once. `log_path` is written
-    in conmon's `k8s-file` format (see `runtime.logs`), and renamed away when it reaches `log_max_bytes`.
+    `stdin` keeps stdin open for attachers; without it the process reads end of file at once. With `stdin_once` it
+    ends when the first attacher that wrote to it goes or closes it. `log_path` is written in conmon's `k8s-file`
+    format (see `runtime.logs`), and begun anew when it reaches `log_max_bytes`; without a path nothing is logged.
     `runtime` is a configured runtime's name, `None` the default one.
     """
 
@@ -34,6 +35,7 @@ class Bundle:
     rootfs: tuple[Mount, ...]
     terminal: bool = False
     stdin: bool = False
+    stdin_once: bool = False
     log_path: Path | None = None
     log_max_bytes: int | None = None
     runtime: str | None = None
@@ -48,7 +50,7 @@ class ExitStatus:
 
 
 class Attached(Protocol):
-    """One caller's side of a process's stdio. Output from before the attach is not seen here."""
+    """One caller's side of a process's stdio."""
 
     async def read(self) -> tuple[int, bytes] | None:
         """The next output as (stream, bytes), stream `STDOUT` or `STDERR`; `None` when the process's output ended."""
@@ -104,8 +106,8 @@ class Runtime(Protocol):
     async def delete(self, id: str) -> None:
         """Remove everything of the container in the exec root, ending what runs; also after a crash, also twice."""
 
-    async def attach(self, id: str, exec_id: str | None = None) -> Attached:
-        """Attach to init, or to a running exec. Raises `Conflict` if it has ended."""
+    async def attach(self, id: str) -> Attached:
+        """Attach to init; the output from before is not seen. Raises `Conflict` if it has ended."""
 
     async def resize(self, id: str, height: int, width: int, exec_id: str | None = None) -> None:
         """Set the terminal's size in characters. `Conflict` if there is none or it has ended."""

@@ -1,0 +1,198 @@
+"""The two ways to a process's stdio: conmon's socket (a container's init) and pipes or a terminal (an exec)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+from sampan.runtime import conmon
+from sampan.runtime.interface import STDERR, STDOUT
+
+# conmon marks each packet with the pipe it came from (src/utils.h: STDOUT_PIPE 2, STDERR_PIPE 3).
+_STREAMS = {2: STDOUT, 3: STDERR}
+_PACKET_BYTES = 65536
+_STDIN_BYTES = 8192  # conmon reads at most 32767 of a packet and loses the rest
+_PIPE_BYTES = 65536
+
+
+def connect(bundle: Path) -> socket.socket:
+    """A connection to the attach socket of the bundle's conmon. Blocks; raises `OSError` if conmon is gone."""
+    directory = os.open(bundle, os.O_PATH | os.O_CLOEXEC)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        # Through /proc, as a socket's path has at most 107 bytes and a bundle's may have more.
+        connection.connect(f"/proc/self/fd/{directory}/{conmon.ATTACH_SOCKET}")
+    except OSError:
+        connection.close()
+        raise
+    finally:
+        os.close(directory)
+    connection.setblocking(False)
+    return connection
+
+
+class SocketAttached:
+    """`Attached` through conmon.
+
+    conmon takes a caller that goes away for the end of the container's stdin. One that never wrote must not cause
+    that, so its connection is only deafened, and kept in `parked` until the container ends.
+    """
+
+    def __init__(self, connection: socket.socket, parked: list[socket.socket]) -> None:
+        self._socket = connection
+        self._parked = parked
+        self._wrote = False
+
+    async def read(self) -> tuple[int, bytes] | None:
+        try:
+            packet = await asyncio.get_running_loop().sock_recv(self._socket, _PACKET_BYTES)
+        except OSError:  # reset when conmon ended with input of ours unread; closed by ourselves
+            return None
+        return (_STREAMS.get(packet[0], STDOUT), packet[1:]) if packet else None
+
+    async def write(self, content: bytes) -> None:
+        self._wrote = True
+        loop = asyncio.get_running_loop()
+        for start in range(0, len(content), _STDIN_BYTES):
+            await loop.sock_sendall(self._socket, content[start : start + _STDIN_BYTES])
+
+    async def close_stdin(self) -> None:
+        self._wrote = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    async def close(self) -> None:
+        if self._socket.fileno() < 0 or self._socket in self._parked:
+            return
+        if self._wrote:
+            self._socket.close()
+            return
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
+        self._parked.append(self._socket)
+
+
+class FileAttached:
+    """`Attached` through our ends of pipes or of a terminal. Output ends with the process, whoever holds its pipes.
+
+    `outputs` maps file descriptors to streams; with a terminal its one descriptor is also `stdin`. They are owned
+    by this object and become non-blocking.
+    """
+
+    def __init__(self, outputs: dict[int, int], stdin: int | None) -> None:
+        self._outputs = dict(outputs)
+        self._stdin = stdin
+        self._terminal = stdin in outputs
+        self._detached = False
+        self._ended = asyncio.Event()
+        for fd in {*outputs, *([stdin] if stdin is not None else [])}:
+            os.set_blocking(fd, False)
+
+    @property
+    def terminal(self) -> int:
+        """The terminal's descriptor. Raises `OSError` if there is none."""
+        if not self._terminal or self._stdin is None:
+            raise OSError("no terminal")
+        return self._stdin
+
+    async def read(self) -> tuple[int, bytes] | None:
+        while self._outputs:
+            ended = self._ended.is_set()
+            for fd in list(self._outputs):
+                content = self._take(fd)
+                if content:
+                    return self._outputs[fd], content
+            if ended:
+                break
+            if self._outputs:
+                await self._readable()
+        if self._ended.is_set():
+            self._release()
+        return None
+
+    async def write(self, content: bytes) -> None:
+        view = memoryview(content)
+        while view:
+            if self._stdin is None:
+                raise BrokenPipeError("stdin is closed")
+            try:
+                view = view[os.write(self._stdin, view[:_PIPE_BYTES]) :]
+            except BlockingIOError:
+                await self._writable(self._stdin)
+            except OSError as error:  # EIO: nobody has the terminal open any more
+                raise BrokenPipeError("stdin is closed") from error
+
+    async def close_stdin(self) -> None:
+        if not self._terminal and self._stdin is not None:
+            os.close(self._stdin)
+            self._stdin = None
+
+    async def close(self) -> None:
+        """Detach: stdin ends, output is read and thrown away until the process ends, so that it goes on."""
+        self._detached = True
+        await self.close_stdin()
+        if self._ended.is_set():
+            self._release()
+        loop = asyncio.get_running_loop()
+        for fd in self._outputs:
+            loop.add_reader(fd, self._take, fd)
+
+    def end(self) -> None:
+        """The process has ended: what is in the pipes is the last of its output."""
+        self._ended.set()
+        if self._detached:
+            self._release()
+
+    def _release(self) -> None:
+        loop = asyncio.get_running_loop()
+        for fd in list(self._outputs):
+            loop.remove_reader(fd)
+        for fd in {*self._outputs, *([self._stdin] if self._stdin is not None else [])}:
+            os.close(fd)
+        self._outputs, self._stdin = {}, None
+
+    def _take(self, fd: int) -> bytes:
+        """What `fd` has now; at its end it is forgotten, and closed unless it is the terminal."""
+        try:
+            content = os.read(fd, _PIPE_BYTES)
+        except BlockingIOError:
+            return b""
+        except OSError:  # EIO is a terminal's end of file
+            content = b""
+        if not content:
+            asyncio.get_running_loop().remove_reader(fd)
+            del self._outputs[fd]
+            if fd != self._stdin:
+                os.close(fd)
+        return content
+
+    async def _readable(self) -> None:
+        loop = asyncio.get_running_loop()
+        fds = list(self._outputs)
+        ready = loop.create_future()
+        ended = asyncio.ensure_future(self._ended.wait())
+        for fd in fds:
+            loop.add_reader(fd, _resolve, ready)
+        try:
+            await asyncio.wait((ready, ended), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+            for fd in fds:
+                loop.remove_reader(fd)
+
+    async def _writable(self, fd: int) -> None:
+        loop = asyncio.get_running_loop()
+        ready = loop.create_future()
+        loop.add_writer(fd, _resolve, ready)
+        try:
+            await ready
+        finally:
+            loop.remove_writer(fd)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

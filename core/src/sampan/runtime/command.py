@@ -1,0 +1,40 @@
+"""The command line that every OCI runtime has in common (runc, crun, youki…)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampan.runtime.failure import last_error
+
+
+@dataclass(frozen=True)
+class RuntimeCommand:
+    """One OCI runtime: its name in the configuration, its program, arguments of the configuration, its state."""
+
+    name: str
+    path: Path
+    arguments: tuple[str, ...]
+    state_dir: Path
+
+    def global_arguments(self, log: Path) -> tuple[str, ...]:
+        """What stands before the subcommand. `log` takes its errors, as JSON lines."""
+        return (*self.arguments, "--root", str(self.state_dir), "--log", str(log), "--log-format", "json")
+
+    def run(self, log: Path, *arguments: str) -> str | None:
+        """Run a subcommand that needs no stdio; the words of its error, or `None`. Blocks."""
+        log.unlink(missing_ok=True)
+        done = subprocess.run(
+            [str(self.path), *self.global_arguments(log), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={"PATH": os.defpath},
+            cwd="/",
+            check=False,
+        )
+        if done.returncode == 0:
+            return None
+        return last_error(log) or done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"

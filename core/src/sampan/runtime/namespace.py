@@ -1,0 +1,146 @@
+"""The namespaces in which the OCI runtime and the monitors live.
+
+Three kinds of host (see the kernel's admin-guide/cgroup-v2.rst):
+
+- *unified*: cgroup v2 at `/sys/fs/cgroup`. The runtime sees the host's tree.
+- *hybrid*: v1 at `/sys/fs/cgroup/*`, v2 at `/sys/fs/cgroup/unified`. Given that, a runtime would use v1. So its
+  processes get a cgroup namespace rooted at our slice, and a mount namespace where `/sys/fs/cgroup` is cgroup v2:
+  a unified host whose root is the slice. Nothing of v1 is touched.
+- *legacy*: v1 only. The runtime sees the host's tree.
+
+On every host a container's rootfs is mounted in a mount namespace of its own, the one its monitor lives in: when
+the monitor and the container are gone, however they went, the kernel has unmounted everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from sampan.syscalls.mount import (
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_REC,
+    MS_SLAVE,
+    find_mount_point,
+    mount,
+)
+from sampan.syscalls.namespaces import CLONE_NEWCGROUP, CLONE_NEWNS, open_namespace, setns, unshare
+
+T = TypeVar("T")
+
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+HYBRID_ROOT = CGROUP_ROOT / "unified"
+
+
+def host_kind() -> str:
+    """`unified`, `hybrid` or `legacy`."""
+    if (CGROUP_ROOT / "cgroup.controllers").exists():
+        return "unified"
+    return "hybrid" if (HYBRID_ROOT / "cgroup.controllers").exists() else "legacy"
+
+
+class RuntimeNamespace:
+    """Runs functions in threads that see the host as the OCI runtime is to see it. One for each daemon.
+
+    `slice` is the resource driver's parent cgroup. Make it before the process has other children: on a hybrid
+    host the process passes through the slice for a moment, and what it starts then would stay there.
+    """
+
+    def __init__(self, slice: str = "/sampan", *, threads: int = 4) -> None:
+        self.slice = slice
+        self._cgroup_ns = self._make_cgroup_namespace() if host_kind() == "hybrid" else None
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="runtime", initializer=self._enter)
+
+    def close(self) -> None:
+        """End the threads and forget the namespace; what was started in it goes on."""
+        self._threads.shutdown()
+        if self._cgroup_ns is not None:
+            os.close(self._cgroup_ns)
+            self._cgroup_ns = None
+
+    def cgroups_path(self, path: str) -> str:
+        """`path`, absolute in the host's cgroup file system, as the runtime must be told it."""
+        if self._cgroup_ns is None or self.slice == "/":
+            return path
+        if not path.startswith(f"{self.slice}/"):
+            raise ValueError(f"cgroup {path} is outside of {self.slice}")
+        return path.removeprefix(self.slice)
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Run `function` in one of the threads. It must leave the thread's namespaces as they are."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function)
+
+    async def run_in_new_mounts(self, below: Path, function: Callable[[], T]) -> T:
+        """Run `function` in a new thread with a mount namespace of its own, copied from the host's as it is now.
+
+        What is mounted below the directory `below` is seen there only, by processes that the function starts.
+        """
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[T] = loop.create_future()
+
+        def settle(
+            set_outcome: Callable[[T], None] | Callable[[BaseException], None], value: T | BaseException
+        ) -> None:
+            if not outcome.done():
+                set_outcome(value)  # type: ignore[arg-type]
+
+        def body() -> None:
+            try:
+                self._enter()
+                _stop_propagation_from(below)
+                result = function()
+            except BaseException as error:
+                loop.call_soon_threadsafe(settle, outcome.set_exception, error)
+            else:
+                loop.call_soon_threadsafe(settle, outcome.set_result, result)
+
+        threading.Thread(target=body, name="runtime-create", daemon=True).start()
+        return await outcome
+
+    def _enter(self) -> None:
+        unshare(CLONE_NEWNS)
+        if self._cgroup_ns is not None:
+            setns(self._cgroup_ns, CLONE_NEWCGROUP)
+            # Private, so that the new mount stays here even where the host's mounts are shared.
+            mount(None, CGROUP_ROOT, None, MS_PRIVATE | MS_REC)
+            mount("cgroup2", CGROUP_ROOT, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
+    def _make_cgroup_namespace(self) -> int:
+        """A cgroup namespace rooted at the slice: its root is where the thread's process is when it unshares."""
+        slice_dir = HYBRID_ROOT / self.slice.lstrip("/")
+        slice_dir.mkdir(parents=True, exist_ok=True)
+        home = HYBRID_ROOT / _own_cgroup().lstrip("/")
+
+        def make() -> int:
+            (slice_dir / "cgroup.procs").write_text(str(os.getpid()))
+            try:
+                unshare(CLONE_NEWCGROUP)
+            finally:
+                (home / "cgroup.procs").write_text(str(os.getpid()))
+            return open_namespace("cgroup")
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(make).result()
+
+
+def _stop_propagation_from(directory: Path) -> None:
+    """Keep mounts below `directory` from the host, but go on receiving the host's.
+
+    Only the one mount that holds the directory is changed: binds of any other may still be `rshared`.
+    """
+    mount(None, find_mount_point(directory), None, MS_SLAVE)
+
+
+def _own_cgroup() -> str:
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        if line.startswith("0::"):
+            return line[3:]
+    raise OSError("/proc/self/cgroup has no line for cgroup v2")

@@ -1,0 +1,386 @@
+"""Containers run by an OCI runtime (runc, crun…) under conmon.
+
+What lies in the exec root, all of it gone with the boot:
+
+    state/NAME/            the state of the OCI runtime NAME
+    containers/ID/         record.json, init.pid, conmon.pid, log (the runtime's errors)
+    containers/ID/ID       the exit code, once init has ended
+    containers/ID/exec/ID  of a running exec
+    tmp/                   console sockets, for a moment
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import termios
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sampan.errdefs import Conflict, InvalidArgument, NotFound, SystemFailure
+from sampan.runtime import conmon, execution
+from sampan.runtime.attach import SocketAttached, connect
+from sampan.runtime.command import RuntimeCommand
+from sampan.runtime.execution import ExecProcess, ExecRequest
+from sampan.runtime.failure import create_failure, last_error
+from sampan.runtime.interface import Bundle, ExitStatus
+from sampan.runtime.namespace import RuntimeNamespace
+from sampan.runtime.record import Process, Record
+from sampan.syscalls.mount import mount_with_options
+from sampan.syscalls.pidfd import pidfd_open_checked, pidfd_send_signal, start_time
+from sampan.syscalls.process import reap, set_child_subreaper
+
+_KILLED = 128 + signal.SIGKILL
+_UNKNOWN_EXIT = 255
+_RESIZE_PATIENCE_S = 0.2
+_KILL_PATIENCE_S = 10
+
+
+@dataclass
+class _Container:
+    """A container as this daemon watches it."""
+
+    record: Record
+    exit: asyncio.Future[ExitStatus]
+    init_pidfd: int | None
+    conmon_pidfd: int | None
+    execs: dict[str, ExecProcess] = field(default_factory=dict)
+    parked: list[socket.socket] = field(default_factory=list)
+
+    @property
+    def bundle(self) -> Path:
+        return Path(self.record.bundle)
+
+    def settle(self, status: ExitStatus) -> None:
+        """It has ended, and all its output has been handed out."""
+        self.exit.set_result(status)
+        for connection in self.parked:
+            connection.close()
+
+    def release(self) -> None:
+        """Watch no longer."""
+        for fd in (self.init_pidfd, self.conmon_pidfd):
+            if fd is not None:
+                asyncio.get_running_loop().remove_reader(fd)
+                os.close(fd)
+        self.init_pidfd = self.conmon_pidfd = None
+
+
+class OciRuntime:
+    """`Runtime` on the real kernel.
+
+    `runtimes` are the programs by their name in the configuration, with arguments (see `probe.find_runtimes`).
+    All its coroutines must run in one loop.
+    """
+
+    def __init__(
+        self,
+        exec_root: Path,
+        namespace: RuntimeNamespace,
+        *,
+        runtimes: Mapping[str, tuple[Path, tuple[str, ...]]],
+        default_runtime: str,
+        conmon_path: Path,
+    ) -> None:
+        self._containers_dir = exec_root / "containers"
+        self._tmp_dir = exec_root / "tmp"
+        self._namespace = namespace
+        self._conmon = conmon_path
+        self._default = default_runtime
+        self._runtimes = {
+            name: RuntimeCommand(name, path, arguments, exec_root / "state" / name)
+            for name, (path, arguments) in runtimes.items()
+        }
+        self._watched: dict[str, _Container] = {}
+
+    def open(self) -> None:
+        """Make the directories, and this process the one that gets our orphans: execs, and conmon's if it dies."""
+        for directory in (self._containers_dir, self._tmp_dir, *(r.state_dir for r in self._runtimes.values())):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for leftover in self._tmp_dir.iterdir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        set_child_subreaper()
+
+    def close(self) -> None:
+        """Stop watching. The containers go on."""
+        for container in self._watched.values():
+            container.release()
+        self._watched.clear()
+
+    async def create(self, bundle: Bundle) -> int:
+        if self._dir(bundle.id).exists():
+            raise Conflict(f"container with given ID already exists: {bundle.id}")
+        command = self._command(bundle.runtime)
+        try:
+            pid = await self._namespace.run_in_new_mounts(bundle.dir, lambda: self._create(bundle, command))
+        except Exception:
+            await self._erase(bundle.id)
+            raise
+        self._adopt_if_there(bundle.id)
+        return pid
+
+    async def start(self, id: str) -> None:
+        container = self._container(id)
+        command = self._command(container.record.runtime)
+        words = await self._namespace.run(lambda: command.run(self._log(id), "start", id))
+        if words is not None:
+            raise create_failure(words)
+
+    async def wait(self, id: str) -> ExitStatus:
+        return await asyncio.shield(self._container(id).exit)
+
+    async def kill(self, id: str, signal: int) -> None:
+        container = self._container(id)
+        try:
+            if container.exit.done() or container.init_pidfd is None:
+                raise ProcessLookupError
+            pidfd_send_signal(container.init_pidfd, signal)
+        except ProcessLookupError:
+            raise Conflict(f"Container {id} is not running") from None
+
+    async def delete(self, id: str) -> None:
+        if id not in self._watched:
+            self._adopt_if_there(id)
+        if id in self._watched:
+            await self._end(self._watched[id])
+            self._watched.pop(id).release()
+        await self._erase(id)
+
+    async def attach(self, id: str) -> SocketAttached:
+        container = self._container(id)
+        try:
+            connection = await asyncio.to_thread(connect, container.bundle)
+        except OSError:
+            raise Conflict(f"Container {id} is not running") from None
+        return SocketAttached(connection, container.parked)
+
+    async def resize(self, id: str, height: int, width: int, exec_id: str | None = None) -> None:
+        container = self._container(id)
+        if exec_id is not None:
+            _resize_exec(container, exec_id, height, width)
+            return
+        if not container.record.terminal:
+            raise Conflict(f"Container {id} has no terminal")
+        try:
+            await _resize_init(container.bundle, height, width)
+        except OSError:
+            raise Conflict(f"Container {id} is not running") from None
+
+    async def exec(
+        self, id: str, exec_id: str, process: dict[str, Any], *, terminal: bool, stdin: bool
+    ) -> ExecProcess:
+        container = self._container(id)
+        if container.exit.done():
+            raise Conflict(f"Container {id} is not running")
+        if exec_id in container.execs:
+            raise Conflict(f"Error: Exec command {exec_id} is already running")
+        command = self._command(container.record.runtime)
+        directory = self._dir(id) / "exec" / exec_id
+        request = ExecRequest(command, id, directory, self._tmp_dir, process, terminal, stdin)
+        started = ExecProcess(await self._namespace.run(lambda: execution.start(request)), directory)
+        container.execs[exec_id] = started
+        started.when_ended(lambda: container.execs.pop(exec_id, None))
+        return started
+
+    async def adopt(self, id: str) -> int | None:
+        if id not in self._watched and not self._adopt_if_there(id):
+            raise NotFound(f"No such container: {id}")
+        container = self._watched[id]
+        if container.exit.done() or container.init_pidfd is None or container.record.init is None:
+            return None
+        return container.record.init.pid
+
+    def list(self) -> list[str]:
+        return sorted(path.name for path in self._containers_dir.iterdir())
+
+    # Creating: in a thread of its own, see RuntimeNamespace.run_in_new_mounts.
+
+    def _create(self, bundle: Bundle, command: RuntimeCommand) -> int:
+        directory = self._dir(bundle.id)
+        directory.mkdir(mode=0o700)
+        record = Record(bundle.id, str(bundle.dir), command.name, bundle.terminal)
+        record.save(directory)
+        self._write_bundle(bundle)
+        monitor = self._monitor(bundle, command)
+        try:
+            pid = conmon.start(monitor)
+        except SystemFailure as error:
+            words = last_error(self._log(bundle.id))
+            raise (create_failure(words) if words else error) from None
+        conmon_pid = int(monitor.conmon_pid_file.read_text())
+        replace(record, init=_process(pid), conmon=_process(conmon_pid)).save(directory)
+        return pid
+
+    def _write_bundle(self, bundle: Bundle) -> None:
+        rootfs = bundle.dir / "rootfs"
+        rootfs.mkdir(exist_ok=True)
+        for mount in bundle.rootfs:
+            mount_with_options(mount.source, rootfs, mount.type, mount.options)
+        spec = bundle.spec
+        if path := spec["linux"].get("cgroupsPath"):
+            spec = {**spec, "linux": {**spec["linux"], "cgroupsPath": self._namespace.cgroups_path(path)}}
+        (bundle.dir / "config.json").write_text(json.dumps(spec))
+
+    def _monitor(self, bundle: Bundle, command: RuntimeCommand) -> conmon.Monitor:
+        return conmon.Monitor(
+            conmon=self._conmon,
+            runtime=command.path,
+            runtime_args=command.global_arguments(self._log(bundle.id)),
+            id=bundle.id,
+            bundle=bundle.dir,
+            dir=self._dir(bundle.id),
+            tmp_dir=self._tmp_dir,
+            terminal=bundle.terminal,
+            stdin=bundle.stdin,
+            stdin_once=bundle.stdin_once,
+            log_path=bundle.log_path,
+            log_max_bytes=bundle.log_max_bytes,
+        )
+
+    # Watching: pidfds in the loop.
+
+    def _watch(self, record: Record) -> None:
+        loop = asyncio.get_running_loop()
+        container = _Container(record, loop.create_future(), _open(record.init), _open(record.conmon))
+        self._watched[record.id] = container
+        if container.conmon_pidfd is None:
+            self._conmon_ended(container)
+        else:
+            loop.add_reader(container.conmon_pidfd, self._conmon_ended, container)
+
+    def _conmon_ended(self, container: _Container) -> None:
+        if container.conmon_pidfd is not None:
+            asyncio.get_running_loop().remove_reader(container.conmon_pidfd)
+            reap(container.conmon_pidfd)
+        status = _exit_status(self._dir(container.record.id) / container.record.id)
+        if status is not None:
+            container.settle(status)
+        elif container.init_pidfd is None:
+            container.settle(ExitStatus(_UNKNOWN_EXIT, time.time_ns()))
+        else:
+            self._end_unmonitored(container, container.init_pidfd)
+
+    def _end_unmonitored(self, container: _Container, init: int) -> None:
+        """conmon died before init: stdio and log are lost, so the container must not go on."""
+        with contextlib.suppress(ProcessLookupError):
+            pidfd_send_signal(init, signal.SIGKILL)
+        asyncio.get_running_loop().add_reader(init, self._unmonitored_ended, container, init)
+
+    def _unmonitored_ended(self, container: _Container, init: int) -> None:
+        asyncio.get_running_loop().remove_reader(init)
+        code = reap(init)  # it became our child when conmon died, unless that was while no daemon ran
+        container.settle(ExitStatus(_KILLED if code is None else code, time.time_ns()))
+
+    async def _end(self, container: _Container) -> None:
+        if container.exit.done():
+            return
+        if container.init_pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                pidfd_send_signal(container.init_pidfd, signal.SIGKILL)
+        try:
+            await asyncio.wait_for(asyncio.shield(container.exit), _KILL_PATIENCE_S)
+        except TimeoutError:
+            raise SystemFailure(f"Could not kill container {container.record.id}: it does not end") from None
+
+    def _adopt_if_there(self, id: str) -> bool:
+        record = Record.load(self._dir(id))
+        if record is None or record.init is None or record.conmon is None:
+            return False
+        self._watch(record)
+        return True
+
+    async def _erase(self, id: str) -> None:
+        """Remove what is left of the container, also of one whose creation was cut off."""
+        for command in self._runtimes.values():
+            if (command.state_dir / id).exists():
+                words = await self._namespace.run(lambda c=command: c.run(self._log(id), "delete", "--force", id))  # type: ignore[misc]
+                if words is not None:
+                    raise SystemFailure(f"{command.name} delete: {words}")
+        shutil.rmtree(self._dir(id), ignore_errors=True)
+
+    # Finding things.
+
+    def _container(self, id: str) -> _Container:
+        try:
+            return self._watched[id]
+        except KeyError:
+            raise NotFound(f"No such container: {id}") from None
+
+    def _command(self, name: str | None) -> RuntimeCommand:
+        try:
+            return self._runtimes[name or self._default]
+        except KeyError:
+            raise InvalidArgument(f"unknown or invalid runtime name: {name}") from None
+
+    def _dir(self, id: str) -> Path:
+        return self._containers_dir / id
+
+    def _log(self, id: str) -> Path:
+        return self._dir(id) / "log"
+
+
+def _process(pid: int) -> Process:
+    # One that has ended meanwhile gets a start time that nothing has, and is found to be gone.
+    return Process(pid, start_time(pid) or 0)
+
+
+def _open(process: Process | None) -> int | None:
+    return None if process is None else pidfd_open_checked(process.pid, process.started)
+
+
+def _exit_status(file: Path) -> ExitStatus | None:
+    try:
+        with file.open("rb") as opened:
+            return ExitStatus(int(opened.read()), os.fstat(opened.fileno()).st_mtime_ns)
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _set_window_size(terminal: int, height: int, width: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+
+
+def _resize_exec(container: _Container, exec_id: str, height: int, width: int) -> None:
+    try:
+        _set_window_size(container.execs[exec_id].attached.terminal, height, width)
+    except KeyError:
+        raise NotFound(f"No such exec instance: {exec_id}") from None
+    except OSError:
+        raise Conflict(f"Exec {exec_id} has no terminal or is not running") from None
+
+
+async def _resize_init(bundle: Path, height: int, width: int) -> None:
+    """Tell conmon; wait until it has read it. Raises `OSError` if conmon is gone.
+
+    Given two messages at once, conmon 2.1 obeys the first one twice (src/ctrl.c, read_from_ctrl_buffer), and the
+    terminal keeps the older size. Each passes through two fifos, so both must be empty before the next.
+    """
+    deadline = time.monotonic() + _RESIZE_PATIENCE_S
+    with _fifo(bundle / conmon.CONTROL_FIFO) as control, _fifo(bundle / conmon.RESIZE_FIFO) as resize:
+        os.write(control, f"{conmon.RESIZE} {height} {width}\n".encode())
+        while (_unread(control) or _unread(resize)) and time.monotonic() < deadline:  # noqa: ASYNC110 no event tells
+            await asyncio.sleep(0.001)
+
+
+@contextlib.contextmanager
+def _fifo(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _unread(fifo: int) -> int:
+    count: int = struct.unpack("i", fcntl.ioctl(fifo, termios.FIONREAD, bytes(4)))[0]
+    return count

@@ -1,0 +1,46 @@
+"""What the runtime writes down of a container in the exec root, so that a later daemon finds it again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+_NAME = "record.json"
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process for the length of this boot: a pid alone is used again, with the start time it is not."""
+
+    pid: int
+    started: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """One container. The processes are `None` until create has succeeded."""
+
+    id: str
+    bundle: str
+    runtime: str
+    terminal: bool
+    init: Process | None = None
+    conmon: Process | None = None
+
+    def save(self, directory: Path) -> None:
+        """Write it, whole or not at all. The exec root does not outlive the boot: no fsync."""
+        new = directory / f"{_NAME}.new"
+        new.write_text(json.dumps(asdict(self)))
+        new.replace(directory / _NAME)
+
+    @classmethod
+    def load(cls, directory: Path) -> Record | None:
+        """The record in `directory`; `None` if there is none, or none that can be read."""
+        try:
+            fields: dict[str, Any] = json.loads((directory / _NAME).read_bytes())
+            init, conmon = fields.pop("init"), fields.pop("conmon")
+            return cls(**fields, init=Process(**init) if init else None, conmon=Process(**conmon) if conmon else None)
+        except (OSError, ValueError, TypeError, KeyError):
+            return None

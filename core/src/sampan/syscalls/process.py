@@ -1,0 +1,28 @@
+"""Being a subreaper, and what became of a child."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def set_child_subreaper() -> None:
+    """prctl(PR_SET_CHILD_SUBREAPER): orphans among our descendants become our children. Raises `OSError`."""
+    if _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, f"prctl(PR_SET_CHILD_SUBREAPER): {os.strerror(errno)}")
+
+
+def reap(pidfd: int) -> int | None:
+    """The exit code of the child that ended, 128+N for signal N; `None` if it is not our child."""
+    try:
+        result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    except ChildProcessError:
+        return None
+    if result is None:  # only with WNOHANG
+        return None
+    return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
