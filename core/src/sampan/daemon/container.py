@@ -14,6 +14,10 @@ from sampan.models import ContainerConfig, EndpointSettings, HostConfig, MountPo
 from sampan.runtime.interface import Attached
 
 
+CONTAINER_LABEL = "sampan.container"
+"""The label of a snapshot that is a container's writable layer."""
+
+
 class Status(enum.StrEnum):
     """The states of a container's life, in Docker's words."""
 

@@ -32,16 +32,20 @@ class Database:
         """
         self.path = path
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database")
-        self._connection = self._writer.submit(self._open).result()
+        try:
+            self._connection = self._writer.submit(self._open).result()
+        except sqlite3.Error as error:
+            raise SystemFailure(f"the database {path} can't be opened: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
-            connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA foreign_keys = ON")
             _migrate(connection)
-        except sqlite3.Error as error:
-            raise SystemFailure(f"the database {self.path} can't be opened: {error}") from error
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     async def write(self, change: Callable[[sqlite3.Connection], ResultT], *, durable: bool = True) -> ResultT:

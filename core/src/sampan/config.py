@@ -1,0 +1,152 @@
+"""sampand's configuration: dockerd's names where it has them, from a JSON file and from flags."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from sampan.errdefs import InvalidArgument
+
+DEFAULT_FILE = Path("/etc/sampan/daemon.json")
+
+
+AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
+
+
+class AddressPoolConfig(BaseModel):
+    """A range from which networks without a subnet of their own take one of prefix length `size`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base: IPv4Network
+    size: int = Field(ge=1, le=32)
+
+
+class RuntimeConfig(BaseModel):
+    """A named OCI runtime."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    path: str
+    runtime_args: tuple[str, ...] = Field((), alias="runtimeArgs")
+
+
+def _kebab(name: str) -> str:
+    return name.replace("_", "-")
+
+
+class DaemonConfig(BaseModel):
+    """All settings of a daemon, with their defaults. The file's keys are the names with dashes, as in daemon.json.
+
+    Sizes are bytes, times seconds. Drivers are named as their plugins offer them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=_kebab, populate_by_name=True)
+
+    data_root: AbsolutePath = Path("/var/lib/sampan")
+    exec_root: AbsolutePath = Path("/run/sampan")
+    pidfile: AbsolutePath = Path("/run/sampan.pid")
+    hosts: tuple[str, ...] = ("unix:///run/sampan/sampan.sock",)
+    group: str = "sampan"
+    tlsverify: bool = False
+    tlscacert: AbsolutePath | None = None
+    tlscert: AbsolutePath | None = None
+    tlskey: AbsolutePath | None = None
+    debug: bool = False
+    log_level: str = Field("info", pattern="^(debug|info|warn|warning|error|fatal)$")
+    log_format: str = Field("text", pattern="^(text|json)$")
+    labels: tuple[str, ...] = ()
+
+    storage_driver: str = "overlayfs"
+    network_driver: str = "bridge_net"
+    resource_driver: str = "cgroups_v2"
+    strict_resources: bool = False
+    cgroup_parent: str | None = Field(None, pattern="^/[^/]+(/[^/]+)*$")
+
+    default_runtime: str | None = None
+    runtimes: dict[str, RuntimeConfig] = {}
+    init_path: AbsolutePath | None = None
+    default_shm_size: int = 64 * 1024 * 1024
+    log_max_size: int = Field(10 * 1024 * 1024, ge=64 * 1024)
+    shutdown_timeout: int = Field(15, ge=0)
+
+    bip: IPv4Interface | None = None
+    ip: IPv4Address = IPv4Address("0.0.0.0")  # noqa: S104  Docker's default for published ports
+    default_address_pools: tuple[AddressPoolConfig, ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_opts: tuple[str, ...] = ()
+
+    insecure_registries: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
+    max_concurrent_downloads: int = Field(6, ge=1)
+
+    job_slots: int = Field(64, ge=1)
+    job_queue: int = Field(256, ge=0)
+    workers: int = Field(32, ge=4)
+
+    @property
+    def instance(self) -> str:
+        """Eight characters that set this daemon's kernel objects apart from those of others on the host."""
+        return hashlib.sha256(str(self.data_root.resolve()).encode()).hexdigest()[:8]
+
+    @property
+    def host_name(self) -> str:
+        """The host's name, as `docker info` shows it."""
+        return socket.gethostname()
+
+
+def load_config(file: Path | None, flags: dict[str, Any]) -> DaemonConfig:
+    """The file's settings and the flags' (names with underscores) together.
+
+    Without `file` the default one is read, if it is there. Raises `InvalidArgument` naming the setting and, as
+    dockerd does, for a setting given in both places.
+    """
+    settings = _read(file) if file else _read(DEFAULT_FILE) if DEFAULT_FILE.exists() else {}
+    given = {_kebab(name): value for name, value in flags.items() if value is not None}
+    if both := sorted(settings.keys() & given.keys()):
+        raise InvalidArgument(
+            "the following directives are specified both as a flag and in the configuration file: " + ", ".join(both)
+        )
+    try:
+        config = DaemonConfig.model_validate({**settings, **given})
+    except ValidationError as error:
+        raise InvalidArgument(_sentence(error)) from None
+    _check_tls(config)
+    return config
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(file.read_text())
+    except OSError as error:
+        raise InvalidArgument(f"unable to read the configuration file {file}: {error.strerror}") from None
+    except ValueError as error:
+        raise InvalidArgument(f"unable to configure the daemon with file {file}: {error}") from None
+    if not isinstance(settings, dict):
+        raise InvalidArgument(f"unable to configure the daemon with file {file}: it holds no JSON object")
+    return settings
+
+
+def _sentence(error: ValidationError) -> str:
+    unknown = [str(one["loc"][0]) for one in error.errors() if one["type"] == "extra_forbidden"]
+    if unknown:
+        return "the following directives don't match any configuration option: " + ", ".join(unknown)
+    first = error.errors()[0]
+    return f"invalid setting {'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
+def _check_tls(config: DaemonConfig) -> None:
+    if not any(host.startswith("tcp://") for host in config.hosts):
+        return
+    if not (config.tlsverify and config.tlscacert and config.tlscert and config.tlskey):
+        raise InvalidArgument(
+            "a TCP listener needs mutual TLS: give --tlsverify, --tlscacert, --tlscert and --tlskey "
+            "(whoever reaches the API is root on this host)"
+        )

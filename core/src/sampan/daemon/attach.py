@@ -1,0 +1,78 @@
+"""container_attach and container_resize."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from sampan.daemon import logs
+from sampan.daemon.container import Container, Status
+from sampan.daemon.detach import DEFAULT_KEYS, parse_keys
+from sampan.daemon.pump import Wanted, pump
+from sampan.engine import Job
+from sampan.errdefs import Conflict, SampanError
+from sampan.models import AttachContainer, ResizeContainer
+from sampan.runtime.interface import Attached
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+
+async def container_attach(daemon: Daemon, job: Job[AttachContainer]) -> None:
+    """Join the caller's streams with the container's; one that does not run yet is joined as it starts."""
+    assert job.streams is not None
+    request = job.request
+    container = daemon.containers.get(request.name)
+    _check(container, request.name)
+    config = container.record.config
+    keys = parse_keys(request.detach_keys or DEFAULT_KEYS)
+    attached = await daemon.runtime.attach(container.id) if request.stream and container.running else None
+    starting = _await_start(container) if request.stream and not attached else None
+    await job.streams.accept(multiplexed=not config.tty)
+    daemon.publish(container, "attach")
+    if request.logs:
+        await logs.replay(container, job.streams, stdout=request.stdout, stderr=request.stderr)
+    try:
+        attached = attached or (starting and await starting)
+    except SampanError:  # the start failed; whoever started it is told why
+        return
+    if attached is None:
+        return
+    wanted = Wanted(
+        stdin=request.stdin and config.open_stdin,
+        stdout=request.stdout,
+        stderr=request.stderr,
+        close_stdin=config.stdin_once and not config.tty,
+        detach_keys=keys if config.tty else None,
+    )
+    if not await pump(job.streams, attached, wanted):
+        daemon.publish(container, "detach")
+
+
+async def container_resize(daemon: Daemon, job: Job[ResizeContainer]) -> None:
+    """Set the size of the container's terminal."""
+    container = daemon.containers.get(job.request.name)
+    if not container.running:
+        raise Conflict(f"container {container.id} is not running")
+    await daemon.runtime.resize(container.id, job.request.height, job.request.width)
+    size = {"height": str(job.request.height), "width": str(job.request.width)}
+    daemon.publish(container, "resize", **size)
+
+
+def _check(container: Container, name: str) -> None:
+    if container.state.status is Status.PAUSED:
+        raise Conflict(f"container {name} is paused, unpause the container before attach")
+    if container.state.status is Status.RESTARTING:
+        raise Conflict(f"container {name} is restarting, wait until the container is running")
+
+
+def _await_start(container: Container) -> asyncio.Future[Attached]:
+    future: asyncio.Future[Attached] = asyncio.get_running_loop().create_future()
+    container.awaiting_start.append(future)
+    future.add_done_callback(lambda done: _leave(container, done))
+    return future
+
+
+def _leave(container: Container, future: asyncio.Future[Attached]) -> None:
+    if future in container.awaiting_start:
+        container.awaiting_start.remove(future)

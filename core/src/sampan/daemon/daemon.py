@@ -1,0 +1,207 @@
+"""The Daemon: owns the resources, calls the drivers, and installs all it can do in one table."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from sampan import models
+from sampan.daemon import (
+    attach,
+    create,
+    exec,
+    image,
+    inspect,
+    listing,
+    logs,
+    network,
+    remove,
+    restore,
+    start,
+    stop,
+    system,
+    volume,
+    wait,
+)
+from sampan.daemon.container import Container
+from sampan.daemon.events import EventLog
+from sampan.daemon.registry import Containers
+from sampan.daemon.volumes import Volumes
+from sampan.drivers import ResourceDriver, StorageDriver
+from sampan.drivers.loader import Provenance
+from sampan.engine import Engine, Handler, Job, Serial
+from sampan.errdefs import NotFound
+from sampan.images.store import ImageStore
+from sampan.network.controller import NetworkController
+from sampan.runtime.interface import Runtime
+from sampan.state import Database
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the configuration says to the daemon. Paths exist; times are seconds, sizes bytes."""
+
+    data_root: Path
+    exec_root: Path
+    name: str
+    id: str
+    storage_driver: str
+    resource_driver: str
+    labels: tuple[str, ...] = ()
+    stop_timeout_s: int = 10
+    log_max_bytes: int = 10 * 1024 * 1024
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    init_path: Path | None = None
+    shm_bytes: int = 64 * 1024 * 1024
+    strict_resources: bool = False
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the daemon works with, made by bootstrap."""
+
+    database: Database
+    images: ImageStore
+    networks: NetworkController
+    runtime: Runtime
+    storage: StorageDriver
+    resources: ResourceDriver
+    hooks: pluggy.PluginManager
+    provenance: tuple[Provenance, ...]
+
+
+class Daemon:
+    """Owns the containers, images, networks and volumes of one data root.
+
+    Its methods are the handlers of the engine's jobs; each lives in the module of its verb or resource and takes
+    the daemon first, and `install` binds them.
+    """
+
+    def __init__(self, settings: Settings, parts: Parts, serial: Serial) -> None:
+        self.settings = settings
+        self.database = parts.database
+        self.images = parts.images
+        self.networks = parts.networks
+        self.runtime = parts.runtime
+        self.storage = parts.storage
+        self.resources = parts.resources
+        self.hooks = parts.hooks
+        self.provenance = parts.provenance
+        self.serial = serial
+        self.containers = Containers(parts.database, settings.data_root / "containers", settings.exec_root / "bundles")
+        self.volumes = Volumes(parts.database, settings.data_root / "volumes")
+        self.events = EventLog(parts.database)
+        self.execs = exec.Execs()
+        self._closing = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def install(self, engine: Engine) -> None:
+        """Put all that the daemon can do into the engine's table."""
+        look = {"slot": False}
+        stream = {"slot": False, "cancellable": True}
+        change: dict[str, Any] = {}
+        pull = {"cancellable": True}
+        alone = {"key": self._container_key}
+        for name, request, function, how in (
+            ("container_attach", models.AttachContainer, attach.container_attach, stream),
+            ("container_create", models.CreateContainer, create.container_create, change),
+            ("container_inspect", models.InspectContainer, inspect.container_inspect, look),
+            ("container_kill", models.KillContainer, stop.container_kill, change),
+            ("container_list", models.ListContainers, listing.container_list, look),
+            ("container_logs", models.ContainerLogs, logs.container_logs, stream),
+            ("container_remove", models.RemoveContainer, remove.container_remove, change),
+            ("container_resize", models.ResizeContainer, attach.container_resize, look),
+            ("container_start", models.StartContainer, start.container_start, alone),
+            ("container_stop", models.StopContainer, stop.container_stop, alone),
+            ("container_wait", models.WaitContainer, wait.container_wait, stream),
+            ("driver_list", models.ListDrivers, system.driver_list, look),
+            ("exec_create", models.CreateExec, exec.exec_create, change),
+            ("exec_inspect", models.InspectExec, exec.exec_inspect, look),
+            ("exec_resize", models.ResizeExec, exec.exec_resize, look),
+            ("exec_start", models.StartExec, exec.exec_start, stream),
+            ("image_import", models.ImportImage, image.image_import, pull),
+            ("image_inspect", models.InspectImage, image.image_inspect, look),
+            ("image_list", models.ListImages, image.image_list, look),
+            ("image_load", models.LoadImages, image.image_load, pull),
+            ("image_pull", models.PullImage, image.image_pull, pull),
+            ("image_remove", models.RemoveImage, image.image_remove, change),
+            ("image_tag", models.TagImage, image.image_tag, change),
+            ("network_inspect", models.InspectNetwork, network.network_inspect, look),
+            ("network_list", models.ListNetworks, network.network_list, look),
+            ("plugin_list", models.ListPlugins, system.plugin_list, look),
+            ("system_events", models.WatchEvents, system.system_events, stream),
+            ("system_info", models.SystemInfoRequest, system.system_info, look),
+            ("system_version", models.SystemVersionRequest, system.system_version, look),
+            ("volume_create", models.CreateVolume, volume.volume_create, change),
+            ("volume_inspect", models.InspectVolume, volume.volume_inspect, look),
+            ("volume_list", models.ListVolumes, volume.volume_list, look),
+            ("volume_remove", models.RemoveVolume, volume.volume_remove, change),
+        ):
+            engine.register(Handler(name, request, partial(function, self), **how))
+
+    async def open(self) -> None:
+        """Bring records, drivers and kernel together, and start again what should run."""
+        await restore.restore(self)
+        await restore.run_policies(self)
+
+    async def close(self) -> None:
+        """Let go of everything but the containers: they go on running."""
+        self._closing.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.events.close()
+
+    async def is_closing_within(self, seconds: float) -> bool:
+        """Wait `seconds`, or until the daemon closes; answers whether it does."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run `work` beside the jobs, until it ends or the daemon closes. What it raises is logged."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._reap)
+
+    def publish(self, container: Container, action: str, **attributes: str) -> None:
+        """Note that `action` happened to a container, with Docker's attributes: labels, image and name."""
+        record = container.record
+        labels = record.config.labels or {}
+        said = {**labels, "image": record.image_name, "name": record.name, **attributes}
+        self.events.publish("container", action, record.id, said)
+
+    def volume_users(self, name: str) -> tuple[str, ...]:
+        """The ids of the containers that have the volume."""
+        return tuple(
+            container.id
+            for container in self.containers
+            if any(point.type == "volume" and point.name == name for point in container.record.mounts)
+        )
+
+    def image_users(self, image_id: str) -> tuple[Container, ...]:
+        """The containers made of the image."""
+        return tuple(container for container in self.containers if container.record.image_id == image_id)
+
+    def _container_key(self, request: Any) -> str | None:
+        container = self.containers.find(request.name)
+        return container.id if container else None
+
+    def _reap(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("%s failed", task.get_name(), exc_info=error)

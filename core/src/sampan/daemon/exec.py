@@ -1,0 +1,169 @@
+"""exec_create, exec_start, exec_resize and exec_inspect: further processes in a running container."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from sampan.daemon import process
+from sampan.daemon.container import Container, Status
+from sampan.daemon.detach import DEFAULT_KEYS, parse_keys
+from sampan.daemon.pump import Wanted, pump
+from sampan.engine import Job
+from sampan.errdefs import Conflict, InvalidArgument, NotFound, SampanError
+from sampan.models import CreateExec, ExecCreated, ExecInspect, ExecProcessConfig, InspectExec, ResizeExec, StartExec
+from sampan.runtime.failure import StartFailure
+from sampan.runtime.interface import STDOUT, Exec
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+_UNKNOWN_FAILURE = 126
+
+
+class ExecInstance:
+    """One exec: its request, and once started its process. It is remembered until its container goes."""
+
+    def __init__(self, container: Container, request: CreateExec) -> None:
+        self.id = secrets.token_hex(32)
+        self.container = container
+        self.request = request
+        self.started = False
+        self.running = False
+        self.pid = 0
+        self.exit_code: int | None = None
+
+
+class Execs:
+    """All execs of this daemon's life, by id."""
+
+    def __init__(self) -> None:
+        self._execs: dict[str, ExecInstance] = {}
+
+    def add(self, instance: ExecInstance) -> None:
+        """Remember a new exec."""
+        self._execs[instance.id] = instance
+
+    def get(self, id: str) -> ExecInstance:
+        """Raises `NotFound` in Docker's words."""
+        try:
+            return self._execs[id]
+        except KeyError:
+            raise NotFound(f"No such exec instance: {id}") from None
+
+    def of(self, container: Container) -> list[str]:
+        """The ids of a container's running execs."""
+        return [one.id for one in self._execs.values() if one.container is container and one.running]
+
+    def forget(self, container_id: str) -> None:
+        """Forget all execs of a container."""
+        self._execs = {id: one for id, one in self._execs.items() if one.container.id != container_id}
+
+
+async def exec_create(daemon: Daemon, job: Job[CreateExec]) -> ExecCreated:
+    """Note what is to be run; nothing runs yet."""
+    request = job.request
+    container = _active(daemon.containers.get(request.container), request.container)
+    if not request.cmd:
+        raise InvalidArgument("No exec command specified")
+    parse_keys(request.detach_keys or DEFAULT_KEYS)
+    if request.user:
+        await process.check_user(container, request.user)
+    instance = ExecInstance(container, request)
+    daemon.execs.add(instance)
+    daemon.publish(container, f"exec_create: {' '.join(request.cmd)}", execID=instance.id)
+    return ExecCreated(id=instance.id)
+
+
+async def exec_start(daemon: Daemon, job: Job[StartExec]) -> None:
+    """Run it: detached, or joined with the caller's streams until it ends.
+
+    A joined caller is told of a command that can't be started as Docker tells it: on its stdout.
+    """
+    instance = daemon.execs.get(job.request.id)
+    _active(instance.container, instance.container.id)
+    if instance.started:
+        state = "is already running" if instance.running else "has already run"
+        raise Conflict(f"exec command {instance.id} {state}")
+    instance.started = True
+    if job.request.detach or job.streams is None:
+        await _launch(daemon, instance, job.request, stdin=False)
+        return
+    await job.streams.accept(multiplexed=not instance.request.tty)
+    try:
+        running = await _launch(daemon, instance, job.request, stdin=instance.request.attach_stdin)
+    except SampanError as error:
+        await job.streams.write(STDOUT, f"{error}\r\n".encode())
+        return
+    await pump(job.streams, running.attached, _wanted(instance.request))
+
+
+async def exec_resize(daemon: Daemon, job: Job[ResizeExec]) -> None:
+    """Set the size of the exec's terminal."""
+    instance = daemon.execs.get(job.request.id)
+    if not instance.running:
+        raise Conflict(f"exec {instance.id} is not running")
+    await daemon.runtime.resize(instance.container.id, job.request.height, job.request.width, instance.id)
+
+
+async def exec_inspect(daemon: Daemon, job: Job[InspectExec]) -> ExecInspect:
+    """What became of it."""
+    instance = daemon.execs.get(job.request.id)
+    request = instance.request
+    return ExecInspect(
+        id=instance.id,
+        running=instance.running,
+        exit_code=instance.exit_code,
+        process_config=ExecProcessConfig(
+            tty=request.tty,
+            entrypoint=request.cmd[0],
+            arguments=request.cmd[1:],
+            privileged=request.privileged,
+            user=request.user,
+        ),
+        open_stdin=request.attach_stdin,
+        open_stderr=request.attach_stderr,
+        open_stdout=request.attach_stdout,
+        can_remove=not instance.running and instance.started,
+        container_id=instance.container.id,
+        detach_keys=request.detach_keys or "",
+        pid=instance.pid,
+    )
+
+
+async def _launch(daemon: Daemon, instance: ExecInstance, start: StartExec, *, stdin: bool) -> Exec:
+    container, request = instance.container, instance.request
+    try:
+        spec = await process.exec_process(container, request, console_size=start.console_size)
+        running = await daemon.runtime.exec(container.id, instance.id, spec, terminal=request.tty, stdin=stdin)
+    except SampanError as error:
+        instance.exit_code = error.exit_code if isinstance(error, StartFailure) else _UNKNOWN_FAILURE
+        raise
+    instance.running, instance.pid = True, running.pid
+    daemon.publish(container, f"exec_start: {' '.join(request.cmd)}", execID=instance.id)
+    daemon.spawn(_supervise(daemon, instance, running), f"exec {instance.id[:12]}")
+    return running
+
+
+async def _supervise(daemon: Daemon, instance: ExecInstance, running: Exec) -> None:
+    instance.exit_code = await running.wait()
+    instance.running, instance.pid = False, 0
+    daemon.publish(instance.container, "exec_die", execID=instance.id, exitCode=str(instance.exit_code))
+
+
+def _wanted(request: CreateExec) -> Wanted:
+    return Wanted(
+        stdin=request.attach_stdin,
+        stdout=request.attach_stdout,
+        stderr=request.attach_stderr,
+        close_stdin=not request.tty,
+        detach_keys=parse_keys(request.detach_keys or DEFAULT_KEYS) if request.tty else None,
+    )
+
+
+def _active(container: Container, name: str) -> Container:
+    if container.state.status is Status.PAUSED:
+        raise Conflict(f"Container {name} is paused, unpause the container before exec")
+    if not container.running:
+        raise Conflict(f"container {container.id} is not running")
+    return container

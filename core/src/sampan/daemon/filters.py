@@ -1,0 +1,65 @@
+"""Docker's filters: a name, and values of which one must hold. A filter that is not there lets all through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from sampan.errdefs import InvalidArgument
+
+Filters: TypeAlias = Mapping[str, Sequence[str]]
+
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+
+
+def checked(filters: Filters | None, known: frozenset[str]) -> Filters:
+    """The filters. Raises `InvalidArgument` in Docker's words for one that is not among the `known`."""
+    for name in filters or {}:
+        if name not in known:
+            raise InvalidArgument(f"invalid filter '{name}'")
+    return filters or {}
+
+
+def equals(filters: Filters, name: str, *values: str) -> bool:
+    """Whether one of `values` is asked for."""
+    return name not in filters or any(value in filters[name] for value in values)
+
+
+def contains(filters: Filters, name: str, value: str) -> bool:
+    """Whether one of the texts asked for is part of `value`."""
+    return name not in filters or any(part in value for part in filters[name])
+
+
+def starts(filters: Filters, name: str, value: str) -> bool:
+    """Whether `value` begins with one of the texts asked for."""
+    return name not in filters or any(value.startswith(start) for start in filters[name])
+
+
+def is_true(filters: Filters, name: str, value: bool) -> bool:
+    """Whether a yes-or-no filter asks for `value`."""
+    return name not in filters or all(_boolean(name, text) is value for text in filters[name])
+
+
+def matches_labels(filters: Filters, labels: Mapping[str, str] | None, *, name: str = "label") -> bool:
+    """Whether every `KEY` or `KEY=VALUE` asked for is there."""
+    have = labels or {}
+    for text in filters.get(name, ()):
+        key, has_value, value = text.partition("=")
+        if key not in have or (has_value and have[key] != value):
+            return False
+    return True
+
+
+def integers(filters: Filters, name: str) -> list[int]:
+    """The values as numbers. Raises `InvalidArgument`."""
+    try:
+        return [int(text) for text in filters.get(name, ())]
+    except ValueError:
+        raise InvalidArgument(f"invalid filter '{name}={list(filters[name])}'") from None
+
+
+def _boolean(name: str, text: str) -> bool:
+    if text not in _TRUE | _FALSE:
+        raise InvalidArgument(f"invalid filter '{name}={text}'")
+    return text in _TRUE

@@ -1,0 +1,98 @@
+"""The way from a container at rest to one that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from sampan.daemon import connect, process
+from sampan.daemon.clock import now_ns
+from sampan.daemon.container import Container, Status
+from sampan.daemon.limits import resources_of
+from sampan.errdefs import SampanError
+from sampan.runtime.failure import StartFailure
+from sampan.runtime.interface import Bundle
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+_UNKNOWN_FAILURE = 128
+
+
+async def launch(daemon: Daemon, container: Container) -> None:
+    """Run the container's process, or leave nothing behind. Whoever calls it holds the container's key."""
+    await container.free.wait()
+    async with AsyncExitStack() as undo:
+        container.free.clear()
+        undo.callback(container.free.set)
+        bundle = await _prepare(daemon, container, undo)
+        undo.push_async_callback(daemon.runtime.delete, container.id)
+        connecting = asyncio.create_task(connect.connect(daemon, container))
+        try:
+            container.state.pid = await daemon.runtime.create(bundle)
+        finally:
+            await connecting
+        await _hand_streams(daemon, container)
+        await daemon.runtime.start(container.id)
+        undo.pop_all()
+    await _note_start(daemon, container)
+
+
+async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -> Bundle:
+    """Everything the runtime is told: mounts, sandbox, cgroup, spec."""
+    record = container.record
+    await asyncio.to_thread(container.bundle_dir.mkdir, mode=0o700, parents=True, exist_ok=True)
+    undo.push_async_callback(asyncio.to_thread, shutil.rmtree, container.bundle_dir)
+    netns = await connect.sandbox(daemon, container, undo)
+    await asyncio.to_thread(connect.write_files, daemon, container)
+    rootfs, cgroup = await asyncio.gather(
+        asyncio.to_thread(daemon.storage.mounts, container.id),
+        asyncio.to_thread(daemon.resources.create, container.id, resources_of(record.host_config)),
+    )
+    undo.push_async_callback(asyncio.to_thread, daemon.resources.remove, container.id)
+    spec = await process.build_spec(daemon, container, netns=netns, cgroup=cgroup.path, rootfs=rootfs)
+    return Bundle(
+        id=container.id,
+        dir=container.bundle_dir,
+        spec=spec,
+        rootfs=tuple(rootfs),
+        terminal=record.config.tty,
+        stdin=record.config.open_stdin,
+        log_path=container.log_path,
+        log_max_bytes=daemon.settings.log_max_bytes,
+        runtime=record.host_config.runtime or None,
+    )
+
+
+async def _hand_streams(daemon: Daemon, container: Container) -> None:
+    """Attach those who came before the start, so that they miss nothing."""
+    waiting, container.awaiting_start = container.awaiting_start, []
+    for future in waiting:
+        attached = await daemon.runtime.attach(container.id)
+        if future.cancelled():
+            await attached.close()
+        else:
+            future.set_result(attached)
+
+
+async def _note_start(daemon: Daemon, container: Container) -> None:
+    container.move(Status.RUNNING)
+    state = container.state
+    state.started_at_ns, state.exit_code, state.error, state.oom_killed = now_ns(), 0, "", False
+    daemon.publish(container, "start")
+    await daemon.containers.save(container)
+
+
+async def note_failure(daemon: Daemon, container: Container, error: SampanError) -> None:
+    """What Docker leaves of a start that failed: its state as before, the exit code and the error."""
+    waiting, container.awaiting_start = container.awaiting_start, []
+    for future in waiting:
+        if not future.done():
+            future.set_exception(error)
+    state = container.state
+    state.pid, state.error = 0, str(error)
+    state.exit_code = error.exit_code if isinstance(error, StartFailure) else _UNKNOWN_FAILURE
+    container.tell_exit()
+    await daemon.containers.save(container)

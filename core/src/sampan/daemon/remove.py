@@ -1,0 +1,92 @@
+"""container_remove: everything of a container goes, and what is shared stays."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from typing import TYPE_CHECKING
+
+from sampan.daemon import stop
+from sampan.daemon.container import Container, Status
+from sampan.engine import Job
+from sampan.errdefs import Conflict, InvalidArgument, NotFound
+from sampan.models import RemoveContainer
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+
+async def container_remove(daemon: Daemon, job: Job[RemoveContainer]) -> None:
+    """Remove a container; `force` ends it first, `volumes` takes its anonymous volumes along.
+
+    It takes the container's key only after the kill, so that it need not wait for a stop that takes its time.
+    """
+    request = job.request
+    container = daemon.containers.get(request.name)
+    if request.link:
+        raise InvalidArgument("sampan has no legacy links to remove")
+    if container.state.status is Status.REMOVING:
+        raise Conflict(f"removal of container {request.name} is already in progress")
+    if container.running:
+        if not request.force:
+            raise Conflict(f'cannot remove container "{request.name}": {_why_not(container)}')
+        container.state.stopped_by_user = True
+        await stop.end(daemon, container)
+    async with daemon.serial.hold(container.id):
+        if container.id not in daemon.containers:
+            return
+        if container.running:
+            raise Conflict(f'cannot remove container "{request.name}": {_why_not(container)}')
+        await discard(daemon, container, volumes=request.volumes)
+
+
+async def discard(daemon: Daemon, container: Container, *, volumes: bool) -> None:
+    """Remove a container that does not run. Whoever calls it holds the container's key."""
+    container.move(Status.REMOVING)
+    try:
+        await container.free.wait()
+        await daemon.containers.save(container)
+        await _remove_snapshot(daemon, container)
+        await asyncio.to_thread(shutil.rmtree, container.dir, ignore_errors=True)
+        await daemon.containers.delete(container)
+    except BaseException:
+        container.move(Status.DEAD)
+        raise
+    daemon.execs.forget(container.id)
+    if volumes:
+        await _remove_volumes(daemon, container)
+    daemon.publish(container, "destroy")
+    container.removed.set()
+
+
+async def auto_remove(daemon: Daemon, container: Container) -> None:
+    """Remove a container that was run with `--rm` and has ended, with its anonymous volumes."""
+    async with daemon.serial.hold(container.id):
+        if container.id in daemon.containers and container.state.status in (Status.CREATED, Status.EXITED):
+            await discard(daemon, container, volumes=True)
+
+
+async def _remove_snapshot(daemon: Daemon, container: Container) -> None:
+    try:
+        await asyncio.to_thread(daemon.storage.remove, container.id)
+    except NotFound:  # a removal that was interrupted got this far
+        return
+
+
+async def _remove_volumes(daemon: Daemon, container: Container) -> None:
+    for point in container.record.mounts:
+        if point.type != "volume" or not point.name:
+            continue
+        try:
+            volume = daemon.volumes.get(point.name)
+        except NotFound:
+            continue
+        if volume.anonymous and not daemon.volume_users(point.name):
+            await daemon.volumes.remove(point.name, ())
+            daemon.events.publish("volume", "destroy", point.name, {"driver": "local"})
+
+
+def _why_not(container: Container) -> str:
+    if container.state.status is Status.PAUSED:
+        return "container is paused and must be unpaused first"
+    return f"container is {container.state.status}: stop the container before removing or force remove"

@@ -1,0 +1,111 @@
+"""What a daemon does as it starts: finds again what runs, finishes what was half done, frees what nobody owns."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from typing import TYPE_CHECKING
+
+from sampan.daemon import connect, remove, restart, supervise
+from sampan.daemon.clock import now_ns
+from sampan.daemon.container import CONTAINER_LABEL, Container, Status
+from sampan.errdefs import NotFound, SampanError
+from sampan.runtime.interface import ExitStatus
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+_log = logging.getLogger(__name__)
+_LOST_EXIT_CODE = 255  # Docker's, for an end that nobody saw
+
+
+async def restore(daemon: Daemon) -> None:
+    """Bring records, drivers and kernel together. One container's trouble is logged and leaves the others alone."""
+    daemon.containers.load()
+    daemon.volumes.load()
+    await daemon.volumes.reconcile()
+    for container in daemon.containers:
+        try:
+            await _restore(daemon, container)
+        except (SampanError, OSError) as error:
+            _log.error("container %s can't be restored: %s", container.id, error)
+    await _free_unowned(daemon)
+
+
+async def _restore(daemon: Daemon, container: Container) -> None:
+    match container.state.status:
+        case Status.RUNNING | Status.PAUSED | Status.RESTARTING:
+            await _adopt(daemon, container)
+        case Status.REMOVING | Status.DEAD:
+            container.state.status = Status.DEAD
+            await remove.discard(daemon, container, volumes=container.record.host_config.auto_remove)
+        case Status.CREATED | Status.EXITED:
+            await _clear(daemon, container)
+            if container.record.host_config.auto_remove and container.state.status is Status.EXITED:
+                await remove.discard(daemon, container, volumes=True)
+
+
+async def _adopt(daemon: Daemon, container: Container) -> None:
+    """It ran when the last daemon ended: go on with it, or settle what became of it meanwhile."""
+    try:
+        pid = await daemon.runtime.adopt(container.id)
+    except NotFound:  # the host was restarted
+        await _clear(daemon, container)
+        container.free.set()
+        await supervise.settle(daemon, container, ExitStatus(_LOST_EXIT_CODE, now_ns()))
+        return
+    container.free.clear()
+    if pid is not None:
+        container.state.pid = pid
+        if connect.has_own_sandbox(container):
+            daemon.networks.adopt_sandbox(container.id, pid)
+        _log.info("container %s runs on", container.id[:12])
+    daemon.spawn(supervise.supervise(daemon, container), f"supervise {container.id[:12]}")
+
+
+async def _clear(daemon: Daemon, container: Container) -> None:
+    """Free what a start that was killed half way left behind."""
+    await daemon.networks.release_sandbox(container.id)
+    await supervise.release(daemon, container)
+
+
+async def run_policies(daemon: Daemon) -> None:
+    """Start again what should run: `always`, and `unless-stopped` if nobody stopped it (moby daemon.go, restore)."""
+    for container in daemon.containers:
+        policy = container.record.host_config.restart_policy
+        if container.state.status is not Status.EXITED or policy is None:
+            continue
+        if policy.name == "always" or (policy.name == "unless-stopped" and not container.state.stopped_by_user):
+            daemon.spawn(_run_again(daemon, container), f"restart {container.id[:12]}")
+
+
+async def _run_again(daemon: Daemon, container: Container) -> None:
+    async with daemon.serial.hold(container.id):
+        running = container.state.status is Status.EXITED and await restart.start_again(daemon, container)
+    if running:
+        await supervise.supervise(daemon, container)
+
+
+async def _free_unowned(daemon: Daemon) -> None:
+    """Remove what a killed daemon made for containers that have no record."""
+    known = {container.id for container in daemon.containers}
+    for id in set(daemon.runtime.list()) - known:
+        _log.warning("removing what is left of container %s, which has no record", id)
+        await daemon.runtime.delete(id)
+    for id in set(await asyncio.to_thread(lambda: list(daemon.resources.list()))) - known:
+        await asyncio.to_thread(daemon.resources.kill, id)
+        await asyncio.to_thread(daemon.resources.remove, id)
+    for id in daemon.networks.owners() - known:
+        await daemon.networks.release_sandbox(id)
+    await asyncio.to_thread(_free_files, daemon, known)
+
+
+def _free_files(daemon: Daemon, known: set[str]) -> None:
+    for directory in (daemon.settings.data_root / "containers", daemon.settings.exec_root / "bundles"):
+        for entry in directory.iterdir():
+            if entry.name not in known:
+                shutil.rmtree(entry)
+    for snapshot in list(daemon.storage.list()):
+        if CONTAINER_LABEL in snapshot.labels and snapshot.name not in known:
+            daemon.storage.remove(snapshot.name)

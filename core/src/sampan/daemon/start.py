@@ -1,0 +1,36 @@
+"""container_start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sampan.daemon import launch, remove, supervise
+from sampan.daemon.container import Status
+from sampan.engine import Job
+from sampan.errdefs import Conflict, NotModified, SampanError
+from sampan.models import StartContainer
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+
+async def container_start(daemon: Daemon, job: Job[StartContainer]) -> None:
+    """Start a container. `NotModified` if it runs already."""
+    container = daemon.containers.get(job.request.name)
+    match container.state.status:
+        case Status.PAUSED:
+            raise Conflict("cannot start a paused container, try unpause instead")
+        case Status.RUNNING:
+            raise NotModified("container is already running")
+        case Status.REMOVING | Status.DEAD:
+            raise Conflict("container is marked for removal and cannot be started")
+    container.state.restart_count = 0
+    container.state.stopped_by_user = False
+    try:
+        await launch.launch(daemon, container)
+    except SampanError as error:
+        await launch.note_failure(daemon, container, error)
+        if container.record.host_config.auto_remove:
+            daemon.spawn(remove.auto_remove(daemon, container), f"remove {container.id[:12]}")
+        raise
+    daemon.spawn(supervise.supervise(daemon, container), f"supervise {container.id[:12]}")

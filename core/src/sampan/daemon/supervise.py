@@ -1,0 +1,69 @@
+"""What happens when a container's process ends: note it, free what it held, restart or remove it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from typing import TYPE_CHECKING
+
+from sampan.daemon import connect, remove, restart
+from sampan.daemon.container import Container
+from sampan.errdefs import SampanError
+from sampan.runtime.interface import ExitStatus
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+_log = logging.getLogger(__name__)
+
+
+async def supervise(daemon: Daemon, container: Container) -> None:
+    """Follow a running container to its end, over all the starts that its restart policy asks for."""
+    while True:
+        status = await daemon.runtime.wait(container.id)
+        await settle(daemon, container, status)
+        if container.record.host_config.auto_remove:
+            await remove.auto_remove(daemon, container)
+            return
+        if not await restart.restarted(daemon, container):
+            return
+
+
+async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> None:
+    """Note how it ended; those who wait are told once its ports and addresses are free."""
+    container.state.oom_killed = await _oom_killed(daemon, container)
+    if container.state.oom_killed:
+        daemon.publish(container, "oom")
+    releasing = asyncio.create_task(release(daemon, container), name=f"release {container.id[:12]}")
+    await connect.disconnect(daemon, container)
+    elapsed_ns = status.at_ns - container.state.started_at_ns
+    container.note_exit(status.code, status.at_ns)
+    daemon.publish(
+        container, "die", exitCode=str(status.code), execDuration=str(max(0, elapsed_ns) // 1_000_000_000)
+    )
+    await daemon.containers.save(container)
+    await releasing
+
+
+async def release(daemon: Daemon, container: Container) -> None:
+    """Free what the container holds in the kernel and in the exec root, its network apart. Every step is tried."""
+    steps = (
+        daemon.runtime.delete(container.id),
+        asyncio.to_thread(daemon.resources.remove, container.id),
+        asyncio.to_thread(shutil.rmtree, container.bundle_dir, ignore_errors=True),
+    )
+    for step in steps:
+        try:
+            await step
+        except (SampanError, OSError) as error:
+            _log.error("container %s: %s", container.id, error)
+    container.free.set()
+
+
+async def _oom_killed(daemon: Daemon, container: Container) -> bool:
+    try:
+        return await asyncio.to_thread(daemon.resources.oom_kills, container.id) > 0
+    except SampanError as error:
+        _log.warning("container %s: %s", container.id, error)
+        return False

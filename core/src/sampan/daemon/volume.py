@@ -1,0 +1,77 @@
+"""The jobs of volumes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sampan.daemon import filters
+from sampan.daemon.clock import rfc3339
+from sampan.daemon.volumes import LOCAL_DRIVER, VolumeRecord
+from sampan.engine import Job
+from sampan.errdefs import NotFound
+from sampan.models import CreateVolume, InspectVolume, ListVolumes, RemoveVolume, Volume, VolumeList
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+_FILTERS = frozenset({"dangling", "driver", "label", "name"})
+
+
+async def volume_create(daemon: Daemon, job: Job[CreateVolume]) -> Volume:
+    """The volume of this name, made if it isn't there."""
+    request = job.request
+    record, is_new = await daemon.volumes.create(
+        request.name or "",
+        driver=request.driver or LOCAL_DRIVER,
+        options=request.driver_opts,
+        labels=request.labels,
+    )
+    if is_new:
+        daemon.events.publish("volume", "create", record.name, {"driver": LOCAL_DRIVER})
+    return _volume(daemon, record)
+
+
+async def volume_inspect(daemon: Daemon, job: Job[InspectVolume]) -> Volume:
+    """One volume."""
+    return _volume(daemon, daemon.volumes.get(job.request.name))
+
+
+async def volume_list(daemon: Daemon, job: Job[ListVolumes]) -> VolumeList:
+    """The volumes that the filters let through."""
+    wanted = filters.checked(job.request.filters, _FILTERS)
+    used = {point.name for container in daemon.containers for point in container.record.mounts}
+    return VolumeList(
+        volumes=[
+            _volume(daemon, record)
+            for record in daemon.volumes
+            if filters.matches_labels(wanted, record.labels)
+            and filters.contains(wanted, "name", record.name)
+            and filters.equals(wanted, "driver", LOCAL_DRIVER)
+            and filters.is_true(wanted, "dangling", record.name not in used)
+        ],
+        warnings=[],
+    )
+
+
+async def volume_remove(daemon: Daemon, job: Job[RemoveVolume]) -> None:
+    """Remove a volume that no container has; `force` takes one that is not there for removed."""
+    name = job.request.name
+    try:
+        await daemon.volumes.remove(name, daemon.volume_users(name))
+    except NotFound:
+        if job.request.force:
+            return
+        raise
+    daemon.events.publish("volume", "destroy", name, {"driver": LOCAL_DRIVER})
+
+
+def _volume(daemon: Daemon, record: VolumeRecord) -> Volume:
+    return Volume(
+        name=record.name,
+        driver=LOCAL_DRIVER,
+        mountpoint=str(daemon.volumes.path(record.name)),
+        created_at=rfc3339(record.created_at_ns),
+        labels=record.labels or None,
+        scope="local",
+        options=None,
+    )

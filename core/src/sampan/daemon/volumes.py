@@ -1,0 +1,148 @@
+"""Volumes: directories that outlive containers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, Field, ValidationError
+
+from sampan.daemon.clock import now_ns
+from sampan.errdefs import Conflict, InvalidArgument, NotFound, Unsupported
+from sampan.state import Database
+
+_log = logging.getLogger(__name__)
+_ALLOWED = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+LOCAL_DRIVER = "local"
+_TRASH = ".removing-"
+ANONYMOUS_LABEL = "com.docker.volume.anonymous"
+
+
+class VolumeRecord(BaseModel):
+    """One volume: the `document` of its row."""
+
+    name: str
+    created_at_ns: int = Field(default_factory=now_ns)
+    labels: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether it was made for a container that named none."""
+        return ANONYMOUS_LABEL in self.labels
+
+
+class Volumes:
+    """The volumes of the driver `local`, below one directory; every change is written through to the database."""
+
+    def __init__(self, database: Database, dir: Path) -> None:
+        self._database = database
+        self._dir = dir
+        self._volumes: dict[str, VolumeRecord] = {}
+        self._lock = asyncio.Lock()
+
+    def load(self) -> None:
+        """Read all volumes from the database. A row that can't be read is named in the log and left alone."""
+        for name, document in self._database.read(lambda c: c.execute("SELECT name, document FROM volumes").fetchall()):
+            try:
+                self._volumes[name] = VolumeRecord.model_validate_json(document)
+            except ValidationError as error:
+                _log.error("volume %s can't be read from the database and is left out: %s", name, error)
+
+    def __iter__(self) -> Iterator[VolumeRecord]:
+        return iter(list(self._volumes.values()))
+
+    def get(self, name: str) -> VolumeRecord:
+        """Raises `NotFound` in Docker's words."""
+        try:
+            return self._volumes[name]
+        except KeyError:
+            raise NotFound(f"get {name}: no such volume") from None
+
+    def path(self, name: str) -> Path:
+        """The directory that a container sees."""
+        return self._dir / name / "_data"
+
+    async def create(
+        self,
+        name: str = "",
+        *,
+        driver: str = LOCAL_DRIVER,
+        options: dict[str, str] | None = None,
+        labels: dict[str, str] | None = None,
+    ) -> tuple[VolumeRecord, bool]:
+        """The volume `name`, and whether it was made now; no name makes an anonymous one."""
+        if driver not in (LOCAL_DRIVER, ""):
+            raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+        if options:
+            raise Unsupported("sampan's local volumes take no driver options yet")
+        async with self._lock:
+            if name in self._volumes:
+                return self._volumes[name], False
+            record = VolumeRecord(name=name or secrets.token_hex(32), labels=dict(labels or {}))
+            if not name:
+                record.labels.setdefault(ANONYMOUS_LABEL, "")
+            _check_name(record.name)
+            await asyncio.to_thread(self._make_dir, record.name)
+            row = (record.name, record.model_dump_json())
+            await self._database.write(lambda c: c.execute("INSERT INTO volumes VALUES (?, ?)", row))
+            self._volumes[record.name] = record
+            return record, True
+
+    async def remove(self, name: str, users: Iterable[str]) -> None:
+        """Remove the volume and its content. Raises `NotFound`, or `Conflict` if containers `users` have it."""
+        async with self._lock:
+            self.get(name)
+            if users := list(users):
+                raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
+            trash = self._dir / f"{_TRASH}{name}"
+            await asyncio.to_thread((self._dir / name).rename, trash)
+            await self._forget(name)
+            await asyncio.to_thread(shutil.rmtree, trash)
+
+    async def reconcile(self) -> None:
+        """Finish what a daemon that died left half done. Content that nobody asked to remove is never removed."""
+        for entry in await asyncio.to_thread(_entries, self._dir):
+            if entry.name.startswith(_TRASH):
+                await self._forget(entry.name.removeprefix(_TRASH))
+                await asyncio.to_thread(shutil.rmtree, entry)
+            elif entry.name not in self._volumes and not await asyncio.to_thread(_remove_if_empty, entry):
+                _log.warning("%s is no volume's and is left alone", entry)
+
+    async def _forget(self, name: str) -> None:
+        await self._database.write(lambda c: c.execute("DELETE FROM volumes WHERE name = ?", (name,)))
+        self._volumes.pop(name, None)
+
+    def _make_dir(self, name: str) -> None:
+        path = self.path(name)
+        path.parent.mkdir(mode=0o701, parents=True, exist_ok=True)
+        path.mkdir(mode=0o755, exist_ok=True)
+
+
+def _entries(dir: Path) -> list[Path]:
+    return list(dir.iterdir()) if dir.is_dir() else []
+
+
+def _remove_if_empty(entry: Path) -> bool:
+    try:
+        (entry / "_data").rmdir()
+        entry.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def _check_name(name: str) -> None:
+    if not _ALLOWED.fullmatch(name):
+        raise InvalidArgument(
+            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path'
+        )
+    if len(name) < 2:
+        raise InvalidArgument(
+            f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )

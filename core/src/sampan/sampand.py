@@ -1,0 +1,111 @@
+"""The command `sampand`: flags, configuration file, pid file, and running in the background."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sampan import __version__
+from sampan.config import DaemonConfig, load_config
+from sampan.errdefs import SampanError
+from sampan.notify import READY_FD_VARIABLE
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config-file", type=_PATH, help="Configuration file [/etc/sampan/daemon.json]")
+@click.option("-H", "--host", "hosts", multiple=True, help="Socket to listen on: unix://PATH, tcp://HOST:PORT, fd://")
+@click.option("--data-root", type=_PATH, help="Directory of what outlives a reboot [/var/lib/sampan]")
+@click.option("--exec-root", type=_PATH, help="Directory of what doesn't [/run/sampan]")
+@click.option("-p", "--pidfile", type=_PATH, help="File for the daemon's pid [/run/sampan.pid]")
+@click.option("-G", "--group", help="Group of the unix socket [sampan]")
+@click.option("-D", "--debug", is_flag=True, default=None, help="Log everything")
+@click.option("-l", "--log-level", help="debug, info, warn or error [info]")
+@click.option("--log-format", help="text or json [text]")
+@click.option("--label", "labels", multiple=True, help="Label of this daemon")
+@click.option("--storage-driver", "-s", help="Storage driver [overlayfs]")
+@click.option("--network-driver", help="Driver behind Docker's network driver 'bridge' [bridge_net]")
+@click.option("--resource-driver", help="Resource driver [cgroups_v2]")
+@click.option("--strict-resources", is_flag=True, default=None, help="Refuse limits the host can't enforce")
+@click.option("--cgroup-parent", help="Slice for the containers' cgroups [/sampan-INSTANCE]")
+@click.option("--default-runtime", help="OCI runtime of containers that name none [the best that works]")
+@click.option("--init-path", type=_PATH, help="Program for --init [catatonit or tini]")
+@click.option("--default-shm-size", type=int, help="Size of /dev/shm in bytes")
+@click.option("--shutdown-timeout", type=int, help="Seconds that running jobs are given at the end [15]")
+@click.option("--bip", help="Address of the default bridge, such as 10.9.0.1/16")
+@click.option("--ip", help="Address that ports are published on by default [0.0.0.0]")
+@click.option("--dns", multiple=True, help="DNS server for containers")
+@click.option("--dns-search", multiple=True, help="DNS search domain for containers")
+@click.option("--dns-opt", "dns_opts", multiple=True, help="DNS option for containers")
+@click.option("--insecure-registry", "insecure_registries", multiple=True, help="Registry to talk plain HTTP with")
+@click.option("--registry-mirror", "registry_mirrors", multiple=True, help="Mirror of the default registry")
+@click.option("--max-concurrent-downloads", type=int, help="Layers of a pull fetched at once [6]")
+@click.option("--tls", "tlsverify", is_flag=True, default=None, help="Same as --tlsverify: there is no TLS without it")
+@click.option("--tlsverify", is_flag=True, default=None, help="TLS, and only clients with a certificate")
+@click.option("--tlscacert", type=_PATH, help="Certificates of those who sign clients' certificates")
+@click.option("--tlscert", type=_PATH, help="This daemon's certificate")
+@click.option("--tlskey", type=_PATH, help="This daemon's key")
+@click.option("--detach", is_flag=True, help="Run in the background; returns once the daemon is ready")
+@click.option("--log-file", type=_PATH, help="Where --detach sends the log [DATA_ROOT/sampand.log]")
+@click.option("--validate", is_flag=True, help="Check the configuration and exit")
+@click.version_option(__version__, "-v", "--version", message="sampand version %(version)s")
+def main(config_file: Path | None, detach: bool, log_file: Path | None, validate: bool, **flags: Any) -> None:
+    """A container engine whose drivers are pip packages."""
+    try:
+        config = load_config(config_file, {name: value for name, value in flags.items() if value not in (None, ())})
+        if validate:
+            click.echo("configuration OK")
+        elif detach:
+            _detach(config, log_file)
+        else:
+            _serve(config)
+    except SampanError as error:
+        click.echo(f"sampand: {error}", err=True)
+        sys.exit(1)
+
+
+def _serve(config: DaemonConfig) -> None:
+    from sampan.bootstrap import run  # --help and --validate need not wait for it
+
+    os.chdir("/")  # a daemon keeps no file system busy
+    run(config)
+
+
+def _detach(config: DaemonConfig, log_file: Path | None) -> None:
+    """Start this very command again in a session of its own, and wait until it is ready or has failed."""
+    log_path = log_file or config.data_root / "sampand.log"
+    log_path.parent.mkdir(mode=0o710, parents=True, exist_ok=True)
+    ready, notify = os.pipe()
+    with log_path.open("ab") as log:
+        start = log.tell()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sampan.sampand", *_without_detach(sys.argv[1:])],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=[notify],
+            env={**os.environ, READY_FD_VARIABLE: str(notify)},
+        )
+    os.close(notify)
+    is_ready = os.read(ready, 16)
+    os.close(ready)
+    if not is_ready:
+        process.wait()
+        click.echo(log_path.read_bytes()[start:].decode(errors="replace"), err=True, nl=False)
+        sys.exit(process.returncode or 1)
+    process.returncode = 0  # it is nobody's child any more: no warning that it still runs
+
+
+def _without_detach(arguments: list[str]) -> list[str]:
+    return [argument for argument in arguments if argument != "--detach"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The database: transactions, migrations, and what happens when the disk or the file is bad."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from sampan.errdefs import Conflict, SystemFailure
+from sampan.state import Database
+from sampan.state.schema import MIGRATIONS
+
+INSERT = "INSERT INTO volumes VALUES (?, ?)"
+
+
+def names(connection: sqlite3.Connection) -> list[str]:
+    return [name for (name,) in connection.execute("SELECT name FROM volumes ORDER BY name")]
+
+
+async def test_what_is_written_is_there_after_opening_again(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db")
+    await database.write(lambda c: c.execute(INSERT, ("a", "{}")))
+    await database.write(lambda c: c.execute(INSERT, ("b", "{}")), durable=False)
+    database.close()
+    again = Database(tmp_path / "db")
+    assert again.read(names) == ["a", "b"]
+    again.close()
+
+
+async def test_a_change_that_raises_leaves_nothing(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db")
+
+    def change(connection: sqlite3.Connection) -> None:
+        connection.execute(INSERT, ("a", "{}"))
+        raise KeyError("half way")
+
+    with pytest.raises(KeyError):
+        await database.write(change)
+    assert database.read(names) == []
+    await database.write(lambda c: c.execute(INSERT, ("b", "{}")))
+    assert database.read(names) == ["b"]
+    database.close()
+
+
+async def test_a_broken_constraint_is_a_conflict(tmp_path: Path) -> None:
+    database = Database(tmp_path / "db")
+    await database.write(lambda c: c.execute(INSERT, ("a", "{}")))
+    with pytest.raises(Conflict):
+        await database.write(lambda c: c.execute(INSERT, ("a", "{}")))
+    database.close()
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    path.write_bytes(b"this is not SQLite" * 100)
+    with pytest.raises(SystemFailure, match=str(path)):
+        Database(path)
+
+
+def test_a_database_of_a_newer_sampan_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    connection.close()
+    with pytest.raises(SystemFailure, match="knows only up to"):
+        Database(path)
