@@ -208,7 +208,10 @@ def _apply(layer: Path, target: Path) -> None:
 
 
 def _copy_attributes(source: Path, target: Path) -> None:
-    subprocess.run(["cp", "-a", "-T", "--attributes-only", "--", source, target], check=True, capture_output=True)
+    """Of one directory: owner, mode, times and xattrs."""
+    status = source.stat()
+    os.chown(target, status.st_uid, status.st_gid)
+    shutil.copystat(source, target)
 
 
 def _is_dir(path: Path) -> bool:

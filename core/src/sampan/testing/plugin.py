@@ -24,6 +24,8 @@ import pytest
 _PROC = Path("/proc")
 T = TypeVar("T")
 
+pytest.register_assert_rewrite("sampan.testing.storage_suite", "sampan.testing.resource_suite")
+
 
 @dataclass(frozen=True)
 class HostState:

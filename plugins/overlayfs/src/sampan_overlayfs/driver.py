@@ -135,6 +135,11 @@ class OverlayDriver:
         """Return when the files of all removed snapshots are deleted."""
         self._trash.wait()
 
+    def close(self) -> None:
+        """Close the metadata; the driver can't be used after that."""
+        self._trash.wait()
+        self._metadata.close()
+
     def _create(self, snapshot: Snapshot) -> Row:
         with self._metadata.transaction():
             parent = self._metadata.get_parent(snapshot.parent).number if snapshot.parent is not None else None

@@ -68,6 +68,10 @@ class Metadata:
         self._connection.executescript(_SCHEMA)
         self._lock = threading.RLock()
 
+    def close(self) -> None:
+        """Close the database."""
+        self._connection.close()
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All changes made inside happen, or none of them; nobody else changes anything meanwhile."""

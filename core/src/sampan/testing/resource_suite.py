@@ -1,0 +1,288 @@
+"""The conformance suite of resource drivers.
+
+    from sampan.testing.resource_suite import ResourceDriverSuite
+
+    class TestTiny(ResourceDriverSuite):
+        @pytest.fixture
+        def factory(self) -> ResourceFactory:
+            return TinyDriver
+
+What a limit does to a process is the kernel's to keep; the suite asks that a driver sets it or warns.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sampan.drivers import Cgroup, GroupEvent, ResourceDriver, ResourceFactory, Resources, ResourceSettings
+from sampan.errdefs import Conflict, NotFound, Unsupported
+
+_numbers = itertools.count()
+_DEADLINE_S = 30.0
+_MIB = 1 << 20
+
+
+class ResourceDriverSuite:
+    """Subclass it in a plugin's tests and provide the fixture `factory`."""
+
+    @pytest.fixture
+    def factory(self) -> ResourceFactory:
+        """What makes the driver; every plugin provides its own."""
+        raise NotImplementedError("provide a fixture `factory` that answers your ResourceFactory")
+
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> ResourceSettings:
+        """A slice that nobody else uses."""
+        return ResourceSettings(tmp_path, f"/sampan-test-{os.getpid()}-{next(_numbers)}")
+
+    @pytest.fixture
+    def driver(self, factory: ResourceFactory, settings: ResourceSettings) -> Iterator[ResourceDriver]:
+        """A driver with no groups; what a test leaves is killed and removed."""
+        driver = factory(settings)
+        if reason := driver.probe():
+            pytest.skip(reason)
+        yield driver
+        for id in list(driver.list()):
+            driver.kill(id)
+            driver.remove(id)
+
+    @pytest.fixture
+    def spawn(self, driver: ResourceDriver) -> Iterator[Callable[[Cgroup], int]]:
+        """Starts a process that sleeps in a group, and answers its pid."""
+        if not driver.capabilities().kill:
+            pytest.skip("this driver holds no processes")
+        started: list[subprocess.Popen[bytes]] = []
+
+        def start(cgroup: Cgroup) -> int:
+            started.append(subprocess.Popen(["sleep", "600"]))
+            self.join(driver, cgroup, started[-1].pid)
+            return started[-1].pid
+
+        yield start
+        for process in started:
+            process.kill()
+            process.wait()
+
+    def join(self, driver: ResourceDriver, cgroup: Cgroup, pid: int) -> None:
+        """Put process `pid` into `cgroup`, as the OCI runtime does. The default writes `cgroup.procs`."""
+        (_mount_of_v2() / cgroup.path.lstrip("/") / "cgroup.procs").write_text(str(pid))
+
+    # Making and removing groups
+
+    def test_a_new_driver_holds_nothing(self, driver: ResourceDriver) -> None:
+        assert list(driver.list()) == []
+
+    def test_create_makes_a_group_in_the_slice(self, driver: ResourceDriver, settings: ResourceSettings) -> None:
+        cgroup = driver.create("web", Resources())
+        assert cgroup.id == "web"
+        assert cgroup.path in ("", f"{settings.parent}/web")
+        assert cgroup.warnings == ()
+        assert list(driver.list()) == ["web"]
+
+    def test_a_removed_group_is_gone(self, driver: ResourceDriver) -> None:
+        driver.create("web", Resources())
+        driver.remove("web")
+        assert list(driver.list()) == []
+        with pytest.raises(NotFound):
+            driver.stats("web")
+
+    def test_remove_of_nothing_is_no_error(self, driver: ResourceDriver) -> None:
+        driver.remove("nothing")
+
+    def test_an_empty_group_left_by_a_crash_is_used_again(self, driver: ResourceDriver) -> None:
+        driver.create("web", Resources(memory_max_bytes=64 * _MIB))
+        driver.create("web", Resources())
+        assert list(driver.list()) == ["web"]
+        assert driver.stats("web").memory_max_bytes is None
+
+    def test_a_group_with_processes_cannot_be_made_again(
+        self, driver: ResourceDriver, spawn: Callable[[Cgroup], int]
+    ) -> None:
+        pid = spawn(driver.create("web", Resources()))
+        with pytest.raises(Conflict):
+            driver.create("web", Resources())
+        assert driver.processes("web") == [pid]
+
+    def test_nothing_can_be_done_with_a_group_that_is_not_there(self, driver: ResourceDriver) -> None:
+        with pytest.raises(NotFound):
+            driver.update("nothing", Resources())
+        for method in (driver.stats, driver.freeze, driver.thaw, driver.processes, driver.oom_kills, driver.events):
+            with pytest.raises(NotFound):
+                method("nothing")
+
+    # Limits and accounting
+
+    def test_a_limit_is_set_or_warned_of(self, driver: ResourceDriver) -> None:
+        asked = Resources(memory_max_bytes=64 * _MIB, pids_max=50)
+        cgroup = driver.create("web", asked)
+        _assert_set_or_warned(driver, cgroup.warnings, memory=64 * _MIB, pids=50)
+
+    def test_update_changes_what_is_asked_and_nothing_else(self, driver: ResourceDriver) -> None:
+        driver.create("web", Resources(memory_max_bytes=64 * _MIB, pids_max=50))
+        warnings = driver.update("web", Resources(pids_max=20))
+        stats = driver.stats("web")
+        assert (stats.pids_max == 20) != any("PIDs" in warning for warning in warnings)
+        assert stats.memory_max_bytes in (None, 64 * _MIB)
+        assert not any("memory" in warning for warning in warnings)
+
+    def test_a_warning_is_a_sentence(self, driver: ResourceDriver) -> None:
+        everything = Resources(
+            memory_max_bytes=64 * _MIB,
+            memory_high_bytes=48 * _MIB,
+            swap_max_bytes=0,
+            cpu_quota_us=50_000,
+            cpu_weight=200,
+            pids_max=50,
+        )
+        warnings = driver.create("web", everything).warnings
+        assert all(warning[0].isupper() and warning.endswith(".") for warning in warnings)
+        assert len(set(warnings)) == len(warnings)
+
+    def test_no_controllers_means_warnings_of_every_limit(self, driver: ResourceDriver) -> None:
+        if driver.capabilities().controllers:
+            pytest.skip("this host has controllers")
+        warnings = driver.create("web", Resources(memory_max_bytes=64 * _MIB, pids_max=50)).warnings
+        assert len(warnings) == 2
+
+    def test_nobody_was_killed_in_a_new_group(self, driver: ResourceDriver) -> None:
+        driver.create("web", Resources())
+        assert driver.oom_kills("web") == 0
+
+    # Processes
+
+    def test_processes_are_those_that_joined(self, driver: ResourceDriver, spawn: Callable[[Cgroup], int]) -> None:
+        cgroup = driver.create("web", Resources())
+        assert driver.processes("web") == []
+        pids = [spawn(cgroup), spawn(cgroup)]
+        assert sorted(driver.processes("web")) == sorted(pids)
+
+    def test_a_group_with_processes_cannot_be_removed(
+        self, driver: ResourceDriver, spawn: Callable[[Cgroup], int]
+    ) -> None:
+        spawn(driver.create("web", Resources()))
+        with pytest.raises(Conflict):
+            driver.remove("web")
+        assert list(driver.list()) == ["web"]
+
+    def test_after_kill_the_group_can_be_removed(
+        self, driver: ResourceDriver, spawn: Callable[[Cgroup], int]
+    ) -> None:
+        cgroup = driver.create("web", Resources())
+        spawn(cgroup)
+        spawn(cgroup)
+        driver.kill("web")
+        driver.remove("web")
+        assert list(driver.list()) == []
+
+    def test_kill_of_an_empty_or_missing_group_is_no_error(self, driver: ResourceDriver) -> None:
+        driver.create("web", Resources())
+        driver.kill("web")
+        driver.kill("nothing")
+
+    def test_a_frozen_group_can_be_thawed_and_killed(
+        self, driver: ResourceDriver, spawn: Callable[[Cgroup], int]
+    ) -> None:
+        if not driver.capabilities().freeze:
+            pytest.skip("this host can't freeze")
+        spawn(driver.create("web", Resources()))
+        driver.freeze("web")
+        driver.freeze("web")
+        driver.thaw("web")
+        driver.thaw("web")
+        driver.freeze("web")
+        driver.kill("web")
+        driver.remove("web")
+        assert list(driver.list()) == []
+
+    def test_a_host_that_cannot_freeze_says_so(self, driver: ResourceDriver) -> None:
+        if driver.capabilities().freeze:
+            pytest.skip("this host can freeze")
+        driver.create("web", Resources())
+        with pytest.raises(Unsupported):
+            driver.freeze("web")
+
+    # Events
+
+    def test_events_tell_when_the_last_process_ends(
+        self, driver: ResourceDriver, spawn: Callable[[Cgroup], int]
+    ) -> None:
+        spawn(driver.create("web", Resources()))
+        with _Listener(driver, "web") as listener:
+            driver.kill("web")
+            assert listener.next() == GroupEvent("web", "empty")
+
+    def test_events_end_when_the_group_is_removed(
+        self, driver: ResourceDriver, spawn: Callable[[Cgroup], int]
+    ) -> None:
+        driver.create("web", Resources())
+        with _Listener(driver, "web") as listener:
+            driver.remove("web")
+            assert listener.next() is None
+
+    # Restarts
+
+    def test_a_new_driver_on_the_slice_finds_groups_with_processes(
+        self,
+        factory: ResourceFactory,
+        settings: ResourceSettings,
+        driver: ResourceDriver,
+        spawn: Callable[[Cgroup], int],
+    ) -> None:
+        pid = spawn(driver.create("web", Resources()))
+        again = self.reopened(factory, settings)
+        assert list(again.list()) == ["web"]
+        assert again.processes("web") == [pid]
+
+    def reopened(self, factory: ResourceFactory, settings: ResourceSettings) -> ResourceDriver:
+        """The driver of the next daemon on the same slice; an in-memory one skips."""
+        return factory(settings)
+
+
+class _Listener:
+    """Takes events in a thread of its own, which ends with the group."""
+
+    def __init__(self, driver: ResourceDriver, id: str) -> None:
+        self._driver, self._id = driver, id
+        self._events = driver.events(id)
+        self._heard: queue.SimpleQueue[GroupEvent | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._listen)
+
+    def __enter__(self) -> _Listener:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._driver.kill(self._id)
+        self._driver.remove(self._id)
+        self._thread.join(_DEADLINE_S)
+
+    def next(self) -> GroupEvent | None:
+        """The next event; `None` after the last. Fails the test if none comes."""
+        return self._heard.get(timeout=_DEADLINE_S)
+
+    def _listen(self) -> None:
+        for event in self._events:
+            self._heard.put(event)
+        self._heard.put(None)
+
+
+def _assert_set_or_warned(driver: ResourceDriver, warnings: tuple[str, ...], *, memory: int, pids: int) -> None:
+    stats = driver.stats("web")
+    assert (stats.memory_max_bytes == memory) != any("memory limit" in warning for warning in warnings)
+    assert (stats.pids_max == pids) != any("PIDs limit" in warning for warning in warnings)
+
+
+def _mount_of_v2() -> Path:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        words = line.split()
+        if words[words.index("-") + 1] == "cgroup2":
+            return Path(words[4])
+    pytest.skip("no cgroup2 file system is mounted")

@@ -1,0 +1,532 @@
+"""The conformance suite of storage drivers.
+
+    from sampan.testing.storage_suite import StorageDriverSuite
+
+    class TestTiny(StorageDriverSuite):
+        @pytest.fixture
+        def factory(self) -> StorageFactory:
+            return TinyDriver
+
+A driver whose snapshots are not plain directories needs root here, to be mounted. After the test suite of
+containerd's snapshotters (containerd core/snapshots/testsuite).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from sampan.drivers import ChangeKind, Snapshot, SnapshotKind, StorageDriver, StorageFactory
+from sampan.errdefs import Conflict, InvalidArgument, NotFound, Unsupported
+from sampan.testing.mounting import run_inside
+
+Writing = Callable[[Path], object]
+_OPAQUE = "trusted.overlay.opaque"
+_CHUNK = 64 * 1024
+
+
+class StorageDriverSuite:
+    """Subclass it in a plugin's tests and provide the fixture `factory`."""
+
+    persistent = True
+    """Whether a second driver made on the same directory finds the first one's snapshots. Real ones must."""
+
+    @pytest.fixture
+    def factory(self) -> StorageFactory:
+        """What makes the driver; every plugin provides its own."""
+        raise NotImplementedError("provide a fixture `factory` that answers your StorageFactory")
+
+    @pytest.fixture
+    def state_dir(self, tmp_path: Path) -> Path:
+        """The driver's state directory."""
+        path = tmp_path / "state"
+        path.mkdir()
+        return path
+
+    @pytest.fixture
+    def driver(self, factory: StorageFactory, state_dir: Path) -> Iterator[StorageDriver]:
+        """A driver on an empty state directory."""
+        driver = factory(state_dir)
+        if reason := driver.probe():
+            pytest.skip(reason)
+        yield driver
+        _remove_all(driver)
+        close(driver)
+
+    # Making snapshots
+
+    def test_a_new_driver_holds_nothing(self, driver: StorageDriver) -> None:
+        assert list(driver.list()) == []
+
+    def test_prepare_makes_an_active_snapshot(self, driver: StorageDriver) -> None:
+        driver.prepare("key", None)
+        assert driver.stat("key") == Snapshot("key", SnapshotKind.ACTIVE, None)
+
+    def test_prepare_answers_the_mounts_of_the_snapshot(self, driver: StorageDriver) -> None:
+        assert driver.prepare("key", None) == driver.mounts("key")
+
+    def test_a_snapshot_without_a_parent_is_empty(self, driver: StorageDriver) -> None:
+        assert run_inside(driver.prepare("key", None), _names) == []
+
+    def test_what_is_written_is_there_when_mounted_again(self, driver: StorageDriver) -> None:
+        run_inside(driver.prepare("key", None), _write("file", "content"))
+        assert run_inside(driver.mounts("key"), _read("file")) == "content"
+
+    def test_prepare_on_a_missing_parent_is_not_found(self, driver: StorageDriver) -> None:
+        with pytest.raises(NotFound):
+            driver.prepare("key", "nothing")
+        assert list(driver.list()) == []
+
+    def test_prepare_on_an_active_parent_is_invalid(self, driver: StorageDriver) -> None:
+        driver.prepare("active", None)
+        with pytest.raises(InvalidArgument):
+            driver.prepare("key", "active")
+
+    def test_prepare_of_an_existing_key_is_a_conflict(self, driver: StorageDriver) -> None:
+        run_inside(driver.prepare("key", None), _write("file", "kept"))
+        with pytest.raises(Conflict):
+            driver.prepare("key", None)
+        assert run_inside(driver.mounts("key"), _read("file")) == "kept"
+
+    def test_prepare_of_a_committed_name_is_a_conflict(self, driver: StorageDriver) -> None:
+        commit(driver, "base", None)
+        with pytest.raises(Conflict):
+            driver.prepare("base", None)
+
+    def test_a_size_without_quota_is_unsupported(self, driver: StorageDriver) -> None:
+        if driver.capabilities.quota:
+            pytest.skip("this driver has quota")
+        with pytest.raises(Unsupported):
+            driver.prepare("key", None, size_bytes=1 << 30)
+        assert list(driver.list()) == []
+
+    def test_keys_of_any_characters_are_only_names(self, driver: StorageDriver, tmp_path: Path) -> None:
+        keys = {"sha256:" + "ab" * 32, "../outside", "a/b", ".", "with space", "ü", "n" * 200}
+        for key in keys:
+            driver.prepare(key, None)
+        assert {snapshot.name for snapshot in driver.list()} == keys
+        assert not (tmp_path / "outside").exists()
+
+    def test_labels_are_kept_through_commit(self, driver: StorageDriver) -> None:
+        driver.prepare("key", None, labels={"container": "web", "äöü": ""})
+        assert driver.stat("key").labels == {"container": "web", "äöü": ""}
+        driver.commit("name", "key")
+        assert driver.stat("name").labels == {"container": "web", "äöü": ""}
+
+    # Committing
+
+    def test_commit_turns_the_key_into_the_name(self, driver: StorageDriver) -> None:
+        driver.prepare("key", None)
+        driver.commit("name", "key")
+        assert list(driver.list()) == [Snapshot("name", SnapshotKind.COMMITTED, None)]
+
+    def test_a_committed_key_is_free_again(self, driver: StorageDriver) -> None:
+        commit(driver, "base", None, key="key")
+        driver.prepare("key", "base")
+        assert driver.stat("key").parent == "base"
+
+    def test_commit_of_a_missing_key_is_not_found(self, driver: StorageDriver) -> None:
+        with pytest.raises(NotFound):
+            driver.commit("name", "nothing")
+
+    def test_commit_to_an_existing_name_is_a_conflict_and_keeps_both(self, driver: StorageDriver) -> None:
+        commit(driver, "base", None, _write("file", "old"))
+        run_inside(driver.prepare("key", None), _write("file", "new"))
+        with pytest.raises(Conflict):
+            driver.commit("base", "key")
+        assert run_inside(driver.mounts("key"), _read("file")) == "new"
+        assert _content(driver, "base", "file") == "old"
+
+    def test_a_committed_snapshot_cannot_be_committed(self, driver: StorageDriver) -> None:
+        commit(driver, "base", None)
+        with pytest.raises(InvalidArgument):
+            driver.commit("again", "base")
+
+    def test_a_committed_snapshot_cannot_be_mounted(self, driver: StorageDriver) -> None:
+        commit(driver, "base", None)
+        with pytest.raises(InvalidArgument):
+            driver.mounts("base")
+
+    def test_mounts_of_nothing_is_not_found(self, driver: StorageDriver) -> None:
+        with pytest.raises(NotFound):
+            driver.mounts("nothing")
+
+    def test_a_snapshot_with_a_parent_cannot_get_another(self, driver: StorageDriver) -> None:
+        commit(driver, "base", None)
+        commit(driver, "other", None)
+        driver.prepare("key", "base")
+        with pytest.raises(InvalidArgument):
+            driver.commit("name", "key", parent="other")
+        assert driver.stat("key").parent == "base"
+
+    # Parents and children
+
+    def test_a_child_sees_what_its_ancestors_hold(self, driver: StorageDriver) -> None:
+        commit(driver, "one", None, _write("1", "a"))
+        commit(driver, "two", "one", _write("2", "b"))
+        assert run_inside(driver.prepare("key", "two"), _names) == ["1", "2"]
+
+    def test_a_child_changes_nothing_in_its_parent(self, driver: StorageDriver) -> None:
+        commit(driver, "base", None, _three_files)
+        run_inside(driver.prepare("key", "base"), _change_three_files)
+        assert run_inside(driver.mounts("key"), _contents) == {"changed": "new", "added": "new"}
+        assert run_inside(driver.prepare("other", "base"), _contents) == {"changed": "old", "deleted": "old"}
+
+    def test_what_a_child_changed_is_in_its_own_children(self, driver: StorageDriver) -> None:
+        commit(driver, "base", None, _three_files)
+        commit(driver, "child", "base", _change_three_files)
+        assert run_inside(driver.prepare("key", "child"), _contents) == {"changed": "new", "added": "new"}
+
+    def test_files_and_directories_may_replace_each_other(self, driver: StorageDriver) -> None:
+        commit(driver, "base", None, _file_and_directory)
+        commit(driver, "child", "base", _swap_file_and_directory)
+        assert run_inside(driver.prepare("key", "child"), _names) == ["dir", "file", "file/inner"]
+
+    def test_a_directory_made_anew_is_empty(self, driver: StorageDriver) -> None:
+        commit(driver, "base", None, _file_and_directory)
+        commit(driver, "child", "base", _make_directory_anew)
+        assert run_inside(driver.prepare("key", "child"), _names) == ["dir", "file"]
+
+    def test_modes_links_times_and_special_files_are_kept(self, driver: StorageDriver) -> None:
+        commit(driver, "base", None, _every_kind)
+        assert run_inside(driver.prepare("key", "base"), _kinds) == _EVERY_KIND
+
+    def test_the_root_directory_has_its_parents_mode(self, driver: StorageDriver) -> None:
+        commit(driver, "base", None, lambda root: root.chmod(0o711))
+        assert run_inside(driver.prepare("key", "base"), _mode) == 0o711
+
+    def test_a_tower_of_forty_layers_can_be_mounted(self, driver: StorageDriver) -> None:
+        parent = None
+        for number in range(40):
+            commit(driver, f"layer {number}", parent, _write(f"{number:02}", ""))
+            parent = f"layer {number}"
+        assert run_inside(driver.prepare("key", parent), _names) == [f"{number:02}" for number in range(40)]
+
+    # Views
+
+    def test_a_view_shows_the_parent_and_is_mounted_read_only(self, driver: StorageDriver) -> None:
+        commit(driver, "one", None, _write("1", "a"))
+        commit(driver, "two", "one", _write("2", "b"))
+        mounts = driver.view("view", "two")
+        assert driver.stat("view") == Snapshot("view", SnapshotKind.VIEW, "two")
+        assert all("ro" in mount.options for mount in mounts)
+        assert mounts == driver.mounts("view")
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+    def test_a_view_of_one_or_more_layers_cannot_be_written(self, driver: StorageDriver) -> None:
+        commit(driver, "one", None, _write("1", "a"))
+        commit(driver, "two", "one", _write("2", "b"))
+        for parent, names in (("one", ["1"]), ("two", ["1", "2"])):
+            mounts = driver.view(f"view of {parent}", parent)
+            assert run_inside(mounts, _names) == names
+            with pytest.raises(OSError, match="Read-only file system"):
+                run_inside(mounts, _write("new", ""))
+
+    def test_a_view_needs_a_committed_parent(self, driver: StorageDriver) -> None:
+        driver.prepare("active", None)
+        with pytest.raises(InvalidArgument):
+            driver.view("view", "active")
+        with pytest.raises(NotFound):
+            driver.view("view", "nothing")
+
+    def test_a_view_cannot_be_committed(self, driver: StorageDriver) -> None:
+        commit(driver, "base", None)
+        driver.view("view", "base")
+        with pytest.raises(InvalidArgument):
+            driver.commit("name", "view")
+
+    # Removing
+
+    def test_a_removed_snapshot_is_gone_and_its_name_free(self, driver: StorageDriver) -> None:
+        run_inside(driver.prepare("key", None), _write("file", "old"))
+        driver.remove("key")
+        with pytest.raises(NotFound):
+            driver.stat("key")
+        assert run_inside(driver.prepare("key", None), _names) == []
+
+    def test_remove_of_nothing_is_not_found(self, driver: StorageDriver) -> None:
+        with pytest.raises(NotFound):
+            driver.remove("nothing")
+
+    def test_a_parent_cannot_be_removed(self, driver: StorageDriver) -> None:
+        commit(driver, "base", None)
+        driver.prepare("child", "base")
+        with pytest.raises(Conflict):
+            driver.remove("base")
+        driver.remove("child")
+        driver.remove("base")
+        assert list(driver.list()) == []
+
+    # Usage, changes, status
+
+    def test_usage_counts_what_was_written(self, driver: StorageDriver) -> None:
+        run_inside(driver.prepare("key", None), _write("file", "x" * _CHUNK))
+        usage = driver.usage("key")
+        assert _CHUNK <= usage.size_bytes < 2 * _CHUNK
+        assert usage.inodes == 2
+
+    def test_usage_counts_a_hard_link_once(self, driver: StorageDriver) -> None:
+        run_inside(driver.prepare("key", None), _two_names_of_one_file)
+        usage = driver.usage("key")
+        assert _CHUNK <= usage.size_bytes < 2 * _CHUNK
+        assert usage.inodes == 2
+
+    def test_usage_of_nothing_is_not_found(self, driver: StorageDriver) -> None:
+        with pytest.raises(NotFound):
+            driver.usage("nothing")
+
+    def test_changes_tells_added_modified_and_deleted_paths(self, driver: StorageDriver) -> None:
+        commit(driver, "base", None, _three_files)
+        run_inside(driver.prepare("key", "base"), _change_three_files)
+        if not driver.capabilities.changes:
+            with pytest.raises(Unsupported):
+                driver.changes("key")
+            return
+        assert {change.path: change.kind for change in driver.changes("key")} == {
+            "/added": ChangeKind.ADDED,
+            "/changed": ChangeKind.MODIFIED,
+            "/deleted": ChangeKind.DELETED,
+        }
+
+    def test_changes_looks_into_directories(self, driver: StorageDriver) -> None:
+        if not driver.capabilities.changes:
+            pytest.skip("this driver does not tell changes")
+        commit(driver, "base", None, _file_and_directory)
+        run_inside(driver.prepare("key", "base"), _make_directory_anew)
+        assert {change.path: change.kind for change in driver.changes("key")} == {
+            "/dir": ChangeKind.MODIFIED,
+            "/dir/inner": ChangeKind.DELETED,
+        }
+
+    def test_status_is_pairs_of_words_for_people(self, driver: StorageDriver) -> None:
+        assert all(isinstance(name, str) and isinstance(value, str) for name, value in driver.status())
+
+    # Layers that are unpacked before their parents are there
+
+    def test_detached_layers_come_together_as_they_are_committed(self, driver: StorageDriver) -> None:
+        _require_detached(driver)
+        for number in (1, 2, 3):
+            driver.prepare(f"key {number}", None)
+        for number in (3, 1, 2):  # they are unpacked in any order
+            directory = driver.detached_dir(f"key {number}")
+            (directory / "dir").mkdir()
+            (directory / "dir" / str(number)).touch()
+        parent = None
+        for number in (1, 2, 3):
+            driver.commit(f"layer {number}", f"key {number}", parent=parent)
+            parent = f"layer {number}"
+        assert driver.stat("layer 3").parent == "layer 2"
+        assert run_inside(driver.prepare("key", "layer 3"), _names) == ["dir", "dir/1", "dir/2", "dir/3"]
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="trusted attributes need root")
+    def test_whiteouts_and_opaque_directories_of_a_detached_layer_hide(self, driver: StorageDriver) -> None:
+        _require_detached(driver)
+        commit(driver, "base", None, _file_and_directory)
+        driver.prepare("key", None)
+        directory = driver.detached_dir("key")
+        os.mknod(directory / "file", stat.S_IFCHR, os.makedev(0, 0))
+        (directory / "dir").mkdir()
+        os.setxattr(directory / "dir", _OPAQUE, b"y")
+        (directory / "dir/new").touch()
+        driver.commit("child", "key", parent="base")
+        assert run_inside(driver.prepare("mounted", "child"), _names) == ["dir", "dir/new"]
+
+    def test_a_detached_layer_needs_a_committed_parent(self, driver: StorageDriver) -> None:
+        _require_detached(driver)
+        driver.prepare("key", None)
+        driver.prepare("active", None)
+        with pytest.raises(NotFound):
+            driver.commit("name", "key", parent="nothing")
+        with pytest.raises(InvalidArgument):
+            driver.commit("name", "key", parent="active")
+        assert driver.stat("key").kind is SnapshotKind.ACTIVE
+
+    def test_detached_dir_is_unsupported_without_the_capability(self, driver: StorageDriver) -> None:
+        if driver.capabilities.detached_layers:
+            pytest.skip("this driver has detached layers")
+        driver.prepare("key", None)
+        with pytest.raises(Unsupported):
+            driver.detached_dir("key")
+
+    # Threads and restarts
+
+    def test_of_many_threads_that_want_one_key_one_gets_it(self, driver: StorageDriver) -> None:
+        together = threading.Barrier(8)
+
+        def prepare(_: int) -> bool:
+            together.wait()
+            try:
+                driver.prepare("key", None)
+            except Conflict:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as threads:
+            assert sorted(threads.map(prepare, range(8))) == [False] * 7 + [True]
+
+    def test_many_threads_work_side_by_side(self, driver: StorageDriver) -> None:
+        commit(driver, "base", None, _write("file", ""))
+
+        def live(number: int) -> list[str]:
+            mounts = driver.prepare(f"key {number}", "base")
+            names = run_inside(mounts, _names)
+            driver.commit(f"name {number}", f"key {number}")
+            driver.remove(f"name {number}")
+            return names
+
+        with ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(live, range(24))) == [["file"]] * 24
+        assert [snapshot.name for snapshot in driver.list()] == ["base"]
+
+    def test_a_new_driver_on_the_directory_finds_everything(
+        self, driver: StorageDriver, factory: StorageFactory, state_dir: Path
+    ) -> None:
+        if not self.persistent:
+            pytest.skip("this driver keeps nothing")
+        commit(driver, "base", None, _write("file", "content"), labels={"a": "b"})
+        driver.prepare("key", "base")
+        before = sorted(driver.list(), key=lambda snapshot: snapshot.name)
+        again = factory(state_dir)
+        assert sorted(again.list(), key=lambda snapshot: snapshot.name) == before
+        assert run_inside(again.mounts("key"), _read("file")) == "content"
+        close(again)
+
+
+def commit(
+    driver: StorageDriver,
+    name: str,
+    parent: str | None,
+    writing: Writing | None = None,
+    *,
+    key: str = "committing",
+    labels: dict[str, str] | None = None,
+) -> None:
+    """Make the committed snapshot `name` on `parent`, with what `writing` writes into its root."""
+    mounts = driver.prepare(key, parent, labels=labels)
+    if writing:
+        run_inside(mounts, writing)
+    driver.commit(name, key)
+
+
+def close(driver: StorageDriver) -> None:
+    """A driver that keeps files open has a method `close`; the interface does not ask for one."""
+    getattr(driver, "close", lambda: None)()
+
+
+def _remove_all(driver: StorageDriver) -> None:
+    """Children before their parents, so that a driver which keeps real file systems can be taken down."""
+    left = {snapshot.name: snapshot for snapshot in driver.list()}
+    while left:
+        parents = {snapshot.parent for snapshot in left.values()}
+        for name in left.keys() - parents:
+            driver.remove(name)
+            del left[name]
+
+
+def _require_detached(driver: StorageDriver) -> None:
+    if not driver.capabilities.detached_layers:
+        pytest.skip("this driver has no detached layers")
+
+
+def _content(driver: StorageDriver, name: str, file: str) -> str:
+    try:
+        return run_inside(driver.prepare("reading", name), _read(file))
+    finally:
+        driver.remove("reading")
+
+
+def _write(name: str, content: str) -> Writing:
+    return lambda root: (root / name).write_text(content)
+
+
+def _read(name: str) -> Callable[[Path], str]:
+    return lambda root: (root / name).read_text()
+
+
+def _names(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def _contents(root: Path) -> dict[str, str]:
+    return {name: (root / name).read_text() for name in _names(root)}
+
+
+def _mode(root: Path) -> int:
+    return stat.S_IMODE(root.stat().st_mode)
+
+
+def _three_files(root: Path) -> None:
+    (root / "changed").write_text("old")
+    (root / "deleted").write_text("old")
+
+
+def _change_three_files(root: Path) -> None:
+    (root / "changed").write_text("new")
+    (root / "deleted").unlink()
+    (root / "added").write_text("new")
+
+
+def _file_and_directory(root: Path) -> None:
+    (root / "file").touch()
+    (root / "dir").mkdir()
+    (root / "dir/inner").touch()
+
+
+def _swap_file_and_directory(root: Path) -> None:
+    (root / "file").unlink()
+    (root / "dir/inner").unlink()
+    (root / "dir").rmdir()
+    (root / "dir").touch()
+    (root / "file").mkdir()
+    (root / "file/inner").touch()
+
+
+def _make_directory_anew(root: Path) -> None:
+    (root / "dir/inner").unlink()
+    (root / "dir").rmdir()
+    (root / "dir").mkdir()
+
+
+def _two_names_of_one_file(root: Path) -> None:
+    (root / "one").write_text("x" * _CHUNK)
+    (root / "two").hardlink_to(root / "one")
+
+
+_TIME_NS = 981_173_106_000_000_001
+_EVERY_KIND = {
+    "setuid": (stat.S_IFREG | 0o4755, 1, _TIME_NS),
+    "one": (stat.S_IFREG | 0o600, 2, _TIME_NS),
+    "two": (stat.S_IFREG | 0o600, 2, _TIME_NS),
+    "sticky": (stat.S_IFDIR | 0o1777, None, _TIME_NS),
+    "pipe": (stat.S_IFIFO | 0o644, 1, _TIME_NS),
+    "link": (stat.S_IFLNK | 0o777, 1, _TIME_NS),
+}
+"""Type and mode, number of links (file systems differ on those of directories), time of change."""
+
+
+def _every_kind(root: Path) -> None:
+    (root / "setuid").touch()
+    (root / "one").touch()
+    (root / "two").hardlink_to(root / "one")
+    (root / "sticky").mkdir()
+    os.mkfifo(root / "pipe")
+    (root / "link").symlink_to("/nowhere")
+    for name, (mode, _, time_ns) in _EVERY_KIND.items():
+        if not stat.S_ISLNK(mode):
+            (root / name).chmod(stat.S_IMODE(mode))
+        os.utime(root / name, ns=(time_ns, time_ns), follow_symlinks=False)
+
+
+def _kinds(root: Path) -> dict[str, tuple[int, int | None, int]]:
+    found = {}
+    for path in root.iterdir():
+        status = path.lstat()
+        links = None if path.is_dir() else status.st_nlink
+        found[path.name] = (status.st_mode, links, status.st_mtime_ns)
+    return found

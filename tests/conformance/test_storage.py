@@ -1,0 +1,42 @@
+"""Every storage driver passes the suite that outside plugin authors run too."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from sampan.drivers import StorageFactory
+from sampan.drivers.loader import load
+from sampan.testing.memory_storage import MemoryStorage
+from sampan.testing.storage_suite import StorageDriverSuite
+
+
+class TestMemoryStorage(StorageDriverSuite):
+    persistent = False
+
+    @pytest.fixture
+    def factory(self) -> StorageFactory:
+        return MemoryStorage
+
+
+class TestMemoryStorageWithDetachedLayers(StorageDriverSuite):
+    persistent = False
+
+    @pytest.fixture
+    def factory(self) -> StorageFactory:
+        return partial(MemoryStorage, detached=True)
+
+
+@pytest.mark.root
+class TestOverlayfs(StorageDriverSuite):
+    @pytest.fixture
+    def factory(self) -> StorageFactory:
+        return load().storage_factory("overlayfs")
+
+    @pytest.fixture
+    def state_dir(self, tmp_path: Path) -> Path:
+        path = tmp_path / "overlayfs"
+        path.mkdir()
+        return path

@@ -1,0 +1,295 @@
+"""The cgroups_v2 driver on the real kernel: what limits, freezing and killing do to processes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sampan.drivers import Cgroup, GroupEvent, IoLimit, Resources, ResourceSettings
+from sampan.errdefs import Conflict, InvalidArgument
+from sampan_cgroups_v2.driver import CgroupDriver
+from sampan_cgroups_v2.host import find_host
+
+pytestmark = pytest.mark.root
+MIB = 1 << 20
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def mount() -> Path:
+    host = find_host()
+    if host.mount is None:
+        pytest.skip(f"no cgroup v2 here: {host.why_not()}")
+    return host.mount
+
+
+@pytest.fixture
+def driver(mount: Path, tmp_path: Path) -> Iterator[CgroupDriver]:
+    parent = f"/sampan-cgroups-{os.getpid()}-{next(_numbers)}"
+    driver = CgroupDriver(ResourceSettings(tmp_path, parent), deadline_s=10)
+    yield driver
+    for id in list(driver.list()):
+        driver.kill(id)
+        driver.remove(id)
+    if (mount / parent.lstrip("/")).is_dir():
+        (mount / parent.lstrip("/")).rmdir()
+
+
+@pytest.fixture
+def limited(driver: CgroupDriver) -> CgroupDriver:
+    """On a host whose v2 hierarchy has the controllers."""
+    if find_host().kind != "unified" or not {"memory", "cpu", "pids"} <= driver.capabilities().controllers:
+        pytest.skip("this host has no unified cgroup v2 with the memory, cpu and pids controllers")
+    return driver
+
+
+class Shell:
+    """A shell that waits for the word, so that it runs its script inside the group from the first line on."""
+
+    def __init__(self, script: str, directory: Path) -> None:
+        self._process = subprocess.Popen(
+            ["sh", "-c", f"read -r word; {script}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self.pid = self._process.pid
+        (directory / "cgroup.procs").write_text(str(self.pid))
+
+    def run(self) -> tuple[int, str]:
+        """The exit status and what it printed."""
+        printed, _ = self._process.communicate(b"go\n")
+        return self._process.returncode, printed.decode()
+
+    def end(self) -> None:
+        """Kill it if it runs, and forget it."""
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture
+def shell(mount: Path) -> Iterator[Callable[[Cgroup, str], Shell]]:
+    shells: list[Shell] = []
+
+    def start(cgroup: Cgroup, script: str) -> Shell:
+        shells.append(Shell(script, mount / cgroup.path.lstrip("/")))
+        return shells[-1]
+
+    yield start
+    for one in shells:
+        one.end()
+
+
+def read(mount: Path, cgroup: Cgroup, file: str) -> str:
+    return (mount / cgroup.path.lstrip("/") / file).read_text().strip()
+
+
+def test_a_frozen_group_is_frozen_when_freeze_returns(
+    driver: CgroupDriver, mount: Path, shell: Callable[[Cgroup, str], Shell]
+) -> None:
+    cgroup = driver.create("web", Resources())
+    shell(cgroup, "true")
+    driver.freeze("web")
+    assert "frozen 1" in read(mount, cgroup, "cgroup.events")
+    driver.thaw("web")
+    assert "frozen 0" in read(mount, cgroup, "cgroup.events")
+
+
+def test_groups_that_a_container_made_below_its_own_are_killed_and_removed_too(
+    driver: CgroupDriver, mount: Path, shell: Callable[[Cgroup, str], Shell]
+) -> None:
+    cgroup = driver.create("web", Resources())
+    inner = Cgroup("inner", f"{cgroup.path}/a/b")
+    (mount / inner.path.lstrip("/")).mkdir(parents=True)
+    inside = shell(inner, "true")
+    assert driver.processes("web") == [inside.pid]
+    driver.kill("web")
+    driver.remove("web")
+    assert list(driver.list()) == []
+
+
+def test_processes_are_killed_one_by_one_where_the_kernel_has_no_cgroup_kill(
+    driver: CgroupDriver, shell: Callable[[Cgroup, str], Shell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cgroup = driver.create("web", Resources())
+    shell(cgroup, "true")
+    shell(cgroup, "true")
+    monkeypatch.setattr("sampan_cgroups_v2.group.Group.has", lambda group, file: file != "cgroup.kill")
+    driver.kill("web")
+    assert driver.processes("web") == []
+    driver.remove("web")
+
+
+def test_a_group_whose_process_will_not_die_is_a_conflict_after_the_deadline(
+    driver: CgroupDriver, mount: Path, tmp_path: Path, shell: Callable[[Cgroup, str], Shell]
+) -> None:
+    cgroup = driver.create("web", Resources())
+    shell(cgroup, "true")
+    impatient = CgroupDriver(ResourceSettings(tmp_path, cgroup.path.rpartition("/")[0]), deadline_s=0.05)
+    with pytest.raises(Conflict, match="has processes"):
+        impatient.remove("web")
+    assert read(mount, cgroup, "cgroup.procs")
+
+
+def test_cpu_time_of_a_group_is_accounted(driver: CgroupDriver, shell: Callable[[Cgroup, str], Shell]) -> None:
+    cgroup = driver.create("web", Resources())
+    assert shell(cgroup, "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done").run() == (0, "")
+    stats = driver.stats("web")
+    assert stats.cpu_usage_us is not None
+    assert stats.cpu_usage_us > 0
+
+
+def test_nothing_outside_the_slice_changes_on_a_hybrid_host(driver: CgroupDriver, mount: Path) -> None:
+    if find_host().kind != "hybrid":
+        pytest.skip("this host is not hybrid")
+    before = (mount / "cgroup.subtree_control").read_text()
+    warnings = driver.create("web", Resources(memory_max_bytes=64 * MIB)).warnings
+    assert (mount / "cgroup.subtree_control").read_text() == before
+    assert warnings == (
+        "Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.",
+    )
+
+
+@pytest.mark.vm
+def test_a_process_over_its_memory_limit_is_killed_and_counted(
+    limited: CgroupDriver, shell: Callable[[Cgroup, str], Shell]
+) -> None:
+    cgroup = limited.create("web", Resources(memory_max_bytes=16 * MIB, swap_max_bytes=0))
+    assert cgroup.warnings in ((), _no_swap())
+    heard: list[GroupEvent] = []
+    listener = threading.Thread(target=lambda: heard.extend(limited.events("web")))
+    listener.start()
+    status, _ = shell(cgroup, "exec tail /dev/zero").run()
+    assert status == -9
+    assert limited.oom_kills("web") == 1
+    stats = limited.stats("web")
+    assert (stats.oom_kills, stats.memory_max_bytes) == (1, 16 * MIB)
+    limited.remove("web")
+    listener.join(60)
+    assert [event for event in heard if event.action == "oom_kill"] == [GroupEvent("web", "oom_kill", 1)]
+
+
+@pytest.mark.vm
+def test_a_busy_process_is_throttled_to_its_quota(
+    limited: CgroupDriver, shell: Callable[[Cgroup, str], Shell]
+) -> None:
+    cgroup = limited.create("web", Resources(cpu_quota_us=10_000, cpu_period_us=100_000, cpu_weight=50))
+    assert cgroup.warnings == ()
+    shell(cgroup, "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done").run()
+    stats = limited.stats("web")
+    assert stats.cpu_throttled_periods
+    assert stats.cpu_throttled_us
+
+
+@pytest.mark.vm
+def test_a_group_holds_no_more_processes_than_its_limit(
+    limited: CgroupDriver, mount: Path, shell: Callable[[Cgroup, str], Shell]
+) -> None:
+    cgroup = limited.create("web", Resources(pids_max=3))
+    status, printed = shell(cgroup, "sleep 9 & sleep 9 & sleep 9 & sleep 9 &").run()
+    assert status != 0
+    assert "fork" in printed
+    assert "max 1" in read(mount, cgroup, "pids.events")
+    assert limited.stats("web").pids_max == 3
+
+
+@pytest.mark.vm
+def test_io_limits_are_set_device_by_device(limited: CgroupDriver, mount: Path, tmp_path: Path) -> None:
+    if "io" not in limited.capabilities().controllers:
+        pytest.skip("this host has no io controller")
+    device = tmp_path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    cgroup = limited.create("web", Resources(io_max=(IoLimit(number, write_bytes_per_s=MIB),)))
+    assert cgroup.warnings == ()
+    assert read(mount, cgroup, "io.max") == f"{number} rbps=max wbps={MIB} riops=max wiops=max"
+    with pytest.raises(InvalidArgument, match="No such device"):
+        limited.update("web", Resources(io_max=(IoLimit(number, read_ops_per_s=7), IoLimit("250:250", 1))))
+    assert read(mount, cgroup, "io.max") == f"{number} rbps=max wbps={MIB} riops=max wiops=max"
+
+
+@pytest.mark.vm
+def test_an_update_with_one_value_that_the_kernel_refuses_changes_nothing(limited: CgroupDriver, mount: Path) -> None:
+    cgroup = limited.create("web", Resources(memory_max_bytes=64 * MIB, cpu_weight=50, cpu_quota_us=20_000))
+    before = {file: read(mount, cgroup, file) for file in ("memory.max", "memory.high", "cpu.weight", "cpu.max")}
+    with pytest.raises(InvalidArgument, match=r"cpu\.max"):
+        limited.update(
+            "web", Resources(memory_max_bytes=32 * MIB, memory_high_bytes=16 * MIB, cpu_weight=70, cpu_quota_us=1)
+        )
+    assert {file: read(mount, cgroup, file) for file in before} == before
+
+
+@pytest.mark.vm
+def test_a_group_that_can_not_get_its_limits_is_not_made(limited: CgroupDriver) -> None:
+    with pytest.raises(InvalidArgument, match=r"cpu\.weight"):
+        limited.create("web", Resources(cpu_weight=20_000))
+    assert list(limited.list()) == []
+
+
+@pytest.mark.vm
+def test_limits_can_be_changed_and_lifted_while_the_group_lives(limited: CgroupDriver, mount: Path) -> None:
+    cgroup = limited.create("web", Resources(memory_max_bytes=64 * MIB, pids_max=10, cpu_quota_us=20_000))
+    limited.update("web", Resources(memory_max_bytes=-1, pids_max=-1, cpu_quota_us=-1, cpu_period_us=50_000))
+    assert [read(mount, cgroup, file) for file in ("memory.max", "pids.max", "cpu.max")] == [
+        "max",
+        "max",
+        "max 50000",
+    ]
+
+
+@pytest.mark.vm
+def test_a_burst_may_rise_with_its_quota_and_fall_with_it(limited: CgroupDriver, mount: Path) -> None:
+    cgroup = limited.create("web", Resources(cpu_quota_us=20_000, cpu_burst_us=20_000))
+    for number in (50_000, 10_000):
+        limited.update("web", Resources(cpu_quota_us=number, cpu_burst_us=number))
+        assert read(mount, cgroup, "cpu.max.burst") == str(number)
+
+
+@pytest.mark.vm
+def test_any_key_of_the_kernel_can_be_set_but_those_that_control_the_group(
+    limited: CgroupDriver, mount: Path
+) -> None:
+    cgroup = limited.create("web", Resources(unified={"memory.oom.group": "1", "misc.nothing": "1"}))
+    assert read(mount, cgroup, "memory.oom.group") == "1"
+    assert len(cgroup.warnings) == 1
+    assert "misc.nothing" in cgroup.warnings[0]
+    for key in ("cgroup.procs", "cgroup.kill", "../memory.max", "memory"):
+        with pytest.raises(InvalidArgument):
+            limited.update("web", Resources(unified={key: "1"}))
+
+
+@pytest.mark.vm
+def test_a_daemon_inside_its_slice_steps_aside_into_a_leaf(
+    limited: CgroupDriver, mount: Path, tmp_path: Path
+) -> None:
+    parent = f"/sampan-delegated-{os.getpid()}"
+    (mount / parent.lstrip("/")).mkdir()
+    script = f"""if True:
+        from pathlib import Path
+        from sampan.drivers import Resources, ResourceSettings
+        from sampan_cgroups_v2.driver import CgroupDriver
+        Path("{mount}{parent}/cgroup.procs").write_text("0")
+        driver = CgroupDriver(ResourceSettings(Path("{tmp_path}"), "{parent}"))
+        print(driver.create("web", Resources(memory_max_bytes=64 << 20)).warnings, list(driver.list()))
+        driver.remove("web")
+    """
+    try:
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert done.stdout == "() ['web']\n"
+    finally:
+        for directory in (f"{parent}/sampan.daemon", parent):
+            if (mount / directory.lstrip("/")).is_dir():
+                (mount / directory.lstrip("/")).rmdir()
+
+
+def _no_swap() -> tuple[str, ...]:
+    return (
+        "Your kernel does not support swap limit capabilities or the cgroup is not mounted. "
+        "Memory limited without swap.",
+    )
