@@ -1,0 +1,58 @@
+"""A container's configuration: what it runs. Images carry one too."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from sampan.models.base import Int64, Model, omitempty
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Command = Annotated[list[str], BeforeValidator(_as_list)]
+"""A command line; a single string is taken as its only word, as Docker does."""
+
+
+class Healthcheck(Model):
+    """How to see whether a container is healthy. Times are nanoseconds."""
+
+    test: list[str] | None = omitempty()
+    interval: Int64 = omitempty(0)
+    timeout: Int64 = omitempty(0)
+    start_period: Int64 = omitempty(0)
+    start_interval: Int64 = omitempty(0)
+    retries: Int64 = omitempty(0)
+
+
+class ContainerConfig(Model):
+    """What a container runs, whatever the host."""
+
+    hostname: str = ""
+    domainname: str = ""
+    user: str = ""
+    attach_stdin: bool = False
+    attach_stdout: bool = False
+    attach_stderr: bool = False
+    exposed_ports: dict[str, dict[str, Any]] | None = omitempty()
+    tty: bool = False
+    open_stdin: bool = False
+    stdin_once: bool = False
+    env: list[str] | None = None
+    cmd: Command | None = None
+    healthcheck: Healthcheck | None = omitempty()
+    args_escaped: bool = omitempty(False)
+    image: str = ""
+    volumes: dict[str, dict[str, Any]] | None = None
+    working_dir: str = ""
+    entrypoint: Command | None = None
+    network_disabled: bool = omitempty(False)
+    mac_address: str = omitempty("")
+    on_build: list[str] | None = omitempty()
+    labels: dict[str, str] | None = None
+    stop_signal: str = omitempty("")
+    stop_timeout: Int64 | None = None
+    shell: list[str] | None = omitempty()
