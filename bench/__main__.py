@@ -1,0 +1,133 @@
+"""`make bench`: the same work on sampan, Docker and Podman, interleaved, in one run.
+
+    make bench ARGS='--engines sampand,dockerd --works run_bridge,exec --rounds 20'
+
+Everything happens in a network and a mount namespace of the bench's own, so that three engines can have their bridges
+and rules side by side and nothing of them stays on the host.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from bench import report
+from bench.content import write_layout
+from bench.subjects import SUBJECTS, Subject
+from bench.works import IMAGE, WORKS, Work, pull_work
+from tests.support.images import busybox_archive
+from tests.support.registry import Registry
+
+INSIDE = "SAMPAN_BENCH_INSIDE"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description="sampan, Docker and Podman side by side")
+    parser.add_argument("--engines", type=names, default=list(SUBJECTS), help=f"of {','.join(SUBJECTS)}")
+    parser.add_argument("--works", type=names, help=f"of {','.join(work.name for work in WORKS)},pull [all]")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--slow-rounds", type=int, default=3, help="rounds of the pull and of the memory works")
+    parser.add_argument("--pull-gb", type=float, default=1.35, help="size of the pulled image, unpacked")
+    parser.add_argument("--output", type=Path, default=Path("bench/results"))
+    return parser.parse_args()
+
+
+def names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def enter_own_namespaces() -> None:
+    """Start this program again where it has a network and mounts of its own. Does not return the first time."""
+    if os.environ.get(INSIDE):
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        for directory in ("/var/lib/cni", "/run/netns"):
+            Path(directory).mkdir(parents=True, exist_ok=True)
+            subprocess.run(["mount", "-t", "tmpfs", "bench", directory], check=True)
+        return
+    os.environ[INSIDE] = "1"
+    os.execvp("unshare", ["unshare", "--net", "--mount", sys.executable, "-m", "bench", *sys.argv[1:]])
+
+
+@contextmanager
+def started(kinds: Sequence[type[Subject]], root: Path) -> Iterator[list[Subject]]:
+    """The engines, each with the image `IMAGE`."""
+    archive = root / "busybox.tar"
+    busybox_archive(archive, IMAGE)
+    with ExitStack() as undo:
+        subjects = []
+        for kind in kinds:
+            directory = root / kind.name
+            directory.mkdir()
+            subject = kind(directory)
+            subject.start()
+            undo.callback(subject.close)
+            subject.do("load", "--input", str(archive))
+            subjects.append(subject)
+        yield subjects
+
+
+@contextmanager
+def served_image(root: Path, size_gb: float) -> Iterator[Work]:
+    """The pull of an image of `size_gb` from a registry on loopback."""
+    say(f"making an image of {size_gb} GB")
+    layout = write_layout(root / "layout", int(size_gb * 1e9))
+    storage = root / "registry"
+    storage.mkdir()
+    with closing(Registry(storage)) as registry:
+        reference = registry.push(layout.path, "bench/packages:1", transport="oci")
+        shutil.rmtree(layout.path)
+        size = f"{layout.unpacked_bytes / 1e9:.2f} GB, {layout.files} files, {layout.layers} layers"
+        say(f"{reference}: {size}, {layout.compressed_bytes / 1e9:.2f} GB compressed")
+        yield pull_work(reference, f"`pull` of {size}")
+
+
+def measure(work: Work, subjects: Sequence[Subject], rounds: int, figures: report.Figures) -> None:
+    """One sample of each engine per round; who begins changes from round to round."""
+    with ExitStack() as undo:
+        for subject in subjects:
+            undo.enter_context(work.around(subject))
+        for turn in range(rounds + 1):  # the first round only warms up
+            first = turn % len(subjects)
+            for subject in (*subjects[first:], *subjects[:first]):
+                os.sync()
+                sample = work.sample(subject)
+                if sample is not None and (turn or work.slow):
+                    figures.add(work.name, subject.name, sample)
+            if work.slow and turn + 1 == rounds:
+                break
+
+
+def say(text: str) -> None:
+    print(f"· {text}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    if os.geteuid() != 0:
+        print("make bench needs root: it runs engines", file=sys.stderr)
+        return 1
+    options = arguments()
+    enter_own_namespaces()
+    wanted = options.works or [*(work.name for work in WORKS), "pull"]
+    works = [work for work in WORKS if work.name in wanted]
+    with ExitStack() as undo:
+        root = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)))
+        if "pull" in wanted:
+            works.append(undo.enter_context(served_image(root, options.pull_gb)))
+        subjects = undo.enter_context(started([SUBJECTS[name] for name in options.engines], root))
+        figures = report.Figures({subject.name: subject.version() for subject in subjects}, options.rounds)
+        for work in works:
+            say(work.title)
+            measure(work, subjects, options.slow_rounds if work.slow else options.rounds, figures)
+        print(report.table(figures, works))
+        paths = report.write(figures, works, options.output)
+    say("written: " + ", ".join(map(str, paths)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""What is measured: each work answers one sample of one engine, or `None` where the engine has no such thing."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass
+
+from bench.subjects import Subject
+
+IMAGE = "localhost/busybox:bench"
+LISTED = 100
+RUNNING = 10
+REQUESTS = 100
+
+
+def prepared(subject: Subject) -> AbstractContextManager[None]:
+    """Nothing to prepare."""
+    return nullcontext()
+
+
+@dataclass(frozen=True)
+class Work:
+    """`around` prepares an engine for the samples and undoes it; `slow` works get fewer rounds."""
+
+    name: str
+    title: str
+    sample: Callable[[Subject], float | None]
+    around: Callable[[Subject], AbstractContextManager[None]] = prepared
+    unit: str = "s"
+    slow: bool = False
+
+
+def seconds(command: list[str]) -> float:
+    """How long a command takes that must succeed."""
+    began = time.perf_counter()
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    took = time.perf_counter() - began
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
+    return took
+
+
+def request_seconds(subject: Subject, path: str, times: int) -> float | None:
+    """Median time of a GET on a connection that stays open."""
+    connection = subject.connect()
+    if connection is None:
+        return None
+    samples = []
+    with closing(connection):
+        for _ in range(times):
+            began = time.perf_counter()
+            connection.request("GET", path)
+            connection.getresponse().read()
+            samples.append(time.perf_counter() - began)
+    return sorted(samples)[len(samples) // 2]
+
+
+def run_on_bridge(subject: Subject) -> float:
+    return seconds(subject.client(*subject.run_words("--rm", IMAGE, "true")))
+
+
+def run_without_network(subject: Subject) -> float:
+    return seconds(subject.client(*subject.run_words("--rm", "--network", "none", IMAGE, "true")))
+
+
+def exec_true(subject: Subject) -> float:
+    return seconds(subject.client("exec", "box", "true"))
+
+
+def ping(subject: Subject) -> float | None:
+    return request_seconds(subject, "/_ping", REQUESTS)
+
+
+def list_by_api(subject: Subject) -> float | None:
+    return request_seconds(subject, "/containers/json?all=1", REQUESTS)
+
+
+def list_by_client(subject: Subject) -> float:
+    return seconds(subject.client("ps", "--all"))
+
+
+def cold_start(subject: Subject) -> float:
+    return seconds(subject.cold_start())
+
+
+def idle_memory(subject: Subject) -> float | None:
+    return subject.memory().bytes / 1e6 if subject.daemon_pid() else None
+
+
+def memory_per_container(subject: Subject) -> float:
+    """Added by each of `RUNNING` containers: monitors and whatever the daemon holds for them."""
+    before = subject.memory().bytes
+    with running_containers(subject):
+        return (subject.memory().bytes - before) / RUNNING / 1e6
+
+
+@contextmanager
+def one_running_container(subject: Subject) -> Iterator[None]:
+    subject.do(*subject.run_words("--detach", "--name", "box", IMAGE, "sleep", "3600"))
+    try:
+        yield
+    finally:
+        subject.do("rm", "--force", "box")
+
+
+@contextmanager
+def running_containers(subject: Subject) -> Iterator[None]:
+    names = [f"running{number}" for number in range(RUNNING)]
+    for name in names:
+        subject.do(*subject.run_words("--detach", "--name", name, "--network", "none", IMAGE, "sleep", "3600"))
+    try:
+        yield
+    finally:
+        subject.do("rm", "--force", *names)
+
+
+@contextmanager
+def listed_containers(subject: Subject) -> Iterator[None]:
+    names = [f"listed{number}" for number in range(LISTED)]
+    for name in names:
+        subject.do("create", *subject.run_flags, "--name", name, IMAGE, "true")
+    try:
+        yield
+    finally:
+        subject.do("rm", "--force", *names)
+
+
+WORKS = (
+    Work("run_bridge", "`run --rm` true, bridge", run_on_bridge),
+    Work("run_none", "`run --rm` true, no network", run_without_network),
+    Work("exec", "`exec` true", exec_true, one_running_container),
+    Work("ping", "GET /_ping", ping),
+    Work("list_api", f"GET /containers/json, {LISTED} containers", list_by_api, listed_containers),
+    Work("list_client", f"`ps -a`, {LISTED} containers", list_by_client, listed_containers),
+    Work("cold_start", "the engine's own client: `version`", cold_start),
+    Work("idle_memory", "memory of the idle daemon", idle_memory, unit="MB", slow=True),
+    Work("container_memory", "memory per running container", memory_per_container, unit="MB", slow=True),
+)
+
+
+def pull_work(reference: str, title: str) -> Work:
+    """The pull of `reference`, which is removed again after each sample."""
+
+    def pull(subject: Subject) -> float:
+        took = seconds(subject.client(*subject.pull_words(reference)))
+        subject.do("rmi", reference)
+        return took
+
+    return Work("pull", title, pull, slow=True)
