@@ -35,7 +35,7 @@ def new_netns(setup: Callable[[], None]) -> int:
         setup()
         return open_namespace("net")
 
-    return _in_own_thread(make)
+    return in_own_thread(make)
 
 
 def run_in_netns(netns_fd: int, work: Callable[[], ResultT]) -> ResultT:
@@ -45,7 +45,7 @@ def run_in_netns(netns_fd: int, work: Callable[[], ResultT]) -> ResultT:
         setns(netns_fd, CLONE_NEWNET)
         return work()
 
-    return _in_own_thread(enter)
+    return in_own_thread(enter)
 
 
 def set_link_up(ifname: str) -> None:
@@ -56,7 +56,8 @@ def set_link_up(ifname: str) -> None:
         fcntl.ioctl(control, SIOCSIFFLAGS, _IFREQ_FLAGS.pack(ifname.encode(), flags | IFF_UP) + bytes(8))
 
 
-def _in_own_thread(work: Callable[[], ResultT]) -> ResultT:
+def in_own_thread(work: Callable[[], ResultT]) -> ResultT:
+    """Run `work` in a thread made for it and answer its result; what it raises is raised here."""
     outcome: Future[ResultT] = Future()
 
     def run() -> None:

@@ -22,7 +22,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 
-from sampan.drivers import L4, Endpoint, Network, NetworkDriver, Pool, PublishedPort, Sandbox
+from sampan.drivers import L4, Endpoint, Network, NetworkDriver, NetworkState, Pool, PublishedPort, Sandbox
 from sampan.errdefs import Conflict, InvalidArgument, NotFound
 from sampan.syscalls.namespaces import CLONE_NEWNET, open_namespace, setns, unshare
 from sampan.syscalls.netns import new_netns, set_link_up
@@ -251,8 +251,8 @@ class NetworkDriverSuite:
         two.create_network(networks[1])
         endpoint = make_endpoint(networks[0], 2)
         one.attach(endpoint, new_sandbox())
-        assert (one.list().networks, one.list().endpoints) == ({networks[0].id}, {endpoint.id})
-        assert (two.list().networks, two.list().endpoints) == ({networks[1].id}, frozenset())
+        assert one.list() == NetworkState(frozenset({networks[0].id}), frozenset({endpoint.id}))
+        assert two.list() == NetworkState(frozenset({networks[1].id}), frozenset())
         two.remove_network(networks[1])
         assert one.list().networks == {networks[0].id}
         one.detach(endpoint)

@@ -1,0 +1,189 @@
+"""The driver `bridge`: a Linux bridge for each network, a veth pair for each endpoint, one nftables table."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network, ip_interface
+from pathlib import Path
+
+from sampan.drivers import (
+    Attachment,
+    Endpoint,
+    Network,
+    NetworkSettings,
+    NetworkState,
+    PublishedPort,
+    Sandbox,
+)
+from sampan.errdefs import Conflict, InvalidArgument, NotFound, SampanError, SystemFailure
+from sampan.syscalls.netns import run_in_netns
+from sampan_bridge_net import links, rtnl
+from sampan_bridge_net.firewall import Firewall, Zone
+from sampan_bridge_net.forwarding import Forwarding
+from sampan_bridge_net.settings import BridgeSettings, settings_of
+
+_log = logging.getLogger(__name__)
+
+IPV4_CONF, IPV6_CONF = Path("/proc/sys/net/ipv4/conf"), Path("/proc/sys/net/ipv6/conf")
+
+
+class BridgeDriver:
+    """A `NetworkDriver` over bridge, veth and nftables. Links carry a mark (their alias) that says whose they are."""
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        self._instance = settings.instance
+        self._firewall = Firewall(settings.instance)
+        self._forwarding = Forwarding(settings.state_dir)
+
+    def probe(self) -> str | None:
+        """Whether nftables is there, library and kernel."""
+        try:
+            self._firewall.check()
+        except SampanError as error:
+            return str(error)
+        return None
+
+    def validate(self, network: Network) -> None:
+        """Check options and pools."""
+        settings_of(network, self._instance)
+        if not any(pool.subnet.version == 4 for pool in network.pools):
+            raise InvalidArgument(f"network {network.name} has no IPv4 subnet")
+        for pool in network.pools:
+            if pool.gateway is None:
+                raise InvalidArgument(f"subnet {pool.subnet} has no gateway, and the bridge needs an address")
+
+    def create_network(self, network: Network) -> None:
+        """Make the bridge and the rules, the rules first, so that there is no moment without them."""
+        self.validate(network)
+        settings = settings_of(network, self._instance)
+        if not network.internal:
+            for version in {pool.subnet.version for pool in network.pools}:
+                self._forwarding.enable(version)
+        self._firewall.put(
+            _zone(network, settings), closed=[version for version in (4, 6) if self._forwarding.is_ours(version)]
+        )
+        bridge = links.Bridge(
+            settings.ifname,
+            self._mark("network", network.id),
+            _bridge_mac(network),
+            settings.mtu,
+            tuple(ip_interface((pool.gateway, pool.subnet.prefixlen)) for pool in network.pools if pool.gateway),
+        )
+        links.put_bridge(bridge, lambda: _tune_bridge(settings.ifname, network))
+
+    def remove_network(self, network: Network) -> None:
+        """Delete the bridge and what the table holds for it."""
+        links.delete_bridge(self._mark("network", network.id))
+        self._firewall.drop(network.id)
+
+    def attach(self, endpoint: Endpoint, sandbox: Sandbox) -> Attachment:
+        """Make a veth pair with its peer in the sandbox, and furnish that from inside."""
+        settings = settings_of(endpoint.network, self._instance)
+        bridge_index = rtnl.index_of(settings.ifname)
+        if bridge_index is None:
+            raise NotFound(f"network {endpoint.network.name} has no bridge {settings.ifname}")
+        ifname = _port_name(endpoint)
+        veth = rtnl.Veth(ifname, bridge_index, settings.mtu, endpoint.ifname, sandbox.netns_fd, endpoint.mac)
+        port = rtnl.set_bridge_port(
+            ifname, alias=self._mark("endpoint", endpoint.id), isolated=not settings.icc, ipv6=IPV6_CONF.exists()
+        )
+        try:
+            rtnl.request(rtnl.new_veth(veth))
+        except OSError as error:
+            raise _attach_failure(endpoint, error) from error
+        try:
+            rtnl.request(port)
+            mac = run_in_netns(sandbox.netns_fd, lambda: _furnish(endpoint))
+        except OSError as error:
+            self.detach(endpoint)
+            raise _attach_failure(endpoint, error) from error
+        return Attachment(endpoint.ifname, mac)
+
+    def detach(self, endpoint: Endpoint) -> None:
+        """Delete the veth pair."""
+        try:
+            rtnl.request(rtnl.delete_link(_port_name(endpoint)))
+        except OSError as error:
+            if not rtnl.is_missing(error):
+                raise SystemFailure(f"interface {_port_name(endpoint)} can't be deleted: {error}") from error
+
+    def publish(self, endpoint: Endpoint, ports: tuple[PublishedPort, ...]) -> None:
+        """Add an element for each port to the table's maps, in one transaction."""
+        by_version = {address.version: address.ip for address in endpoint.addresses}
+        for port in ports:
+            if port.host_ip.version not in by_version:
+                raise InvalidArgument(
+                    f"port {port.container_port}/{port.protocol} can't be published on {port.host_ip}: "
+                    f"the endpoint has no IPv{port.host_ip.version} address"
+                )
+        self._firewall.publish(endpoint.id, {port: by_version[port.host_ip.version] for port in ports})
+
+    def unpublish(self, endpoint: Endpoint) -> None:
+        """Take the endpoint's elements out."""
+        self._firewall.unpublish(endpoint.id)
+
+    def list(self) -> NetworkState:
+        """The links with our mark."""
+        found: dict[str, set[str]] = {"network": set(), "endpoint": set()}
+        for alias in links.aliases():
+            match alias.split():
+                case ["sampan", self._instance, ("network" | "endpoint") as kind, id]:
+                    found[kind].add(id)
+        return NetworkState(frozenset(found["network"]), frozenset(found["endpoint"]))
+
+    def networks_on_host(self) -> Iterator[IPv4Network | IPv6Network]:
+        """The destinations of the host's routes."""
+        return iter(links.networks_on_host())
+
+    def _mark(self, kind: str, id: str) -> str:
+        return f"sampan {self._instance} {kind} {id}"
+
+
+def _port_name(endpoint: Endpoint) -> str:
+    return f"spv{endpoint.id[:12]}"
+
+
+def _bridge_mac(network: Network) -> str:
+    """The same at each start. The first byte says that the address is locally administered."""
+    return f"02:{bytes.fromhex(network.id[:10]).hex(':')}"
+
+
+def _zone(network: Network, settings: BridgeSettings) -> Zone:
+    subnets = tuple(pool.subnet for pool in network.pools)
+    return Zone(network.id, settings.ifname, subnets, network.internal, settings.icc, settings.masquerade)
+
+
+def _tune_bridge(ifname: str, network: Network) -> None:
+    (IPV4_CONF / ifname / "route_localnet").write_text("1")
+    _tune_ipv6(ifname, enabled=any(pool.subnet.version == 6 for pool in network.pools))
+
+
+def _tune_ipv6(ifname: str, *, enabled: bool) -> None:
+    """Before a link goes up: no IPv6 unless asked for (CVE-2024-32473), no advertised routes (CVE-2020-13401)."""
+    with suppress(FileNotFoundError):  # a kernel without IPv6
+        (IPV6_CONF / ifname / "disable_ipv6").write_text("0" if enabled else "1")
+        (IPV6_CONF / ifname / "accept_ra").write_text("0")
+
+
+def _furnish(endpoint: Endpoint) -> str:
+    """Inside the sandbox: give the interface its addresses, set it up, set the default routes; answers its MAC."""
+    index = rtnl.index_of(endpoint.ifname)
+    if index is None:
+        raise OSError(errno.ENODEV, f"no interface {endpoint.ifname} in the sandbox")
+    _tune_ipv6(endpoint.ifname, enabled=any(address.version == 6 for address in endpoint.addresses))
+    gateways = [gateway for gateway in (endpoint.gateway_v4, endpoint.gateway_v6) if gateway is not None]
+    rtnl.request(
+        *(rtnl.new_address(index, address) for address in endpoint.addresses),
+        rtnl.set_up(index),
+        *(rtnl.new_default_route(index, gateway) for gateway in gateways),
+    )
+    return endpoint.mac or rtnl.mac_of(endpoint.ifname)
+
+
+def _attach_failure(endpoint: Endpoint, error: OSError) -> SampanError:
+    if error.errno == errno.EEXIST:
+        return Conflict(f"endpoint {endpoint.id} exists already: {error.strerror}")
+    return SystemFailure(f"endpoint {endpoint.id} can't be attached to network {endpoint.network.name}: {error}")

@@ -1,0 +1,275 @@
+"""This instance's nftables table: address translation, published ports, and who may talk to whom.
+
+The rules are the same however many networks and ports there are: they look things up in sets and maps, where each
+network and each published port is an element. An element's comment says whose it is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any
+
+from sampan.drivers import L4, PublishedPort
+from sampan.errdefs import Conflict
+from sampan_bridge_net.nft import Nft
+
+PROTOCOL_NUMBERS = {L4.TCP: 6, L4.UDP: 17, L4.SCTP: 132}
+_PROTOCOLS = {number: protocol for protocol, number in PROTOCOL_NUMBERS.items()}
+_MAPS = ("published4", "published4_any", "published6", "published6_any")
+_SETS = ("bridges", "internal", "talking", "subnets4", "subnets6", "masquerade4", "masquerade6")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a published port leads."""
+
+    endpoint_id: str
+    address: IPv4Address | IPv6Address
+    port: int
+
+
+@dataclass(frozen=True)
+class Zone:
+    """One network as the firewall sees it."""
+
+    id: str
+    bridge: str
+    subnets: tuple[IPv4Network | IPv6Network, ...]
+    internal: bool
+    talking: bool
+    masquerade: bool
+
+
+@dataclass(frozen=True)
+class _Key:
+    protocol: L4
+    host_ip: IPv4Address | IPv6Address
+    host_port: int
+
+
+class Firewall:
+    """The table of one instance."""
+
+    def __init__(self, instance: str) -> None:
+        self.table = f"sampan_{instance}"
+        self._nft = Nft()
+        self._lock = threading.Lock()
+        self._published: dict[_Key, Target] | None = None
+
+    def check(self) -> None:
+        """Raise `Unsupported` or `SystemFailure` if this host has no nftables."""
+        self._nft.query("list tables")
+
+    def put(self, zone: Zone, *, closed: Iterable[int]) -> None:
+        """Make the table, or put right what is missing of it, with this network in it.
+
+        `closed` are the IP versions for which nothing but containers' traffic may be forwarded.
+        """
+        with self._lock:
+            known = dict(self._known())
+            self._nft.run(_skeleton(self.table, frozenset(closed)) + self._elements_of(zone))
+            # what another program flushed away with the table comes back
+            missing = known.items() - self._read().items()
+            self._nft.run("".join(self._add(key, target) for key, target in missing))
+
+    def drop(self, network_id: str) -> None:
+        """Take a network out; with the last one the table goes."""
+        with self._lock:
+            if not self._exists():
+                return
+            held = list(self._set_elements())
+            commands = [self._delete(name, text) for name, text, owner in held if owner == network_id]
+            if all(owner == network_id for _, _, owner in held):
+                commands = [f"delete table inet {self.table}\n"]
+                self._published = {}
+            self._nft.run("".join(commands))
+
+    def publish(self, endpoint_id: str, targets: dict[PublishedPort, IPv4Address | IPv6Address]) -> None:
+        """Lead ports to their targets, all or none. Raises `Conflict` if another endpoint has one."""
+        wanted = {
+            _Key(port.protocol, port.host_ip, port.host_port): Target(endpoint_id, address, port.container_port)
+            for port, address in targets.items()
+        }
+        with self._lock:
+            known = self._known()
+            for key, target in wanted.items():
+                if known.get(key, target) != target:
+                    host = f"[{key.host_ip}]" if key.host_ip.version == 6 else key.host_ip
+                    raise Conflict(f"Bind for {host}:{key.host_port} failed: port is already allocated")
+            self._nft.run("".join(self._add(key, target) for key, target in wanted.items()))
+            known.update(wanted)
+
+    def unpublish(self, endpoint_id: str) -> None:
+        """Lead no port to this endpoint any more."""
+        with self._lock:
+            known = self._known()
+            leaving = {key: target for key, target in known.items() if target.endpoint_id == endpoint_id}
+            if leaving and self._exists():
+                # Deleting what is not there would fail the whole batch, adding what is there does not.
+                self._nft.run("".join(self._add(key, target) + self._remove(key) for key, target in leaving.items()))
+            for key in leaving:
+                del known[key]
+
+    # --- elements
+
+    def _elements_of(self, zone: Zone) -> str:
+        bridge = f'"{zone.bridge}"'
+        elements = {"bridges": [bridge]}
+        if zone.internal:
+            elements["internal"] = [bridge]
+        if zone.talking:
+            elements["talking"] = [f"{bridge} . {bridge}"]
+        for subnet in zone.subnets:
+            elements.setdefault(f"subnets{subnet.version}", []).append(str(subnet))
+            if zone.masquerade:
+                elements.setdefault(f"masquerade{subnet.version}", []).append(str(subnet))
+        return "".join(
+            f'add element inet {self.table} {name} {{ {text} comment "{zone.id}" }}\n'
+            for name, texts in elements.items()
+            for text in texts
+        )
+
+    def _add(self, key: _Key, target: Target) -> str:
+        name, match = _place(key)
+        lead = f"{target.address} . {target.port}"
+        return f'add element inet {self.table} {name} {{ {match} comment "{target.endpoint_id}" : {lead} }}\n'
+
+    def _remove(self, key: _Key) -> str:
+        return self._delete(*_place(key))
+
+    def _delete(self, name: str, text: str) -> str:
+        return f"delete element inet {self.table} {name} {{ {text} }}\n"
+
+    # --- what the kernel has
+
+    def _known(self) -> dict[_Key, Target]:
+        if self._published is None:
+            self._published = self._read() if self._exists() else {}
+        return self._published
+
+    def _exists(self) -> bool:
+        tables = (item.get("table", {}) for item in self._nft.query("list tables inet"))
+        return any(table.get("name") == self.table for table in tables)
+
+    def _read(self) -> dict[_Key, Target]:
+        return {
+            key: target
+            for name in _MAPS
+            for item in self._nft.query(f"list map inet {self.table} {name}")
+            for element in item.get("map", {}).get("elem", [])
+            for key, target in [_parse_published(name, element)]
+        }
+
+    def _set_elements(self) -> Iterator[tuple[str, str, str]]:
+        """Name of the set, the element as text, and the network it belongs to."""
+        for name in _SETS:
+            for item in self._nft.query(f"list set inet {self.table} {name}"):
+                for element in item.get("set", {}).get("elem", []):
+                    yield name, _element_text(element["elem"]["val"]), element["elem"].get("comment", "")
+
+
+def _place(key: _Key) -> tuple[str, str]:
+    """Which map a published port is in, and what it matches there."""
+    protocol, version = PROTOCOL_NUMBERS[key.protocol], key.host_ip.version
+    if key.host_ip.is_unspecified:
+        return f"published{version}_any", f"{protocol} . {key.host_port}"
+    return f"published{version}", f"{protocol} . {key.host_ip} . {key.host_port}"
+
+
+def _parse_published(name: str, element: Any) -> tuple[_Key, Target]:
+    match, (address, port) = element[0]["elem"], element[1]["concat"]
+    protocol, *host, host_port = match["val"]["concat"]
+    any_host = "::" if name.startswith("published6") else "0.0.0.0"  # noqa: S104
+    key = _Key(_PROTOCOLS[int(protocol)], ip_address(host[0] if host else any_host), int(host_port))
+    return key, Target(match.get("comment", ""), ip_address(address), int(port))
+
+
+def _element_text(value: Any) -> str:
+    """An element of a set, as libnftables-json(5) tells it, as nft takes it."""
+    if isinstance(value, dict):
+        if "concat" in value:
+            return " . ".join(_element_text(part) for part in value["concat"])
+        return f"{value['prefix']['addr']}/{value['prefix']['len']}"
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        return f'"{value}"'
+
+
+def _skeleton(table: str, closed: frozenset[int]) -> str:
+    """The table with its sets, maps and rules; in one transaction, rules that were there are made anew.
+
+    Priorities are numbers, as old versions of nft know their names only in some hooks: -300 raw, -100 dstnat,
+    0 filter, 100 srcnat.
+    """
+    rest = "".join(f"    meta nfproto ipv{version} drop\n" for version in sorted(closed))
+    chains = ("arrive", "translate", "prerouting", "output", "forward", "postrouting")
+    base = {
+        "arrive": "type filter hook prerouting priority -300; policy accept;",
+        "translate": "",
+        "prerouting": "type nat hook prerouting priority -100; policy accept;",
+        "output": "type nat hook output priority -100; policy accept;",
+        "forward": "type filter hook forward priority 0; policy accept;",
+        "postrouting": "type nat hook postrouting priority 100; policy accept;",
+    }
+    declared = "".join(f"  chain {name} {{ {base[name]} }}\n" for name in chains)
+    flushed = "".join(f"flush chain inet {table} {name}\n" for name in chains)
+    return f"""
+table inet {table} {{
+  map published4 {{ type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; }}
+  map published4_any {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
+  map published6 {{ type inet_proto . ipv6_addr . inet_service : ipv6_addr . inet_service; }}
+  map published6_any {{ type inet_proto . inet_service : ipv6_addr . inet_service; }}
+  set bridges {{ type ifname; }}
+  set internal {{ type ifname; }}
+  set talking {{ type ifname . ifname; }}
+  set subnets4 {{ type ipv4_addr; flags interval; }}
+  set subnets6 {{ type ipv6_addr; flags interval; }}
+  set masquerade4 {{ type ipv4_addr; flags interval; }}
+  set masquerade6 {{ type ipv6_addr; flags interval; }}
+{declared}}}
+{flushed}table inet {table} {{
+  # Loopback addresses never come over a wire. Bridges route them (route_localnet), so that the host reaches published
+  # ports at 127.0.0.1; without these rules its neighbours and containers could reach what listens there.
+  chain arrive {{
+    iifname != "lo" ip daddr 127.0.0.0/8 drop
+    iifname @bridges ip saddr 127.0.0.0/8 drop
+  }}
+  chain translate {{
+    dnat ip to meta l4proto . ip daddr . th dport map @published4
+    dnat ip to meta l4proto . th dport map @published4_any
+    dnat ip6 to meta l4proto . ip6 daddr . th dport map @published6
+    dnat ip6 to meta l4proto . th dport map @published6_any
+  }}
+  chain prerouting {{
+    fib daddr type local jump translate
+  }}
+  chain output {{
+    ip6 daddr ::1 return
+    fib daddr type local jump translate
+  }}
+  # Into a network come answers and what was published; between two networks goes nothing.
+  chain forward {{
+    iifname . oifname @talking accept
+    iifname @internal drop
+    oifname @internal drop
+    oifname @bridges ct state established,related accept
+    oifname @bridges ct status dnat accept
+    oifname @bridges drop
+    iifname @bridges accept
+{rest}  }}
+  # The host's loopback, and containers that use a published port of the host's, must be answered by way of the host.
+  chain postrouting {{
+    oifname @bridges ip saddr 127.0.0.0/8 masquerade
+    oifname @bridges ct status dnat ip saddr @subnets4 masquerade
+    oifname @bridges ct status dnat ip6 saddr @subnets6 masquerade
+    ip saddr @subnets4 ip daddr @subnets4 return
+    ip6 saddr @subnets6 ip6 daddr @subnets6 return
+    ip saddr @masquerade4 oifname != "lo" masquerade
+    ip6 saddr @masquerade6 oifname != "lo" masquerade
+  }}
+}}
+"""

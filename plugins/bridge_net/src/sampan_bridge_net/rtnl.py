@@ -1,0 +1,204 @@
+"""The few rtnetlink messages on the way of a container's start, packed by hand.
+
+pyroute2 does the rest. For these few it would cost 1-2 ms of encoding and decoding a container, and the daemon
+memory for as long as it lives. Layouts: Linux uapi/linux/{netlink,rtnetlink,if_link,if_addr}.h, veth.h.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+
+RTM_NEWLINK, RTM_DELLINK, RTM_SETLINK, RTM_NEWADDR, RTM_NEWROUTE = 16, 17, 19, 20, 24
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x200, 0x400
+NLMSG_ERROR, NLM_F_ACK_TLVS, NLMSGERR_ATTR_MSG = 2, 0x200, 1
+SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
+IFF_UP = 1
+SIOCGIFHWADDR = 0x8927
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
+IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_NET_NS_FD = 20, 26, 28
+IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
+IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 8, 1
+IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
+VETH_INFO_PEER = 1
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS, IFA_F_NODAD = 1, 2, 4, 8, 0x02
+RTA_OIF, RTA_GATEWAY = 4, 5
+RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 3, 0, 1
+
+_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
+_LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
+_ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
+_ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg
+_ATTRIBUTE = struct.Struct("=HH")
+_U32 = struct.Struct("=I")
+
+
+@dataclass(frozen=True)
+class Message:
+    """One request, less its header."""
+
+    type: int
+    flags: int
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Veth:
+    """A veth pair to be made: this end stays here, in the bridge, the peer comes into the namespace, still down."""
+
+    ifname: str
+    bridge_index: int
+    mtu: int
+    peer_ifname: str
+    peer_netns_fd: int
+    peer_mac: str | None
+
+
+def new_veth(veth: Veth) -> Message:
+    """Make a pair, with the peer in its namespace from the first moment. Both ends are down."""
+    peer = _LINK.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, veth.peer_ifname) + _u32(IFLA_MTU, veth.mtu)
+    peer += _u32(IFLA_NET_NS_FD, veth.peer_netns_fd)
+    if veth.peer_mac is not None:
+        peer += _attribute(IFLA_ADDRESS, bytes.fromhex(veth.peer_mac.replace(":", "")))
+    body = _LINK.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, veth.ifname) + _u32(IFLA_MTU, veth.mtu)
+    body += _u32(IFLA_MASTER, veth.bridge_index)
+    body += _attribute(
+        IFLA_LINKINFO, _text(IFLA_INFO_KIND, "veth") + _attribute(IFLA_INFO_DATA, _attribute(VETH_INFO_PEER, peer))
+    )
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def set_bridge_port(ifname: str, *, alias: str, isolated: bool, ipv6: bool) -> Message:
+    """Mark a port of a bridge as ours and set it up. An isolated port sees no other isolated one.
+
+    `ipv6`: the kernel has IPv6, so that the port, which needs no address of its own, must be told to make none.
+    A frame may leave by the port it came from (mode 1, hairpin): where the host has br_netfilter, a container that
+    uses its own published port is answered so.
+    """
+    body = _LINK.pack(0, 0, 0, IFF_UP, IFF_UP) + _text(IFLA_IFNAME, ifname) + _attribute(IFLA_IFALIAS, alias.encode())
+    if ipv6:
+        mode = _attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([IN6_ADDR_GEN_MODE_NONE]))
+        body += _attribute(IFLA_AF_SPEC, _attribute(socket.AF_INET6, mode))
+    port = _attribute(IFLA_BRPORT_MODE, b"\x01") + _attribute(IFLA_BRPORT_ISOLATED, bytes([isolated]))
+    body += _attribute(IFLA_LINKINFO, _text(IFLA_INFO_SLAVE_KIND, "bridge") + _attribute(IFLA_INFO_SLAVE_DATA, port))
+    return Message(RTM_SETLINK, 0, body)
+
+
+def set_up(index: int) -> Message:
+    """Set a link up."""
+    return Message(RTM_SETLINK, 0, _LINK.pack(0, 0, index, IFF_UP, IFF_UP))
+
+
+def delete_link(ifname: str) -> Message:
+    """Delete a link, and with a veth its peer."""
+    return Message(RTM_DELLINK, 0, _LINK.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, ifname))
+
+
+def new_address(index: int, address: IPv4Interface | IPv6Interface) -> Message:
+    """Give a link an address, usable at once (no duplicate address detection)."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    body = _ADDRESS.pack(family, address.network.prefixlen, 0, 0, index)
+    body += _attribute(IFA_LOCAL, address.ip.packed) + _attribute(IFA_ADDRESS, address.ip.packed)
+    if isinstance(address, IPv4Interface):
+        body += _attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
+    else:
+        body += _u32(IFA_FLAGS, IFA_F_NODAD)
+    return Message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def new_default_route(index: int, gateway: IPv4Address | IPv6Address) -> Message:
+    """The default route over a gateway."""
+    family = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
+    body = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
+    body += _attribute(RTA_GATEWAY, gateway.packed) + _u32(RTA_OIF, index)
+    return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def request(*messages: Message) -> None:
+    """Send the messages in one go, in the calling thread's network namespace; the kernel does them in order.
+
+    Raises `OSError` with the kernel's words for the first that failed; the later ones have been tried too.
+    """
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as connection:
+        connection.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
+        connection.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
+        connection.bind((0, 0))
+        connection.send(b"".join(_framed(number, message) for number, message in enumerate(messages, start=1)))
+        errors: list[OSError] = []
+        answered = 0
+        while answered < len(messages):
+            for error in _acknowledgements(connection.recv(1 << 16)):
+                answered += 1
+                if error is not None:
+                    errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def index_of(ifname: str) -> int | None:
+    """The index of a link in the calling thread's namespace."""
+    with contextlib.suppress(OSError):
+        return socket.if_nametoindex(ifname)
+    return None
+
+
+def mac_of(ifname: str) -> str:
+    """The MAC address of a link in the calling thread's namespace. Raises `OSError`."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+        answer = fcntl.ioctl(control, SIOCGIFHWADDR, ifname.encode().ljust(40, b"\0"))
+    return answer[18:24].hex(":")  # struct ifreq: 16 bytes of name, then a sockaddr whose family takes 2
+
+
+def is_missing(error: OSError) -> bool:
+    """Whether the kernel says that there is no such link."""
+    return error.errno == errno.ENODEV
+
+
+def _framed(number: int, message: Message) -> bytes:
+    length = _HEADER.size + len(message.body)
+    flags = NLM_F_REQUEST | NLM_F_ACK | message.flags
+    return _HEADER.pack(length, message.type, flags, number, 0) + _padded(message.body)
+
+
+def _acknowledgements(answer: bytes) -> Iterator[OSError | None]:
+    offset = 0
+    while offset < len(answer):
+        length, kind, flags, _, _ = _HEADER.unpack_from(answer, offset)
+        if kind == NLMSG_ERROR:
+            (code,) = struct.unpack_from("=i", answer, offset + _HEADER.size)
+            attributes = answer[offset + 2 * _HEADER.size + 4 : offset + length] if flags & NLM_F_ACK_TLVS else b""
+            yield OSError(-code, _said(attributes) or os.strerror(-code)) if code else None
+        offset += (length + 3) & ~3
+
+
+def _said(attributes: bytes) -> str:
+    offset = 0
+    while offset + _ATTRIBUTE.size <= len(attributes):
+        length, kind = _ATTRIBUTE.unpack_from(attributes, offset)
+        if kind == NLMSGERR_ATTR_MSG:
+            return attributes[offset + _ATTRIBUTE.size : offset + length].rstrip(b"\0").decode(errors="replace")
+        offset += max((length + 3) & ~3, _ATTRIBUTE.size)
+    return ""
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + _padded(value)
+
+
+def _text(kind: int, text: str) -> bytes:
+    return _attribute(kind, text.encode() + b"\0")
+
+
+def _u32(kind: int, number: int) -> bytes:
+    return _attribute(kind, _U32.pack(number))
+
+
+def _padded(value: bytes) -> bytes:
+    return value + bytes(-len(value) % 4)

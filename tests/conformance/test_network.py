@@ -1,0 +1,39 @@
+"""Every network driver of ours passes the suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sampan.drivers import NetworkDriver, NetworkSettings, Sandbox
+from sampan.testing.memory_network import MemoryNetwork
+from sampan.testing.network_suite import HostNamespace, NetworkDriverSuite, host_namespace
+from sampan_bridge_net.driver import BridgeDriver
+
+
+class TestMemoryNetwork(NetworkDriverSuite):
+    @pytest.fixture
+    def make_driver(self, tmp_path: Path) -> Callable[[str], NetworkDriver]:
+        return lambda instance: MemoryNetwork(NetworkSettings(tmp_path, instance))
+
+    @pytest.fixture
+    def new_sandbox(self) -> Callable[[], Sandbox]:
+        return lambda: Sandbox("sandbox", -1)
+
+
+@pytest.mark.root
+class TestBridgeDriver(NetworkDriverSuite):
+    @pytest.fixture
+    def host(self) -> Iterator[HostNamespace]:
+        with host_namespace() as host:
+            yield host
+
+    @pytest.fixture
+    def make_driver(self, tmp_path: Path, host: HostNamespace) -> Callable[[str], NetworkDriver]:
+        return lambda instance: BridgeDriver(NetworkSettings(tmp_path, instance))
+
+    @pytest.fixture
+    def new_sandbox(self, host: HostNamespace) -> Callable[[], Sandbox]:
+        return host.new_sandbox
