@@ -1,0 +1,100 @@
+"""Docker's seccomp profiles, made into what the OCI runtime spec takes.
+
+A profile's rules may be conditional: on the container's capabilities, the architecture, the kernel's version.
+Source of the rules: github.com/moby/profiles seccomp/seccomp_linux.go.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+from sampan.errdefs import InvalidArgument
+
+_DEFAULT = Path(__file__).parent / "profiles" / "seccomp-default.json"
+_CONDITIONS = frozenset({"includes", "excludes", "comment", "name"})
+# What uname calls the machine: the profile's word in conditions, and libseccomp's constant.
+_MACHINES = {
+    "x86_64": ("amd64", "SCMP_ARCH_X86_64"),
+    "i686": ("x86", "SCMP_ARCH_X86"),
+    "aarch64": ("arm64", "SCMP_ARCH_AARCH64"),
+    "armv7l": ("arm", "SCMP_ARCH_ARM"),
+    "ppc64le": ("ppc64le", "SCMP_ARCH_PPC64LE"),
+    "s390x": ("s390x", "SCMP_ARCH_S390X"),
+    "riscv64": ("riscv64", "SCMP_ARCH_RISCV64"),
+    "loongarch64": ("loongarch64", "SCMP_ARCH_LOONGARCH64"),
+    "mips64": ("mips64", "SCMP_ARCH_MIPS64"),
+}
+
+
+def supported() -> bool:
+    """Whether the kernel has seccomp filters."""
+    return Path("/proc/sys/kernel/seccomp/actions_avail").exists()
+
+
+@functools.lru_cache(maxsize=32)
+def default_profile(capabilities: frozenset[str]) -> dict[str, Any]:
+    """`linux.seccomp` of a container with these capabilities. The answer is shared: not to be changed."""
+    return resolve(_DEFAULT.read_text(), capabilities)
+
+
+def resolve(profile: str, capabilities: frozenset[str]) -> dict[str, Any]:
+    """`linux.seccomp` for a profile in Docker's JSON. Raises `InvalidArgument`."""
+    try:
+        document = json.loads(profile)
+        return _resolve(document, capabilities)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise InvalidArgument(f"Decoding seccomp profile failed: {error}") from None
+
+
+def _resolve(document: dict[str, Any], capabilities: frozenset[str]) -> dict[str, Any]:
+    arch, native = _MACHINES.get(platform.machine(), (platform.machine(), ""))
+    maps = document.pop("archMap", None) or []
+    if maps and document.get("architectures"):
+        raise ValueError("both 'architectures' and 'archMap' are specified in the seccomp profile")
+    for entry in maps:
+        if entry["architecture"] == native:
+            document["architectures"] = [native, *(entry.get("subArchitectures") or [])]
+    document["syscalls"] = [
+        _plain(rule) for rule in document.get("syscalls") or [] if _applies(rule, arch, capabilities)
+    ]
+    return document
+
+
+def _applies(rule: dict[str, Any], arch: str, capabilities: frozenset[str]) -> bool:
+    excludes, includes = rule.get("excludes") or {}, rule.get("includes") or {}
+    if arch in (excludes.get("arches") or []) or capabilities & set(excludes.get("caps") or []):
+        return False
+    if (kernel := excludes.get("minKernel")) and _kernel_is_at_least(kernel):
+        return False
+    if (arches := includes.get("arches")) and arch not in arches:
+        return False
+    if not capabilities >= set(includes.get("caps") or []):
+        return False
+    kernel = includes.get("minKernel")
+    return not kernel or _kernel_is_at_least(kernel)
+
+
+def _plain(rule: dict[str, Any]) -> dict[str, Any]:
+    """The rule without conditions; the old form with one `name` becomes `names`."""
+    if "name" in rule and rule.get("names"):
+        raise ValueError("both 'name' and 'names' are specified in the seccomp profile")
+    plain = {key: value for key, value in rule.items() if key not in _CONDITIONS and value is not None}
+    if "name" in rule:
+        plain["names"] = [rule["name"]]
+    return plain
+
+
+def _kernel_is_at_least(version: str) -> bool:
+    return _numbers(platform.release()) >= _numbers(version)
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    match = re.match(r"(\d+)\.(\d+)", version)
+    if not match:
+        raise ValueError(f"invalid kernel version: {version}")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,142 @@
+"""Who a container's process is: `USER[:GROUP]`, looked up in the image's own /etc/passwd and /etc/group.
+
+These files are an image's, so hostile: they are read below the root's descriptor with no way out of it, up to a
+bound, and lines that make no sense are passed over. Rules and words as in github.com/moby/sys/user: digits are a
+number, never a name; numbers need no entry; the first match wins.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampan.errdefs import InvalidArgument
+from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, openat2
+
+_NUMBER = re.compile(r"[+-]?[0-9]+")
+_MAX_ID = (1 << 31) - 1
+_MAX_FILE_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class User:
+    """Numbers for the OCI spec, and the home directory ("" if the user has no entry)."""
+
+    uid: int = 0
+    gid: int = 0
+    additional_gids: tuple[int, ...] = ()
+    home: str = ""
+
+
+ROOT = User()
+
+
+@dataclass(frozen=True)
+class _Account:
+    name: str
+    uid: int
+    gid: int
+    home: str
+
+
+@dataclass(frozen=True)
+class _Group:
+    name: str
+    gid: int
+    members: tuple[str, ...]
+
+
+def look_up(root: int, spec: str, group_add: Sequence[str] = ()) -> User:
+    """The user that `spec` names in the root file system opened as `root`, with `--group-add`'s groups.
+
+    Raises `InvalidArgument` in Docker's words (`unable to find user x: no matching entries in passwd file`).
+    """
+    name, _, group = spec.partition(":")
+    account = _find_account(_accounts(root), name)
+    groups = list(_groups(root))
+    gid, supplementary = _find_groups(groups, account, group)
+    added = {_find_group(groups, one) for one in group_add}
+    additional = dict.fromkeys([gid, *supplementary, *sorted(added)])
+    return User(account.uid, gid, tuple(additional), account.home)
+
+
+def _find_account(accounts: Iterable[_Account], name: str) -> _Account:
+    number = _number(name) if name else 0
+    for account in accounts:
+        if account.uid == number if number is not None else account.name == name:
+            return account
+    if number is None:
+        raise InvalidArgument(f"unable to find user {name}: no matching entries in passwd file")
+    return _Account("", number, 0, "")
+
+
+def _find_groups(groups: list[_Group], account: _Account, name: str) -> tuple[int, list[int]]:
+    """The primary group and the supplementary ones, which a user has only if the primary one is not given."""
+    if name:
+        return _find_group(groups, name), []
+    return account.gid, [group.gid for group in groups if account.name and account.name in group.members]
+
+
+def _find_group(groups: list[_Group], name: str) -> int:
+    number = _number(name)
+    if number is not None:
+        return number
+    for group in groups:
+        if group.name == name:
+            return group.gid
+    raise InvalidArgument(f"unable to find group {name}: no matching entries in group file")
+
+
+def _number(text: str) -> int | None:
+    """The id that `text` is; `None` for a name. Raises `InvalidArgument` for one out of range."""
+    if not _NUMBER.fullmatch(text):
+        return None
+    number = int(text) if len(text) <= 20 else _MAX_ID + 1
+    if not 0 <= number <= _MAX_ID:
+        raise InvalidArgument(f"uids and gids must be in range 0-{_MAX_ID}")
+    return number
+
+
+def _accounts(root: int) -> Iterator[_Account]:
+    for fields in _lines(root, b"etc/passwd"):
+        uid, gid = _id_field(fields, 2), _id_field(fields, 3)
+        if uid is not None and gid is not None:
+            yield _Account(fields[0], uid, gid, fields[5] if len(fields) > 5 else "")
+
+
+def _groups(root: int) -> Iterator[_Group]:
+    for fields in _lines(root, b"etc/group"):
+        gid = _id_field(fields, 2)
+        if gid is not None:
+            yield _Group(fields[0], gid, tuple(fields[3].split(",")) if len(fields) > 3 else ())
+
+
+def _id_field(fields: list[str], index: int) -> int | None:
+    text = fields[index] if len(fields) > index else ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= _MAX_ID else None
+
+
+def _lines(root: int, path: bytes) -> Iterator[list[str]]:
+    """The fields of each line; nothing if the file is missing or no ordinary file."""
+    try:
+        place = openat2(root, path, os.O_PATH, RESOLVE_IN_ROOT)
+    except OSError:
+        return
+    try:
+        # Looked at before it is opened: the image may have a fifo or a device there.
+        content = _read(place) if stat.S_ISREG(os.fstat(place).st_mode) else b""
+    finally:
+        os.close(place)
+    for line in content.decode(errors="surrogateescape").split("\n"):
+        text = line.strip()
+        if text and not text.startswith("#"):
+            yield [field.strip() for field in text.split(":")]
+
+
+def _read(place: int) -> bytes:
+    with Path(f"/proc/self/fd/{place}").open("rb") as file:
+        return file.read(_MAX_FILE_BYTES)
