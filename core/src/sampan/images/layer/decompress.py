@@ -1,0 +1,127 @@
+"""Decompresses a blob as it comes in; what it is compressed with, its first bytes tell.
+
+The registry's media type is not asked: it lies now and then, and dockerd goes by the bytes as well
+(moby/go-archive compression/compression_detect.go).
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from isal.igzip_lib import DECOMP_GZIP, IgzipDecompressor, IsalError
+
+from sampan.errdefs import DataLoss
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import ZstdDecompressor, ZstdError
+else:
+    from backports.zstd import ZstdDecompressor, ZstdError
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Decompressor(Protocol):
+        """What bz2, lzma, isal and zstd agree on: one member, frame or stream of a file of several."""
+
+        @property
+        def eof(self) -> bool: ...
+        @property
+        def needs_input(self) -> bool: ...
+        @property
+        def unused_data(self) -> bytes: ...
+        def decompress(self, content: bytes, max_length: int) -> bytes: ...
+
+
+BLOCK_BYTES = 256 << 10
+MAGIC_BYTES = 6
+_XZ_MEMORY_BYTES = 256 << 20
+_ISAL_ERROR: type[Exception] = IsalError  # type: ignore[assignment]  # its stub says instance where it means class
+_ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, _ISAL_ERROR, ZstdError, lzma.LZMAError)
+
+
+def _gzip() -> Decompressor:
+    decompressor: Decompressor = IgzipDecompressor(flag=DECOMP_GZIP)
+    return decompressor
+
+
+def _xz() -> Decompressor:
+    return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES)
+
+
+def _is_zstd(magic: bytes) -> bool:
+    """A frame, or a skippable one (RFC 8878, 3.1.1 and 3.1.2)."""
+    return magic.startswith(b"\x28\xb5\x2f\xfd") or (magic[1:4] == b"\x2a\x4d\x18" and magic[0] & 0xF0 == 0x50)
+
+
+_FORMATS: tuple[tuple[str, Callable[[bytes], bool], Callable[[], Decompressor]], ...] = (
+    ("gzip", lambda magic: magic.startswith(b"\x1f\x8b\x08"), _gzip),
+    ("zstd", _is_zstd, ZstdDecompressor),
+    ("bzip2", lambda magic: magic.startswith(b"BZh"), bz2.BZ2Decompressor),
+    ("xz", lambda magic: magic.startswith(b"\xfd7zXZ\x00"), _xz),
+)
+
+
+def detect(magic: bytes) -> str | None:
+    """The compression of a blob that begins with `magic` (at least `MAGIC_BYTES`, if it has so many); `None` if it
+    is not compressed."""
+    return next((name for name, matches, _ in _FORMATS if matches(magic)), None)
+
+
+def decompress(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The decompressed bytes of a blob, in blocks of at most `BLOCK_BYTES` (those of a blob that is not compressed
+    as they come).
+
+    Takes in no more than it needs for the next block. Raises `DataLoss` for a blob that is cut off or broken.
+    """
+    head = _head(chunks)
+    for name, matches, new in _FORMATS:
+        if matches(head):
+            yield from _members(name, matches, new, head, chunks)
+            return
+    if head:
+        yield head
+    yield from chunks
+
+
+def _head(chunks: Iterator[bytes]) -> bytes:
+    """The first chunk, made long enough to hold the magic bytes."""
+    head = b""
+    while len(head) < MAGIC_BYTES and (chunk := next(chunks, b"")):
+        head += chunk
+    return head
+
+
+def _members(
+    name: str,
+    matches: Callable[[bytes], bool],
+    new: Callable[[], Decompressor],
+    content: bytes,
+    chunks: Iterator[bytes],
+) -> Iterator[bytes]:
+    while content:
+        if not matches(content):
+            raise DataLoss(f"{name}: invalid header: there is something else behind the compressed data")
+        decompressor = new()
+        yield from _member(name, decompressor, content, chunks)
+        content = decompressor.unused_data
+        while len(content) < MAGIC_BYTES and (chunk := next(chunks, b"")):
+            content += chunk
+
+
+def _member(name: str, decompressor: Decompressor, content: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    while True:
+        try:
+            block = decompressor.decompress(content, BLOCK_BYTES)
+        except _ERRORS as error:
+            raise DataLoss(f"{name}: {error}") from error
+        if block:
+            yield block
+        if decompressor.eof:
+            return
+        content = b""
+        if decompressor.needs_input and not (content := next(chunks, b"")):
+            raise DataLoss(f"{name}: unexpected EOF")

@@ -1,0 +1,168 @@
+"""Finds and makes the directories that a layer's entries go into."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from sampan.errdefs import InvalidArgument
+from sampan.images.layer.remove import remove
+from sampan.images.layer.tar import shown
+from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+_RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+_IMPLICIT_MODE = 0o755
+_OPEN = 256
+_LINKS = 40  # as many as the kernel follows
+
+
+class Directory:
+    """An open directory. `path` is clean. What is made in one that `inherits` may get an owner or mode of its own."""
+
+    __slots__ = ("fd", "inherits", "path")
+
+    def __init__(self, fd: int, path: bytes, inherits: bool) -> None:
+        self.fd = fd
+        self.path = path
+        self.inherits = inherits
+
+
+class Directories:
+    """Directories below `root`, kept open as entries of one directory mostly follow each other.
+
+    `known` maps paths, as they stand in the tar, to them. What is forgotten stays open until `close_stale`, so that
+    an entry's directories last as long as the entry. `made` are the clean paths of directories made on the way;
+    `opaque` those that hide what is below.
+    """
+
+    def __init__(self, root: int, *, inherit: bool) -> None:
+        self.known: dict[bytes, Directory] = {}
+        self.made: dict[bytes, None] = {}
+        self.opaque: dict[bytes, None] = {}
+        self._inherit = inherit
+        self._root = Directory(root, b"", inherit)
+        self._stale: list[int] = []
+
+    def enter(self, parent: bytes) -> Directory:
+        """The directory `parent`, made if it isn't there; links in it are followed inside the root."""
+        path = clean(parent)
+        try:
+            directory = self.find(path)
+        except (FileNotFoundError, NotADirectoryError):
+            directory = self._make_way(path)
+        if parent not in self.known:
+            self.remember(parent, os.dup(directory.fd), path=directory.path, inherits=directory.inherits)
+        return directory
+
+    def find(self, path: bytes) -> Directory:
+        """The directory of a clean path. Raises `OSError` if it isn't there or isn't one."""
+        if not path:
+            return self._root
+        if directory := self.known.get(path):
+            return directory
+        fd = openat2(self._root.fd, path, _DIRECTORY, _RESOLVE)
+        return self.remember(path, fd, inherits=bool(os.fstat(fd).st_mode & stat.S_ISGID))
+
+    def open(self, path: bytes) -> int:
+        """A new file descriptor of the directory of a clean path; a link in its last place is not one."""
+        return openat2(self._root.fd, path, _DIRECTORY | os.O_NOFOLLOW, _RESOLVE)
+
+    def remember(self, name: bytes, fd: int, *, inherits: bool, path: bytes | None = None) -> Directory:
+        """Keep `fd`, which is ours from now on, as the directory `name`."""
+        if len(self.known) >= _OPEN:
+            self.forget()
+        if replaced := self.known.get(name):
+            self._stale.append(replaced.fd)
+        directory = Directory(fd, name if path is None else path, inherits or self._inherit)
+        self.known[name] = directory
+        return directory
+
+    def forget(self) -> None:
+        """Take no path for known any more."""
+        self._stale += [directory.fd for directory in self.known.values()]
+        self.known.clear()
+
+    def close_stale(self) -> None:
+        """Close what was forgotten."""
+        while self._stale:
+            os.close(self._stale.pop())
+
+    def close(self) -> None:
+        """Close all but the root."""
+        self.forget()
+        self.close_stale()
+
+    def _make_way(self, path: bytes) -> Directory:
+        """Go to `path` step by step, making what is missing, also behind links that lead to what isn't there yet."""
+        here: list[bytes] = []
+        ahead = path.split(b"/")[::-1]
+        links = 0
+        while ahead:
+            step = ahead.pop()
+            if step == b"..":
+                here = here[:-1]
+            elif step not in (b"", b"."):
+                target = self._step(b"/".join(here), step)
+                if target is None:
+                    here.append(step)
+                    continue
+                links += 1
+                if links > _LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fsdecode(path))
+                here = [] if target.startswith(b"/") else here
+                ahead += target.split(b"/")[::-1]
+        return self.find(b"/".join(here))
+
+    def _step(self, parent: bytes, name: bytes) -> bytes | None:
+        """Make sure of the directory `name`; answer where a link of that name leads instead."""
+        fd = self.open(parent) if parent else os.dup(self._root.fd)
+        try:
+            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                return os.readlink(name, dir_fd=fd)
+            if is_whiteout(status) and not self._inherit:
+                remove(fd, name)
+                self._make(fd, name, join(parent, name))
+                self.opaque[join(parent, name)] = None
+            elif not stat.S_ISDIR(status.st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fsdecode(name))
+        except FileNotFoundError:
+            self._make(fd, name, join(parent, name))
+        finally:
+            os.close(fd)
+        return None
+
+    def _make(self, fd: int, name: bytes, path: bytes) -> None:
+        os.mkdir(name, _IMPLICIT_MODE, dir_fd=fd)
+        # A directory that hands down its group would hand down its bit as well.
+        os.chown(name, 0, 0, dir_fd=fd, follow_symlinks=False)
+        os.chmod(name, _IMPLICIT_MODE, dir_fd=fd)
+        self.made[path] = None
+
+
+def clean(name: bytes) -> bytes:
+    """A name without leading slash, `.`, `..` and doubled slashes; empty for the root.
+
+    Raises `InvalidArgument` for one that leads out of it.
+    """
+    steps: list[bytes] = []
+    for step in name.split(b"/"):
+        if step == b"..":
+            if not steps:
+                raise InvalidArgument(f'invalid entry name "{shown(name)}"')
+            steps.pop()
+        elif step not in (b"", b"."):
+            steps.append(step)
+    return b"/".join(steps)
+
+
+def join(parent: bytes, base: bytes) -> bytes:
+    """The path of `base` in the directory `parent`, which is empty for the root."""
+    return parent + b"/" + base if parent else base
+
+
+def is_whiteout(status: os.stat_result) -> bool:
+    """Whether this is overlayfs' mark for something that is not there: a 0/0 character device."""
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
