@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from sampan.errdefs import SystemFailure
@@ -61,29 +62,29 @@ class Slice:
 
         What stays off shows in `controllers`, and as warnings of the limits asked for.
         """
+        if path == self.path:
+            self._step_aside()
+        if path != self._mount and _words(path / "cgroup.procs"):
+            # The kernel refuses memory and io here, but takes cpu and pids, and makes it a threaded cgroup by that,
+            # in which no container can live.
+            return
         given = set(_words(path / "cgroup.subtree_control"))
         for controller in _words(path / "cgroup.controllers"):
-            if controller not in WANTED or controller in given:
-                continue
-            if not _give(path, controller) and path == self.path and self._step_aside():
+            if controller in WANTED and controller not in given:
                 _give(path, controller)
 
-    def _step_aside(self) -> bool:
-        """Move this process, if it is what keeps the slice from having children with controllers, into the leaf."""
-        if str(os.getpid()) not in _words(self.path / "cgroup.procs"):
-            return False
-        leaf = self.path / LEAF
-        leaf.mkdir(exist_ok=True)
-        (leaf / "cgroup.procs").write_text(str(os.getpid()))
-        return True
+    def _step_aside(self) -> None:
+        """Move this process, if it is in the slice itself, into the leaf."""
+        if str(os.getpid()) in _words(self.path / "cgroup.procs"):
+            leaf = self.path / LEAF
+            leaf.mkdir(exist_ok=True)
+            (leaf / "cgroup.procs").write_text(str(os.getpid()))
 
 
-def _give(path: Path, controller: str) -> bool:
-    try:
+def _give(path: Path, controller: str) -> None:
+    # A process that came meanwhile (EBUSY), a controller that refuses (EINVAL), or not ours to change (EACCES).
+    with suppress(OSError):
         (path / "cgroup.subtree_control").write_text(f"+{controller}")
-    except OSError:
-        return False  # processes in it (EBUSY), a controller that refuses (EINVAL), or not ours to change (EACCES)
-    return True
 
 
 def _words(file: Path) -> list[str]:
