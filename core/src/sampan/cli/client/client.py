@@ -1,0 +1,154 @@
+# ruff: noqa: PLC0415  # urllib only for a query
+"""The Docker Engine API as requests: negotiation, JSON, errors, streams, hijacked connections."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from sampan import __version__
+from sampan.cli.client.connection import Connection
+from sampan.cli.client.endpoint import Endpoint
+from sampan.cli.client.http import Body, Head, Response, send_request
+from sampan.cli.errors import ConnectionFailed, DaemonError
+
+API_VERSION = "1.51"  # the newest that this client speaks; the daemon's may be lower
+
+Query = Mapping[str, Any]
+
+
+class Client:
+    """Talks to one daemon, a connection per request.
+
+    A query's values: True becomes "1", None, False and "" are left out, a dict becomes JSON, a list is repeated.
+    Raises `ConnectionFailed` and `DaemonError`.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._version = os.environ.get("DOCKER_API_VERSION", "")
+
+    @property
+    def version(self) -> str:
+        """The API version in use, agreed by a ping before the first request (DOCKER_API_VERSION wins)."""
+        if not self._version:
+            theirs = self.ping().headers.get("api-version", "1.24")
+            self._version = min(API_VERSION, theirs, key=_as_numbers)
+        return self._version
+
+    def ping(self) -> Head:
+        """The head of the daemon's answer to /_ping: API-Version, Ostype, …"""
+        response = self._exchange("GET", "/_ping", {}, b"")
+        response.read()
+        return response.head
+
+    def call(self, method: str, path: str, *, query: Query | None = None, body: Any = None) -> Any:
+        """One request with a JSON body (or none), and the JSON it answers (None for an empty answer)."""
+        content = self.request(method, path, query=query, body=body).read()
+        return json.loads(content) if content.strip() else None
+
+    def stream(
+        self, method: str, path: str, *, query: Query | None = None, body: Any = None
+    ) -> Iterator[dict[str, Any]]:
+        """One request and the JSON documents of its answer as they come; the head has arrived when this returns."""
+        response = self.request(method, path, query=query, body=body)
+        return (json.loads(line) for line in response.lines())
+
+    def request(self, method: str, path: str, *, query: Query | None = None, body: Any = None) -> Response:
+        """One request; the body of its `Response` is still to be read. Bytes and iterables are sent as they are."""
+        headers, content = {}, body
+        if body is None:
+            content = b""
+        elif isinstance(body, dict):
+            headers["Content-Type"] = "application/json"
+            content = json.dumps(body).encode()
+        else:
+            headers["Content-Type"] = "application/x-tar"
+        return self._exchange(method, self._target(path, query), headers, content)
+
+    def hijack(self, path: str, *, query: Query | None = None, body: Any = None) -> Response:
+        """A request after whose answer the connection is a raw stream both ways (attach, exec start)."""
+        headers = {"Content-Type": "application/json", "Connection": "Upgrade", "Upgrade": "tcp"}
+        content = b"" if body is None else json.dumps(body).encode()
+        return self._exchange("POST", self._target(path, query), headers, content)
+
+    def _target(self, path: str, query: Query | None) -> str:
+        return f"/v{self.version}{path}{_encode_query(query or {})}"
+
+    def _exchange(self, method: str, target: str, headers: Mapping[str, str], body: Body) -> Response:
+        try:
+            connection = Connection(self.endpoint)
+        except OSError as error:
+            raise ConnectionFailed(f"error during connect: {error}") from None
+        all_headers = {
+            "Host": self.endpoint.authority,
+            "User-Agent": f"sampan/{__version__}",
+            "Connection": "close",
+            **headers,
+        }
+        try:
+            response = _ask(connection, method, target, all_headers, body)
+            if response.head.status >= 400:
+                raise _error_of(response, target)
+        except OSError as error:
+            connection.close()
+            raise ConnectionFailed(f"error during connect: {method} {target}: {error}") from None
+        except BaseException:
+            connection.close()
+            raise
+        return response
+
+
+def _ask(connection: Connection, method: str, target: str, headers: Mapping[str, str], body: Body) -> Response:
+    # A daemon that refuses a long body answers and closes: its answer says why.
+    with suppress(BrokenPipeError, ConnectionResetError):
+        send_request(connection, method, target, headers, body)
+    return Response(connection)
+
+
+def _error_of(response: Response, target: str) -> DaemonError:
+    content = response.read()
+    try:
+        message = json.loads(content)["message"]
+    except (ValueError, KeyError, TypeError):
+        message = content.decode(errors="replace").strip()
+    if not message:
+        head = response.head
+        message = (
+            f"request returned {head.reason or head.status} for API route {target}, check if the server supports it"
+        )
+    return DaemonError(response.head.status, message)
+
+
+def _as_numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def _encode_query(query: Query) -> str:
+    pairs: list[tuple[str, str]] = []
+    for name, value in query.items():
+        if isinstance(value, list):
+            pairs += [(name, str(item)) for item in value]
+        elif isinstance(value, dict):
+            pairs += [(name, json.dumps(value, separators=(",", ":")))] if value else []
+        elif value is True:
+            pairs.append((name, "1"))
+        elif value not in (None, False, ""):
+            pairs.append((name, str(value)))
+    if not pairs:
+        return ""
+    from urllib.parse import urlencode
+
+    return "?" + urlencode(pairs)
+
+
+def filters_of(pairs: list[str]) -> dict[str, list[str]]:
+    """The API's filters from the values of `--filter NAME=VALUE` (checked by the flag's kind)."""
+    filters: dict[str, list[str]] = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        filters.setdefault(name.strip().lower(), []).append(value.strip())
+    return filters

@@ -1,0 +1,136 @@
+# ruff: noqa: PLC0415  # ssl only for TLS
+"""A connection to the daemon, plain or TLS, whose write side can be closed on its own.
+
+TLS runs over memory buffers (`SSLObject`), not `ssl.wrap_socket`: so the socket below stays an ordinary one that
+`poll` can watch, and a half-close (close_notify one way) leaves the other way open.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from sampan.cli.client.endpoint import Endpoint
+
+RECEIVE_BYTES = 64 * 1024
+
+
+class _Codec(Protocol):
+    """What lies between the bytes of the API and those on the wire."""
+
+    def encode(self, content: bytes) -> bytes: ...
+
+    def decode(self, raw: bytes) -> bytes: ...
+
+    def end(self) -> bytes: ...
+
+
+class _Plain:
+    def encode(self, content: bytes) -> bytes:
+        return content
+
+    def decode(self, raw: bytes) -> bytes:
+        return raw
+
+    def end(self) -> bytes:
+        return b""
+
+
+class _Tls:
+    def __init__(self, endpoint: Endpoint, connection: socket.socket) -> None:
+        import ssl
+
+        self._ssl = ssl
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = endpoint.tls_context()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=endpoint.host)
+        self._shake_hands(connection)
+
+    def _shake_hands(self, connection: socket.socket) -> None:
+        while True:
+            try:
+                self._tls.do_handshake()
+                break
+            except self._ssl.SSLWantReadError:
+                connection.sendall(self._outgoing.read())
+                raw = connection.recv(RECEIVE_BYTES)
+                if not raw:
+                    raise ConnectionError("the daemon closed the connection during the TLS handshake") from None
+                self._incoming.write(raw)
+        connection.sendall(self._outgoing.read())
+
+    def encode(self, content: bytes) -> bytes:
+        self._tls.write(content)
+        return self._outgoing.read()
+
+    def decode(self, raw: bytes) -> bytes:
+        self._incoming.write(raw)
+        parts = []
+        try:
+            while part := self._tls.read(RECEIVE_BYTES):
+                parts.append(part)
+        except (self._ssl.SSLWantReadError, self._ssl.SSLZeroReturnError):
+            pass  # all of it is decoded, or the daemon has said its goodbye and the socket's end follows
+        return b"".join(parts)
+
+    def end(self) -> bytes:
+        # Our close_notify is written; the daemon's may come much later.
+        with suppress(self._ssl.SSLWantReadError):
+            self._tls.unwrap()
+        return self._outgoing.read()
+
+
+class Connection:
+    """Bytes to and from the daemon. Raises `ConnectionError` when it goes away."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._socket = endpoint.open()
+        try:
+            self._codec: _Codec = _Tls(endpoint, self._socket) if endpoint.tls else _Plain()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        """The socket's number, for poll."""
+        return self._socket.fileno()
+
+    def send(self, content: bytes) -> None:
+        """Send all of `content`."""
+        self._socket.sendall(self._codec.encode(content))
+
+    def receive(self) -> bytes:
+        """Some bytes, waiting for them; b"" at the end."""
+        while raw := self._socket.recv(RECEIVE_BYTES):
+            if content := self._codec.decode(raw):
+                return content
+        return b""
+
+    def encode(self, content: bytes) -> bytes:
+        """What `content` is on the wire, for a caller that sends with `send_some`."""
+        return self._codec.encode(content)
+
+    def send_some(self, raw: bytes) -> int:
+        """Send as much of the encoded bytes as fits now without waiting; answers how many."""
+        try:
+            return self._socket.send(raw, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+
+    def end_writing(self) -> None:
+        """Tell the daemon that no more comes from us; receiving goes on."""
+        if goodbye := self._codec.end():
+            self._socket.sendall(goodbye)
+        else:
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def receive_some(self) -> bytes | None:
+        """What one read of a readable socket gives: b"" at the end, None if it held no whole TLS record yet."""
+        raw = self._socket.recv(RECEIVE_BYTES)
+        return (self._codec.decode(raw) or None) if raw else b""
+
+    def close(self) -> None:
+        """Close both ways."""
+        self._socket.close()

@@ -1,0 +1,215 @@
+"""Commands, their flags, and the parser, which reads a command line as docker's (Go's pflag) does.
+
+Neither click (its import alone takes 118 ms of a budget of 80) nor argparse (no `--flag=false`, other messages) fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sampan.cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from sampan.cli.session import Session
+
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")
+_FALSE = ("0", "f", "F", "FALSE", "false", "False")
+
+
+class Kind(NamedTuple):
+    """How a flag's text becomes a value: `convert` raises `ValueError`; `label` is what help calls it."""
+
+    label: str
+    convert: Callable[[str], Any]
+    repeated: bool = False
+
+
+def _boolean(text: str) -> bool:
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise ValueError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise ValueError(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+
+
+def _filter(text: str) -> str:
+    if "=" not in text:
+        raise ValueError("bad format of filter (expected name=value)")
+    return text
+
+
+SWITCH = Kind("", _boolean)
+TEXT = Kind("string", str)
+NUMBER = Kind("int", _integer)
+LIST = Kind("list", str, repeated=True)
+FILTER = Kind("filter", _filter, repeated=True)
+
+
+class Flag(NamedTuple):
+    """One flag. `default` is the value when it is not given (a repeated one is always a list then)."""
+
+    name: str
+    help: str
+    kind: Kind = TEXT
+    short: str = ""
+    default: Any = None
+    hidden: bool = False
+    label: str = ""
+
+    @property
+    def initial(self) -> Any:
+        """The value of the flag when it is not given."""
+        if self.default is not None:
+            return self.default
+        if self.kind.repeated:
+            return []
+        return {SWITCH: False, TEXT: "", NUMBER: 0}.get(self.kind)
+
+
+class Options:
+    """A parsed command line: the flags' values by name, and the arguments."""
+
+    def __init__(self, flags: tuple[Flag, ...]) -> None:
+        self.args: list[str] = []
+        self._values = {flag.name: flag.initial for flag in flags}
+        self._changed: set[str] = set()
+
+    def put(self, flag: Flag, value: Any) -> None:
+        """Note a value from the command line; a repeated flag collects them."""
+        if flag.kind.repeated:
+            value = [*self._values[flag.name], value]
+        self._values[flag.name] = value
+        self._changed.add(flag.name)
+
+    def changed(self, name: str) -> bool:
+        """Whether the flag was on the command line."""
+        return name in self._changed
+
+    def on(self, name: str) -> bool:
+        """The value of a switch."""
+        return bool(self._values[name])
+
+    def text(self, name: str) -> str:
+        """The value of a text flag."""
+        return str(self._values[name])
+
+    def number(self, name: str) -> int:
+        """The value of a flag that is an integer, 0 when it was not given and has no default."""
+        return int(self._values[name] or 0)
+
+    def texts(self, name: str) -> list[str]:
+        """The values of a repeated flag."""
+        return list(self._values[name])
+
+    def value(self, name: str) -> Any:
+        """The value of a flag of any other kind, None when not given."""
+        return self._values[name]
+
+
+class Command(NamedTuple):
+    """A command: `usage` begins with its name; `run` does it and answers the exit status (None is 0).
+
+    `least` and `most` bound the number of arguments. With `interspersed` flags may follow arguments.
+    """
+
+    usage: str
+    summary: str
+    run: Callable[[Session, Options], int | None]
+    flags: tuple[Flag, ...] = ()
+    least: int = 0
+    most: int | None = 0
+    interspersed: bool = True
+
+
+class _Parser:
+    """Reads one command line; `rest` shrinks from the front."""
+
+    def __init__(self, flags: tuple[Flag, ...], argv: list[str]) -> None:
+        self.options = Options(flags)
+        self._long = {flag.name: flag for flag in flags}
+        self._short = {flag.short: flag for flag in flags if flag.short}
+        self.rest = list(argv)
+
+    def parse(self, *, interspersed: bool) -> Options:
+        while self.rest:
+            word = self.rest.pop(0)
+            if word == "--":
+                break
+            if word.startswith("--"):
+                self._take_long(word)
+            elif word.startswith("-") and word != "-":
+                self._take_short(word)
+            else:
+                self.options.args.append(word)
+                if not interspersed:
+                    break
+        self.options.args += self.rest
+        return self.options
+
+    def _take_long(self, word: str) -> None:
+        name, equals, text = word[2:].partition("=")
+        flag = self._long.get(name)
+        if flag is None:
+            raise UsageError(f"unknown flag: --{name}")
+        if equals:
+            self._put(flag, text)
+        elif flag.kind is SWITCH:
+            self.options.put(flag, True)
+        elif self.rest:
+            self._put(flag, self.rest.pop(0))
+        else:
+            raise UsageError(f"flag needs an argument: --{name}")
+
+    def _take_short(self, word: str) -> None:
+        letters = word[1:]
+        while letters:
+            letter, letters = letters[0], letters[1:]
+            flag = self._short.get(letter)
+            if flag is None:
+                raise UsageError(f"unknown shorthand flag: {letter!r} in {word}")
+            if letters.startswith("="):
+                return self._put(flag, letters[1:])
+            if flag.kind is SWITCH:
+                self.options.put(flag, True)
+            elif letters:
+                return self._put(flag, letters)
+            elif self.rest:
+                return self._put(flag, self.rest.pop(0))
+            else:
+                raise UsageError(f"flag needs an argument: {letter!r} in {word}")
+        return None
+
+    def _put(self, flag: Flag, text: str) -> None:
+        try:
+            self.options.put(flag, flag.kind.convert(text))
+        except ValueError as error:
+            name = f"-{flag.short}, --{flag.name}" if flag.short else f"--{flag.name}"
+            raise UsageError(f'invalid argument "{text}" for "{name}" flag: {error}') from None
+
+
+def parse_flags(flags: tuple[Flag, ...], argv: list[str], *, interspersed: bool) -> Options:
+    """Parse `argv` (without the command's name). Raises `UsageError`."""
+    return _Parser(flags, argv).parse(interspersed=interspersed)
+
+
+def check_arity(command: Command, path: str, count: int) -> None:
+    """Raise docker's `UsageError` unless `count` arguments are right for the command."""
+    if count >= command.least and (command.most is None or count <= command.most):
+        return
+    if command.most == 0:
+        wants = "accepts no arguments"
+    elif command.least == command.most:
+        wants = f"requires {command.least} argument{'s' * (command.least != 1)}"
+    elif command.most is None:
+        wants = f"requires at least {command.least} argument{'s' * (command.least != 1)}"
+    else:
+        wants = f"requires at least {command.least} and at most {command.most} arguments"
+    raise UsageError(f"'{path}' {wants}", status=1, prefixed=True)

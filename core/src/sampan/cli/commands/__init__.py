@@ -1,0 +1,149 @@
+"""The table of all commands: which module holds each, read without importing any of them.
+
+`RUN` in "sampan.cli.commands.run" is a `Command`. A group is a dict of its commands; most container and image
+commands also stand at the top, as with docker.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """Where a command is, and the sentence that help shows for it."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+class Group(NamedTuple):
+    """A management command: a word before other commands. `aliases` maps further names to members."""
+
+    summary: str
+    members: dict[str, Entry]
+    aliases: dict[str, str]
+
+
+ATTACH = Entry("attach", "ATTACH", "Attach local standard input, output, and error streams to a running container")
+CREATE = Entry("run", "CREATE", "Create a new container")
+EXEC = Entry("exec", "EXEC", "Execute a command in a running container")
+KILL = Entry("container", "KILL", "Kill one or more running containers")
+LIST = Entry("ps", "LIST", "List containers")
+LOGS = Entry("logs", "LOGS", "Fetch the logs of a container")
+PORT = Entry("container", "PORT", "List port mappings or a specific mapping for the container")
+REMOVE = Entry("container", "REMOVE", "Remove one or more containers")
+RUN = Entry("run", "RUN", "Create and run a new container from an image")
+START = Entry("attach", "START", "Start one or more stopped containers")
+STOP = Entry("container", "STOP", "Stop one or more running containers")
+WAIT = Entry("container", "WAIT", "Block until one or more containers stop, then print their exit codes")
+
+IMAGES = Entry("image", "LIST", "List images")
+IMPORT = Entry("archive", "IMPORT", "Import the contents from a tarball to create a filesystem image")
+LOAD = Entry("archive", "LOAD", "Load an image from a tar archive or STDIN")
+PULL = Entry("pull", "PULL", "Download an image from a registry")
+RMI = Entry("image", "REMOVE", "Remove one or more images")
+TAG = Entry("image", "TAG", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
+
+EVENTS = Entry("events", "EVENTS", "Get real time events from the server")
+INFO = Entry("info", "INFO", "Display system-wide information")
+INSPECT = Entry("inspect", "INSPECT", "Return low-level information on sampan objects")
+
+DRIVERS = Entry("driver", "LIST", "List the drivers, and the packages that serve them")
+JOBS = Entry("job", "LIST", "List the engine's jobs")
+
+GROUPS = {
+    "container": Group(
+        "Manage containers",
+        {
+            "attach": ATTACH,
+            "create": CREATE,
+            "exec": EXEC,
+            "inspect": Entry("inspect", "CONTAINER", "Display detailed information on one or more containers"),
+            "kill": KILL,
+            "logs": LOGS,
+            "ls": LIST,
+            "port": PORT,
+            "rm": REMOVE,
+            "run": RUN,
+            "start": START,
+            "stop": STOP,
+            "wait": WAIT,
+        },
+        {"list": "ls", "ps": "ls", "remove": "rm"},
+    ),
+    "driver": Group("Manage drivers", {"ls": DRIVERS}, {"list": "ls"}),
+    "image": Group(
+        "Manage images",
+        {
+            "import": IMPORT,
+            "inspect": Entry("inspect", "IMAGE", "Display detailed information on one or more images"),
+            "load": LOAD,
+            "ls": IMAGES,
+            "pull": PULL,
+            "rm": RMI,
+            "tag": TAG,
+        },
+        {"list": "ls", "remove": "rm"},
+    ),
+    "job": Group(
+        "Manage the engine's jobs",
+        {"cancel": Entry("job", "CANCEL", "Cancel one or more jobs"), "ls": JOBS},
+        {"list": "ls"},
+    ),
+    "network": Group(
+        "Manage networks",
+        {
+            "inspect": Entry("inspect", "NETWORK", "Display detailed information on one or more networks"),
+            "ls": Entry("network", "LIST", "List networks"),
+        },
+        {"list": "ls"},
+    ),
+    "plugin": Group("Manage plugins", {"ls": Entry("plugin", "LIST", "List plugins")}, {"list": "ls"}),
+    "system": Group("Manage sampan", {"events": EVENTS, "info": INFO}, {}),
+    "volume": Group(
+        "Manage volumes",
+        {
+            "create": Entry("volume", "CREATE", "Create a volume"),
+            "inspect": Entry("inspect", "VOLUME", "Display detailed information on one or more volumes"),
+            "ls": Entry("volume", "LIST", "List volumes"),
+            "rm": Entry("volume", "REMOVE", "Remove one or more volumes"),
+        },
+        {"list": "ls", "remove": "rm"},
+    ),
+}
+
+COMMON = {
+    "run": RUN,
+    "exec": EXEC,
+    "ps": LIST,
+    "pull": PULL,
+    "images": IMAGES,
+    "version": Entry("version", "VERSION", "Show the sampan version information"),
+    "info": INFO,
+}
+
+COMMANDS = {
+    "attach": ATTACH,
+    "completion": Entry("completion", "COMPLETION", "Generate the completion script for a shell"),
+    "create": CREATE,
+    "drivers": DRIVERS,
+    "events": EVENTS,
+    "import": IMPORT,
+    "inspect": INSPECT,
+    "jobs": JOBS,
+    "kill": KILL,
+    "load": LOAD,
+    "logs": LOGS,
+    "port": PORT,
+    "rm": REMOVE,
+    "rmi": RMI,
+    "start": START,
+    "stop": STOP,
+    "tag": TAG,
+    "wait": WAIT,
+}
+
+HIDDEN = {"__complete": Entry("completion", "COMPLETE", "Complete the last word")}
+
+TOP = {**COMMON, **COMMANDS}

@@ -1,0 +1,107 @@
+"""`sampan load` and `sampan import`: images out of tar archives."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from sampan.cli.command import LIST, SWITCH, Command, Flag, Options
+from sampan.cli.errors import CliError
+from sampan.cli.progress import drain, show_progress
+from sampan.cli.reference import split_reference
+from sampan.cli.session import Session
+from sampan.cli.terminal import is_terminal
+
+_STDIN = 0
+_PIECE_BYTES = 256 * 1024
+
+
+def load(session: Session, options: Options) -> None:
+    """Load the images of an archive, from a file or stdin."""
+    quiet = options.on("quiet") or not is_terminal(1)
+    query = {"quiet": quiet, "platform": [_platform_json(text) for text in options.texts("platform")]}
+    if not options.text("input") and is_terminal(_STDIN):
+        raise CliError("requested load from stdin, but stdin is empty")
+    response = session.client.request("POST", "/images/load", query=query, body=_content(options.text("input")))
+    if response.head.headers.get("content-type", "").startswith("application/json"):
+        show_progress((json.loads(line) for line in response.lines()), 1)
+    else:
+        os.write(1, response.read())
+
+
+def import_image(session: Session, options: Options) -> None:
+    """Make an image of one layer from a file system's tar archive, and print its ID."""
+    source, reference = options.args[0], (options.args[1] if len(options.args) > 1 else "")
+    remote = source.startswith(("http://", "https://"))
+    name, tag, _ = split_reference(reference)
+    query = {
+        "fromSrc": source if remote else "-",
+        "repo": name,
+        "tag": tag,
+        "message": options.text("message"),
+        "changes": options.texts("change"),
+        "platform": options.text("platform"),
+    }
+    body = b"" if remote else _content("" if source == "-" else source)
+    items = session.client.stream("POST", "/images/create", query=query, body=body)
+    if is_terminal(1) or remote:
+        show_progress(items, 1)
+        return
+    last = ""
+    for item in items:
+        drain([item])
+        last = item.get("status", last)
+    session.say(last)
+
+
+def _content(path: str) -> Iterator[bytes]:
+    """The bytes of a file, or of stdin for "", in pieces. Raises `CliError` at once if it can't be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY) if path else os.dup(_STDIN)
+    except OSError as error:
+        raise CliError(f"open {path}: {(error.strerror or '').lower()}") from None
+    if path and Path(path).is_dir():
+        os.close(descriptor)
+        raise CliError(f"read {path}: is a directory")
+    return _pieces(descriptor)
+
+
+def _pieces(descriptor: int) -> Iterator[bytes]:
+    try:
+        while piece := os.read(descriptor, _PIECE_BYTES):
+            yield piece
+    finally:
+        os.close(descriptor)
+
+
+def _platform_json(text: str) -> str:
+    system, _, rest = text.partition("/")
+    architecture, _, variant = rest.partition("/")
+    fields = {"os": system, "architecture": architecture, "variant": variant}
+    return json.dumps({name: value for name, value in fields.items() if value})
+
+
+LOAD = Command(
+    "load [OPTIONS]",
+    "Load an image from a tar archive or STDIN",
+    load,
+    (
+        Flag("input", "Read from tar archive file, instead of STDIN", short="i"),
+        Flag("platform", "Load only the given platform(s)", LIST),
+        Flag("quiet", "Suppress the load output", SWITCH, "q"),
+    ),
+)
+IMPORT = Command(
+    "import [OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
+    "Import the contents from a tarball to create a filesystem image",
+    import_image,
+    (
+        Flag("change", "Apply Dockerfile instruction to the created image", LIST, "c"),
+        Flag("message", "Set commit message for imported image", short="m"),
+        Flag("platform", "Set platform if server is multi-platform capable"),
+    ),
+    least=1,
+    most=2,
+)

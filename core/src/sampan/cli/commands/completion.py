@@ -1,0 +1,116 @@
+"""`sampan completion`: small scripts for the shells, which ask `sampan __complete` for the words."""
+
+from __future__ import annotations
+
+from sampan.cli.command import SWITCH, Command, Flag, Options
+from sampan.cli.commands import GROUPS, TOP, Entry
+from sampan.cli.errors import CliError
+from sampan.cli.main import GLOBAL_FLAGS, load
+from sampan.cli.session import Session
+
+_SCRIPTS = {
+    "bash": """\
+_sampan() {
+    local IFS=$'\\n'
+    COMPREPLY=($(sampan __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+}
+complete -o default -F _sampan sampan
+""",
+    "zsh": """\
+#compdef sampan
+_sampan() {
+    local -a found
+    found=("${(@f)$(sampan __complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    [[ -n "$found" ]] && compadd -- $found || _files
+}
+compdef _sampan sampan
+""",
+    "fish": """\
+function __sampan_complete
+    set -l words (commandline -opc) (commandline -ct)
+    sampan __complete -- $words[2..-1] 2>/dev/null
+end
+complete -c sampan -a '(__sampan_complete)'
+""",
+}
+# What the arguments of a command are, by the place of its `Command`.
+_RUNNING = ("attach.ATTACH", "exec.EXEC", "container.KILL", "container.STOP", "container.PORT", "container.WAIT")
+_CONTAINERS = ("attach.START", "container.REMOVE", "logs.LOGS", "inspect.CONTAINER")
+_IMAGES = ("run.RUN", "run.CREATE", "image.REMOVE", "image.TAG", "inspect.IMAGE", "image.LIST")
+_VOLUMES = ("volume.REMOVE", "inspect.VOLUME")
+_NETWORKS = ("inspect.NETWORK",)
+
+
+def completion(session: Session, options: Options) -> None:
+    """Print the script that makes a shell complete our command lines."""
+    shell = options.args[0]
+    if shell not in _SCRIPTS:
+        raise CliError(f'unknown shell "{shell}": must be one of "bash", "zsh", "fish"')
+    session.say(_SCRIPTS[shell].rstrip())
+
+
+def complete(session: Session, options: Options) -> None:
+    """Print the words that can stand in place of the last one."""
+    *before, word = options.args or [""]
+    for candidate in sorted(_candidates(session, before, word)):
+        if candidate.startswith(word):
+            session.say(candidate)
+
+
+def _candidates(session: Session, before: list[str], word: str) -> set[str]:
+    entry, rest = _entry(before)
+    if isinstance(entry, set):
+        return _flag_names(GLOBAL_FLAGS) if word.startswith("-") and not before else entry
+    command = load(entry)
+    if word.startswith("-"):
+        return _flag_names(command.flags)
+    if rest and _wants_value(command.flags, rest[-1]):
+        return set()
+    return _names(session, f"{entry.module}.{entry.attribute}")
+
+
+def _entry(before: list[str]) -> tuple[Entry | set[str], list[str]]:
+    """The command that the words name, and the words behind it; or the words that could come next."""
+    words = [word for at, word in enumerate(before) if not word.startswith("-") and not _is_value(before, at)]
+    if not words:
+        return TOP.keys() | GROUPS.keys(), []
+    group = GROUPS.get(words[0])
+    if group is None:
+        return TOP.get(words[0], set()), before[before.index(words[0]) + 1 :]
+    if len(words) == 1:
+        return set(group.members), []
+    member = group.aliases.get(words[1], words[1])
+    return group.members.get(member, set()), before[before.index(words[1]) + 1 :]
+
+
+def _is_value(before: list[str], at: int) -> bool:
+    return at > 0 and _wants_value(GLOBAL_FLAGS, before[at - 1])
+
+
+def _wants_value(flags: tuple[Flag, ...], word: str) -> bool:
+    names = {f"--{flag.name}" for flag in flags if flag.kind is not SWITCH}
+    return word in names | {f"-{flag.short}" for flag in flags if flag.short and flag.kind is not SWITCH}
+
+
+def _flag_names(flags: tuple[Flag, ...]) -> set[str]:
+    return {f"--{flag.name}" for flag in flags if not flag.hidden} | {"--help"}
+
+
+def _names(session: Session, place: str) -> set[str]:
+    client = session.client
+    if place in _RUNNING or place in _CONTAINERS:
+        containers = client.call("GET", "/containers/json", query={"all": place in _CONTAINERS})
+        return {name.lstrip("/") for container in containers for name in container["Names"]}
+    if place in _IMAGES:
+        return {tag for image in client.call("GET", "/images/json") for tag in image.get("RepoTags") or []}
+    if place in _VOLUMES:
+        return {volume["Name"] for volume in client.call("GET", "/volumes").get("Volumes") or []}
+    if place in _NETWORKS:
+        return {network["Name"] for network in client.call("GET", "/networks")}
+    return set()
+
+
+COMPLETION = Command(
+    "completion bash|zsh|fish", "Generate the completion script for a shell", completion, least=1, most=1
+)
+COMPLETE = Command("__complete -- WORD...", "Complete the last word", complete, most=None, interspersed=False)

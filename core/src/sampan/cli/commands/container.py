@@ -1,0 +1,133 @@
+"""The short commands on containers: stop, kill, rm, wait, port."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sampan.cli.command import NUMBER, SWITCH, Command, Flag, Options
+from sampan.cli.commands.each import for_each, segment
+from sampan.cli.errors import CliError
+from sampan.cli.session import Session
+
+
+def stop(session: Session, options: Options) -> int:
+    """Stop each container and print its name."""
+    timeout = next((options.number(name) for name in ("timeout", "time") if options.changed(name)), None)
+    query = {"signal": options.text("signal"), "t": None if timeout is None else str(timeout)}
+
+    def one(name: str) -> str:
+        session.client.call("POST", f"/containers/{segment(name)}/stop", query=query)
+        return name
+
+    return for_each(session, options.args, one)
+
+
+def kill(session: Session, options: Options) -> int:
+    """Send each container a signal and print its name."""
+
+    def one(name: str) -> str:
+        session.client.call(
+            "POST", f"/containers/{segment(name)}/kill", query={"signal": options.text("signal") or "KILL"}
+        )
+        return name
+
+    return for_each(session, options.args, one)
+
+
+def remove(session: Session, options: Options) -> int:
+    """Remove each container and print its name."""
+    query = {"v": options.on("volumes"), "link": options.on("link"), "force": options.on("force")}
+
+    def one(name: str) -> str:
+        name = name.strip("/")
+        if not name:
+            raise CliError("Container name cannot be empty")
+        session.client.call("DELETE", f"/containers/{segment(name)}", query=query)
+        return name
+
+    return for_each(session, options.args, one)
+
+
+def wait(session: Session, options: Options) -> int:
+    """Wait for each container in turn and print its exit status."""
+
+    def one(name: str) -> str:
+        answer = session.client.call("POST", f"/containers/{segment(name)}/wait")
+        return str(answer["StatusCode"])
+
+    return for_each(session, options.args, one)
+
+
+def port(session: Session, options: Options) -> None:
+    """Print where the container's ports, or one of them, are published."""
+    name = options.args[0]
+    document = session.client.call("GET", f"/containers/{segment(name)}/json")
+    ports = (document.get("NetworkSettings") or {}).get("Ports") or {}
+    if len(options.args) > 1:
+        wanted = options.args[1] if "/" in options.args[1] else f"{options.args[1]}/tcp"
+        lines = [_address(binding) for binding in ports.get(wanted) or []]
+        if not lines:
+            raise CliError(f"no public port '{options.args[1]}' published for {name}")
+    else:
+        lines = [f"{inner} -> {_address(binding)}" for inner, bindings in ports.items() for binding in bindings or []]
+    for line in sorted(lines, key=_natural):
+        session.say(line)
+
+
+def _address(binding: dict[str, Any]) -> str:
+    host = binding.get("HostIp") or ""
+    return f"[{host}]:{binding['HostPort']}" if ":" in host else f"{host}:{binding['HostPort']}"
+
+
+def _natural(text: str) -> list[tuple[bool, int, str]]:
+    """A key by which `9` sorts before `10`."""
+    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.findall(r"\d+|\D+", text)]
+
+
+STOP = Command(
+    "stop [OPTIONS] CONTAINER [CONTAINER...]",
+    "Stop one or more running containers",
+    stop,
+    (
+        Flag("signal", "Signal to send to the container", short="s"),
+        Flag("time", "Seconds to wait before killing the container", NUMBER, hidden=True),
+        Flag("timeout", "Seconds to wait before killing the container", NUMBER, "t"),
+    ),
+    least=1,
+    most=None,
+)
+KILL = Command(
+    "kill [OPTIONS] CONTAINER [CONTAINER...]",
+    "Kill one or more running containers",
+    kill,
+    (Flag("signal", "Signal to send to the container", short="s"),),
+    least=1,
+    most=None,
+)
+REMOVE = Command(
+    "rm [OPTIONS] CONTAINER [CONTAINER...]",
+    "Remove one or more containers",
+    remove,
+    (
+        Flag("force", "Force the removal of a running container (uses SIGKILL)", SWITCH, "f"),
+        Flag("link", "Remove the specified link", SWITCH, "l"),
+        Flag("volumes", "Remove anonymous volumes associated with the container", SWITCH, "v"),
+    ),
+    least=1,
+    most=None,
+)
+WAIT = Command(
+    "wait CONTAINER [CONTAINER...]",
+    "Block until one or more containers stop, then print their exit codes",
+    wait,
+    least=1,
+    most=None,
+)
+PORT = Command(
+    "port CONTAINER [PRIVATE_PORT[/PROTO]]",
+    "List port mappings or a specific mapping for the container",
+    port,
+    least=1,
+    most=2,
+)

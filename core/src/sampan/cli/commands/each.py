@@ -1,0 +1,32 @@
+# ruff: noqa: PLC0415  # urllib only when a name needs it
+"""Commands that do one thing to each of several arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sampan.cli.errors import CliError, ConnectionFailed
+from sampan.cli.session import Session
+
+
+def for_each(session: Session, names: list[str], act: Callable[[str], str]) -> int:
+    """Call `act` with each name and print what it answers; errors go to stderr, and make the status 1."""
+    status = 0
+    for name in names:
+        try:
+            session.say(act(name))
+        except ConnectionFailed:
+            raise
+        except CliError as error:
+            session.warn(str(error))
+            status = 1
+    return status
+
+
+def segment(name: str) -> str:
+    """A name as one segment of a URL's path."""
+    if all(letter.isalnum() or letter in "-_.:" for letter in name) and name.isascii():
+        return name
+    from urllib.parse import quote
+
+    return quote(name, safe="")

@@ -1,0 +1,53 @@
+"""`sampan events`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sampan.cli.client.client import filters_of
+from sampan.cli.command import FILTER, Command, Flag, Options
+from sampan.cli.commands.logs import timestamp_of
+from sampan.cli.output import checked_template, render
+from sampan.cli.session import Session
+
+
+def events(session: Session, options: Options) -> None:
+    """Print what happens, until `--until` or the user's interrupt."""
+    if template := options.text("format"):
+        checked_template(template)
+    query = {
+        "since": timestamp_of(options.text("since"), "since"),
+        "until": timestamp_of(options.text("until"), "until"),
+        "filters": filters_of(options.texts("filter")),
+    }
+    for event in session.client.stream("GET", "/events", query=query):
+        session.say(render(template, event) if template else _line(event))
+
+
+def _line(event: dict[str, Any]) -> str:
+    actor = event.get("Actor") or {}
+    attributes = ", ".join(f"{name}={value}" for name, value in sorted((actor.get("Attributes") or {}).items()))
+    nanoseconds = event.get("timeNano") or event.get("time", 0) * 10**9
+    line = f"{_moment(nanoseconds)} {event['Type']} {event['Action']} {actor.get('ID', '')}"
+    return f"{line} ({attributes})" if attributes else line
+
+
+def _moment(nanoseconds: int) -> str:
+    local = time.localtime(nanoseconds // 10**9)
+    zone = time.strftime("%z", local)
+    zone = "Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}"
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{nanoseconds % 10**9:09}{zone}"
+
+
+EVENTS = Command(
+    "events [OPTIONS]",
+    "Get real time events from the server",
+    events,
+    (
+        Flag("filter", "Filter output based on conditions provided", FILTER, "f"),
+        Flag("format", "Format output: json, or a Go template"),
+        Flag("since", "Show all events created since timestamp"),
+        Flag("until", "Stream events until this timestamp"),
+    ),
+)

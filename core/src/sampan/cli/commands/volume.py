@@ -1,0 +1,118 @@
+"""`sampan volume` create, ls and rm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sampan.cli.client.client import filters_of
+from sampan.cli.command import FILTER, SWITCH, Command, Flag, Options
+from sampan.cli.command import LIST as LIST_KIND
+from sampan.cli.commands.each import for_each, segment
+from sampan.cli.create.environment import as_map
+from sampan.cli.create.kinds import LABEL
+from sampan.cli.errors import CliError
+from sampan.cli.human import size
+from sampan.cli.output import joined_labels, print_rows
+from sampan.cli.session import Session
+
+HEADERS = {
+    "Name": "VOLUME NAME",
+    "Driver": "DRIVER",
+    "Scope": "SCOPE",
+    "Mountpoint": "MOUNTPOINT",
+    "Labels": "LABELS",
+    "Links": "LINKS",
+    "Size": "SIZE",
+    "Availability": "AVAILABILITY",
+    "Group": "GROUP",
+    "Status": "STATUS",
+}
+
+
+def create(session: Session, options: Options) -> None:
+    """Create a volume and print its name."""
+    name = options.args[0] if options.args else options.text("name")
+    if options.args and options.text("name"):
+        raise CliError(
+            "conflicting options: cannot specify a volume-name through both --name and as a positional arg"
+        )
+    body = {
+        "Name": name,
+        "Driver": options.text("driver"),
+        "DriverOpts": as_map(options.texts("opt")),
+        "Labels": as_map(options.texts("label")),
+    }
+    session.say(session.client.call("POST", "/volumes/create", body=body)["Name"])
+
+
+def list_volumes(session: Session, options: Options) -> None:
+    """Print the volumes by name."""
+    answer = session.client.call("GET", "/volumes", query={"filters": filters_of(options.texts("filter"))})
+    for warning in answer.get("Warnings") or []:
+        session.warn(warning)
+    template = options.text("format") or session.setting("volumesFormat") or "table"
+    if options.on("quiet"):
+        template = "{{.Name}}"
+    elif template == "table":
+        template = "table {{.Driver}}\\t{{.Name}}"
+    volumes = sorted(answer.get("Volumes") or [], key=lambda volume: str(volume["Name"]))
+    print_rows([_row(volume) for volume in volumes], HEADERS, template)
+
+
+def _row(volume: dict[str, Any]) -> dict[str, Any]:
+    labels, usage = volume.get("Labels") or {}, volume.get("UsageData")
+    return {
+        "Name": volume["Name"],
+        "Driver": volume["Driver"],
+        "Scope": volume.get("Scope", ""),
+        "Mountpoint": volume.get("Mountpoint", ""),
+        "Labels": joined_labels(labels),
+        "Label": lambda name: labels.get(name, ""),
+        "Links": str(usage["RefCount"]) if usage else "N/A",
+        "Size": size(usage["Size"]) if usage else "N/A",
+        "Availability": "N/A",
+        "Group": "N/A",
+        "Status": "N/A",
+    }
+
+
+def remove(session: Session, options: Options) -> int:
+    """Remove each volume and print its name."""
+
+    def one(name: str) -> str:
+        session.client.call("DELETE", f"/volumes/{segment(name)}", query={"force": options.on("force")})
+        return name
+
+    return for_each(session, options.args, one)
+
+
+CREATE = Command(
+    "create [OPTIONS] [VOLUME]",
+    "Create a volume",
+    create,
+    (
+        Flag("driver", "Specify volume driver name", short="d", default="local"),
+        Flag("label", "Set metadata for a volume", LABEL),
+        Flag("name", "Specify volume name", hidden=True),
+        Flag("opt", "Set driver specific options", LIST_KIND, "o"),
+    ),
+    most=1,
+)
+LIST = Command(
+    "ls [OPTIONS]",
+    "List volumes",
+    list_volumes,
+    (
+        Flag("filter", 'Provide filter values (e.g. "dangling=true")', FILTER, "f"),
+        Flag("format", "Format output: table, table TEMPLATE, json, or a Go template"),
+        Flag("quiet", "Only display volume names", SWITCH, "q"),
+    ),
+)
+REMOVE = Command(
+    "rm [OPTIONS] VOLUME [VOLUME...]",
+    "Remove one or more volumes",
+    remove,
+    (Flag("force", "Force the removal of one or more volumes", SWITCH, "f"),),
+    least=1,
+    most=None,
+)

@@ -1,0 +1,69 @@
+# ruff: noqa: PLC0415  # the client only for commands that ask the daemon
+"""What every command is given: where the daemon is, a client for it, and the standard streams."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sampan.cli.client.client import Client
+    from sampan.cli.command import Options
+
+PROGRAM = "sampan"
+DEFAULT_HOST = "unix:///run/sampan/sampan.sock"
+
+
+class Session:
+    """One run of the program: the global flags and the (lazily made) client."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._client: Client | None = None
+
+    @property
+    def host(self) -> str:
+        """The daemon's address: `-H`, then SAMPAN_HOST, then DOCKER_HOST, then our own socket."""
+        given = self.options.texts("host")
+        return (
+            (given[-1] if given else "")
+            or os.environ.get("SAMPAN_HOST")
+            or os.environ.get("DOCKER_HOST")
+            or DEFAULT_HOST
+        )
+
+    @property
+    def client(self) -> Client:
+        """The client of the daemon; nothing is sent before its first request."""
+        if self._client is None:
+            from sampan.cli.client.client import Client
+            from sampan.cli.client.endpoint import endpoint
+
+            self._client = Client(endpoint(self.host, self.options))
+        return self._client
+
+    def setting(self, name: str) -> str:
+        """A text of the client's config.json (`detachKeys`, `psFormat`, …), "" when there is none."""
+        import json
+
+        from sampan.cli.client.endpoint import config_dir
+
+        try:
+            with open(f"{config_dir(self.options)}/config.json") as file:  # noqa: PTH123  # pathlib costs 8 ms of start
+                return str(json.load(file).get(name) or "")
+        except FileNotFoundError:
+            return ""
+        except (OSError, ValueError, AttributeError) as error:
+            self.warn(f"WARNING: Error loading config file: {error}")
+            return ""
+
+    def say(self, text: str) -> None:
+        """Print a line to stdout at once."""
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    def warn(self, text: str) -> None:
+        """Print a line to stderr."""
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
