@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,15 @@ class TestBridgeDriver(NetworkDriverSuite):
             yield host
 
     @pytest.fixture
-    def make_driver(self, tmp_path: Path, host: HostNamespace) -> Callable[[str], NetworkDriver]:
-        return lambda instance: BridgeDriver(NetworkSettings(tmp_path, instance))
+    def make_driver(self, tmp_path: Path, host: HostNamespace) -> Iterator[Callable[[str], NetworkDriver]]:
+        with ExitStack() as undo:
+
+            def make(instance: str) -> NetworkDriver:
+                driver = BridgeDriver(NetworkSettings(tmp_path, instance))
+                undo.callback(driver.close)
+                return driver
+
+            yield make
 
     @pytest.fixture
     def new_sandbox(self, host: HostNamespace) -> Callable[[], Sandbox]:

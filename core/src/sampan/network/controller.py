@@ -41,7 +41,7 @@ from sampan.network.records import (
     PortBinding,
     SandboxRecord,
 )
-from sampan.network.sandbox import Sandboxes
+from sampan.network.sandbox import Sandboxes, make_sandbox
 from sampan.state import Database
 
 _log = logging.getLogger(__name__)
@@ -77,8 +77,14 @@ class NetworkController:
     """
 
     def __init__(
-        self, drivers: Mapping[str, NetworkDriver], database: Database, *, defaults: NetworkDefaults | None = None
+        self,
+        drivers: Mapping[str, NetworkDriver],
+        database: Database,
+        *,
+        defaults: NetworkDefaults | None = None,
+        make_namespace: Callable[[], int] = make_sandbox,
     ) -> None:
+        """`drivers` by the name that selects them. `make_namespace` is for tests that are not root."""
         self._drivers = dict(drivers)
         self._database = database
         self._defaults = defaults or NetworkDefaults()
@@ -86,7 +92,7 @@ class NetworkController:
         self._endpoints: dict[str, EndpointRecord] = {}
         self._addresses = Addresses()
         self._ports = HostPorts()
-        self._sandboxes = Sandboxes(warm=self._defaults.warm_sandboxes)
+        self._sandboxes = Sandboxes(warm=self._defaults.warm_sandboxes, make=make_namespace)
         self._making = asyncio.Lock()
         self._leaving: dict[str, set[asyncio.Task[None]]] = {}
 

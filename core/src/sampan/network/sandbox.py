@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from sampan.errdefs import NotFound, SystemFailure
@@ -29,8 +30,10 @@ SYSCTLS = {
 class Sandboxes:
     """The sandboxes in use, by container, and a few ready for the next ones. Used from the event loop only."""
 
-    def __init__(self, *, warm: int) -> None:
+    def __init__(self, *, warm: int, make: Callable[[], int]) -> None:
+        """Keep `warm` namespaces ready; `make` makes one and answers it as an open file."""
         self._target = warm
+        self._make = make
         self._warm: list[int] = []
         self._used: dict[str, int] = {}
         self._refill: asyncio.Task[None] | None = None
@@ -52,7 +55,7 @@ class Sandboxes:
     async def acquire(self, container_id: str) -> SandboxRecord:
         """A sandbox for the container: the one it has, or else a new one. Raises `SystemFailure`."""
         if container_id not in self._used:
-            fd = self._warm.pop() if self._warm else await asyncio.to_thread(_make)
+            fd = self._warm.pop() if self._warm else await asyncio.to_thread(self._make)
             self._used[container_id] = fd
             self.start()
         return self.get(container_id)
@@ -89,13 +92,14 @@ class Sandboxes:
     async def _fill(self) -> None:
         while len(self._warm) < self._target:
             try:
-                self._warm.append(await asyncio.to_thread(_make))
+                self._warm.append(await asyncio.to_thread(self._make))
             except SystemFailure as error:
                 _log.warning("no network namespace could be made ahead: %s", error)
                 return
 
 
-def _make() -> int:
+def make_sandbox() -> int:
+    """A new network namespace, furnished for a container, as an open file. Raises `SystemFailure`."""
     try:
         return new_netns(_furnish)
     except OSError as error:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -60,11 +60,12 @@ def host_namespace() -> Iterator[HostNamespace]:
         yield HostNamespace(undo)
 
 
-def make_network(subnet: IPv4Network = SUBNET, *, internal: bool = False, **options: str) -> Network:
-    """A network of one subnet, its first address the gateway's. Dots in names of options are written `__`."""
-    named = {name.replace("__", "."): value for name, value in options.items()}
+def make_network(
+    subnet: IPv4Network = SUBNET, *, internal: bool = False, options: Mapping[str, str] | None = None
+) -> Network:
+    """A network of one subnet, its first address the gateway's."""
     id = secrets.token_hex(32)
-    return Network(id, f"test-{id[:6]}", (Pool(subnet, subnet[1]),), internal, named)
+    return Network(id, f"test-{id[:6]}", (Pool(subnet, subnet[1]),), internal, options or {})
 
 
 def make_endpoint(network: Network, number: int, *, ifname: str = "eth0") -> Endpoint:

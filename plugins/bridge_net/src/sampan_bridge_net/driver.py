@@ -38,6 +38,10 @@ class BridgeDriver:
         self._firewall = Firewall(settings.instance)
         self._forwarding = Forwarding(settings.state_dir)
 
+    def close(self) -> None:
+        """Let go of the connection to nftables, for those who make many drivers in one process."""
+        self._firewall.close()
+
     def probe(self) -> str | None:
         """Whether nftables is there, library and kernel."""
         try:

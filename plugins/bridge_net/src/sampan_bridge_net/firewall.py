@@ -59,6 +59,10 @@ class Firewall:
         self._lock = threading.Lock()
         self._published: dict[_Key, Target] | None = None
 
+    def close(self) -> None:
+        """Let go of the connection to nftables."""
+        self._nft.close()
+
     def check(self) -> None:
         """Raise `Unsupported` or `SystemFailure` if this host has no nftables."""
         self._nft.query("list tables")

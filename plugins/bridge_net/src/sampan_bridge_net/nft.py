@@ -34,9 +34,12 @@ class Nft:
         found: list[dict[str, Any]] = json.loads(answer)["nftables"] if answer else []
         return found
 
-    def __del__(self) -> None:
-        if self._context is not None:
-            load().nft_ctx_free(self._context)
+    def close(self) -> None:
+        """Let go of the connection; the next use opens another."""
+        with self._lock:
+            if self._context is not None:
+                load().nft_ctx_free(self._context)
+                self._context = None
 
     def _run(self, commands: str) -> str:
         library = load()

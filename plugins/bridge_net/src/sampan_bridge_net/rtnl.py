@@ -88,7 +88,7 @@ def set_bridge_port(ifname: str, *, alias: str, isolated: bool, ipv6: bool) -> M
         body += _attribute(IFLA_AF_SPEC, _attribute(socket.AF_INET6, mode))
     port = _attribute(IFLA_BRPORT_MODE, b"\x01") + _attribute(IFLA_BRPORT_ISOLATED, bytes([isolated]))
     body += _attribute(IFLA_LINKINFO, _text(IFLA_INFO_SLAVE_KIND, "bridge") + _attribute(IFLA_INFO_SLAVE_DATA, port))
-    return Message(RTM_SETLINK, 0, body)
+    return Message(RTM_NEWLINK, 0, body)  # without NLM_F_CREATE; RTM_SETLINK would pass over the port's attributes
 
 
 def set_up(index: int) -> Message:
