@@ -46,18 +46,20 @@ def apply(group: Group, resources: Resources) -> tuple[str, ...]:
                 old = _old_value(group, file, value)
                 group.write(file, value)
                 done.append((file, old))
-    except (InvalidArgument, NotFound):
-        _roll_back(group, done)
+    except BaseException as error:
+        _roll_back(group, done, error)
         raise
     return discarded(resources, lambda file: group.has(_weight_file(group) if file == "io.weight" else file))
 
 
-def _roll_back(group: Group, done: list[tuple[str, str]]) -> None:
+def _roll_back(group: Group, done: list[tuple[str, str]], cause: BaseException) -> None:
     for file, old in reversed(done):
         try:
             group.write(file, old)
         except NotFound:
             return  # there is no group any more whose limits could be wrong
+        except InvalidArgument as error:
+            cause.add_note(f"and the old value could not be put back: {error}")
 
 
 def _writes(group: Group, resources: Resources) -> Iterator[tuple[str, str]]:

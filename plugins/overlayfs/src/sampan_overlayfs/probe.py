@@ -20,8 +20,8 @@ def why_not(state_dir: Path) -> str | None:
     """One sentence that says why overlayfs can't be used on `state_dir`, `None` if it can."""
     if os.geteuid() != 0:
         return "overlayfs needs root"
-    if found := sorted(_SEPARATORS.intersection(str(state_dir))):
-        return f"overlayfs can't use the directory {state_dir}: {found[0]} separates mount options"
+    if _SEPARATORS.intersection(str(state_dir)):
+        return f"overlayfs can't use {state_dir}: its name has a character that separates mount options"
     with tempfile.TemporaryDirectory(prefix="probe-", dir=state_dir) as scratch:
         return _in_thread(Path(scratch)) or _entry_types(Path(scratch), state_dir)
 
