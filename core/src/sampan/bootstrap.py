@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import faulthandler
-import fcntl
+import json
 import logging
-import os
-import secrets
 import shutil
 import signal
 import sys
+import uuid
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sampan import __version__
 from sampan.api.app import create_app
-from sampan.api.server import Listener, Server
+from sampan.api.server import Server
 from sampan.config import DaemonConfig
 from sampan.daemon.daemon import Daemon, Parts, Settings
-from sampan.drivers import NetworkSettings, ResourceSettings
+from sampan.drivers import (
+    NetworkDriver,
+    NetworkSettings,
+    ResourceDriver,
+    ResourceSettings,
+    StorageDriver,
+)
 from sampan.drivers.loader import Drivers, load
-from sampan.engine import Engine, JobFilter, JobHook, Limits, install_workers
-from sampan.errdefs import Conflict, SampanError, SystemFailure, Unsupported
+from sampan.engine import Engine, Job, JobFilter, JobHook, Limits, install_workers
+from sampan.errdefs import SystemFailure, Unsupported
+from sampan.exclusive import lock_data_root, pid_file
+from sampan.images.registry_config import RegistryConfig
 from sampan.images.store import ImageStore
 from sampan.network.controller import NetworkController, NetworkDefaults
 from sampan.notify import notify_ready, notify_stopping
 from sampan.runtime.namespace import RuntimeNamespace
 from sampan.runtime.oci import OciRuntime
+from sampan.runtime.probe import FoundRuntime, default_runtime, find_runtimes
 from sampan.state import Database
 
 _log = logging.getLogger("sampan")
@@ -40,22 +48,250 @@ def run(config: DaemonConfig) -> None:
     """Be the daemon until SIGTERM or SIGINT. Raises `SampanError` with one clear sentence if it can't start."""
     _log_to_stderr(config)
     faulthandler.register(signal.SIGUSR1)
-    asyncio.run(_run(config))
+    asyncio.run(_serve(config))
 
 
-async def _run(config: DaemonConfig) -> None:
+async def _serve(config: DaemonConfig) -> None:
     async with AsyncExitStack() as stack:
         _make_directories(config)
-        stack.enter_context(_lock(config))
-        stack.enter_context(_pid_file(config.pidfile))
-        engine = await start_engine(config, stack)
-        server = Server(create_app(engine), [_listener(host, config) for host in config.hosts])
+        stack.enter_context(lock_data_root(config.data_root))
+        stack.enter_context(pid_file(config.pidfile))
+        stopping = _stop_signal()
+        engine = await start_engine(config)
+        stack.push_async_callback(engine.stop, config.shutdown_timeout)
+        server = Server(create_app(engine), config.hosts)
         await server.start()
         stack.push_async_callback(server.close)
-        stopping = _stop_signal()
         notify_ready()
         _log.info("sampand %s answers on %s", __version__, ", ".join(config.hosts))
         await stopping.wait()
         notify_stopping()
-        await engine.stop(config.shutdown_timeout)
     _log.info("sampand has stopped; containers go on running")
+
+
+async def start_engine(config: DaemonConfig) -> Engine:
+    """The engine with all its jobs, running. `Engine.stop` undoes all of it in reverse order.
+
+    Raises `SampanError` with one clear sentence, having undone what was done.
+    """
+    engine = Engine(Limits(config.job_slots, config.job_queue))
+    try:
+        await _install(engine, config)
+    except BaseException:
+        await engine.stop()
+        raise
+    engine.started()
+    return engine
+
+
+async def _install(engine: Engine, config: DaemonConfig) -> None:
+    """Make the parts, each with its undo, and put the daemon's jobs into the engine's table."""
+    workers = install_workers(config.workers)
+    engine.on_stop(lambda: asyncio.to_thread(workers.shutdown, wait=False))
+    runtime, found = await _make_runtime(engine, config)
+    drivers = load()
+    for plugin in drivers.broken:
+        _log.error(
+            "plugin %s of %s %s is left out: %s", plugin.name, plugin.distribution, plugin.version, plugin.error
+        )
+    storage, network, resources = _make_drivers(drivers, config)
+    database = Database(config.data_root / "state.db")
+    engine.on_stop(lambda: asyncio.to_thread(database.close))
+    images = ImageStore(
+        config.data_root / "images",
+        storage,
+        database,
+        registries=RegistryConfig(insecure=config.insecure_registries, downloads=config.max_concurrent_downloads),
+    )
+    await images.open()
+    engine.on_stop(images.close)
+    networks = NetworkController(network, database, defaults=_network_defaults(config))
+    await networks.open()
+    engine.on_stop(networks.close)
+    parts = Parts(database, images, networks, runtime, storage, resources, drivers.hooks, drivers.provenance)
+    daemon = Daemon(_settings(config, found), parts, engine.serial)
+    engine.hooks.append(PluginHooks(drivers.hooks))
+    daemon.install(engine)
+    await daemon.open()
+    engine.on_stop(daemon.close)
+
+
+async def _make_runtime(engine: Engine, config: DaemonConfig) -> tuple[OciRuntime, Mapping[str, FoundRuntime]]:
+    """The runtime room, with every OCI runtime that this host has."""
+    conmon = shutil.which("conmon")
+    if conmon is None:
+        raise Unsupported("conmon is not installed: it watches over the containers (Debian's package conmon)")
+    namespace = RuntimeNamespace(config.slice)
+    engine.on_stop(lambda: asyncio.to_thread(namespace.close))
+    root = config.exec_root / "runtime"
+    root.mkdir(mode=0o700, exist_ok=True)
+    configured = {name: (one.path, one.runtime_args) for name, one in config.runtimes.items()}
+    found = await find_runtimes(namespace, configured, cache=config.data_root / "runtimes.json", work_dir=root)
+    default = default_runtime(found, config.default_runtime)
+    for warning in found[default].warnings:
+        _log.warning("%s", warning)
+    runtime = OciRuntime(
+        root,
+        namespace,
+        runtimes={name: (Path(one.path), one.arguments) for name, one in found.items() if one.problem is None},
+        default_runtime=default,
+        conmon_path=Path(conmon),
+    )
+    runtime.open()
+    engine.on_stop(lambda: _call(runtime.close))
+    return runtime, found
+
+
+async def _call(function: Callable[[], None]) -> None:
+    function()
+
+
+class _Probed(Protocol):
+    def probe(self) -> str | None: ...
+
+
+def _make_drivers(
+    drivers: Drivers, config: DaemonConfig
+) -> tuple[StorageDriver, Mapping[str, NetworkDriver], ResourceDriver]:
+    """The selected drivers, able to work on this host. Network drivers go by the names that clients use."""
+    storage = drivers.storage_factory(config.storage_driver)(_directory(config, config.storage_driver))
+    _require(storage, "storage", config.storage_driver)
+    bridge = drivers.network_factory(config.network_driver)(_network_settings(config, config.network_driver))
+    _require(bridge, "network", config.network_driver)
+    networks = {
+        name: factory(_network_settings(config, name))
+        for name, factory in drivers.network.items()
+        if name != config.network_driver
+    }
+    settings = ResourceSettings(_directory(config, config.resource_driver), config.slice)
+    resources = drivers.resource_factory(config.resource_driver)(settings)
+    _require(resources, "resource", config.resource_driver)
+    return storage, {**networks, "bridge": bridge}, resources
+
+
+def _require(driver: _Probed, kind: str, name: str) -> None:
+    if reason := driver.probe():
+        raise Unsupported(f'{kind} driver "{name}" can\'t work on this host: {reason}')
+
+
+def _directory(config: DaemonConfig, driver: str) -> Path:
+    path = config.data_root / "drivers" / driver
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def _network_settings(config: DaemonConfig, driver: str) -> NetworkSettings:
+    return NetworkSettings(_directory(config, driver), config.instance)
+
+
+def _network_defaults(config: DaemonConfig) -> NetworkDefaults:
+    return NetworkDefaults(bip=config.bip)
+
+
+def _settings(config: DaemonConfig, found: Mapping[str, FoundRuntime]) -> Settings:
+    return Settings(
+        data_root=config.data_root,
+        exec_root=config.exec_root,
+        name=config.host_name,
+        id=_engine_id(config.data_root / "engine-id"),
+        storage_driver=config.storage_driver,
+        network_driver=config.network_driver,
+        resource_driver=config.resource_driver,
+        runtimes={name: one.path for name, one in found.items() if one.problem is None},
+        default_runtime=default_runtime(found, config.default_runtime),
+        labels=config.labels,
+        log_max_bytes=config.log_max_size,
+        dns=config.dns,
+        dns_search=config.dns_search,
+        dns_options=config.dns_opts,
+        init_path=config.init_path or _find_init(),
+        shm_bytes=config.default_shm_size,
+        strict_resources=config.strict_resources,
+    )
+
+
+def _engine_id(path: Path) -> str:
+    """A name of this data root for ever, as `docker info` shows it."""
+    if not path.exists():
+        path.write_text(str(uuid.uuid4()))
+    return path.read_text()
+
+
+def _find_init() -> Path | None:
+    found = (shutil.which(name) for name in _INIT_PROGRAMS)
+    return next((Path(path) for path in found if path), None)
+
+
+def _make_directories(config: DaemonConfig) -> None:
+    """The roots and what lies in them; nobody but root may look into them (CVE-2021-41091)."""
+    try:
+        config.data_root.mkdir(mode=0o710, parents=True, exist_ok=True)
+        config.exec_root.mkdir(mode=0o711, parents=True, exist_ok=True)
+        for path in ("containers", "drivers", "images"):
+            (config.data_root / path).mkdir(mode=0o700, exist_ok=True)
+        (config.data_root / "volumes").mkdir(mode=0o701, exist_ok=True)
+        (config.exec_root / "bundles").mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise SystemFailure(f"unable to make {error.filename}: {error.strerror}") from error
+
+
+class PluginHooks(JobHook):
+    """Hands the engine's hooks on to the plugins. One that fails is named in the log; only `authorise` can refuse."""
+
+    def __init__(self, hooks: Any) -> None:
+        self._hooks = hooks.hook
+
+    async def authorise(self, job: Job[Any]) -> None:
+        self._hooks.sampan_authorise(job=_described(job))
+
+    def started(self, job: Job[Any]) -> None:
+        self._tell(self._hooks.sampan_job_started, job)
+
+    def finished(self, job: Job[Any]) -> None:
+        self._tell(self._hooks.sampan_job_finished, job)
+
+    def _tell(self, hook: Any, job: Job[Any]) -> None:
+        if not hook.get_hookimpls():
+            return
+        try:
+            hook(job=_described(job))
+        except Exception:  # a plugin's trouble is not the job's
+            _log.exception("a plugin failed at %s", hook.name)
+
+
+def _described(job: Job[Any]) -> dict[str, Any]:
+    return {"id": job.id, "name": job.name, "state": job.state, "caller": job.caller, "request": job.request}
+
+
+def _stop_signal() -> asyncio.Event:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    return stopping
+
+
+class _JsonFormatter(logging.Formatter):
+    """A JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": self.formatTime(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "job": getattr(record, "job", "-"),
+            "msg": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def _log_to_stderr(config: DaemonConfig) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(JobFilter())
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(job)s] %(message)s")
+    handler.setFormatter(_JsonFormatter() if config.log_format == "json" else text)
+    level = "DEBUG" if config.debug else config.log_level.upper().replace("FATAL", "CRITICAL")
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)

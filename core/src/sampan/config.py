@@ -84,7 +84,6 @@ class DaemonConfig(BaseModel):
     dns_opts: tuple[str, ...] = ()
 
     insecure_registries: tuple[str, ...] = ()
-    registry_mirrors: tuple[str, ...] = ()
     max_concurrent_downloads: int = Field(6, ge=1)
 
     job_slots: int = Field(64, ge=1)
@@ -95,6 +94,11 @@ class DaemonConfig(BaseModel):
     def instance(self) -> str:
         """Eight characters that set this daemon's kernel objects apart from those of others on the host."""
         return hashlib.sha256(str(self.data_root.resolve()).encode()).hexdigest()[:8]
+
+    @property
+    def slice(self) -> str:
+        """The cgroup under which those of the containers are made."""
+        return self.cgroup_parent or f"/sampan-{self.instance}"
 
     @property
     def host_name(self) -> str:

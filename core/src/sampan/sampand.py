@@ -44,9 +44,10 @@ _PATH = click.Path(path_type=Path)
 @click.option("--dns-search", multiple=True, help="DNS search domain for containers")
 @click.option("--dns-opt", "dns_opts", multiple=True, help="DNS option for containers")
 @click.option("--insecure-registry", "insecure_registries", multiple=True, help="Registry to talk plain HTTP with")
-@click.option("--registry-mirror", "registry_mirrors", multiple=True, help="Mirror of the default registry")
 @click.option("--max-concurrent-downloads", type=int, help="Layers of a pull fetched at once [6]")
-@click.option("--tls", "tlsverify", is_flag=True, default=None, help="Same as --tlsverify: there is no TLS without it")
+@click.option(
+    "--tls", "tlsverify", is_flag=True, default=None, help="Same as --tlsverify: there is no TLS without it"
+)
 @click.option("--tlsverify", is_flag=True, default=None, help="TLS, and only clients with a certificate")
 @click.option("--tlscacert", type=_PATH, help="Certificates of those who sign clients' certificates")
 @click.option("--tlscert", type=_PATH, help="This daemon's certificate")

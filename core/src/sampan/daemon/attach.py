@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 async def container_attach(daemon: Daemon, job: Job[AttachContainer]) -> None:
     """Join the caller's streams with the container's; one that does not run yet is joined as it starts."""
-    assert job.streams is not None
-    request = job.request
+    streams, request = job.require_streams(), job.request
     container = daemon.containers.get(request.name)
     _check(container, request.name)
     config = container.record.config
     keys = parse_keys(request.detach_keys or DEFAULT_KEYS)
     attached = await daemon.runtime.attach(container.id) if request.stream and container.running else None
     starting = _await_start(container) if request.stream and not attached else None
-    await job.streams.accept(multiplexed=not config.tty)
+    await streams.accept(multiplexed=not config.tty)
     daemon.publish(container, "attach")
     if request.logs:
-        await logs.replay(container, job.streams, stdout=request.stdout, stderr=request.stderr)
+        await logs.replay(container, streams, stdout=request.stdout, stderr=request.stderr)
     try:
-        attached = attached or (starting and await starting)
+        if starting:
+            attached = await starting
     except SampanError:  # the start failed; whoever started it is told why
         return
     if attached is None:
@@ -45,7 +45,7 @@ async def container_attach(daemon: Daemon, job: Job[AttachContainer]) -> None:
         close_stdin=config.stdin_once and not config.tty,
         detach_keys=keys if config.tty else None,
     )
-    if not await pump(job.streams, attached, wanted):
+    if not await pump(streams, attached, wanted):
         daemon.publish(container, "detach")
 
 

@@ -43,13 +43,15 @@ def check(daemon: Daemon, request: CreateContainer) -> list[str]:
 def networks_of(daemon: Daemon, request: CreateContainer) -> dict[str, EndpointSettings]:
     """The networks that the container will be on, by name. Raises `NotFound` for one that isn't there."""
     mode = network_mode(request.host_config)
-    asked = dict((request.networking_config.endpoints_config if request.networking_config else None) or {})
+    asked = request.networking_config.endpoints_config or {}
     if mode.startswith("container:"):
         if asked:
             raise InvalidArgument("conflicting options: container sharing a network can't be connected to networks")
         daemon.containers.get(mode.removeprefix("container:"))
         return {}
-    settings = {("bridge" if name == "default" else name): given or EndpointSettings() for name, given in asked.items()}
+    settings = {
+        ("bridge" if name == "default" else name): given or EndpointSettings() for name, given in asked.items()
+    }
     settings.setdefault(mode, EndpointSettings())
     for name in settings:
         daemon.networks.get(name)
@@ -71,9 +73,7 @@ def _check_config(config: ContainerConfig) -> None:
 
 
 def _check_restart(host: HostConfig) -> None:
-    policy = host.restart_policy
-    name = (policy.name if policy else None) or ""
-    retries = (policy.maximum_retry_count if policy else None) or 0
+    name, retries = host.restart_policy.name, host.restart_policy.maximum_retry_count
     if name not in _RESTART_POLICIES:
         raise InvalidArgument(
             f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or "
@@ -88,7 +88,7 @@ def _check_restart(host: HostConfig) -> None:
 
 
 def _check_modes(host: HostConfig) -> None:
-    driver = (host.log_config.type if host.log_config else None) or ""
+    driver = host.log_config.type
     if driver not in _LOG_DRIVERS:
         raise InvalidArgument(f"logger: no log driver named '{driver}' is registered")
     if host.userns_mode and host.userns_mode != "host":

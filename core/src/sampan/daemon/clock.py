@@ -10,7 +10,7 @@ ZERO_TIME = "0001-01-01T00:00:00Z"
 
 
 def rfc3339(time_ns: int | None) -> str:
-    """UTC with nanoseconds, as Go's time.RFC3339Nano writes it, less the cut of trailing zeros; `None` is `ZERO_TIME`."""
+    """UTC with nanoseconds, as Go's time.RFC3339Nano, trailing zeros kept; `None` and 0 are `ZERO_TIME`."""
     if not time_ns:
         return ZERO_TIME
     seconds, nanoseconds = divmod(time_ns, 1_000_000_000)

@@ -32,6 +32,12 @@ def network_mode(host: HostConfig) -> str:
     return BRIDGE_MODE if mode == "default" else mode
 
 
+def has_own_sandbox(container: Container) -> bool:
+    """Whether it has a network namespace of its own."""
+    mode = network_mode(container.record.host_config)
+    return mode != HOST_MODE and not mode.startswith(_SHARED)
+
+
 async def sandbox(daemon: Daemon, container: Container, undo: AsyncExitStack) -> Path | None:
     """The network namespace the container will run in; `None` is the host's."""
     mode = network_mode(container.record.host_config)
@@ -53,18 +59,17 @@ async def connect(daemon: Daemon, container: Container) -> None:
     mode = network_mode(host)
     if mode.startswith(_SHARED):
         return
-    for name in container.record.networks or {mode: None}:
+    for name, settings in container.record.networks.items():
         network = daemon.networks.get(name)
-        settings = container.record.networks.get(name)
-        ipam = settings.ipam_config if settings else None
+        ipam = settings.ipam_config
         await daemon.networks.connect(
             container.id,
             network,
             container_name=container.record.name,
-            aliases=(settings.aliases if settings else None) or (),
+            aliases=settings.aliases or (),
             ipv4=_address(IPv4Address, ipam.ipv4_address) if ipam and ipam.ipv4_address else None,
             ipv6=_address(IPv6Address, ipam.ipv6_address) if ipam and ipam.ipv6_address else None,
-            mac=(settings.mac_address if settings else None) or config.mac_address or None,
+            mac=settings.mac_address or config.mac_address or None,
             ports=list(port_bindings(config, host)) if not network.builtin else (),
         )
         daemon.events.publish(

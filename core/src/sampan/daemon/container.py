@@ -13,7 +13,6 @@ from sampan.errdefs import Conflict
 from sampan.models import ContainerConfig, EndpointSettings, HostConfig, MountPoint
 from sampan.runtime.interface import Attached
 
-
 CONTAINER_LABEL = "sampan.container"
 """The label of a snapshot that is a container's writable layer."""
 
@@ -68,8 +67,8 @@ class Record(BaseModel):
     image_name: str
     config: ContainerConfig
     host_config: HostConfig
-    networks: dict[str, EndpointSettings] = Field(default_factory=dict)
-    mounts: list[MountPoint] = Field(default_factory=list)
+    networks: dict[str, EndpointSettings]
+    mounts: list[MountPoint]
     args: list[str]
     state: State = Field(default_factory=State)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,8 +36,7 @@ from sampan.daemon.registry import Containers
 from sampan.daemon.volumes import Volumes
 from sampan.drivers import ResourceDriver, StorageDriver
 from sampan.drivers.loader import Provenance
-from sampan.engine import Engine, Handler, Job, Serial
-from sampan.errdefs import NotFound
+from sampan.engine import Engine, Handler, Serial
 from sampan.images.store import ImageStore
 from sampan.network.controller import NetworkController
 from sampan.runtime.interface import Runtime
@@ -55,7 +54,10 @@ class Settings:
     name: str
     id: str
     storage_driver: str
+    network_driver: str
     resource_driver: str
+    runtimes: Mapping[str, str]
+    default_runtime: str
     labels: tuple[str, ...] = ()
     stop_timeout_s: int = 10
     log_max_bytes: int = 10 * 1024 * 1024
@@ -99,7 +101,9 @@ class Daemon:
         self.hooks = parts.hooks
         self.provenance = parts.provenance
         self.serial = serial
-        self.containers = Containers(parts.database, settings.data_root / "containers", settings.exec_root / "bundles")
+        self.containers = Containers(
+            parts.database, settings.data_root / "containers", settings.exec_root / "bundles"
+        )
         self.volumes = Volumes(parts.database, settings.data_root / "volumes")
         self.events = EventLog(parts.database)
         self.execs = exec.Execs()

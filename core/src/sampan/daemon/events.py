@@ -9,6 +9,7 @@ import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sampan.daemon.clock import now_ns
@@ -48,6 +49,7 @@ class EventLog:
             lambda connection: connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
         )
         self._unwritten: list[Occurrence] = []
+        self.followers = 0
         self._changed = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
 
@@ -65,13 +67,17 @@ class EventLog:
     async def follow(self, after_seq: int | None = None, since_ns: int | None = None) -> AsyncIterator[Occurrence]:
         """Events after `after_seq`, or since `since_ns`, or else from now on; never ends."""
         position = await self._position(after_seq, since_ns)
-        while True:
-            changed = self._changed
-            for occurrence in await self._after(position):
-                yield occurrence
-                position = occurrence.seq
-            if position == self._last_seq:
-                await changed.wait()
+        self.followers += 1
+        try:
+            while True:
+                changed = self._changed
+                for occurrence in await self._after(position):
+                    yield occurrence
+                    position = occurrence.seq
+                if position == self._last_seq:
+                    await changed.wait()
+        finally:
+            self.followers -= 1
 
     async def past(self, since_ns: int, until_ns: int) -> AsyncIterator[Occurrence]:
         """Events from `since_ns` to `until_ns`, both counted in."""
@@ -116,7 +122,7 @@ class EventLog:
         while self._unwritten:
             batch, self._unwritten = self._unwritten, []
             try:
-                await self._database.write(lambda connection, batch=batch: _insert(connection, batch), durable=False)
+                await self._database.write(partial(_insert, batch=batch), durable=False)
             except SystemFailure as error:
                 _log.error("%d events are not kept: %s", len(batch), error)
 

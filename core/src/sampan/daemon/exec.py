@@ -28,6 +28,7 @@ class ExecInstance:
         self.id = secrets.token_hex(32)
         self.container = container
         self.request = request
+        self.command = request.cmd or []
         self.started = False
         self.running = False
         self.pid = 0
@@ -71,7 +72,7 @@ async def exec_create(daemon: Daemon, job: Job[CreateExec]) -> ExecCreated:
         await process.check_user(container, request.user)
     instance = ExecInstance(container, request)
     daemon.execs.add(instance)
-    daemon.publish(container, f"exec_create: {' '.join(request.cmd)}", execID=instance.id)
+    daemon.publish(container, f"exec_create: {' '.join(instance.command)}", execID=instance.id)
     return ExecCreated(id=instance.id)
 
 
@@ -109,15 +110,15 @@ async def exec_resize(daemon: Daemon, job: Job[ResizeExec]) -> None:
 async def exec_inspect(daemon: Daemon, job: Job[InspectExec]) -> ExecInspect:
     """What became of it."""
     instance = daemon.execs.get(job.request.id)
-    request = instance.request
+    request, command = instance.request, instance.command
     return ExecInspect(
         id=instance.id,
         running=instance.running,
         exit_code=instance.exit_code,
         process_config=ExecProcessConfig(
             tty=request.tty,
-            entrypoint=request.cmd[0],
-            arguments=request.cmd[1:],
+            entrypoint=command[0],
+            arguments=command[1:],
             privileged=request.privileged,
             user=request.user,
         ),
@@ -140,7 +141,7 @@ async def _launch(daemon: Daemon, instance: ExecInstance, start: StartExec, *, s
         instance.exit_code = error.exit_code if isinstance(error, StartFailure) else _UNKNOWN_FAILURE
         raise
     instance.running, instance.pid = True, running.pid
-    daemon.publish(container, f"exec_start: {' '.join(request.cmd)}", execID=instance.id)
+    daemon.publish(container, f"exec_start: {' '.join(instance.command)}", execID=instance.id)
     daemon.spawn(_supervise(daemon, instance, running), f"exec {instance.id[:12]}")
     return running
 

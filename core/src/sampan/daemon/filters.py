@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -63,3 +64,12 @@ def _boolean(name: str, text: str) -> bool:
     if text not in _TRUE | _FALSE:
         raise InvalidArgument(f"invalid filter '{name}={text}'")
     return text in _TRUE
+
+
+def matches_name(filters: Filters, name: str) -> bool:
+    """Whether a pattern asked for is found in a container's name, with or without its slash, as Docker does it."""
+    try:
+        patterns = [re.compile(text) for text in filters.get("name", ())]
+    except re.error as error:
+        raise InvalidArgument(f"invalid filter 'name': {error}") from None
+    return not patterns or any(one.search(name) or one.search(f"/{name}") for one in patterns)

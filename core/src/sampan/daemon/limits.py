@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sampan.drivers import IoLimit, Resources
@@ -37,36 +37,42 @@ def resources_of(host: HostConfig) -> Resources:
 
 
 def _check(host: HostConfig) -> None:
-    memory, swap = host.memory or 0, host.memory_swap or 0
-    if 0 < memory < _MIN_MEMORY_BYTES:
-        raise InvalidArgument("Minimum memory limit allowed is 6MB")
-    if memory == 0 and swap > 0:
-        raise InvalidArgument("You should always set the Memory limit when using Memoryswap limit, see usage")
-    if 0 < swap < memory:
-        raise InvalidArgument("Minimum memoryswap limit should be larger than memory limit, see usage")
-    if 0 < memory < (host.memory_reservation or 0):
-        raise InvalidArgument("Minimum memory limit can not be less than memory reservation limit, see usage")
-    if host.nano_cpus and (host.cpu_period or host.cpu_quota):
-        raise InvalidArgument("Conflicting options: Nano CPUs and CPU Period cannot both be set")
-    if host.nano_cpus and host.nano_cpus < 0:
-        raise InvalidArgument(f"range of CPUs is from 0.01 to {_cpus():.2f}, as there are only {_cpus()} CPUs available")
-    if host.nano_cpus and host.nano_cpus > _cpus() * 1_000_000_000:
-        raise InvalidArgument(f"range of CPUs is from 0.01 to {_cpus():.2f}, as there are only {_cpus()} CPUs available")
-    if host.cpu_period and not 1000 <= host.cpu_period <= 1_000_000:
-        raise InvalidArgument("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
-    if host.cpu_quota and 0 < host.cpu_quota < 1000:
-        raise InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)")
-    if host.blkio_weight and not 10 <= host.blkio_weight <= 1000:
-        raise InvalidArgument("Range of blkio weight is from 10 to 1000")
+    for is_wrong, words in (*_memory_rules(host), *_cpu_rules(host)):
+        if is_wrong:
+            raise InvalidArgument(words)
 
 
-def _cpus() -> int:
-    return os.cpu_count() or 1
+def _memory_rules(host: HostConfig) -> Iterator[tuple[bool, str]]:
+    memory, swap = host.memory, host.memory_swap
+    yield 0 < memory < _MIN_MEMORY_BYTES, "Minimum memory limit allowed is 6MB"
+    yield memory == 0 and swap > 0, "You should always set the Memory limit when using Memoryswap limit, see usage"
+    yield 0 < swap < memory, "Minimum memoryswap limit should be larger than memory limit, see usage"
+    yield (
+        0 < memory < host.memory_reservation,
+        "Minimum memory limit can not be less than memory reservation limit, see usage",
+    )
+    yield bool(host.blkio_weight) and not 10 <= host.blkio_weight <= 1000, "Range of blkio weight is from 10 to 1000"
+
+
+def _cpu_rules(host: HostConfig) -> Iterator[tuple[bool, str]]:
+    nano, period, quota = host.nano_cpus, host.cpu_period, host.cpu_quota
+    cpus = os.cpu_count() or 1
+    yield bool(nano and period), "Conflicting options: Nano CPUs and CPU Period cannot both be set"
+    yield bool(nano and quota), "Conflicting options: Nano CPUs and CPU Quota cannot both be set"
+    yield (
+        not 0 <= nano <= cpus * 1_000_000_000,
+        f"range of CPUs is from 0.01 to {cpus:.2f}, as there are only {cpus} CPUs available",
+    )
+    yield (
+        bool(period) and not 1000 <= period <= 1_000_000,
+        "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
+    )
+    yield 0 < quota < 1000, "CPU cfs quota can not be less than 1ms (i.e. 1000)"
 
 
 def _swap_bytes(host: HostConfig) -> int | None:
     """Docker counts memory and swap together, and allows as much swap as memory by default; the kernel counts swap."""
-    memory, swap = host.memory or 0, host.memory_swap or 0
+    memory, swap = host.memory, host.memory_swap
     if not memory:
         return None
     if swap < 0:
@@ -97,7 +103,7 @@ def _io_limits(host: HostConfig) -> tuple[IoLimit, ...]:
     )
 
 
-def _rates(throttles: Iterable[ThrottleDevice] | None) -> Iterable[tuple[str, int]]:
+def _rates(throttles: Iterable[ThrottleDevice] | None) -> Iterator[tuple[str, int]]:
     for throttle in throttles or ():
         yield _device_number(throttle.path), throttle.rate
 

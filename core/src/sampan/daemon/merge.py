@@ -5,8 +5,6 @@ from __future__ import annotations
 from sampan.errdefs import InvalidArgument
 from sampan.models import ContainerConfig, Healthcheck
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 
 def merge(user: ContainerConfig, image: ContainerConfig) -> ContainerConfig:
     """The user's configuration, filled up from the image's."""
@@ -34,14 +32,6 @@ def command_line(config: ContainerConfig) -> list[str]:
     if not args:
         raise InvalidArgument("no command specified")
     return args
-
-
-def environment(config: ContainerConfig) -> list[str]:
-    """The whole environment of the container's processes (moby container/container_unix.go, CreateDaemonEnvironment)."""
-    base = [f"PATH={DEFAULT_PATH}", f"HOSTNAME={config.hostname or ''}"]
-    if config.tty:
-        base.append("TERM=xterm")
-    return _merge_env([one for one in config.env or [] if "=" in one], base)
 
 
 def _merge_env(over: list[str], under: list[str]) -> list[str]:

@@ -35,14 +35,13 @@ async def network_inspect(daemon: Daemon, job: Job[InspectNetwork]) -> NetworkIn
             ipv4_address=str(endpoint.ipv4 or ""),
             ipv6_address=str(endpoint.ipv6 or ""),
         )
-        for endpoint in daemon.networks.endpoints()
-        if endpoint.network_id == record.id
+        for endpoint in daemon.networks.endpoints_of(record)
     }
     return answer
 
 
 def _is_wanted(daemon: Daemon, wanted: filters.Filters, record: NetworkRecord) -> bool:
-    used = any(endpoint.network_id == record.id for endpoint in daemon.networks.endpoints())
+    used = bool(daemon.networks.endpoints_of(record))
     return (
         filters.contains(wanted, "name", record.name)
         and filters.starts(wanted, "id", record.id)

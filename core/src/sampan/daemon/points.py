@@ -133,7 +133,9 @@ def _destination(path: str, spec: str) -> str:
         )
     clean = posixpath.normpath("/" + path.lstrip("/"))
     if clean == "/":
-        raise InvalidArgument(f"invalid volume specification: '{spec}': invalid specification: destination can't be '/'")
+        raise InvalidArgument(
+            f"invalid volume specification: '{spec}': invalid specification: destination can't be '/'"
+        )
     return clean
 
 

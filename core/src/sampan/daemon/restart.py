@@ -21,13 +21,13 @@ _SETTLED_AFTER_S = 10.0
 def wants_restart(container: Container) -> bool:
     """Whether the policy asks for another start of a container that has just ended."""
     state, policy = container.state, container.record.host_config.restart_policy
-    if policy is None or state.stopped_by_user:
+    if state.stopped_by_user:
         return False
     match policy.name:
         case "always" | "unless-stopped":
             return True
         case "on-failure":
-            most = policy.maximum_retry_count or 0
+            most = policy.maximum_retry_count
             return state.exit_code != 0 and (most == 0 or state.restart_count < most)
         case _:
             return False
@@ -43,7 +43,7 @@ def delay_s(container: Container) -> float:
 
 
 async def restarted(daemon: Daemon, container: Container) -> bool:
-    """Wait as long as the policy wants, and start the container again unless somebody stopped or removed it meanwhile.
+    """Wait as the policy wants, and start the container again unless somebody stopped or removed it meanwhile.
 
     Answers whether it runs.
     """

@@ -74,7 +74,7 @@ async def run_policies(daemon: Daemon) -> None:
     """Start again what should run: `always`, and `unless-stopped` if nobody stopped it (moby daemon.go, restore)."""
     for container in daemon.containers:
         policy = container.record.host_config.restart_policy
-        if container.state.status is not Status.EXITED or policy is None:
+        if container.state.status is not Status.EXITED:
             continue
         if policy.name == "always" or (policy.name == "unless-stopped" and not container.state.stopped_by_user):
             daemon.spawn(_run_again(daemon, container), f"restart {container.id[:12]}")

@@ -71,9 +71,7 @@ async def end(daemon: Daemon, container: Container) -> None:
         async with asyncio.timeout(_KILL_DEADLINE_S):
             await exited.wait()
     except TimeoutError:
-        raise SystemFailure(
-            f"tried to kill container {container.id}, but did not receive an exit event"
-        ) from None
+        raise SystemFailure(f"tried to kill container {container.id}, but did not receive an exit event") from None
 
 
 async def _send(daemon: Daemon, container: Container, number: int) -> None:

@@ -47,7 +47,9 @@ class Volumes:
 
     def load(self) -> None:
         """Read all volumes from the database. A row that can't be read is named in the log and left alone."""
-        for name, document in self._database.read(lambda c: c.execute("SELECT name, document FROM volumes").fetchall()):
+        for name, document in self._database.read(
+            lambda c: c.execute("SELECT name, document FROM volumes").fetchall()
+        ):
             try:
                 self._volumes[name] = VolumeRecord.model_validate_json(document)
             except ValidationError as error:

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 async def container_wait(daemon: Daemon, job: Job[WaitContainer]) -> None:
     """Answer the container's exit code. The answer's head goes out at once: a client starts the container then."""
-    assert job.output is not None
+    output = job.require_output()
     container = daemon.containers.get(job.request.name)
     waiting = _waiting(container, job.request.condition or "not-running")
-    await job.output.open()
+    await output.open()
     if waiting:
         await waiting.wait()
     state = container.state
     error = WaitError(message=state.error) if state.error else None
-    await job.output.write(WaitResult(status_code=state.exit_code, error=error))
+    await output.write(WaitResult(status_code=state.exit_code, error=error))
 
 
 def _waiting(container: Container, condition: str) -> asyncio.Event | None:

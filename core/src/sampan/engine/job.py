@@ -9,7 +9,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from sampan.errdefs import InvalidArgument
+
 RequestT = TypeVar("RequestT")
+ThingT = TypeVar("ThingT")
 
 
 class JobState(enum.StrEnum):
@@ -108,6 +111,18 @@ class Job(Generic[RequestT]):
         """How long it ran, so far or in all; 0 if it did not start."""
         return (self.ended_at or time.time()) - self.started_at if self.started_at else 0.0
 
+    def require_streams(self) -> Streams:
+        """Its streams. Raises `InvalidArgument` if the caller brought none."""
+        return _required(self.streams, self.name, "attach to it")
+
+    def require_output(self) -> Output:
+        """Its output. Raises `InvalidArgument` if the caller brought none."""
+        return _required(self.output, self.name, "give it an output")
+
+    def require_body(self) -> AsyncIterator[bytes]:
+        """Its body. Raises `InvalidArgument` if the caller brought none."""
+        return _required(self.body, self.name, "give it a body")
+
     def started(self) -> None:
         """Note that the handler runs now."""
         self.state, self.started_at = JobState.RUNNING, time.time()
@@ -116,3 +131,9 @@ class Job(Generic[RequestT]):
         """Note how it ended, and let go of what it held."""
         self.state, self.ended_at, self.error = state, time.time(), error
         self.streams = self.output = self.body = None
+
+
+def _required(thing: ThingT | None, job: str, advice: str) -> ThingT:
+    if thing is None:
+        raise InvalidArgument(f"job {job} can't run like that: {advice}")
+    return thing

@@ -1,0 +1,238 @@
+"""The jobs of the system: info, version, events, drivers."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sampan import __version__
+from sampan.daemon import filters
+from sampan.daemon.clock import now_ns, rfc3339
+from sampan.daemon.container import Status
+from sampan.daemon.events import Occurrence
+from sampan.drivers.loader import Provenance
+from sampan.engine import Job
+from sampan.models import (
+    ComponentVersion,
+    DriverInfo,
+    Event,
+    EventActor,
+    ListDrivers,
+    ListPlugins,
+    PlatformInfo,
+    Plugin,
+    PluginConfig,
+    PluginInterface,
+    PluginsInfo,
+    RuntimeInfo,
+    SystemInfo,
+    SystemInfoRequest,
+    SystemVersion,
+    SystemVersionRequest,
+    WatchEvents,
+)
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+API_VERSION, MIN_API_VERSION = "1.56", "1.24"
+_EVENT_FILTERS = frozenset(
+    {
+        "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret",
+        "service", "type", "volume",
+    }
+)  # fmt: skip
+
+
+async def system_version(daemon: Daemon, job: Job[SystemVersionRequest]) -> SystemVersion:
+    """Versions of the daemon and of what it runs on."""
+    drivers = [
+        ComponentVersion(name=f"{one.distribution}", version=one.version, details={"Driver": one.name})
+        for one in daemon.provenance
+    ]
+    return SystemVersion(
+        platform=PlatformInfo(name="sampan"),
+        components=[
+            ComponentVersion(name="Engine", version=__version__, details={"ApiVersion": API_VERSION}),
+            *drivers,
+        ],
+        version=__version__,
+        api_version=API_VERSION,
+        min_api_version=MIN_API_VERSION,
+        git_commit="",
+        go_version="",
+        os="linux",
+        arch=_architecture(),
+        kernel_version=platform.release(),
+        build_time="",
+    )
+
+
+async def system_info(daemon: Daemon, job: Job[SystemInfoRequest]) -> SystemInfo:
+    """What `docker info` shows."""
+    states = [container.state.status for container in daemon.containers]
+    settings, capabilities = daemon.settings, daemon.resources.capabilities()
+    return SystemInfo(
+        id=settings.id,
+        containers=len(states),
+        containers_running=states.count(Status.RUNNING),
+        containers_paused=states.count(Status.PAUSED),
+        containers_stopped=len(states) - states.count(Status.RUNNING) - states.count(Status.PAUSED),
+        images=len(daemon.images.list()),
+        driver=settings.storage_driver,
+        driver_status=[list(pair) for pair in daemon.storage.status()],
+        docker_root_dir=str(settings.data_root),
+        memory_limit="memory" in capabilities.controllers,
+        swap_limit="memory" in capabilities.controllers,
+        cpu_cfs_period="cpu" in capabilities.controllers,
+        cpu_cfs_quota="cpu" in capabilities.controllers,
+        cpu_shares="cpu" in capabilities.controllers,
+        cpu_set="cpuset" in capabilities.controllers,
+        pids_limit="pids" in capabilities.controllers,
+        oom_kill_disable=False,
+        ipv4_forwarding=True,
+        debug=False,
+        n_fd=len(list(Path("/proc/self/fd").iterdir())),
+        n_goroutines=0,
+        system_time=rfc3339(now_ns()),
+        logging_driver="json-file",
+        cgroup_driver="cgroupfs",
+        cgroup_version="1" if capabilities.host == "legacy" else "2",
+        n_events_listener=daemon.events.followers,
+        kernel_version=platform.release(),
+        operating_system=_operating_system(),
+        os_version=_os_release().get("VERSION_ID", ""),
+        os_type="linux",
+        architecture=platform.machine(),
+        n_cpu=os.cpu_count() or 1,
+        mem_total=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        index_server_address="https://index.docker.io/v1/",
+        name=settings.name,
+        labels=list(settings.labels),
+        server_version=__version__,
+        default_runtime=settings.default_runtime,
+        runtimes={name: RuntimeInfo(path=path) for name, path in settings.runtimes.items()},
+        live_restore_enabled=True,
+        init_binary=settings.init_path.name if settings.init_path else "",
+        security_options=["name=seccomp,profile=builtin", "name=cgroupns"],
+        plugins=PluginsInfo(volume=["local"], network=["bridge", "host", "null"], log=["json-file"]),
+        warnings=[],
+        drivers=[
+            {"Kind": one.kind, "Name": one.name, "Package": one.distribution, "Version": one.version}
+            for one in daemon.provenance
+        ],
+    )
+
+
+async def system_events(daemon: Daemon, job: Job[WatchEvents]) -> None:
+    """Tell what happens, and what has happened since a time; ends at `until`."""
+    output, request = job.require_output(), job.request
+    wanted = filters.checked(request.filters, _EVENT_FILTERS)
+    since_ns, until_ns = request.since_ns, request.until_ns
+    await output.open()
+    if until_ns is not None and until_ns <= now_ns():
+        async for occurrence in daemon.events.past(since_ns or 0, until_ns):
+            if _is_wanted(wanted, occurrence):
+                await output.write(_event(occurrence))
+        return
+    try:
+        async with asyncio.timeout((until_ns - now_ns()) / 1e9 if until_ns is not None else None):
+            async for occurrence in daemon.events.follow(since_ns=since_ns):
+                if _is_wanted(wanted, occurrence):
+                    await output.write(_event(occurrence))
+    except TimeoutError:
+        return
+
+
+async def driver_list(daemon: Daemon, job: Job[ListDrivers]) -> list[DriverInfo]:
+    """Which package and version serves what, and what is broken."""
+    return _drivers(daemon)
+
+
+async def plugin_list(daemon: Daemon, job: Job[ListPlugins]) -> list[Plugin]:
+    """The packages that bring drivers, in the shape of Docker's plugins."""
+    return [_plugin(one) for one in daemon.provenance]
+
+
+def _drivers(daemon: Daemon) -> list[DriverInfo]:
+    chosen = {
+        ("storage", daemon.settings.storage_driver),
+        ("network", daemon.settings.network_driver),
+        ("resource", daemon.settings.resource_driver),
+    }
+    return [
+        DriverInfo(
+            kind=one.kind,
+            name=one.name,
+            distribution=one.distribution,
+            version=one.version,
+            entry_point=one.entry_point,
+            selected=(one.kind, one.name) in chosen,
+            error=one.error,
+        )
+        for one in daemon.provenance
+    ]
+
+
+def _plugin(one: Provenance) -> Plugin:
+    """A driver package; Docker's tables show name, description and whether it is enabled."""
+    reference = f"{one.distribution}:{one.version}"
+    return Plugin(
+        id=hashlib.sha256(f"{reference}/{one.kind}/{one.name}".encode()).hexdigest(),
+        name=reference,
+        enabled=one.error is None,
+        plugin_reference=reference,
+        config=PluginConfig(
+            description=one.error or f"{one.kind} driver {one.name}",
+            interface=PluginInterface(types=[f"sampan.{one.kind}driver/1.0"]),
+        ),
+    )
+
+
+def _is_wanted(wanted: filters.Filters, one: Occurrence) -> bool:
+    names = (one.actor_id, one.attributes.get("name", ""))
+    return (
+        filters.equals(wanted, "type", one.type)
+        and filters.equals(wanted, "event", one.action, one.action.partition(":")[0])
+        and filters.equals(wanted, "scope", "local")
+        and filters.matches_labels(wanted, one.attributes)
+        and all(
+            filters.equals(wanted, kind, *names) if one.type == kind else kind not in wanted
+            for kind in ("container", "image", "network", "volume", "plugin", "daemon")
+        )
+    )
+
+
+def _event(one: Occurrence) -> Event:
+    return Event(
+        status=one.action if one.type in ("container", "image") else "",
+        id=one.actor_id if one.type in ("container", "image") else "",
+        from_=one.attributes.get("image", "") if one.type == "container" else "",
+        type=one.type,
+        action=one.action,
+        actor=EventActor(id=one.actor_id, attributes=dict(one.attributes)),
+        scope="local",
+        time=one.time_ns // 1_000_000_000,
+        time_nano=one.time_ns,
+        seq=one.seq,
+    )
+
+
+def _architecture() -> str:
+    machine = platform.machine()
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
+def _operating_system() -> str:
+    return _os_release().get("PRETTY_NAME", "Linux")
+
+
+def _os_release() -> dict[str, str]:
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
