@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TypeAlias
 
 from sampan.errdefs import InvalidArgument
@@ -73,3 +75,25 @@ def matches_name(filters: Filters, name: str) -> bool:
     except re.error as error:
         raise InvalidArgument(f"invalid filter 'name': {error}") from None
     return not patterns or any(one.search(name) or one.search(f"/{name}") for one in patterns)
+
+
+def times(filters: Filters, name: str) -> list[float]:
+    """The values as seconds since the epoch: a number, RFC 3339, or a duration ago such as `10m`."""
+    return [_seconds(name, text) for text in filters.get(name, ())]
+
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
+
+
+def _seconds(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    if text and (match := _DURATION.fullmatch(text)):
+        hours, minutes, seconds = (float(part or 0) for part in match.groups())
+        return time.time() - hours * 3600 - minutes * 60 - seconds
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise InvalidArgument(f"invalid filter '{name}={text}'") from None

@@ -1,3 +1,200 @@
 """The jobs of images."""
 
 from __future__ import annotations
+
+import fnmatch
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sampan.daemon import filters
+from sampan.engine import Job
+from sampan.errdefs import InvalidArgument, Unsupported
+from sampan.images.image import Image
+from sampan.images.reference import Reference
+from sampan.images.registry_config import RegistryAuth
+from sampan.models import (
+    ContainerConfig,
+    DriverData,
+    ImageInspect,
+    ImageMetadata,
+    ImageRemoved,
+    ImageSummary,
+    ImportImage,
+    InspectImage,
+    ListImages,
+    LoadImages,
+    PullImage,
+    RemoveImage,
+    RootFS,
+    TagImage,
+)
+
+if TYPE_CHECKING:
+    from sampan.daemon.container import Container
+    from sampan.daemon.daemon import Daemon
+
+_FILTERS = frozenset({"before", "dangling", "label", "reference", "since", "until"})
+
+
+async def image_list(daemon: Daemon, job: Job[ListImages]) -> list[ImageSummary]:
+    """The images that the filters let through, newest first."""
+    request = job.request
+    wanted = filters.checked(request.filters, _FILTERS)
+    shared = daemon.images.shared_bytes() if request.shared_size else {}
+    found = [image for image in daemon.images.list() if _is_wanted(daemon, wanted, image)]
+    return [
+        ImageSummary(
+            id=image.id,
+            created=_seconds(image.created),
+            labels=_config(image).get("Labels"),
+            repo_tags=list(image.references),
+            repo_digests=list(image.repo_digests),
+            shared_size=shared.get(image.id, -1),
+            size=image.size_bytes,
+            containers=len(daemon.image_users(image.id)),
+        )
+        for image in sorted(found, key=lambda image: _seconds(image.created), reverse=True)
+    ]
+
+
+async def image_inspect(daemon: Daemon, job: Job[InspectImage]) -> ImageInspect:
+    """One image."""
+    image = daemon.images.get(job.request.name)
+    document = image.config
+    return ImageInspect(
+        id=image.id,
+        repo_tags=list(image.references),
+        repo_digests=list(image.repo_digests),
+        comment=document.get("comment") or "",
+        created=image.created,
+        author=document.get("author") or "",
+        config=ContainerConfig.model_validate(_config(image)),
+        architecture=document.get("architecture") or "",
+        variant=document.get("variant") or "",
+        os=document.get("os") or "linux",
+        os_version=document.get("os.version") or "",
+        size=image.size_bytes,
+        graph_driver=DriverData(name=daemon.settings.storage_driver, data=None),
+        root_fs=RootFS(type="layers", layers=list(document.get("rootfs", {}).get("diff_ids", ()))),
+        metadata=ImageMetadata(last_tag_time=image.tagged_at or "0001-01-01T00:00:00Z"),
+    )
+
+
+async def image_pull(daemon: Daemon, job: Job[PullImage]) -> None:
+    """Fetch an image from its registry, with Docker's stream of progress."""
+    request, output = job.request, job.require_output()
+    reference = _reference(request.reference, request.tag)
+    auth = request.auth
+    image = await daemon.images.pull(
+        reference.tagged(),
+        platform=request.platform,
+        auth=RegistryAuth(
+            username=auth.username,
+            password=auth.password,
+            identity_token=auth.identity_token,
+            registry_token=auth.registry_token,
+            server=auth.server_address,
+        )
+        if auth
+        else None,
+        progress=output.write,
+    )
+    _publish(daemon, "pull", reference.tagged().familiar, image)
+
+
+async def image_load(daemon: Daemon, job: Job[LoadImages]) -> None:
+    """Take images from an archive of `docker save` or an OCI layout."""
+    output = job.require_output()
+    images = await daemon.images.load(job.require_body(), progress=output.write, quiet=job.request.quiet)
+    for image in images:
+        _publish(daemon, "load", image.id, image)
+
+
+async def image_import(daemon: Daemon, job: Job[ImportImage]) -> None:
+    """Make an image of one layer from an archive of a file system."""
+    request, output = job.request, job.require_output()
+    if request.source != "-":
+        raise Unsupported("sampan does not import from URLs yet: fetch it and import from standard input")
+    image = await daemon.images.import_(
+        job.require_body(),
+        reference=_reference(request.reference, request.tag).tagged() if request.reference else None,
+        changes=request.changes,
+        message=request.message,
+        platform=request.platform,
+    )
+    await output.write({"status": str(image.id)})
+    _publish(daemon, "import", image.id, image)
+
+
+async def image_tag(daemon: Daemon, job: Job[TagImage]) -> None:
+    """Give an image one more name."""
+    request = job.request
+    image = daemon.images.get(request.name)
+    reference = _reference(request.repository, request.tag)
+    if reference.digest:
+        raise InvalidArgument("refusing to create a tag with a digest reference")
+    await daemon.images.tag(image, reference.tagged())
+    _publish(daemon, "tag", reference.tagged().familiar, image)
+
+
+async def image_remove(daemon: Daemon, job: Job[RemoveImage]) -> list[ImageRemoved]:
+    """Take a name off an image, and remove it with its last one."""
+    request = job.request
+    image = daemon.images.get(request.name)
+    removed = await daemon.images.remove(
+        request.name, force=request.force, in_use=lambda one: _users(daemon.image_users(one.id))
+    )
+    for step in removed:
+        _publish(daemon, "untag" if step.untagged else "delete", step.untagged or step.deleted, image)
+    return [ImageRemoved(untagged=step.untagged, deleted=step.deleted) for step in removed]
+
+
+def _users(containers: tuple[Container, ...]) -> list[tuple[str, bool]]:
+    return [(container.id, container.running) for container in containers]
+
+
+def _publish(daemon: Daemon, action: str, name: str, image: Image) -> None:
+    labels = _config(image).get("Labels") or {}
+    daemon.events.publish("image", action, name, {**labels, "name": name})
+
+
+def _reference(name: str, tag: str) -> Reference:
+    """Docker's two parameters as one reference; the tag may be a digest."""
+    if not tag:
+        return Reference.parse(name)
+    return Reference.parse(f"{name}@{tag}" if ":" in tag else f"{name}:{tag}")
+
+
+def _config(image: Image) -> dict[str, Any]:
+    return image.config.get("config") or {}
+
+
+def _seconds(created: str) -> int:
+    """RFC 3339, of any precision, as seconds since the epoch; 0 for what is no time."""
+    try:
+        return int(datetime.fromisoformat(created).timestamp())
+    except ValueError:
+        return 0
+
+
+def _is_wanted(daemon: Daemon, wanted: filters.Filters, image: Image) -> bool:
+    created = _seconds(image.created)
+    before = [_seconds(daemon.images.get(name).created) for name in wanted.get("before", ())]
+    since = [_seconds(daemon.images.get(name).created) for name in wanted.get("since", ())]
+    return (
+        filters.is_true(wanted, "dangling", image.is_dangling)
+        and filters.matches_labels(wanted, _config(image).get("Labels"))
+        and all(created < limit for limit in before)
+        and all(created > limit for limit in since)
+        and all(created < limit for limit in filters.times(wanted, "until"))
+        and ("reference" not in wanted or any(_matches(pattern, image) for pattern in wanted["reference"]))
+    )
+
+
+def _matches(pattern: str, image: Image) -> bool:
+    """Docker's rule: the pattern stands for the name, with or without the tag."""
+    names = [*image.references, *image.repo_digests]
+    return any(
+        fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(Reference.parse(name).familiar_name, pattern)
+        for name in names
+    )

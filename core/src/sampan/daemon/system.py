@@ -96,7 +96,7 @@ async def system_info(daemon: Daemon, job: Job[SystemInfoRequest]) -> SystemInfo
         oom_kill_disable=False,
         ipv4_forwarding=True,
         debug=False,
-        n_fd=len(list(Path("/proc/self/fd").iterdir())),
+        n_fd=_open_files(),
         n_goroutines=0,
         system_time=rfc3339(now_ns()),
         logging_driver="json-file",
@@ -225,6 +225,10 @@ def _event(one: Occurrence) -> Event:
 def _architecture() -> str:
     machine = platform.machine()
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
+def _open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def _operating_system() -> str:
