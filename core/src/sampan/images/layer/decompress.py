@@ -10,6 +10,7 @@ import bz2
 import lzma
 import sys
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from isal.igzip_lib import DECOMP_GZIP, IgzipDecompressor, IsalError
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 BLOCK_BYTES = 256 << 10
-MAGIC_BYTES = 6
+_MAGIC_BYTES = 6
 _XZ_MEMORY_BYTES = 256 << 20
 _ISAL_ERROR: type[Exception] = IsalError  # type: ignore[assignment]  # its stub says instance where it means class
 _ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, _ISAL_ERROR, ZstdError, lzma.LZMAError)
@@ -57,58 +58,41 @@ def _is_zstd(magic: bytes) -> bool:
     return magic.startswith(b"\x28\xb5\x2f\xfd") or (magic[1:4] == b"\x2a\x4d\x18" and magic[0] & 0xF0 == 0x50)
 
 
-_FORMATS: tuple[tuple[str, Callable[[bytes], bool], Callable[[], Decompressor]], ...] = (
-    ("gzip", lambda magic: magic.startswith(b"\x1f\x8b\x08"), _gzip),
-    ("zstd", _is_zstd, ZstdDecompressor),
-    ("bzip2", lambda magic: magic.startswith(b"BZh"), bz2.BZ2Decompressor),
-    ("xz", lambda magic: magic.startswith(b"\xfd7zXZ\x00"), _xz),
-)
+_FORMATS: dict[str, tuple[Callable[[bytes], bool], Callable[[], Decompressor]]] = {
+    "gzip": (lambda magic: magic.startswith(b"\x1f\x8b\x08"), _gzip),
+    "zstd": (_is_zstd, ZstdDecompressor),
+    "bzip2": (lambda magic: magic.startswith(b"BZh"), bz2.BZ2Decompressor),
+    "xz": (lambda magic: magic.startswith(b"\xfd7zXZ\x00"), _xz),
+}
 
 
-def detect(magic: bytes) -> str | None:
-    """The compression of a blob that begins with `magic` (at least `MAGIC_BYTES`, if it has so many); `None` if it
-    is not compressed."""
-    return next((name for name, matches, _ in _FORMATS if matches(magic)), None)
+def sniff(chunks: Iterator[bytes]) -> tuple[str | None, Iterator[bytes]]:
+    """What a blob is compressed with (`gzip`, `zstd`, `bzip2`, `xz`, or `None`), and all its chunks again."""
+    head = b""
+    while len(head) < _MAGIC_BYTES and (chunk := next(chunks, b"")):
+        head += chunk
+    compression = next((name for name, (matches, _) in _FORMATS.items() if matches(head)), None)
+    return compression, chain((head,) if head else (), chunks)
 
 
-def decompress(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The decompressed bytes of a blob, in blocks of at most `BLOCK_BYTES` (those of a blob that is not compressed
-    as they come).
+def decompress(compression: str | None, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The decompressed bytes of a blob, in blocks of at most `BLOCK_BYTES` (its chunks if it is not compressed).
 
     Takes in no more than it needs for the next block. Raises `DataLoss` for a blob that is cut off or broken.
     """
-    head = _head(chunks)
-    for name, matches, new in _FORMATS:
-        if matches(head):
-            yield from _members(name, matches, new, head, chunks)
-            return
-    if head:
-        yield head
-    yield from chunks
+    return _members(compression, chunks) if compression else chunks
 
 
-def _head(chunks: Iterator[bytes]) -> bytes:
-    """The first chunk, made long enough to hold the magic bytes."""
-    head = b""
-    while len(head) < MAGIC_BYTES and (chunk := next(chunks, b"")):
-        head += chunk
-    return head
-
-
-def _members(
-    name: str,
-    matches: Callable[[bytes], bool],
-    new: Callable[[], Decompressor],
-    content: bytes,
-    chunks: Iterator[bytes],
-) -> Iterator[bytes]:
+def _members(name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    matches, new = _FORMATS[name]
+    content = next(chunks, b"")
     while content:
         if not matches(content):
             raise DataLoss(f"{name}: invalid header: there is something else behind the compressed data")
         decompressor = new()
         yield from _member(name, decompressor, content, chunks)
         content = decompressor.unused_data
-        while len(content) < MAGIC_BYTES and (chunk := next(chunks, b"")):
+        while len(content) < _MAGIC_BYTES and (chunk := next(chunks, b"")):
             content += chunk
 
 

@@ -136,9 +136,9 @@ class Directories:
 
     def _make(self, fd: int, name: bytes, path: bytes) -> None:
         os.mkdir(name, _IMPLICIT_MODE, dir_fd=fd)
-        # A directory that hands down its group would hand down its bit as well.
-        os.chown(name, 0, 0, dir_fd=fd, follow_symlinks=False)
-        os.chmod(name, _IMPLICIT_MODE, dir_fd=fd)
+        if self._inherit or os.fstat(fd).st_mode & stat.S_ISGID:
+            os.chown(name, 0, 0, dir_fd=fd, follow_symlinks=False)
+            os.chmod(name, _IMPLICIT_MODE, dir_fd=fd)
         self.made[path] = None
 
 

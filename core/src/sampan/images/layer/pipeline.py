@@ -1,0 +1,141 @@
+"""From a blob's bytes to its tar's: read, verify, decompress, hash, each at work while the others are.
+
+Reading and decompressing, hashing the tar, and whoever consumes the blocks run in threads of their own; hashlib
+and the decompressors let go of the GIL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from queue import Queue
+from threading import Thread
+
+from sampan.errdefs import DataLoss, InvalidArgument, SampanError
+from sampan.images.layer.decompress import BLOCK_BYTES, decompress, sniff
+from sampan.images.layer.limits import Limits
+
+_QUEUED_BLOCKS = 16
+
+
+class Pipeline:
+    """The blob that comes from file descriptor `source`.
+
+    `expected` is its digest and `size` its size in bytes, where they are known.
+    """
+
+    def __init__(self, source: int, *, expected: str | None, size: int | None, limits: Limits) -> None:
+        self._source = source
+        self._expected = expected
+        self._size = size
+        self._limits = limits
+        self._blob = hashlib.new(expected.partition(":")[0] if expected else "sha256")
+        self._tar = hashlib.sha256()
+        self._blob_bytes = 0
+        self._given_up = False
+        self._ended = False
+        self._blocks: Queue[bytes | BaseException | None] = Queue(_QUEUED_BLOCKS)
+        self._unhashed: Queue[bytes | None] = Queue(_QUEUED_BLOCKS)
+        self._hashing = Thread(target=self._hash, daemon=True)
+        self._hashing.start()
+        Thread(target=self._produce, daemon=True).start()
+
+    def blocks(self) -> Iterator[bytes]:
+        """The blocks of the tar. Raises `DataLoss` if the blob is broken, `InvalidArgument` if it is a bomb."""
+        total = 0
+        while block := self._next():
+            total += len(block)
+            self._check_size(total)
+            yield block
+
+    def finish(self) -> tuple[str, str]:
+        """The digest of the blob and the diff ID, once all blocks were taken.
+
+        Raises `DataLoss` if the blob has not the digest or the size expected.
+        """
+        self._hashing.join()
+        self._verify()
+        return self._digest(), f"sha256:{self._tar.hexdigest()}"
+
+    def blame(self) -> None:
+        """After a failure: raise `DataLoss` if the blob is not the one expected, which then says more than what was
+        wrong with its content. Reads the rest of it, but not of a blob whose size is not known."""
+        if self._size is None:
+            return
+        self._given_up = True
+        while not self._ended:
+            with contextlib.suppress(SampanError):
+                self._next()
+        self._verify()
+
+    def _next(self) -> bytes | None:
+        block = self._blocks.get()
+        self._ended = not isinstance(block, bytes)
+        if isinstance(block, BaseException):
+            raise block
+        return block
+
+    def _check_size(self, total: int) -> None:
+        limits = self._limits
+        if total > limits.total_bytes:
+            raise InvalidArgument(f"the layer's tar is larger than {limits.total_bytes} bytes")
+        if total > limits.ratio_from_bytes and total > limits.ratio * self._blob_bytes:
+            raise InvalidArgument(f"the layer's tar is more than {limits.ratio} times as large as its blob")
+
+    def _verify(self) -> None:
+        if self._size is not None and self._blob_bytes != self._size:
+            raise DataLoss(f"failed size validation: {self._blob_bytes} != {self._size}")
+        if self._expected is not None and self._digest() != self._expected:
+            raise DataLoss(f"filesystem layer verification failed for digest {self._expected}")
+
+    def _digest(self) -> str:
+        return f"{self._blob.name}:{self._blob.hexdigest()}"
+
+    # In threads of their own
+
+    def _produce(self) -> None:
+        chunks = self._chunks()
+        failure: BaseException | None = None
+        try:
+            self._decompress(chunks)
+        except BaseException as error:
+            failure = error
+        if (failure or self._given_up) and self._size is not None:
+            failure = self._read_rest(chunks) or failure
+        self._unhashed.put(None)
+        self._blocks.put(failure)
+
+    def _decompress(self, chunks: Iterator[bytes]) -> None:
+        compression, content = sniff(chunks)
+        # The digest of a blob that is not compressed is its diff ID.
+        hash_apart = compression is not None or self._blob.name != self._tar.name
+        if not hash_apart:
+            self._tar = self._blob
+        for block in decompress(compression, content):
+            if self._given_up:
+                return
+            if hash_apart:
+                self._unhashed.put(block)
+            self._blocks.put(block)
+
+    def _read_rest(self, chunks: Iterator[bytes]) -> BaseException | None:
+        try:
+            for _ in chunks:
+                pass
+        except BaseException as error:
+            return error
+        return None
+
+    def _chunks(self) -> Iterator[bytes]:
+        while chunk := os.read(self._source, BLOCK_BYTES):
+            self._blob.update(chunk)
+            self._blob_bytes += len(chunk)
+            if self._size is not None and self._blob_bytes > self._size:
+                raise DataLoss(f"failed size validation: more than {self._size} bytes came")
+            yield chunk
+
+    def _hash(self) -> None:
+        while (block := self._unhashed.get()) is not None:
+            self._tar.update(block)

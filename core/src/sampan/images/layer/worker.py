@@ -1,0 +1,71 @@
+"""The unpacker: a process for one layer. `unpack` starts it and feeds it.
+
+Its standard input is the blob, its one argument a JSON object (`directory`, `parent` pid, `whiteouts`, `expected`,
+`size`, `limits`), its answer a line of JSON: what `Unpacked` holds, or `error` and `message`.
+
+Everything it needs is imported before it is confined; later it loads nothing, as whatever a path names then is
+the image's (CVE-2019-14271). Tracebacks, which would read source files, are for the same reason not made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from base64 import b64encode
+from typing import Any
+
+from sampan.errdefs import SampanError, SystemFailure
+from sampan.images.layer.confine import confine
+from sampan.images.layer.extract import Extracted, extract
+from sampan.images.layer.limits import Limits, WhiteoutFormat
+from sampan.images.layer.pipeline import Pipeline
+
+_BLOB = 0
+_ANSWER = 1
+
+
+def main() -> None:
+    """Unpack and answer; does not return."""
+    try:
+        answer = _work(json.loads(sys.argv[1]))
+    except SampanError as error:
+        answer = {"error": type(error).__name__, "message": str(error)}
+    except MemoryError:
+        answer = {"error": "InvalidArgument", "message": "the layer takes more memory to unpack than there is for it"}
+    except Exception as error:
+        answer = {"error": SystemFailure.__name__, "message": f"unpacking failed: {type(error).__name__}: {error}"}
+    content = json.dumps(answer).encode()
+    while content:
+        content = content[os.write(_ANSWER, content) :]
+    os._exit(0)  # threads may still wait for input that nobody needs
+
+
+def _work(request: dict[str, Any]) -> dict[str, Any]:
+    limits = Limits(**request["limits"])
+    confine(request["directory"], parent=request["parent"], file_bytes=limits.total_bytes)
+    pipeline = Pipeline(_BLOB, expected=request["expected"], size=request["size"], limits=limits)
+    blocks = pipeline.blocks()
+    root = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        extracted = extract(blocks, root, WhiteoutFormat(request["whiteouts"]), limits)
+        for _ in blocks:
+            pass  # what is behind the tar's end belongs to its digest
+    except SampanError:
+        pipeline.blame()
+        raise
+    return _answer(extracted, *pipeline.finish())
+
+
+def _answer(extracted: Extracted, digest: str, diff_id: str) -> dict[str, Any]:
+    return {
+        "digest": digest,
+        "diff_id": diff_id,
+        "size_bytes": extracted.size_bytes,
+        "inodes": extracted.inodes,
+        "implicit_dirs": [os.fsdecode(path) for path in extracted.implicit],
+        "trusted": [
+            [os.fsdecode(path), os.fsdecode(name), b64encode(value).decode()]
+            for path, name, value in extracted.trusted
+        ],
+    }
