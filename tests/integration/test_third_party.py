@@ -1,0 +1,103 @@
+"""Somebody else's storage driver: packed as a wheel, installed by pip into a fresh venv, no line of core changed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DRIVER = Path(__file__).with_name("tiny_storage.py")
+PYPROJECT = """
+[project]
+name = "sampan-tiny"
+version = "0.0.7"
+dependencies = ["sampan-core"]
+
+[project.entry-points.sampan]
+tiny = "sampan_tiny"
+
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+"""
+CONFORMANCE = """
+import pytest
+from sampan.testing.storage_suite import StorageDriverSuite
+from sampan_tiny import TinyDriver
+
+class TestTiny(StorageDriverSuite):
+    @pytest.fixture
+    def factory(self):
+        return TinyDriver
+"""
+CONFTEST = 'pytest_plugins = ["sampan.testing.plugin"]\n'
+LOAD = """
+import dataclasses, json
+from sampan.drivers.loader import load
+drivers = load()
+told = [[dataclasses.asdict(plugin) for plugin in found] for found in (drivers.provenance, drivers.broken)]
+print(json.dumps(told))
+"""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A venv with core, the tiny driver and nothing else of the project."""
+
+    dir: Path
+
+    def run(self, program: str, *words: str) -> str:
+        """What the venv's `program` prints; fails with all it said."""
+        done = subprocess.run(
+            [str(self.dir / "bin" / program), *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.dir,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """Builds both wheels and installs them, as their authors and users would."""
+    work = tmp_path_factory.mktemp("third-party")
+    package = work / "sampan-tiny/src/sampan_tiny"
+    package.mkdir(parents=True)
+    (work / "sampan-tiny/pyproject.toml").write_text(PYPROJECT)
+    (package / "__init__.py").write_text(DRIVER.read_text())
+    venv.create(work / "venv", with_pip=True)
+    installed = Installed(work / "venv")
+    wheels = work / "wheels"
+    installed.run("pip", "wheel", "-q", "--no-deps", "-w", str(wheels), str(ROOT / "core"), str(work / "sampan-tiny"))
+    core, tiny = (str(next(wheels.glob(f"{name}-*.whl"))) for name in ("sampan_core", "sampan_tiny"))
+    installed.run("pip", "install", "-q", f"{core}[testing]", tiny)
+    return installed
+
+
+@pytest.mark.timeout(600)
+def test_the_loader_offers_the_installed_driver_with_its_origin(installed: Installed) -> None:
+    offered, broken = json.loads(installed.run("python", "-c", LOAD))
+    assert broken == []
+    assert [plugin for plugin in offered if plugin["name"] == "tiny"] == [
+        {
+            "kind": "storage",
+            "name": "tiny",
+            "distribution": "sampan-tiny",
+            "version": "0.0.7",
+            "entry_point": "sampan_tiny",
+            "error": None,
+        }
+    ]
+
+
+def test_the_driver_passes_the_conformance_suite_that_core_ships(installed: Installed) -> None:
+    (installed.dir / "conftest.py").write_text(CONFTEST)
+    (installed.dir / "test_tiny.py").write_text(CONFORMANCE)
+    assert "passed" in installed.run("pytest", "-q", "-W", "error", "test_tiny.py")
