@@ -11,13 +11,14 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
+from typing import TypeVar
 
-from sampan.drivers import Attachment, Endpoint, Network, NetworkDriver, Sandbox
+from sampan.drivers import Attachment, Endpoint, Network, NetworkDriver, PublishedPort, Sandbox
 from sampan.errdefs import Conflict, Forbidden, InvalidArgument, NotFound, SampanError, SystemFailure, Unavailable
 from sampan.network import store
 from sampan.network.files import ContainerFiles, NetworkView, write_files
@@ -45,6 +46,7 @@ from sampan.network.sandbox import Sandboxes, make_sandbox
 from sampan.state import Database
 
 _log = logging.getLogger(__name__)
+ResultT = TypeVar("ResultT")
 
 BRIDGE, HOST, NONE = "bridge", "host", "none"
 PREDEFINED = frozenset({BRIDGE, HOST, NONE})
@@ -220,9 +222,10 @@ class NetworkController:
         """
         leaving = self.endpoints(container_id)
         try:
-            await self._unplug(leaving, lambda: self._sandboxes.release(container_id))
+            await self._leave(leaving)
         finally:
             self._sandboxes.release(container_id)
+            self._take_away(leaving)
 
     def owners(self) -> set[str]:
         """The containers that hold a sandbox or are on a network, so that the daemon can release those it misses."""
@@ -232,7 +235,7 @@ class NetworkController:
 
     def endpoints(self, container_id: str) -> tuple[EndpointRecord, ...]:
         """The container's endpoints, the one with the default routes first, then by interface."""
-        found = [endpoint for endpoint in self._endpoints.values() if endpoint.container_id == container_id]
+        found = [one for one in tuple(self._endpoints.values()) if one.container_id == container_id]
         return tuple(sorted(found, key=lambda endpoint: (not endpoint.carries_gateway, endpoint.ifname)))
 
     def endpoints_of(self, network: NetworkRecord) -> tuple[EndpointRecord, ...]:
@@ -259,6 +262,8 @@ class NetworkController:
         """
         if any(endpoint.network_id == network.id for endpoint in self.endpoints(container_id)):
             raise Forbidden(f"endpoint with name {container_name} already exists in network {network.name}")
+        if network.name in PREDEFINED and (ipv4 or ipv6):
+            raise InvalidArgument("user-specified IP address is supported on user-defined networks only")
         endpoint = EndpointRecord(
             secrets.token_hex(32), network.id, network.name, container_id, container_name, aliases=tuple(aliases)
         )
@@ -272,7 +277,7 @@ class NetworkController:
             await self._database.write(lambda db: store.insert_endpoint(db, endpoint), durable=False)
             undo.push_async_callback(self._forget_endpoint, endpoint)
             if not network.builtin:
-                endpoint = await self._plug(endpoint, network)
+                endpoint = await self._plug(endpoint, network, undo)
                 self._endpoints[endpoint.id] = endpoint
             undo.pop_all()
         return endpoint
@@ -282,7 +287,10 @@ class NetworkController:
         leaving = [endpoint for endpoint in self.endpoints(container_id) if endpoint.network_id == network.id]
         if not leaving:
             raise NotFound(f"container {container_id} is not connected to network {network.name}")
-        await self._unplug(leaving, lambda: None)
+        try:
+            await self._leave(leaving)
+        finally:
+            self._take_away(leaving)
         await self._settle(network.id)
 
     def write_files(self, container_id: str, directory: Path, files: ContainerFiles) -> None:
@@ -340,51 +348,57 @@ class NetworkController:
         undo.callback(self._ports.release, ports)
         return replace(endpoint, ports=ports)
 
-    async def _plug(self, endpoint: EndpointRecord, network: NetworkRecord) -> EndpointRecord:
+    async def _plug(self, endpoint: EndpointRecord, network: NetworkRecord, undo: AsyncExitStack) -> EndpointRecord:
         driver = self._driver(network.driver)
         sandbox = Sandbox(endpoint.container_id, self._sandboxes.fd(endpoint.container_id))
         wanted = _for_driver(endpoint, network)
+        undo.push_async_callback(asyncio.to_thread, _remove_endpoint, driver, wanted)
         try:
-            made = await asyncio.to_thread(_attach_and_publish, driver, wanted, sandbox, endpoint)
+            made = await _to_the_end(asyncio.to_thread(_attach_and_publish, driver, wanted, sandbox, endpoint.ports))
         except Conflict as error:
             raise _port_failure(endpoint, error) from error
         return replace(endpoint, mac=made.mac, ifname=made.ifname)
 
     # --- the way of `disconnect` and `release_sandbox`
 
-    async def _unplug(self, leaving: Sequence[EndpointRecord], let_go: Callable[[], None]) -> None:
-        """Unpublish, forget, let go of the sandbox, and leave the taking away of interfaces to a task.
-
-        Taking an interface away costs the kernel some 20 ms; with the namespace gone it does so by itself.
-        """
-        plugged = [(self._driver_of(endpoint), endpoint) for endpoint in leaving]
+    async def _leave(self, leaving: Sequence[EndpointRecord]) -> None:
+        """Unpublish and forget endpoints; addresses stay taken. Every step is tried, then the failures raised."""
         failures: list[str] = []
-        for driver, endpoint in plugged:
+        for endpoint in leaving:
+            driver = self._driver_of(endpoint)
             if driver is not None and endpoint.ports:
                 failures += await asyncio.to_thread(_try, driver.unpublish, self._endpoint_for_driver(endpoint))
             self._ports.release(endpoint.ports)
             self._endpoints.pop(endpoint.id, None)
         if leaving:
             await self._database.write(lambda db: store.delete_endpoints(db, leaving), durable=False)
-        let_go()
-        for driver, endpoint in plugged:
-            task = asyncio.create_task(self._detach(driver, endpoint))
-            tasks = self._leaving.setdefault(endpoint.network_id, set())
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
         if failures:
             raise SystemFailure("; ".join(failures))
 
+    def _take_away(self, leaving: Sequence[EndpointRecord]) -> None:
+        """Begin to take interfaces away. It costs the kernel some 20 ms each, so nobody waits; where the namespace is
+        gone, the kernel does it by itself."""
+        for endpoint in leaving:
+            task = asyncio.create_task(self._detach(self._driver_of(endpoint), endpoint))
+            tasks = self._leaving.setdefault(endpoint.network_id, set())
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
     async def _detach(self, driver: NetworkDriver | None, endpoint: EndpointRecord) -> None:
+        failures: list[str] = []
         if driver is not None:
-            for failure in await asyncio.to_thread(_try, driver.detach, self._endpoint_for_driver(endpoint)):
-                _log.error("endpoint %s of network %s: %s", endpoint.id[:12], endpoint.network_name, failure)
-        await self._forget_addresses(endpoint)
+            failures += await asyncio.to_thread(_try, driver.detach, self._endpoint_for_driver(endpoint))
+        try:
+            await self._forget_addresses(endpoint)
+        except SampanError as error:  # the next start forgets them
+            failures.append(str(error))
+        for failure in failures:
+            _log.error("endpoint %s of network %s: %s", endpoint.id[:12], endpoint.network_name, failure)
 
     async def _forget_addresses(self, endpoint: EndpointRecord) -> None:
-        await self._database.write(lambda db: store.delete_addresses(db, endpoint), durable=False)
         for address in endpoint.addresses:
             self._addresses.release(endpoint.network_id, address.ip)
+        await self._database.write(lambda db: store.delete_addresses(db, endpoint), durable=False)
 
     async def _forget_endpoint(self, endpoint: EndpointRecord) -> None:
         await self._database.write(lambda db: store.delete_endpoints(db, [endpoint]), durable=False)
@@ -526,16 +540,22 @@ def _make_network(driver: NetworkDriver, network: Network) -> None:
 
 
 def _attach_and_publish(
-    driver: NetworkDriver, endpoint: Endpoint, sandbox: Sandbox, record: EndpointRecord
+    driver: NetworkDriver, endpoint: Endpoint, sandbox: Sandbox, ports: tuple[PublishedPort, ...]
 ) -> Attachment:
     made = driver.attach(endpoint, sandbox)
-    try:
-        if record.ports:
-            driver.publish(endpoint, record.ports)
-    except BaseException:
-        driver.detach(endpoint)
-        raise
+    if ports:
+        driver.publish(endpoint, ports)
     return made
+
+
+async def _to_the_end(work: Awaitable[ResultT]) -> ResultT:
+    """Await work in a thread. A cancelled caller waits too, so that what it then undoes is not done afterwards."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _remove_endpoint(driver: NetworkDriver, endpoint: Endpoint) -> None:

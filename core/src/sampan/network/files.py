@@ -20,8 +20,8 @@ RESOLVED_RESOLV_CONF = Path("/run/systemd/resolve/resolv.conf")
 """Where systemd-resolved lists the real servers, if the usual file names only its own stub."""
 
 _RESOLVED_STUB = "127.0.0.53"
-_LOOPBACK_V4 = ("127.0.0.1\tlocalhost",)
-_LOOPBACK_V6 = (
+_LOOPBACK = (
+    "127.0.0.1\tlocalhost",
     "::1\tlocalhost ip6-localhost ip6-loopback",
     "fe00::\tip6-localnet",
     "ff00::\tip6-mcastprefix",
@@ -49,7 +49,10 @@ class ContainerFiles:
 
 @dataclass(frozen=True)
 class NetworkView:
-    """What the files tell of a container's networks: its own addresses, and what `host-gateway` stands for."""
+    """What the files tell of a container's networks: its own addresses, and what `host-gateway` stands for.
+
+    `ipv6`: it has an IPv6 address, so that name servers with one are of use to it.
+    """
 
     addresses: tuple[IPv4Address | IPv6Address, ...] = ()
     host_gateway: IPv4Address | None = None
@@ -76,8 +79,7 @@ def hosts(files: ContainerFiles, view: NetworkView) -> str:
     extra = [_extra_host(entry, view.host_gateway) for entry in files.extra_hosts]
     names = _own_names(files.hostname, files.domainname)
     own = [f"{address}\t{names}" for address in view.addresses]
-    loopback_v6 = _LOOPBACK_V6 if view.ipv6 or files.host_network else ()
-    return _lines((*_LOOPBACK_V4, *loopback_v6, *extra, *own))
+    return _lines((*_LOOPBACK, *extra, *own))
 
 
 def resolv_conf(files: ContainerFiles, view: NetworkView, *, source: Path | None = None) -> str:
