@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from sampan.runtime import conmon
@@ -38,13 +39,14 @@ class SocketAttached:
     """`Attached` through conmon.
 
     conmon takes a caller that goes away for the end of the container's stdin. One that never wrote must not cause
-    that, so its connection is only deafened, and kept in `parked` until the container ends.
+    that, so its connection is only deafened, and given to `park`, which keeps it until the container ends.
     """
 
-    def __init__(self, connection: socket.socket, parked: list[socket.socket]) -> None:
+    def __init__(self, connection: socket.socket, park: Callable[[socket.socket], None]) -> None:
         self._socket = connection
-        self._parked = parked
+        self._park = park
         self._wrote = False
+        self._closed = False
 
     async def read(self) -> tuple[int, bytes] | None:
         try:
@@ -65,14 +67,15 @@ class SocketAttached:
             self._socket.shutdown(socket.SHUT_WR)
 
     async def close(self) -> None:
-        if self._socket.fileno() < 0 or self._socket in self._parked:
+        if self._closed:
             return
+        self._closed = True
         if self._wrote:
             self._socket.close()
             return
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)
-        self._parked.append(self._socket)
+        self._park(self._socket)
 
 
 class FileAttached:
@@ -86,7 +89,7 @@ class FileAttached:
         self._outputs = dict(outputs)
         self._stdin = stdin
         self._terminal = stdin in outputs
-        self._detached = False
+        self._wanted = True  # until the caller goes or has read all
         self._ended = asyncio.Event()
         for fd in {*outputs, *([stdin] if stdin is not None else [])}:
             os.set_blocking(fd, False)
@@ -109,6 +112,7 @@ class FileAttached:
                 break
             if self._outputs:
                 await self._readable()
+        self._wanted = False
         if self._ended.is_set():
             self._release()
         return None
@@ -132,7 +136,7 @@ class FileAttached:
 
     async def close(self) -> None:
         """Detach: stdin ends, output is read and thrown away until the process ends, so that it goes on."""
-        self._detached = True
+        self._wanted = False
         await self.close_stdin()
         if self._ended.is_set():
             self._release()
@@ -143,7 +147,7 @@ class FileAttached:
     def end(self) -> None:
         """The process has ended: what is in the pipes is the last of its output."""
         self._ended.set()
-        if self._detached:
+        if not self._wanted:
             self._release()
 
     def _release(self) -> None:

@@ -64,8 +64,13 @@ class _Container:
     def settle(self, status: ExitStatus) -> None:
         """It has ended, and all its output has been handed out."""
         self.exit.set_result(status)
-        for connection in self.parked:
-            connection.close()
+        self._close_parked()
+
+    def park(self, connection: socket.socket) -> None:
+        """Keep a connection to conmon open until the container ends."""
+        self.parked.append(connection)
+        if self.exit.done():
+            self._close_parked()
 
     def release(self) -> None:
         """Watch no longer."""
@@ -74,6 +79,12 @@ class _Container:
                 asyncio.get_running_loop().remove_reader(fd)
                 os.close(fd)
         self.init_pidfd = self.conmon_pidfd = None
+        self._close_parked()
+
+    def _close_parked(self) -> None:
+        for connection in self.parked:
+            connection.close()
+        self.parked.clear()
 
 
 class OciRuntime:
@@ -162,7 +173,7 @@ class OciRuntime:
             connection = await asyncio.to_thread(connect, container.bundle)
         except OSError:
             raise Conflict(f"Container {id} is not running") from None
-        return SocketAttached(connection, container.parked)
+        return SocketAttached(connection, container.park)
 
     async def resize(self, id: str, height: int, width: int, exec_id: str | None = None) -> None:
         container = self._container(id)
