@@ -28,7 +28,11 @@ def test_the_first_default_subnet_is_dockers() -> None:
 
 
 def test_a_subnet_that_overlaps_a_route_is_passed_over() -> None:
-    routes: list[IPv4Network | IPv6Network] = [IPv4Network("172.17.5.0/24"), IPv4Network("172.18.0.0/15"), IPv6Network("fd00::/8")]
+    routes: list[IPv4Network | IPv6Network] = [
+        IPv4Network("172.17.5.0/24"),
+        IPv4Network("172.18.0.0/15"),
+        IPv6Network("fd00::/8"),
+    ]
     assert choose_subnet(DEFAULT_POOLS, routes) == IPv4Network("172.20.0.0/16")
 
 

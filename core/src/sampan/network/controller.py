@@ -431,11 +431,11 @@ class NetworkController:
             if not any(network.name == name for network in self._networks.values()):
                 await self.create_network(name, driver)
         bridge = next((network for network in self._networks.values() if network.name == BRIDGE), None)
-        if self._defaults.bridge_driver is None:
-            return
         if bridge is not None and not self._agrees_with_settings(bridge):
             await self._forget_bridge(bridge)
             bridge = None
+        if self._defaults.bridge_driver is None:
+            return
         if bridge is None:
             pools = (pool_of(self._defaults.bip.network, self._defaults.bip.ip),) if self._defaults.bip else ()
             await self.create_network(
