@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import posixpath
 from typing import TYPE_CHECKING
 
 from sampan.daemon.connect import network_mode, parse_port, port_bindings
 from sampan.daemon.limits import resources_of
 from sampan.daemon.signals import parse_signal
+from sampan.drivers.limits import discarded
 from sampan.errdefs import InvalidArgument, Unsupported
 from sampan.models import ContainerConfig, CreateContainer, EndpointSettings, HostConfig
 
@@ -18,7 +20,7 @@ _RESTART_POLICIES = frozenset({"", "no", "always", "unless-stopped", "on-failure
 _LOG_DRIVERS = frozenset({"", "json-file", "local"})
 
 
-def check(daemon: Daemon, request: CreateContainer) -> list[str]:
+async def check(daemon: Daemon, request: CreateContainer) -> list[str]:
     """Raise for what can't be; answer warnings for what this host doesn't do.
 
     Source: moby daemon/container.go, verifyContainerSettings, and daemon_unix.go, verifyPlatformContainerSettings.
@@ -32,7 +34,8 @@ def check(daemon: Daemon, request: CreateContainer) -> list[str]:
     for spec in config.exposed_ports or {}:
         parse_port(spec)
     list(port_bindings(config, host))
-    warnings = list(daemon.resources.check(resources_of(host)))
+    controllers = (await asyncio.to_thread(daemon.resources.capabilities)).controllers
+    warnings = list(discarded(resources_of(host), lambda file: file.partition(".")[0] in controllers))
     if warnings and daemon.settings.strict_resources:
         raise Unsupported("this host can't enforce a limit that was asked for: " + " ".join(warnings))
     if network_mode(host) == "host" and host.port_bindings:

@@ -24,7 +24,7 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
     """Make a container of an image: its name, volumes, writable snapshot and record, all or nothing."""
     request = job.request
     host = request.host_config
-    warnings = checks.check(daemon, request)
+    warnings = await checks.check(daemon, request)
     image = daemon.images.get(request.config.image)
     config = merge(request.config, ContainerConfig.model_validate(image.config.get("config") or {}))
     async with AsyncExitStack() as undo:

@@ -71,7 +71,7 @@ def _cpu_rules(host: HostConfig) -> Iterator[tuple[bool, str]]:
 
 
 def _swap_bytes(host: HostConfig) -> int | None:
-    """Docker counts memory and swap together, and by default allows as much swap as memory; the kernel counts swap."""
+    """Docker counts memory and swap together and by default allows as much swap as memory; the kernel counts swap."""
     memory, swap = host.memory, host.memory_swap
     if not memory:
         return None

@@ -1,0 +1,55 @@
+"""Docker's resource fields in the kernel's terms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sampan.daemon.limits import resources_of
+from sampan.errdefs import InvalidArgument
+from sampan.models import HostConfig
+
+MIB = 1024 * 1024
+
+
+def test_nothing_asked_for_is_no_limit() -> None:
+    resources = resources_of(HostConfig())
+    assert (
+        resources.memory_max_bytes is resources.cpu_quota_us is resources.pids_max is resources.swap_max_bytes is None
+    )
+
+
+@pytest.mark.parametrize(("swap", "kernel"), [(0, 64 * MIB), (-1, -1), (64 * MIB, 0), (96 * MIB, 32 * MIB)])
+def test_docker_counts_memory_and_swap_together(swap: int, kernel: int) -> None:
+    resources = resources_of(HostConfig(memory=64 * MIB, memory_swap=swap))
+    assert (resources.memory_max_bytes, resources.swap_max_bytes) == (64 * MIB, kernel)
+
+
+def test_cpus_become_a_quota_of_a_period() -> None:
+    resources = resources_of(HostConfig(nano_cpus=500_000_000))
+    assert (resources.cpu_quota_us, resources.cpu_period_us) == (50_000, 100_000)
+
+
+@pytest.mark.parametrize(("shares", "weight"), [(2, 1), (1024, 39), (262144, 10000)])
+def test_shares_become_a_weight_as_runc_does_it(shares: int, weight: int) -> None:
+    assert resources_of(HostConfig(cpu_shares=shares)).cpu_weight == weight
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"memory": MIB}, "Minimum memory limit allowed is 6MB"),
+        ({"memory_swap": 64 * MIB}, "You should always set the Memory limit"),
+        ({"memory": 64 * MIB, "memory_swap": 32 * MIB}, "memoryswap limit should be larger"),
+        ({"memory": 64 * MIB, "memory_reservation": 128 * MIB}, "less than memory reservation"),
+        ({"nano_cpus": 1, "cpu_period": 1000}, "Nano CPUs and CPU Period cannot both be set"),
+        ({"nano_cpus": 10**15}, "range of CPUs is from 0.01"),
+        ({"cpu_period": 10}, "CPU cfs period can not be less"),
+        ({"cpu_quota": 10}, "CPU cfs quota can not be less"),
+        ({"blkio_weight": 5}, "Range of blkio weight"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_in_dockers_words(asked: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        resources_of(HostConfig(**asked))
