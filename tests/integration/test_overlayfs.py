@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sampan.drivers import SnapshotKind
-from sampan.errdefs import NotFound
+from sampan.drivers import Mount, SnapshotKind
+from sampan.errdefs import NotFound, SystemFailure
 from sampan.testing.mounting import run_inside
 from sampan_overlayfs.driver import OverlayDriver
 from sampan_overlayfs.layout import Layout
@@ -112,6 +112,30 @@ def test_removing_a_large_tree_does_not_wait_for_its_files(driver: OverlayDriver
     assert not root.exists()
     driver.wait_for_removals()
     assert list((tmp_path / "trash").iterdir()) == []
+
+
+def test_on_a_full_disk_a_call_fails_with_a_sentence_and_leaves_what_was_there(tmp_path: Path) -> None:
+    run_inside([Mount("tmpfs", "tmpfs", ("size=512k",))], _fill_the_disk)
+
+
+def _fill_the_disk(root: Path) -> None:
+    driver = OverlayDriver(root)
+    driver.prepare("kept", None)
+    ballast = root / "ballast"
+    with pytest.raises(OSError, match="No space left"), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(SystemFailure, match=r"full|No space left"):
+        for number in range(1000):
+            driver.prepare(f"snapshot {number}", None)
+    ballast.unlink()
+    before = {snapshot.name for snapshot in driver.list()}
+    driver.commit("base", "kept")
+    driver.prepare("after", "base")
+    assert {snapshot.name for snapshot in driver.list()} == (before - {"kept"}) | {"base", "after"}
+    driver.wait_for_removals()
+    assert len(list((root / "snapshots").iterdir())) == len(before) + 1
+    driver.close()
 
 
 @pytest.fixture(scope="module")

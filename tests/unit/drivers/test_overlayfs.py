@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sampan.drivers import Change, ChangeKind, Snapshot, SnapshotKind
-from sampan.errdefs import DataLoss
+from sampan.errdefs import DataLoss, SystemFailure
 from sampan.syscalls.overlay import fit_page
 from sampan_overlayfs import options
 from sampan_overlayfs.changes import changes_of
@@ -149,6 +149,12 @@ def test_a_directory_without_a_row_is_cleared_at_the_next_start(tmp_path: Path, 
     assert [snapshot.name for snapshot in again.list()] == ["kept"]
 
 
+def test_damaged_metadata_is_named(tmp_path: Path) -> None:
+    (tmp_path / "metadata.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(DataLoss, match=r"metadata\.db is damaged"):
+        OverlayDriver(tmp_path)
+
+
 def test_a_number_is_never_used_for_another_snapshot(tmp_path: Path, driver: OverlayDriver) -> None:
     for _ in range(3):
         driver.prepare("key", None)
@@ -160,7 +166,7 @@ def test_a_number_is_never_used_for_another_snapshot(tmp_path: Path, driver: Ove
 def test_a_failure_to_make_the_directories_leaves_nothing(tmp_path: Path, driver: OverlayDriver) -> None:
     layout = Layout(tmp_path)
     layout.link(1).symlink_to("in the way")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(SystemFailure, match="can't make snapshot key: "):
         driver.prepare("key", None)
     assert list(driver.list()) == []
     assert list(layout.snapshots.iterdir()) == []

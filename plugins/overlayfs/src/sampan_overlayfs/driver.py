@@ -7,8 +7,10 @@ links keep the options short, and removing is a rename.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from sampan.drivers import (
@@ -20,7 +22,7 @@ from sampan.drivers import (
     StorageCapabilities,
     Usage,
 )
-from sampan.errdefs import DataLoss, InvalidArgument, Unsupported
+from sampan.errdefs import DataLoss, InvalidArgument, SystemFailure, Unsupported
 from sampan_overlayfs import options
 from sampan_overlayfs.changes import changes_of
 from sampan_overlayfs.layout import Layout
@@ -28,6 +30,8 @@ from sampan_overlayfs.metadata import Metadata, Row
 from sampan_overlayfs.probe import why_not
 from sampan_overlayfs.trash import Trash
 from sampan_overlayfs.usage import disk_usage
+
+_log = logging.getLogger(__name__)
 
 
 class OverlayDriver:
@@ -101,7 +105,10 @@ class OverlayDriver:
         with self._metadata.transaction():
             row = self._metadata.get(name)
             self._metadata.delete(row)
-        self._discard(row.number)
+        try:
+            self._discard(row.number)
+        except OSError as error:  # it is removed all the same: the next start clears the directory away
+            _log.warning("the files of removed snapshot %s stay until the next start: %s", name, error)
 
     def stat(self, name: str) -> Snapshot:
         """From the metadata."""
@@ -141,14 +148,16 @@ class OverlayDriver:
         self._metadata.close()
 
     def _create(self, snapshot: Snapshot) -> Row:
-        with self._metadata.transaction():
-            parent = self._metadata.get_parent(snapshot.parent).number if snapshot.parent is not None else None
-            number = self._metadata.insert(snapshot, parent)
-            try:
-                self._make_directories(number, parent, snapshot.kind)
-            except BaseException:
-                self._discard(number)
-                raise
+        with ExitStack() as undo:
+            with self._metadata.transaction():
+                parent = self._metadata.get_parent(snapshot.parent).number if snapshot.parent is not None else None
+                number = self._metadata.insert(snapshot, parent)
+                undo.callback(self._discard, number)
+                try:
+                    self._make_directories(number, parent, snapshot.kind)
+                except OSError as error:
+                    raise SystemFailure(f"can't make snapshot {snapshot.name}: {error}") from error
+            undo.pop_all()
         return Row(number, parent, snapshot, usage=None)
 
     def _make_directories(self, number: int, parent: int | None, kind: SnapshotKind) -> None:

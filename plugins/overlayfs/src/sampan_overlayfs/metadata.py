@@ -13,12 +13,12 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sampan.drivers import Snapshot, SnapshotKind, Usage
-from sampan.errdefs import Conflict, InvalidArgument, NotFound
+from sampan.errdefs import Conflict, DataLoss, InvalidArgument, NotFound, SystemFailure
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS snapshots (
@@ -60,13 +60,19 @@ class Metadata:
     """The table of snapshots. Used from several threads; one writes or reads at a time."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         weakref.finalize(self, self._connection.close)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.execute("PRAGMA foreign_keys = ON")
-        self._connection.executescript(_SCHEMA)
-        self._lock = threading.RLock()
+        try:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            self._connection.executescript(_SCHEMA)
+        except sqlite3.OperationalError as error:
+            raise SystemFailure(f"can't open {path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise DataLoss(f"{path} is damaged: {error}") from error
 
     def close(self) -> None:
         """Close the database."""
@@ -74,15 +80,21 @@ class Metadata:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All changes made inside happen, or none of them; nobody else changes anything meanwhile."""
+        """All changes made inside happen, or none of them; nobody else changes anything meanwhile.
+
+        Raises `SystemFailure` if they can't be written.
+        """
         with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._connection.execute("BEGIN IMMEDIATE")
                 yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
+                self._connection.execute("COMMIT")
+            except BaseException as error:
+                if self._connection.in_transaction:  # a full disk has ended it already
+                    self._connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError):
+                    raise SystemFailure(f"can't write {self._path}: {error}") from error
                 raise
-            self._connection.execute("COMMIT")
 
     def get(self, name: str) -> Row:
         """Raises `NotFound`."""
@@ -130,8 +142,11 @@ class Metadata:
             )
 
     def keep_usage(self, number: int, usage: Usage) -> None:
-        """Note what a committed snapshot takes: it won't change."""
-        with self._lock:
+        """Note what a committed snapshot takes: it won't change.
+
+        It only saves counting again, so a full disk is no reason to fail.
+        """
+        with self._lock, suppress(sqlite3.OperationalError):
             self._connection.execute(
                 "UPDATE snapshots SET size_bytes = ?, inodes = ? WHERE number = ?",
                 (usage.size_bytes, usage.inodes, number),
