@@ -12,6 +12,7 @@ from sampan.errdefs import InvalidArgument, Unsupported
 from sampan.images.image import Image
 from sampan.images.reference import Reference
 from sampan.images.registry_config import RegistryAuth
+from sampan.images.remove import ImageUser
 from sampan.models import (
     ContainerConfig,
     DriverData,
@@ -30,7 +31,6 @@ from sampan.models import (
 )
 
 if TYPE_CHECKING:
-    from sampan.daemon.container import Container
     from sampan.daemon.daemon import Daemon
 
 _FILTERS = frozenset({"before", "dangling", "label", "reference", "since", "until"})
@@ -40,7 +40,6 @@ async def image_list(daemon: Daemon, job: Job[ListImages]) -> list[ImageSummary]
     """The images that the filters let through, newest first."""
     request = job.request
     wanted = filters.checked(request.filters, _FILTERS)
-    shared = daemon.images.shared_bytes() if request.shared_size else {}
     found = [image for image in daemon.images.list() if _is_wanted(daemon, wanted, image)]
     return [
         ImageSummary(
@@ -49,7 +48,7 @@ async def image_list(daemon: Daemon, job: Job[ListImages]) -> list[ImageSummary]
             labels=_config(image).get("Labels"),
             repo_tags=list(image.references),
             repo_digests=list(image.repo_digests),
-            shared_size=shared.get(image.id, -1),
+            shared_size=daemon.images.shared_bytes(image) if request.shared_size else -1,
             size=image.size_bytes,
             containers=len(daemon.image_users(image.id)),
         )
@@ -142,15 +141,13 @@ async def image_remove(daemon: Daemon, job: Job[RemoveImage]) -> list[ImageRemov
     request = job.request
     image = daemon.images.get(request.name)
     removed = await daemon.images.remove(
-        request.name, force=request.force, in_use=lambda one: _users(daemon.image_users(one.id))
+        request.name,
+        force=request.force,
+        in_use=lambda one: [ImageUser(user.id, user.running) for user in daemon.image_users(one.id)],
     )
     for step in removed:
         _publish(daemon, "untag" if step.untagged else "delete", step.untagged or step.deleted, image)
     return [ImageRemoved(untagged=step.untagged, deleted=step.deleted) for step in removed]
-
-
-def _users(containers: tuple[Container, ...]) -> list[tuple[str, bool]]:
-    return [(container.id, container.running) for container in containers]
 
 
 def _publish(daemon: Daemon, action: str, name: str, image: Image) -> None:

@@ -9,6 +9,7 @@ from sampan.daemon import filters, inspect
 from sampan.daemon.clock import human_duration
 from sampan.daemon.container import Container, Status
 from sampan.engine import Job
+from sampan.errdefs import NotFound
 from sampan.models import (
     ContainerSummary,
     ListContainers,
@@ -131,8 +132,14 @@ def _network_names(daemon: Daemon, container: Container) -> list[str]:
 
 
 def _descends(daemon: Daemon, wanted: filters.Filters, container: Container) -> bool:
-    ids = {str(image.id) for name in wanted["ancestor"] if (image := daemon.images.find(name))}
-    return container.record.image_id in ids
+    return container.record.image_id in {_image_id(daemon, name) for name in wanted["ancestor"]}
+
+
+def _image_id(daemon: Daemon, name: str) -> str | None:
+    try:
+        return daemon.images.get(name).id
+    except NotFound:
+        return None
 
 
 def _is_between(daemon: Daemon, wanted: filters.Filters, container: Container) -> bool:
