@@ -134,7 +134,7 @@ class DockerdSubject(DaemonSubject):
 
 
 class PodmanSubject(Subject):
-    """podman through its own client, with the same runtime, and limits that a host without CAP_SYS_RESOURCE allows."""
+    """podman through its own client: the same runtime, and limits that a host without CAP_SYS_RESOURCE allows."""
 
     name = "podman"
     run_flags = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
