@@ -146,8 +146,8 @@ async def image_remove(daemon: Daemon, job: Job[RemoveImage]) -> list[ImageRemov
         in_use=lambda one: [ImageUser(user.id, user.running) for user in daemon.image_users(one.id)],
     )
     for step in removed:
-        _publish(daemon, "untag" if step.untagged else "delete", step.untagged or step.deleted, image)
-    return [ImageRemoved(untagged=step.untagged, deleted=step.deleted) for step in removed]
+        _publish(daemon, "untag" if step.untagged else "delete", step.untagged or step.deleted or "", image)
+    return [ImageRemoved(untagged=step.untagged or "", deleted=step.deleted or "") for step in removed]
 
 
 def _publish(daemon: Daemon, action: str, name: str, image: Image) -> None:
