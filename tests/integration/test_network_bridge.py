@@ -249,6 +249,24 @@ def test_a_udp_port_answers(stage: Stage) -> None:
     assert stage.host.ask_udp("127.0.0.1", 5353) == "10.213.0.1"
 
 
+def test_a_udp_client_that_keeps_sending_is_led_to_whoever_has_the_port_now(stage: Stage) -> None:
+    network = stage.network()
+    port = PublishedPort(L4.UDP, ANY_V4, 5353, 53)
+    endpoints = [make_endpoint(network, number) for number in (2, 3)]
+    places = [stage.container(endpoint) for endpoint in endpoints]
+    client = stage.outside.do(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    servers = [place.do(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for place in places]
+    with client, servers[0], servers[1]:
+        client.sendto(b"too early", (HOST_V4, 5353))
+        for endpoint, server in zip(endpoints, servers, strict=True):
+            server.bind(("0.0.0.0", 53))
+            server.settimeout(5)
+            stage.driver.publish(endpoint, (port,))
+            client.sendto(endpoint.id.encode(), (HOST_V4, 5353))
+            assert server.recv(100) == endpoint.id.encode()
+            stage.driver.unpublish(endpoint)
+
+
 def test_a_port_bound_to_one_address_answers_at_no_other(stage: Stage) -> None:
     run("ip", "addr", "add", "203.0.113.9/24", "dev", "wire")
     place = stage.container(make_endpoint(stage.network(), 2), tcp(8080, 80, "203.0.113.9"))

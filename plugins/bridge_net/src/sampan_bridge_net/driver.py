@@ -21,6 +21,7 @@ from sampan.drivers import (
 from sampan.errdefs import Conflict, InvalidArgument, NotFound, SampanError, SystemFailure
 from sampan.syscalls.netns import run_in_netns
 from sampan_bridge_net import links, rtnl
+from sampan_bridge_net.conntrack import forget_flows
 from sampan_bridge_net.firewall import Firewall, Zone
 from sampan_bridge_net.forwarding import Forwarding
 from sampan_bridge_net.settings import BridgeSettings, settings_of
@@ -124,10 +125,11 @@ class BridgeDriver:
                     f"the endpoint has no IPv{port.host_ip.version} address"
                 )
         self._firewall.publish(endpoint.id, {port: by_version[port.host_ip.version] for port in ports})
+        forget_flows(ports)
 
     def unpublish(self, endpoint: Endpoint) -> None:
         """Take the endpoint's elements out."""
-        self._firewall.unpublish(endpoint.id)
+        forget_flows(self._firewall.unpublish(endpoint.id))
 
     def list(self) -> NetworkState:
         """The links with our mark."""

@@ -106,8 +106,8 @@ class Firewall:
             self._nft.run("".join(self._add(key, target) for key, target in wanted.items()))
             known.update(wanted)
 
-    def unpublish(self, endpoint_id: str) -> None:
-        """Lead no port to this endpoint any more."""
+    def unpublish(self, endpoint_id: str) -> list[PublishedPort]:
+        """Lead no port to this endpoint any more; answers those that did."""
         with self._lock:
             known = self._known()
             leaving = {key: target for key, target in known.items() if target.endpoint_id == endpoint_id}
@@ -116,6 +116,9 @@ class Firewall:
                 self._nft.run("".join(self._add(key, target) + self._remove(key) for key, target in leaving.items()))
             for key in leaving:
                 del known[key]
+        return [
+            PublishedPort(key.protocol, key.host_ip, key.host_port, target.port) for key, target in leaving.items()
+        ]
 
     # --- elements
 

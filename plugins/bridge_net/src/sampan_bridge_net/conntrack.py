@@ -1,0 +1,48 @@
+"""Forgetting UDP flows whose way has changed.
+
+The kernel translates a flow as it did its first packet. A UDP client that goes on sending would stay with what was at
+the port before, for as long as it sends.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+from sampan.drivers import L4, PublishedPort
+from sampan.syscalls.netns import in_own_thread
+
+_log = logging.getLogger(__name__)
+
+
+def forget_flows(ports: Iterable[PublishedPort]) -> None:
+    """Forget the flows to the UDP ports among `ports`; a failure is a line in the log."""
+    wanted: set[tuple[int, int]] = {
+        (port.host_ip.version, port.host_port) for port in ports if port.protocol is L4.UDP
+    }
+    if wanted:
+        in_own_thread(lambda: _forget(wanted))
+
+
+def _forget(wanted: set[tuple[int, int]]) -> None:
+    from pyroute2 import Conntrack, NetlinkError  # noqa: PLC0415 - only who publishes UDP ports pays for it
+    from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple  # noqa: PLC0415
+
+    with Conntrack() as conntrack:
+        for version, port in wanted:
+            family = socket.AF_INET if version == 4 else socket.AF_INET6
+            to_port = NFCTAttrTuple(family=family, proto=socket.IPPROTO_UDP, dport=port)
+            try:
+                flows: list[Any] = [
+                    entry.tuple_orig
+                    for entry in conntrack.dump_entries(tuple_orig=to_port)
+                    # a kernel before 5.8 does not filter
+                    if (entry.tuple_orig.family, entry.tuple_orig.proto, entry.tuple_orig.dport)
+                    == (family, socket.IPPROTO_UDP, port)
+                ]
+                for flow in flows:
+                    conntrack.entry("del", tuple_orig=flow)
+            except NetlinkError as error:
+                _log.warning("flows to UDP port %d may stay where they were: %s", port, error)
