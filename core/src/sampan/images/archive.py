@@ -1,0 +1,216 @@
+"""Loads images from what `docker save` and `skopeo copy` write: docker-archives, OCI layouts, or both in one.
+
+Formats: moby daemon/internal/image/tarexport (`manifest.json`), OCI image-spec image-layout.md (`index.json`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sampan.digest import Digest
+from sampan.errdefs import DataLoss, InvalidArgument
+from sampan.images.archive_reader import Archive, Member, read_archive
+from sampan.images.content import ContentStore
+from sampan.images.image import Image
+from sampan.images.index import ImageIndex, NewImage
+from sampan.images.layer_maker import Wanted
+from sampan.images.layers import Layers
+from sampan.images.leases import Lease
+from sampan.images.manifest import (
+    CONFIG_BYTES_MAX,
+    DOCUMENT_BYTES_MAX,
+    Descriptor,
+    Index,
+    choose,
+    parse_config,
+    parse_document,
+)
+from sampan.images.platform import host_platform
+from sampan.images.progress import Report, short
+from sampan.images.reference import Reference
+from sampan.images.tasks import in_thread
+
+_MANIFEST = "manifest.json"
+_INDEX = "index.json"
+_IMAGES_MAX = 1000
+_INDEX_DEPTH = 4
+_FULL_NAME = "io.containerd.image.name"
+_REF_NAME = "org.opencontainers.image.ref.name"
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image in an archive: its config, its layers' blobs, and the names it is to have."""
+
+    config: Member
+    layers: tuple[Member, ...]
+    names: tuple[Reference, ...]
+    documents: tuple[Digest, ...] = ()
+
+
+class Loader:
+    """Loads one archive into a store."""
+
+    def __init__(self, content: ContentStore, layers: Layers, index: ImageIndex, lease: Lease) -> None:
+        self._content = content
+        self._layers = layers
+        self._index = index
+        self._lease = lease
+
+    async def load(self, body: AsyncIterator[bytes], report: Report, *, quiet: bool) -> list[Image]:
+        """Load all images of `body`, or none. Raises `InvalidArgument`, `DataLoss`, `NotFound`, `SystemFailure`."""
+        archive = await read_archive(body, self._content, self._lease)
+        found = await in_thread(_images_in, archive)
+        progress = _silent if quiet else _as_loading(report)
+        new = [(await self._make(image, progress), image.names) for image in found]
+        return [await self._add(image, names, report) for image, names in new]
+
+    async def _make(self, found: Found, report: Report) -> NewImage:
+        content = await in_thread(self._content.read, found.config.digest, CONFIG_BYTES_MAX)
+        config = parse_config(content)
+        if len(found.layers) != len(config.diff_ids):
+            raise InvalidArgument(
+                f"invalid manifest, layers length mismatch: expected {len(found.layers)}, got {len(config.diff_ids)}"
+            )
+        wanted = [
+            Wanted(short(diff_id), diff_id, blob.digest, blob.size_bytes, _absent)
+            for blob, diff_id in zip(found.layers, config.diff_ids, strict=True)
+        ]
+        layers = await self._layers.make(wanted, self._lease, report)
+        return NewImage(found.config.digest, config.document, tuple(layers), found.documents)
+
+    async def _add(self, new: NewImage, names: Sequence[Reference], report: Report) -> Image:
+        for name in names:
+            before = self._index.find(name)
+            if before is not None and before.id != new.id:
+                report(
+                    _line(
+                        f"The image {name.familiar} already exists, renaming the old one with ID {before.id} "
+                        "to empty string"
+                    )
+                )
+        image = await self._index.add(new, names)
+        for name in names:
+            report(_line(f"Loaded image: {name.familiar}"))
+        if not names:
+            report(_line(f"Loaded image ID: {image.id}"))
+        return image
+
+
+def _images_in(archive: Archive) -> list[Found]:
+    if archive.find(_MANIFEST):
+        return _docker_images(archive)
+    if archive.find(_INDEX):
+        return list(_oci_images(archive))
+    raise InvalidArgument(f"invalid archive: does not contain a {_MANIFEST}")
+
+
+def _docker_images(archive: Archive) -> list[Found]:
+    try:
+        items = json.loads(archive.read(_MANIFEST, DOCUMENT_BYTES_MAX))
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(f"invalid archive: failed to decode {_MANIFEST}: {error}") from error
+    if items is None:
+        raise InvalidArgument("invalid manifest, manifest cannot be null (but can be [])")
+    if not isinstance(items, list) or len(items) > _IMAGES_MAX:
+        raise InvalidArgument(f"invalid archive: failed to decode {_MANIFEST}: it is not a list of images")
+    return [_docker_image(archive, item) for item in items]
+
+
+def _docker_image(archive: Archive, item: Any) -> Found:
+    config, layers, tags = (
+        (item.get(key) for key in ("Config", "Layers", "RepoTags")) if isinstance(item, dict) else ("",) * 3
+    )
+    if not isinstance(config, str) or not _is_texts(layers or []) or not _is_texts(tags or []):
+        raise InvalidArgument(f"invalid archive: failed to decode {_MANIFEST}: a field is of another type")
+    return Found(
+        archive.get(config),
+        tuple(archive.get(path) for path in layers or []),
+        tuple(_tag(text) for text in tags or []),
+    )
+
+
+def _oci_images(archive: Archive) -> Iterator[Found]:
+    top = parse_document(archive.read(_INDEX, DOCUMENT_BYTES_MAX))
+    if not isinstance(top, Index) or len(top.manifests) > _IMAGES_MAX:
+        raise InvalidArgument(f"invalid archive: {_INDEX} is not an index")
+    for entry in top.manifests:
+        yield _oci_image(archive, entry)
+
+
+def _oci_image(archive: Archive, entry: Descriptor) -> Found:
+    at, documents = entry, []
+    for _ in range(_INDEX_DEPTH):
+        documents.append(at.digest)
+        parsed = parse_document(archive.read(_oci_path(archive, at), DOCUMENT_BYTES_MAX), at.media_type)
+        if not isinstance(parsed, Index):
+            return Found(
+                _oci_blob(archive, parsed.config),
+                tuple(_oci_blob(archive, layer) for layer in parsed.layers),
+                _oci_names(entry),
+                tuple(documents),
+            )
+        at = choose(parsed, host_platform())
+    raise InvalidArgument(f"invalid archive: indexes are nested more than {_INDEX_DEPTH} deep")
+
+
+def _oci_path(archive: Archive, descriptor: Descriptor) -> str:
+    _oci_blob(archive, descriptor)
+    return f"blobs/{descriptor.digest.algorithm}/{descriptor.digest.hex}"
+
+
+def _oci_blob(archive: Archive, descriptor: Descriptor) -> Member:
+    digest = descriptor.digest
+    member = archive.get(f"blobs/{digest.algorithm}/{digest.hex}")
+    if digest.algorithm != member.digest.algorithm:
+        raise InvalidArgument(f"invalid archive: digests of algorithm {digest.algorithm} are not supported in it")
+    if (member.digest, member.size_bytes) != (digest, descriptor.size_bytes):
+        raise DataLoss(f"filesystem layer verification failed for digest {digest}")
+    return member
+
+
+def _oci_names(entry: Descriptor) -> tuple[Reference, ...]:
+    """A name that says the repository; a mere tag, as OCI has it, can't be the name of an image here."""
+    full, ref = entry.annotations.get(_FULL_NAME), entry.annotations.get(_REF_NAME, "")
+    text = full or (ref if ":" in ref or "/" in ref else "")
+    if not text:
+        return ()
+    reference = Reference.parse(text)
+    return (reference.tagged(),) if reference.digest is None else ()
+
+
+def _tag(text: str) -> Reference:
+    reference = Reference.parse(text)
+    if reference.tag is None or reference.digest is not None:
+        raise InvalidArgument(f'invalid tag "{text}"')
+    return reference
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+async def _absent(report: Report) -> AsyncIterator[bytes]:
+    raise DataLoss("a layer of the archive is gone")
+    yield b""
+
+
+def _line(text: str) -> dict[str, Any]:
+    return {"stream": text + "\n"}
+
+
+def _as_loading(report: Report) -> Report:
+    """Of what happens to a layer, Docker shows only this when it loads one."""
+
+    def pass_on(item: dict[str, Any]) -> None:
+        if item["status"] == "Extracting":
+            report({**item, "status": "Loading layer"})
+
+    return pass_on
+
+
+def _silent(item: dict[str, Any]) -> None:
+    pass

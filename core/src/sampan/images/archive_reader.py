@@ -1,0 +1,163 @@
+"""Reads the tar of an archive into the content store.
+
+Every file of it becomes a blob under its digest. Its names are keys of a dictionary here and never anything else:
+no path of an archive is ever a path of the host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import posixpath
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sampan.digest import Digest
+from sampan.errdefs import DataLoss, InvalidArgument, NotFound
+from sampan.images.blob_stream import batches
+from sampan.images.content import ContentStore
+from sampan.images.layer.decompress import decompress, sniff
+from sampan.images.layer.limits import Limits
+from sampan.images.layer.tar import LINK, REGULAR, SYMLINK, Header, TarReader
+from sampan.images.leases import Lease
+from sampan.images.tasks import settled
+
+_ENTRIES_MAX = 100_000
+_LINKS_MAX = 16
+AnswerT = TypeVar("AnswerT")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file of an archive, kept as a blob."""
+
+    digest: Digest
+    size_bytes: int
+
+
+class Archive:
+    """The members of an archive by name."""
+
+    def __init__(self, content: ContentStore) -> None:
+        self._content = content
+        self._members: dict[str, Member] = {}
+        self._links: dict[str, str] = {}
+
+    def find(self, path: str) -> Member | None:
+        """The file that `path` names, through links within the archive."""
+        name = _normal(path)
+        for _ in range(_LINKS_MAX):
+            if name in self._members:
+                return self._members[name]
+            if name not in self._links:
+                return None
+            name = self._links[name]
+        return None
+
+    def get(self, path: str) -> Member:
+        """As `find`. Raises `NotFound`."""
+        member = self.find(path)
+        if member is None:
+            raise NotFound(f"invalid archive: there is no {path[:200]!r} in it")
+        return member
+
+    def read(self, path: str, limit: int) -> bytes:
+        """The content of a small file. Raises `NotFound`, or `InvalidArgument` if it is larger than `limit` bytes."""
+        member = self.get(path)
+        if member.size_bytes > limit:
+            raise InvalidArgument(f"invalid archive: {path[:200]!r} is larger than {limit} bytes")
+        return self._content.read(member.digest, limit)
+
+    def add(self, header: Header, member: Member | None) -> None:
+        """Know one entry of the tar."""
+        name = _normal(header.name.decode(errors="surrogateescape"))
+        self._members.pop(name, None)
+        self._links.pop(name, None)
+        if member is not None:
+            self._members[name] = member
+        elif header.kind in (LINK, SYMLINK):
+            target = header.linkname.decode(errors="surrogateescape")
+            base = posixpath.dirname(name) if header.kind == SYMLINK else "/"
+            self._links[name] = _normal(posixpath.join(base, target))
+
+
+async def read_archive(body: AsyncIterator[bytes], content: ContentStore, lease: Lease) -> Archive:
+    """Read all of `body`, compressed or not; `lease` holds every blob.
+
+    Raises `DataLoss` if it is cut off or broken, `InvalidArgument` if it is no tar, `SystemFailure` if the disk is
+    full.
+    """
+    bridge = _Bridge(asyncio.get_running_loop())
+    reading = asyncio.ensure_future(asyncio.to_thread(_read, bridge, batches(body), content, lease))
+    try:
+        return await asyncio.shield(reading)
+    finally:
+        bridge.close()
+        await settled(reading)
+
+
+class _Bridge:
+    """Lets a thread wait for coroutines of the loop, until it is closed."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: Future[Any] | None = None
+        self._closed = False
+
+    def call(self, coroutine: Coroutine[Any, Any, AnswerT]) -> AnswerT:
+        """The coroutine's answer; for the thread. Raises `DataLoss` once the bridge is closed."""
+        waiting = self._waiting = asyncio.run_coroutine_threadsafe(self._unless_closed(coroutine), self._loop)
+        try:
+            answer: AnswerT = waiting.result()
+        except CancelledError:
+            raise DataLoss("the archive broke off") from None
+        return answer
+
+    def close(self) -> None:
+        """End what the thread waits for; for the loop."""
+        self._closed = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    async def _unless_closed(self, coroutine: Coroutine[Any, Any, AnswerT]) -> AnswerT:
+        if self._closed:
+            coroutine.close()
+            raise asyncio.CancelledError
+        return await coroutine
+
+
+def _read(bridge: _Bridge, body: AsyncIterator[bytes], content: ContentStore, lease: Lease) -> Archive:
+    archive = Archive(content)
+    compression, chunks = sniff(_chunks(bridge, body))
+    reader = TarReader(decompress(compression, chunks), Limits(entries=_ENTRIES_MAX))
+    for header in reader:
+        member = None
+        if header.kind == REGULAR:
+            member = _keep(bridge, reader, header, content, lease)
+        archive.add(header, member)
+    return archive
+
+
+def _keep(bridge: _Bridge, reader: TarReader, header: Header, content: ContentStore, lease: Lease) -> Member:
+    if header.segments is not None:
+        raise InvalidArgument("invalid archive: it holds a sparse file")
+    with content.ingest() as ingest:
+        for piece in reader.stream.pieces(header.size):
+            ingest.write(piece)
+            reader.consumed(len(piece))
+        bridge.call(lease.add(ingest.digest))
+        return Member(ingest.commit(), header.size)
+
+
+def _chunks(bridge: _Bridge, body: AsyncIterator[bytes]) -> Iterator[bytes]:
+    while chunk := bridge.call(_next(body)):
+        yield chunk
+
+
+async def _next(body: AsyncIterator[bytes]) -> bytes:
+    return await anext(body, b"")
+
+
+def _normal(path: str) -> str:
+    return posixpath.normpath("/" + path.lstrip("/"))

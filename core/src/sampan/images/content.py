@@ -1,0 +1,159 @@
+"""The content store: blobs under their digests.
+
+    blobs/sha256/<hex>    whole and verified
+    ingest/<random>       being written; what a killed daemon left there is thrown away at open
+
+A blob's digest is computed as it is written and checked before it gets its name, so no name is ever a lie. Small
+documents are synced to the disk before they are named, layers are not: losing power within seconds of a pull may
+cut a layer's blob short, which `open` sees by its size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from sampan.digest import Digest
+from sampan.errdefs import DataLoss, NotFound, SystemFailure
+
+_DIRECTORY_MODE = 0o700
+
+
+class ContentStore:
+    """Keeps blobs below one directory. Its methods block; several threads may use them at once."""
+
+    def __init__(self, root: Path) -> None:
+        self._blobs = root / "blobs"
+        self._ingest = root / "ingest"
+        self._sizes: dict[Digest, int] = {}
+
+    def open(self, expected: Mapping[Digest, int | None]) -> list[Digest]:
+        """Look at what is there; keep only blobs of `expected` (sizes in bytes, `None` if not known).
+
+        Answers the digests of those that were thrown away.
+        """
+        for directory in (self._blobs, self._ingest):
+            directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+        for left in self._ingest.iterdir():
+            left.unlink()
+        dropped = []
+        for digest, status in self._scan():
+            if digest in expected and expected[digest] in (None, status.st_size):
+                self._sizes[digest] = status.st_size
+            else:
+                self.path(digest).unlink()
+                dropped.append(digest)
+        return dropped
+
+    def path(self, digest: Digest) -> Path:
+        """Where the blob is, or would be."""
+        return self._blobs / digest.algorithm / digest.hex
+
+    def size_bytes(self, digest: Digest) -> int:
+        """The size of a blob. Raises `NotFound`."""
+        try:
+            return self._sizes[digest]
+        except KeyError:
+            raise NotFound(f"blob {digest} is not here") from None
+
+    def read(self, digest: Digest, limit: int) -> bytes:
+        """A whole small blob, verified again. Raises `NotFound`, or `DataLoss` if it is larger than `limit` bytes or
+        not what was written."""
+        if self.size_bytes(digest) > limit:
+            raise DataLoss(f"blob {digest} is larger than {limit} bytes")
+        content = self.path(digest).read_bytes()
+        if hashlib.new(digest.algorithm, content).hexdigest() != digest.hex:
+            raise DataLoss(f"blob {digest} has changed on the disk")
+        return content
+
+    def put(self, content: bytes) -> Digest:
+        """Keep a small document, synced to the disk."""
+        digest = Digest.of(content)
+        if digest not in self._sizes:
+            with self.ingest() as ingest:
+                ingest.write(content)
+                ingest.commit(digest, durable=True)
+        return digest
+
+    def ingest(self, algorithm: str = "sha256") -> Ingest:
+        """Begin to write a blob; leaving its context without a commit throws it away."""
+        return Ingest(self, self._ingest / secrets.token_hex(16), algorithm)
+
+    def remove(self, digest: Digest) -> None:
+        """Remove a blob; no error if it is gone."""
+        self._sizes.pop(digest, None)
+        self.path(digest).unlink(missing_ok=True)
+
+    def __contains__(self, digest: Digest) -> bool:
+        return digest in self._sizes
+
+    def __iter__(self) -> Iterator[Digest]:
+        return iter(list(self._sizes))
+
+    def _scan(self) -> Iterator[tuple[Digest, os.stat_result]]:
+        for algorithm in self._blobs.iterdir():
+            for blob in algorithm.iterdir():
+                yield Digest(f"{algorithm.name}:{blob.name}"), blob.lstat()
+
+    def _adopt(self, written: Path, digest: Digest, size_bytes: int) -> None:
+        path = self.path(digest)
+        path.parent.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
+        written.rename(path)
+        self._sizes[digest] = size_bytes
+
+
+class Ingest:
+    """A blob being written, and its digest so far."""
+
+    def __init__(self, store: ContentStore, path: Path, algorithm: str) -> None:
+        self._store = store
+        self._path = path
+        self._algorithm = algorithm
+        self._hash = hashlib.new(algorithm)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self.size_bytes = 0
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of what has been written."""
+        return Digest(f"{self._algorithm}:{self._hash.hexdigest()}")
+
+    def write(self, content: bytes | memoryview) -> None:
+        """Append `content`. Raises `SystemFailure` if the disk won't take it."""
+        self._hash.update(content)
+        rest = memoryview(content)
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError as error:
+            raise SystemFailure(f"failed to write a blob: {os.strerror(error.errno or 0)}") from error
+        self.size_bytes += len(content)
+
+    def commit(self, expected: Digest | None = None, *, durable: bool = False) -> Digest:
+        """Give the blob its name. Raises `DataLoss` if it is not `expected`."""
+        digest = self.digest
+        if expected is not None and digest != expected:
+            raise DataLoss(f"filesystem layer verification failed for digest {expected}")
+        if durable:
+            os.fsync(self._fd)
+        self._store._adopt(self._path, digest, self.size_bytes)
+        return digest
+
+    def close(self) -> None:
+        """End writing; what was not committed is thrown away."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            self._path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Ingest:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

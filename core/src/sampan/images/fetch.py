@@ -1,0 +1,58 @@
+"""Fetches a blob, going on where it broke off."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+from sampan.images.manifest import Descriptor
+from sampan.images.registry import Interrupted, Repository
+from sampan.images.registry_config import RegistryConfig
+
+_log = logging.getLogger(__name__)
+_SMALL_RETRY_DELAY = 0.05  # of a layer's delay: 250 ms, as moby has for configs
+AnswerT = TypeVar("AnswerT")
+
+
+async def fetch(
+    repository: Repository, blob: Descriptor, config: RegistryConfig, retrying: Callable[[int], None]
+) -> AsyncIterator[bytes]:
+    """The bytes of `blob`. `retrying` is told each second how many seconds are left until the next attempt.
+
+    An attempt that brings a byte makes all attempts available again. Raises what `Repository.blob` raises, its
+    `Interrupted` after the last attempt.
+    """
+    offset = failures = 0
+    while True:
+        start = offset
+        try:
+            async for chunk in repository.blob(blob, offset):
+                offset += len(chunk)
+                yield chunk
+            return
+        except Interrupted as error:
+            failures = 1 if offset > start else failures + 1
+            if failures >= config.attempts:
+                raise
+            _log.info("blob %s broke off at %d: %s", blob.digest, offset, error)
+        await _wait(failures * config.retry_delay_s, retrying)
+
+
+async def _wait(delay_s: float, retrying: Callable[[int], None]) -> None:
+    for left in range(math.ceil(delay_s), 0, -1):
+        retrying(left)
+        await asyncio.sleep(1)
+
+
+async def retried(ask: Callable[[], Awaitable[AnswerT]], config: RegistryConfig) -> AnswerT:
+    """The answer to a small request, asked again while the network fails. Raises as `ask` does."""
+    for attempt in range(1, config.attempts):
+        try:
+            return await ask()
+        except Interrupted as error:
+            _log.info("attempt %d: %s", attempt, error)
+        await asyncio.sleep(_SMALL_RETRY_DELAY * config.retry_delay_s * attempt)
+    return await ask()

@@ -1,0 +1,101 @@
+"""Throws away what no image, container or lease has any more: layers, their snapshots, blobs."""
+
+from __future__ import annotations
+
+import logging
+
+from sampan.digest import Digest
+from sampan.drivers import SnapshotKind, StorageDriver
+from sampan.errdefs import Conflict, InvalidArgument, NotFound
+from sampan.images.content import ContentStore
+from sampan.images.index import ImageIndex
+from sampan.images.init_snapshot import INIT_PREFIX, init_name
+from sampan.images.layer_maker import KEY_PREFIX
+from sampan.images.layers import Layers
+from sampan.images.leases import Leases
+from sampan.images.tasks import in_thread
+
+_log = logging.getLogger(__name__)
+
+
+class Garbage:
+    """Knows what is needed, and removes the rest."""
+
+    def __init__(
+        self, storage: StorageDriver, content: ContentStore, layers: Layers, index: ImageIndex, leases: Leases
+    ) -> None:
+        self._storage = storage
+        self._content = content
+        self._layers = layers
+        self._index = index
+        self._leases = leases
+
+    async def collect(self) -> list[Digest]:
+        """Remove all garbage; the chain IDs of the layers removed. A layer under a container's snapshot stays."""
+        async with self._leases.lock:
+            removed = await self._collect_layers()
+            await in_thread(self._collect_blobs)
+        return removed
+
+    async def _collect_layers(self) -> list[Digest]:
+        users = self._index.layer_users()
+        removed = []
+        for layer in self._layers.list():
+            if users[layer.chain_id] or layer.chain_id in self._leases:
+                continue
+            if await in_thread(self._remove_snapshot, layer.chain_id):
+                self._layers.forget(layer.chain_id)
+                removed.append(layer.chain_id)
+        if removed:
+            await self._index.forget_layers(removed)
+        return removed
+
+    def _collect_blobs(self) -> None:
+        needed = self.needed_blobs()
+        for digest in self._content:
+            if digest not in needed and digest not in self._leases:
+                self._content.remove(digest)
+
+    def needed_blobs(self) -> dict[Digest, int | None]:
+        """The blobs that images and layers have, with their sizes in bytes where they are known."""
+        needed: dict[Digest, int | None] = {}
+        for image in self._index.list():
+            needed.update(dict.fromkeys((image.id, *image.documents)))
+        needed.update((layer.blob, layer.blob_bytes) for layer in self._layers.list())
+        return needed
+
+    def clear_snapshots(self) -> None:
+        """Remove what a killed daemon left in the storage driver: layers that are half written, or of no image."""
+        known = {layer.chain_id for layer in self._layers.list()}
+        children_first = sorted(self._storage.list(), key=lambda snapshot: snapshot.kind is SnapshotKind.COMMITTED)
+        left = [one.name for one in children_first if _is_ours(one.name) and _layer_name(one.name) not in known]
+        while removed := [name for name in left if self._remove(name)]:
+            _log.info("removed %d snapshots that belong to no image", len(removed))
+            left = [name for name in left if name not in removed]
+
+    def _remove_snapshot(self, chain_id: Digest) -> bool:
+        return self._remove(init_name(chain_id)) and self._remove(chain_id)
+
+    def _remove(self, name: str) -> bool:
+        """Whether the snapshot is gone now."""
+        try:
+            self._storage.remove(name)
+        except NotFound:
+            return True
+        except Conflict:
+            return False
+        return True
+
+
+def _is_ours(name: str) -> bool:
+    if name.startswith((KEY_PREFIX, INIT_PREFIX)):
+        return True
+    try:
+        Digest(name)
+    except InvalidArgument:
+        return False  # a container's
+    return True
+
+
+def _layer_name(name: str) -> str:
+    return name.removeprefix(INIT_PREFIX)

@@ -1,0 +1,47 @@
+"""The config of an image made of a bare root file system (moby daemon/images/image_import.go)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sampan.digest import Digest
+from sampan.errdefs import InvalidArgument
+from sampan.images.changes import apply_changes
+from sampan.images.index import NewImage
+from sampan.images.layer_maker import Layer
+from sampan.images.platform import Platform
+
+
+class ImportConfig:
+    """What the importer asked for. Raises `InvalidArgument` for a bad change, before anything is read."""
+
+    def __init__(self, changes: Sequence[str], message: str, platform: Platform) -> None:
+        if platform.os != "linux":
+            raise InvalidArgument("operating system is not supported")
+        self._config = apply_changes(changes)
+        self._message = message
+        self._platform = platform
+
+    def document(self, diff_id: Digest) -> bytes:
+        """The config of an image that has this one layer."""
+        created = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        variant = {"variant": self._platform.variant} if self._platform.variant else {}
+        document: dict[str, Any] = {
+            "architecture": self._platform.architecture,
+            **variant,
+            "os": self._platform.os,
+            "created": created,
+            "comment": self._message,
+            "config": self._config,
+            "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+            "history": [{"created": created, "comment": self._message}],
+        }
+        return json.dumps(document).encode()
+
+
+def new_image(id: Digest, document: bytes, layer: Layer) -> NewImage:
+    """The image of `document` and its one layer."""
+    return NewImage(id, json.loads(document), (layer,))

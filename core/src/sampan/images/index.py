@@ -1,0 +1,226 @@
+"""The index of images: in memory for every question, in SQLite for every change."""
+
+from __future__ import annotations
+
+import builtins
+import logging
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from sampan.digest import Digest
+from sampan.errdefs import NotFound, SampanError
+from sampan.images import rows
+from sampan.images.image import Image
+from sampan.images.layer_maker import Layer
+from sampan.images.reference import Reference, parse_id
+from sampan.state import Database
+
+_log = logging.getLogger(__name__)
+_ID_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
+RowT = TypeVar("RowT")
+ThingT = TypeVar("ThingT")
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """An image to be put into the index, all of whose content is here."""
+
+    id: Digest
+    config: dict[str, Any]
+    layers: tuple[Layer, ...]
+    documents: tuple[Digest, ...] = ()
+
+
+class ImageIndex:
+    """All images, by ID and by name."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._images: dict[Digest, Image] = {}
+        self._names: dict[str, Digest] = {}
+
+    def load(self, snapshots: AbstractSet[str]) -> builtins.list[Layer]:
+        """Read what SQLite holds, and answer those of its layers that are in `snapshots`.
+
+        A row that makes no sense is told of and left out; so is an image without one of its layers.
+        """
+        found = self._database.read(rows.select)
+        layers = {layer.chain_id: layer for row in found.layers if (layer := _sound(rows.layer_of, row))}
+        here = {chain_id for chain_id in layers if _is_whole(chain_id, layers, snapshots)}
+        for row in found.images:
+            image = _sound(rows.image_of, row)
+            if image and (lost := [chain_id for chain_id in image.layers if chain_id not in here]):
+                _log.error("image %s is left out: its layer %s is lost", image.id, lost[0])
+            elif image:
+                self._images[image.id] = image
+        for text, id in found.references:
+            name = _sound(Reference.parse, text)
+            if name and id in self._images:
+                self._name(name, Digest(id))
+        return [layers[chain_id] for chain_id in here]
+
+    def get(self, name: str) -> Image:
+        """The image that `name` (a reference, an ID, or the beginning of one) means.
+
+        Raises `NotFound`, `InvalidArgument` in Docker's words.
+        """
+        id = parse_id(name)
+        if id is not None:
+            if id in self._images:
+                return self._images[id]
+            raise NotFound(f"No such image: {id}")
+        reference = Reference.parse(name)
+        found = self.find(reference) or self._find_by_prefix(name)
+        if found is None:
+            raise NotFound(f"No such image: {reference.tagged().familiar}")
+        return found
+
+    def find(self, reference: Reference) -> Image | None:
+        """The image that bears this very name (`latest` if it says neither tag nor digest)."""
+        id = self._names.get(_key(reference))
+        return self._images[id] if id else None
+
+    def find_by_id(self, id: Digest) -> Image | None:
+        """The image of this ID."""
+        return self._images.get(id)
+
+    def list(self) -> builtins.list[Image]:
+        """All images."""
+        return list(self._images.values())
+
+    def names_of(self, image: Image) -> builtins.list[Reference]:
+        """All names of an image, tags first."""
+        names = [Reference.parse(text) for text, id in self._names.items() if id == image.id]
+        return sorted(names, key=lambda name: (name.digest is not None, str(name)))
+
+    def layer_users(self) -> Counter[Digest]:
+        """How many images have each layer, by chain ID."""
+        return Counter(chain_id for image in self._images.values() for chain_id in image.layers)
+
+    async def add(self, new: NewImage, names: Sequence[Reference]) -> Image:
+        """Put an image in and give it `names`, taking them from any other; one that is here gets the names only."""
+        known = self._images.get(new.id) or _image(new)
+        image = replace(known, tagged_at=_now() if names else known.tagged_at)
+
+        def change(connection: sqlite3.Connection) -> None:
+            for layer in new.layers:
+                connection.execute("INSERT OR IGNORE INTO layers VALUES (?, ?, ?, ?, ?)", rows.layer_row(layer))
+            connection.execute(
+                "INSERT INTO images VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET document = excluded.document",
+                (image.id, rows.image_document(image)),
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO image_references VALUES (?, ?)", [(_key(name), image.id) for name in names]
+            )
+
+        await self._database.write(change)
+        self._images[image.id] = image
+        for name in names:
+            self._name(name, image.id)
+        return self._images[image.id]
+
+    async def name(self, image: Image, names: Sequence[Reference]) -> Image:
+        """Give an image that is here `names`, taking them from any other."""
+        return await self.add(NewImage(image.id, image.config, (), image.documents), names)
+
+    async def remove_names(self, names: Iterable[Reference]) -> None:
+        """Take names away; no error if they are gone."""
+        keys = [_key(name) for name in names]
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.executemany("DELETE FROM image_references WHERE reference = ?", [(key,) for key in keys])
+
+        await self._database.write(change)
+        for key in keys:
+            self._unname(key)
+
+    async def remove(self, image: Image) -> None:
+        """Take an image and all its names out. Its layers and blobs are garbage then, if nobody else has them."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM image_references WHERE image_id = ?", (image.id,))
+            connection.execute("DELETE FROM images WHERE id = ?", (image.id,))
+
+        await self._database.write(change)
+        self._names = {key: id for key, id in self._names.items() if id != image.id}
+        self._images.pop(image.id, None)
+
+    async def forget_layers(self, chain_ids: Sequence[str]) -> None:
+        """Take layers out whose snapshots are gone, children before their parents."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.executemany("DELETE FROM layers WHERE chain_id = ?", [(chain_id,) for chain_id in chain_ids])
+
+        await self._database.write(change, durable=False)
+
+    def _find_by_prefix(self, name: str) -> Image | None:
+        prefix = _ID_PREFIX.fullmatch(name)
+        if not prefix:
+            return None
+        found = [image for image in self._images.values() if image.id.hex.startswith(prefix[1])]
+        if len(found) > 1:
+            raise NotFound("ambiguous reference")
+        return found[0] if found else None
+
+    def _name(self, name: Reference, id: Digest) -> None:
+        self._unname(_key(name))
+        self._names[_key(name)] = id
+        self._show_names(id)
+
+    def _unname(self, key: str) -> None:
+        before = self._names.pop(key, None)
+        if before is not None:
+            self._show_names(before)
+
+    def _show_names(self, id: Digest) -> None:
+        image = self._images[id]
+        names = self.names_of(image)
+        self._images[id] = replace(
+            image,
+            references=tuple(name.familiar for name in names if not name.digest),
+            repo_digests=tuple(name.familiar for name in names if name.digest),
+        )
+
+
+def _key(reference: Reference) -> str:
+    """A name as it is stored: one with a tag and a digest counts by its digest (moby refstore, Get)."""
+    return str(reference.with_digest(reference.digest) if reference.digest else reference.tagged())
+
+
+def _image(new: NewImage) -> Image:
+    return Image(
+        id=new.id,
+        config=new.config,
+        references=(),
+        repo_digests=(),
+        layers=tuple(layer.chain_id for layer in new.layers),
+        size_bytes=sum(layer.size_bytes for layer in new.layers),
+        created=str(new.config.get("created") or ""),
+        documents=new.documents,
+    )
+
+
+def _is_whole(chain_id: Digest, layers: dict[Digest, Layer], snapshots: AbstractSet[str]) -> bool:
+    """Whether a layer and all below it are there."""
+    layer = layers.get(chain_id)
+    if layer is None or chain_id not in snapshots:
+        return False
+    return layer.parent is None or _is_whole(layer.parent, layers, snapshots)
+
+
+def _sound(read: Callable[[RowT], ThingT], row: RowT) -> ThingT | None:
+    try:
+        return read(row)
+    except (ValueError, KeyError, TypeError, SampanError) as error:
+        _log.error("a row of the database makes no sense and is left out: %.200s: %r", row, error)
+        return None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,242 @@
+"""Makes one layer: from a stream of compressed bytes to a committed snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampan.digest import Digest
+from sampan.drivers import StorageDriver
+from sampan.errdefs import DataLoss, NotFound
+from sampan.images.blob_stream import BlobStream
+from sampan.images.content import ContentStore
+from sampan.images.layer.limits import WhiteoutFormat
+from sampan.images.layer.parents import adopt_parents
+from sampan.images.layer.unpack import Unpacked, unpack
+from sampan.images.mounted import mounted, mounted_for_all
+from sampan.images.progress import Report, step
+from sampan.images.tasks import in_thread, to_the_end
+
+KEY_PREFIX = "layer-"
+"""Of the snapshots that are being written; what a killed daemon left of them is thrown away at open."""
+
+PROCESSES = max(2, os.cpu_count() or 1)
+"""How many layers are unpacked at once."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that is here: the snapshot named by its chain ID, and the blob it was made of.
+
+    `size_bytes` is what its files take, `blob_bytes` the size of the blob.
+    """
+
+    chain_id: Digest
+    diff_id: Digest
+    parent: Digest | None
+    size_bytes: int
+    blob: Digest
+    blob_bytes: int
+    media_type: str = ""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A layer to be made: what it must be, and where its blob comes from. `id` names it in progress items.
+
+    `source` is asked only if the blob is not here already.
+    """
+
+    id: str
+    diff_id: Digest
+    blob: Digest
+    blob_bytes: int
+    source: Callable[[Report], AsyncIterator[bytes]]
+    media_type: str = ""
+
+
+Parent = Callable[[], Awaitable[Layer | None]]
+"""Waits for the layer below; `None` if there is none."""
+
+
+class LayerMaker:
+    """Makes layers in one storage driver, fetching at most `downloads` at once."""
+
+    def __init__(self, storage: StorageDriver, content: ContentStore, state_dir: Path, *, downloads: int) -> None:
+        self._storage = storage
+        self._content = content
+        self._state_dir = state_dir
+        self._downloads = asyncio.Semaphore(downloads)
+        self._unpacking = asyncio.Semaphore(PROCESSES)
+        self._detached = storage.capabilities.detached_layers is not None
+
+    async def make(self, chain_id: Digest, wanted: Wanted, parent: Parent, report: Report) -> Layer:
+        """Fetch, verify, unpack and commit. Raises what these raise, and then leaves nothing."""
+        make = self._make_detached if self._detached else self._make_attached
+        layer = await make(chain_id, wanted, parent, report)
+        report(step(wanted.id, "Pull complete"))
+        return layer
+
+    @asynccontextmanager
+    async def unpacked(self, source: AsyncIterator[bytes]) -> AsyncIterator[NewLayer]:
+        """Keep and unpack a lowest layer of which nothing is known beforehand; to be committed within the context."""
+        async with self._snapshot(None) as key, BlobStream(self._content, source) as stream:
+            done = await self._unpack(key, stream.chunks(), None, None)
+            yield NewLayer(self._storage, key, stream, done)
+
+    async def _make_detached(self, chain_id: Digest, wanted: Wanted, parent: Parent, report: Report) -> Layer:
+        """Unpack while the parent is still being made, and put the layer on top of it last."""
+        async with self._snapshot(None) as key:
+            async with self._downloading(wanted, report):
+                if self._unpacking.locked():
+                    await self._fetch(wanted, report)
+                async with self._unpacking:
+                    unpacked = await self._fill(key, wanted, report)
+            below = await parent()
+            if not below or not await self._hides_links(key, below, unpacked):
+                await to_the_end(self._storage.commit, chain_id, key, parent=below.chain_id if below else None)
+                return _layer(chain_id, below, wanted, unpacked)
+        return await self._make_attached(chain_id, wanted, parent, report)
+
+    async def _make_attached(self, chain_id: Digest, wanted: Wanted, parent: Parent, report: Report) -> Layer:
+        """Fetch the blob meanwhile, and unpack it on top of the finished parent."""
+        async with self._downloading(wanted, report):
+            await self._fetch(wanted, report)
+        below = await parent()
+        async with self._snapshot(below.chain_id if below else None) as key:
+            unpacked = await self._fill(key, wanted, report)
+            await to_the_end(self._storage.commit, chain_id, key)
+        return _layer(chain_id, below, wanted, unpacked)
+
+    async def _fill(self, key: str, wanted: Wanted, report: Report) -> Unpacked:
+        if wanted.blob in self._content:
+            report(step(wanted.id, "Extracting", 0, wanted.blob_bytes))
+            unpacked = await self._unpack(key, self._content.path(wanted.blob), wanted.blob, wanted.blob_bytes)
+            report(step(wanted.id, "Extracting", wanted.blob_bytes, wanted.blob_bytes))
+        else:
+            unpacked = await self._fill_from_source(key, wanted, report)
+        if unpacked.diff_id != wanted.diff_id:
+            raise DataLoss("layers from manifest don't match image configuration")
+        return unpacked
+
+    async def _fill_from_source(self, key: str, wanted: Wanted, report: Report) -> Unpacked:
+        async with BlobStream(self._content, wanted.source(report), wanted.blob.algorithm) as stream:
+            unpacked = await self._unpack(key, _told(stream, wanted, report), wanted.blob, wanted.blob_bytes)
+            await stream.commit(wanted.blob)
+        return unpacked
+
+    async def _fetch(self, wanted: Wanted, report: Report) -> None:
+        if wanted.blob in self._content:
+            return
+        async with BlobStream(self._content, wanted.source(report), wanted.blob.algorithm) as stream:
+            async for _ in _told(stream, wanted, report):
+                pass
+            await stream.commit(wanted.blob)
+
+    async def _unpack(
+        self, key: str, source: AsyncIterator[bytes] | Path, expected: Digest | None, size: int | None
+    ) -> Unpacked:
+        if self._detached:
+            target = await in_thread(self._storage.detached_dir, key)
+            return await unpack(source, target, format=WhiteoutFormat.OVERLAY, expected=expected, size=size)
+        mounts = await in_thread(self._storage.mounts, key)
+        async with _entered(mounted_for_all(mounts, self._state_dir)) as target:
+            return await unpack(source, target, format=WhiteoutFormat.APPLY, expected=expected, size=size)
+
+    async def _hides_links(self, key: str, below: Layer, unpacked: Unpacked) -> bool:
+        """Give directories that the tar left out the looks they have below.
+
+        Answers whether one of them is something else there, a link mostly (`bin/x` on top of a `bin` that leads to
+        `usr/bin`): such a layer must be unpacked through it.
+        """
+        if not unpacked.implicit_dirs:
+            return False
+        target = await in_thread(self._storage.detached_dir, key)
+        async with self._view(below.chain_id) as lower:
+            return bool(await in_thread(adopt_parents, target, unpacked.implicit_dirs, [lower]))
+
+    @asynccontextmanager
+    async def _downloading(self, wanted: Wanted, report: Report) -> AsyncIterator[None]:
+        if self._downloads.locked():
+            report(step(wanted.id, "Waiting"))
+        async with self._downloads:
+            yield
+
+    @asynccontextmanager
+    async def _snapshot(self, parent: str | None) -> AsyncIterator[str]:
+        """The key of a new snapshot, which is removed at the end of the context unless it was committed."""
+        key = KEY_PREFIX + secrets.token_hex(16)
+        try:
+            await in_thread(self._storage.prepare, key, parent)
+            yield key
+        finally:
+            await self._discard(key)  # a committed one has another name by now
+
+    @asynccontextmanager
+    async def _view(self, parent: str) -> AsyncIterator[Path]:
+        key = KEY_PREFIX + secrets.token_hex(16)
+        try:
+            mounts = await in_thread(self._storage.view, key, parent)
+            async with _entered(mounted(mounts, self._state_dir)) as path:
+                yield path
+        finally:
+            await self._discard(key)
+
+    async def _discard(self, key: str) -> None:
+        with suppress(NotFound):
+            await in_thread(self._storage.remove, key)
+
+
+class NewLayer:
+    """A lowest layer that is unpacked and not yet committed."""
+
+    def __init__(self, storage: StorageDriver, key: str, stream: BlobStream, unpacked: Unpacked) -> None:
+        self._storage = storage
+        self._key = key
+        self._stream = stream
+        self._unpacked = unpacked
+        self.diff_id = unpacked.diff_id
+        self.blob = stream.digest
+
+    async def commit(self) -> Layer:
+        """Make it a layer."""
+        await self._stream.commit()
+        await to_the_end(self._storage.commit, self.diff_id, self._key)
+        return Layer(self.diff_id, self.diff_id, None, self._unpacked.size_bytes, self.blob, self._stream.size_bytes)
+
+
+async def _told(stream: BlobStream, wanted: Wanted, report: Report) -> AsyncIterator[bytes]:
+    """The chunks of `stream`; behind the last one, says what happens next."""
+    async for chunk in stream.chunks():
+        yield chunk
+    report(step(wanted.id, "Verifying Checksum"))
+    stream.verify(wanted.blob, wanted.blob_bytes)
+    report(step(wanted.id, "Download complete"))
+    report(step(wanted.id, "Extracting", wanted.blob_bytes, wanted.blob_bytes))
+
+
+@asynccontextmanager
+async def _entered(context: AbstractContextManager[Path]) -> AsyncIterator[Path]:
+    """`context` entered and left in threads: mounting and unmounting may take their time."""
+    undo = ExitStack()
+    try:
+        yield await in_thread(undo.enter_context, context)
+    finally:
+        await in_thread(undo.close)
+
+
+def _layer(chain_id: Digest, below: Layer | None, wanted: Wanted, unpacked: Unpacked) -> Layer:
+    return Layer(
+        chain_id=chain_id,
+        diff_id=wanted.diff_id,
+        parent=below.chain_id if below else None,
+        size_bytes=unpacked.size_bytes,
+        blob=wanted.blob,
+        blob_bytes=wanted.blob_bytes,
+        media_type=wanted.media_type,
+    )

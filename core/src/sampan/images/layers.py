@@ -1,0 +1,114 @@
+"""The layers that are here, and those on their way: each is made once, however many ask for it."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
+
+from sampan.digest import Digest, chain_ids
+from sampan.errdefs import NotFound
+from sampan.images.flight import Flight, all_landed
+from sampan.images.layer_maker import Layer, LayerMaker, Wanted
+from sampan.images.leases import Lease
+from sampan.images.progress import Report, step
+from sampan.images.tasks import end
+
+
+class Layers:
+    """All layers by chain ID. Whoever makes some holds a lease, so that nothing is thrown away meanwhile."""
+
+    def __init__(self, maker: LayerMaker) -> None:
+        self._maker = maker
+        self._layers: dict[Digest, Layer] = {}
+        self._flights: dict[Digest, Flight[Layer]] = {}
+
+    def get(self, chain_id: Digest) -> Layer:
+        """The layer. Raises `NotFound`."""
+        try:
+            return self._layers[chain_id]
+        except KeyError:
+            raise NotFound(f"layer {chain_id} is not here") from None
+
+    def list(self) -> builtins.list[Layer]:
+        """All layers, children before their parents."""
+        return sorted(self._layers.values(), key=lambda layer: -self._depth(layer))
+
+    def adopt(self, layers: Iterable[Layer]) -> None:
+        """Know layers whose snapshots are there."""
+        self._layers.update((layer.chain_id, layer) for layer in layers)
+
+    def forget(self, chain_id: Digest) -> None:
+        """Know a layer no longer: its snapshot is gone."""
+        self._layers.pop(chain_id, None)
+
+    async def make(self, stack: Sequence[Wanted], lease: Lease, report: Report) -> builtins.list[Layer]:
+        """Make all layers of an image, lowest first, all at once; those that are here are not touched.
+
+        Raises what fetching and unpacking raise. Whole layers made before an error stay until garbage is collected.
+        """
+        chain = chain_ids([wanted.diff_id for wanted in stack])
+        await lease.add(*chain, *(wanted.blob for wanted in stack))
+        joined: list[Flight[Layer]] = []
+        try:
+            for chain_id, wanted in zip(chain, stack, strict=True):
+                joined.append(self._join(chain_id, wanted, joined[-1] if joined else None, report))
+            return await all_landed(joined)
+        finally:
+            await _leave(joined, report)
+
+    async def add(self, source: AsyncIterator[bytes], lease: Lease) -> Layer:
+        """Make a lowest layer of a tar of which nothing is known beforehand. Raises what unpacking raises."""
+        async with self._maker.unpacked(source) as new:
+            await lease.add(new.diff_id, new.blob)
+            while other := self._flights.get(new.diff_id):
+                await asyncio.wait([other.task])
+            if layer := self._layers.get(new.diff_id):
+                return layer
+            flight: Flight[Layer] = Flight()
+            self._start(new.diff_id, flight, new.commit)
+            try:
+                return await flight.landing()
+            finally:
+                await end(flight.task)
+
+    def _join(self, chain_id: Digest, wanted: Wanted, below: Flight[Layer] | None, report: Report) -> Flight[Layer]:
+        if layer := self._layers.get(chain_id):
+            report(step(wanted.id, "Already exists"))
+            return Flight.landed(layer)
+        flight = self._flights.get(chain_id)
+        if flight is None or flight.task.done():
+            flight = Flight()
+            flight.report(step(wanted.id, "Pulling fs layer"))
+            parent = below.landing if below else _no_parent
+            self._start(chain_id, flight, partial(self._maker.make, chain_id, wanted, parent, flight.report))
+        flight.watch(report)
+        return flight
+
+    def _start(self, chain_id: Digest, flight: Flight[Layer], make: Callable[[], Awaitable[Layer]]) -> None:
+        async def land() -> Layer:
+            self._layers[chain_id] = layer = await make()
+            return layer
+
+        def forget(_: asyncio.Future[Layer]) -> None:
+            if self._flights.get(chain_id) is flight:
+                del self._flights[chain_id]
+
+        self._flights[chain_id] = flight
+        flight.start(land())
+        flight.task.add_done_callback(forget)
+
+    def _depth(self, layer: Layer) -> int:
+        return 1 + (self._depth(self._layers[layer.parent]) if layer.parent else 0)
+
+
+async def _leave(joined: Sequence[Flight[Layer]], report: Report) -> None:
+    """Stop watching; what nobody watches any more ends before this returns."""
+    for flight in joined:
+        flight.unwatch(report)
+    await end(*(flight.task for flight in joined if not flight.is_watched))
+
+
+async def _no_parent() -> None:
+    return None

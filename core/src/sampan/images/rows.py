@@ -1,0 +1,84 @@
+"""Images and layers as SQLite holds them: `document` is JSON."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+
+from sampan.digest import Digest
+from sampan.images.image import Image
+from sampan.images.layer_maker import Layer
+
+ImageRow = tuple[str, str]
+LayerRow = tuple[str, str, str | None, int, str]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All there is."""
+
+    images: list[ImageRow]
+    references: list[tuple[str, str]]
+    layers: list[LayerRow]
+
+
+def select(connection: sqlite3.Connection) -> Rows:
+    """Read everything."""
+    return Rows(
+        connection.execute("SELECT id, document FROM images").fetchall(),
+        connection.execute("SELECT reference, image_id FROM image_references").fetchall(),
+        connection.execute("SELECT chain_id, diff_id, parent, size_bytes, document FROM layers").fetchall(),
+    )
+
+
+def image_document(image: Image) -> str:
+    """The document of an image's row; names are in a table of their own."""
+    return json.dumps(
+        {
+            "config": image.config,
+            "layers": image.layers,
+            "size_bytes": image.size_bytes,
+            "created": image.created,
+            "tagged_at": image.tagged_at,
+            "documents": image.documents,
+        }
+    )
+
+
+def image_of(row: ImageRow) -> Image:
+    """An image without its names. Raises `ValueError`, `KeyError`, `TypeError`, `InvalidArgument` for a bad row."""
+    id, document = row
+    fields = json.loads(document)
+    return Image(
+        id=Digest(id),
+        config=dict(fields["config"]),
+        references=(),
+        repo_digests=(),
+        layers=tuple(Digest(one) for one in fields["layers"]),
+        size_bytes=int(fields["size_bytes"]),
+        created=str(fields["created"]),
+        tagged_at=str(fields["tagged_at"]),
+        documents=tuple(Digest(one) for one in fields["documents"]),
+    )
+
+
+def layer_row(layer: Layer) -> LayerRow:
+    """The row of a layer."""
+    document = {"blob": layer.blob, "blob_bytes": layer.blob_bytes, "media_type": layer.media_type}
+    return layer.chain_id, layer.diff_id, layer.parent, layer.size_bytes, json.dumps(document)
+
+
+def layer_of(row: LayerRow) -> Layer:
+    """The layer of a row. Raises as `image_of` does."""
+    chain_id, diff_id, parent, size_bytes, document = row
+    fields = json.loads(document)
+    return Layer(
+        chain_id=Digest(chain_id),
+        diff_id=Digest(diff_id),
+        parent=Digest(parent) if parent else None,
+        size_bytes=int(size_bytes),
+        blob=Digest(fields["blob"]),
+        blob_bytes=int(fields["blob_bytes"]),
+        media_type=str(fields["media_type"]),
+    )

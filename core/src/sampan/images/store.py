@@ -1,0 +1,210 @@
+"""The images room as the daemon sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from sampan.digest import Digest
+from sampan.drivers import StorageDriver
+from sampan.errdefs import InvalidArgument, NotFound, SystemFailure
+from sampan.images import import_
+from sampan.images.archive import Loader
+from sampan.images.content import ContentStore
+from sampan.images.garbage import Garbage
+from sampan.images.image import Image
+from sampan.images.index import ImageIndex
+from sampan.images.init_snapshot import init_name, make_mount_points
+from sampan.images.layer_maker import KEY_PREFIX, LayerMaker
+from sampan.images.layers import Layers
+from sampan.images.leases import Lease, Leases
+from sampan.images.mounted import mounted, unmount_left
+from sampan.images.platform import Platform, host_platform
+from sampan.images.progress import Progress, relay
+from sampan.images.pull import Puller
+from sampan.images.reference import Reference
+from sampan.images.registry import RegistryClient
+from sampan.images.registry_config import RegistryAuth, RegistryConfig
+from sampan.images.remove import ImageUser, Removed, Remover, Users
+from sampan.images.tasks import in_thread
+from sampan.state import Database
+
+__all__ = [
+    "Image",
+    "ImageStore",
+    "ImageUser",
+    "Progress",
+    "Reference",
+    "RegistryAuth",
+    "RegistryConfig",
+    "Removed",
+]
+
+
+class ImageStore:
+    """All images of one data root: their blobs below `root`, their files in the storage driver, the rest in SQLite.
+
+    Reading (`get`, `list`) touches memory only. Use it within one event loop.
+    """
+
+    def __init__(self, root: Path, storage: StorageDriver, database: Database, *, registries: RegistryConfig) -> None:
+        self._storage = storage
+        self._mounts_dir = root / "mounts"
+        self._content = ContentStore(root / "content")
+        self._index = ImageIndex(database)
+        self._leases = Leases()
+        self._registries = RegistryClient(registries)
+        maker = LayerMaker(storage, self._content, self._mounts_dir, downloads=registries.downloads)
+        self._layers = Layers(maker)
+        self._garbage = Garbage(storage, self._content, self._layers, self._index, self._leases)
+        self._puller = Puller(self._registries, self._content, self._layers, self._index)
+        self._init_lock = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Load what is there, and throw away what a killed daemon left half done.
+
+        Call it before anything else. Raises `SystemFailure` if the data root can't be read or written.
+        """
+        try:
+            await asyncio.to_thread(self._reconcile)
+        except OSError as error:
+            raise SystemFailure(f"the image store can't be opened: {error}") from error
+        await self.collect_garbage()
+
+    async def close(self) -> None:
+        """Close the connections to registries."""
+        await self._registries.close()
+
+    def get(self, name: str) -> Image:
+        """The image of a reference, or of a full or abbreviated ID.
+
+        Raises `NotFound` (`No such image: alpine:latest`), or `InvalidArgument` for what can't be a name.
+        """
+        return self._index.get(name)
+
+    def list(self) -> builtins.list[Image]:
+        """All images, in no order."""
+        return self._index.list()
+
+    def shared_bytes(self, image: Image) -> int:
+        """How much of an image's size lies in layers that other images have too."""
+        users = self._index.layer_users()
+        return sum(self._layers.get(one).size_bytes for one in image.layers if users[one] > 1)
+
+    async def pull(
+        self, reference: Reference, *, platform: str | None, auth: RegistryAuth | None, progress: Progress
+    ) -> Image:
+        """Pull `reference` (all tags, if it has neither tag nor digest) for `platform`, this machine's if `None`.
+
+        There is no authentication yet: `auth` is not used. Sends Docker's items to `progress`. Raises `NotFound`,
+        `Unauthorized`, `Unavailable`, `InvalidArgument`, `DataLoss`, `SystemFailure`; then, and when it is
+        cancelled, nothing of it is left.
+        """
+        wanted = Platform.parse(platform) if platform else host_platform()
+        async with self._lease() as lease:
+            return await relay(progress, lambda report: self._puller.pull(reference, wanted, lease, report))
+
+    async def load(self, body: AsyncIterator[bytes], *, progress: Progress, quiet: bool) -> builtins.list[Image]:
+        """Load all images of a docker-archive or an OCI archive, compressed or not; answers them.
+
+        Sends `Loading layer` (unless `quiet`) and `Loaded image` items. Raises as `pull` does, leaving nothing.
+        """
+        async with self._lease() as lease:
+            loader = Loader(self._content, self._layers, self._index, lease)
+            images = await relay(progress, lambda report: loader.load(body, report, quiet=quiet))
+        await self.collect_garbage()  # all that was in the archive and is no part of an image
+        return images
+
+    async def import_(
+        self,
+        body: AsyncIterator[bytes],
+        *,
+        reference: Reference | None,
+        changes: Sequence[str],
+        message: str,
+        platform: str | None,
+    ) -> Image:
+        """Make an image of one layer out of the tar of a root file system, compressed or not.
+
+        `changes` are Dockerfile instructions. Raises `InvalidArgument`, `DataLoss`, `SystemFailure`, leaving nothing.
+        """
+        config = import_.ImportConfig(changes, message, Platform.parse(platform) if platform else host_platform())
+        async with self._lease() as lease:
+            layer = await self._layers.add(body, lease)
+            document = config.document(layer.diff_id)
+            await lease.add(Digest.of(document))
+            id = await in_thread(self._content.put, document)
+            new = import_.new_image(id, document, layer)
+            return await self._index.add(new, [reference.tagged()] if reference else [])
+
+    async def tag(self, image: Image, reference: Reference) -> Image:
+        """Give `image` the tag `reference` (`latest` if it names none), taking it from any other image.
+
+        Raises `InvalidArgument` if it is a digest.
+        """
+        if reference.digest is not None:
+            raise InvalidArgument("refusing to create a tag with a digest reference")
+        if self._index.find_by_id(image.id) is None:
+            raise NotFound(f"No such image: {image.id}")
+        return await self._index.name(image, [reference.tagged()])
+
+    async def remove(self, name: str, *, force: bool, in_use: Users) -> builtins.list[Removed]:
+        """Untag or delete as `docker rmi` does; `in_use` tells the containers of an image.
+
+        Raises `NotFound`, `Conflict` in Docker's words.
+        """
+        removed = await Remover(self._index, in_use).remove(name, force=force)
+        if any(one.deleted for one in removed):
+            removed += [Removed(deleted=chain_id) for chain_id in await self.collect_garbage()]
+        return removed
+
+    async def collect_garbage(self) -> builtins.list[Digest]:
+        """Remove layers and blobs that nobody has any more, and answer the layers' chain IDs.
+
+        The daemon calls it when it has removed the last container of an image that is gone.
+        """
+        return await self._garbage.collect()
+
+    async def init_snapshot(self, image: Image) -> str:
+        """The name of the committed snapshot that containers of `image` are prepared on: its files, and above them
+        the mount points that the engine needs. Made once for all images of these layers. Raises `SystemFailure`."""
+        name = init_name(image.snapshot)
+        async with self._init_lock:
+            await in_thread(self._make_init, name, image.snapshot)
+        return name
+
+    def _make_init(self, name: str, snapshot: str | None) -> None:
+        try:
+            self._storage.stat(name)
+        except NotFound:
+            pass
+        else:
+            return
+        key = KEY_PREFIX + name
+        try:
+            with mounted(self._storage.prepare(key, snapshot), self._mounts_dir) as rootfs:
+                make_mount_points(rootfs)
+            self._storage.commit(name, key)
+        except OSError as error:
+            self._storage.remove(key)
+            raise SystemFailure(f"the init layer of {snapshot} can't be made: {error}") from error
+
+    def _reconcile(self) -> None:
+        self._mounts_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        unmount_left(self._mounts_dir)
+        self._layers.adopt(self._index.load({snapshot.name for snapshot in self._storage.list()}))
+        self._garbage.clear_snapshots()
+        self._content.open(self._garbage.needed_blobs())
+
+    @asynccontextmanager
+    async def _lease(self) -> AsyncIterator[Lease]:
+        """A lease for making an image. If it is not made, what was leased is garbage."""
+        try:
+            async with self._leases.lease() as lease:
+                yield lease
+        except BaseException:
+            await self.collect_garbage()
+            raise
