@@ -420,6 +420,32 @@ def test_an_interface_without_ipv6_addresses_has_no_ipv6(stage: Stage) -> None:
     ]
 
 
+# --- beside other firewalls
+
+
+def test_beside_a_firewall_that_drops_forwarding_its_own_rules_let_containers_through(stage: Stage) -> None:
+    """What dockerd makes, and what the README says to add there."""
+    run("nft", "add table ip filter; add chain ip filter DOCKER-USER")
+    run("nft", "add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }")
+    run("nft", "add rule ip filter FORWARD jump DOCKER-USER")
+    network = stage.network()
+    server = stage.container(make_endpoint(network, 2), tcp(8080, 80))
+    client = stage.container(make_endpoint(network, 3))
+    for place in (server, stage.outside):
+        stage.serve(place, 80)
+    assert stage.host.reaches("127.0.0.1", 8080)
+    assert not stage.outside.reaches(HOST_V4, 8080)
+    assert not client.reaches(OUTSIDE_V4, 80)
+    for direction in ("iifname", "oifname"):
+        run("nft", f'add rule ip filter DOCKER-USER {direction} "spn-*" accept')
+    assert stage.outside.reaches(HOST_V4, 8080)
+    assert client.reaches(OUTSIDE_V4, 80)
+    assert client.reaches("10.213.0.2", 80)
+    assert client.reaches(HOST_V4, 8080)
+    stage.outside.run("ip", "route", "add", "10.213.0.0/16", "via", HOST_V4)
+    assert not stage.outside.reaches("10.213.0.2", 80)
+
+
 # --- what is left, what is found again
 
 

@@ -80,7 +80,9 @@ def test_registering_the_driver_does_not_import_pyroute2() -> None:
     """It costs some 200 ms and 9 to 26 MB, and only who makes a network needs it."""
     name, factory = hooks.sampan_network_driver()
     assert (name, factory) == ("bridge", BridgeDriver)
-    code = "import sys; from sampan_bridge_net import hooks; hooks.sampan_network_driver(); print('pyroute2' in sys.modules)"
+    code = (
+        "import sys; from sampan_bridge_net.hooks import *; sampan_network_driver(); print('pyroute2' in sys.modules)"
+    )
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert output == "False\n"
 
