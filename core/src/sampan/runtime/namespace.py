@@ -57,7 +57,10 @@ class RuntimeNamespace:
     def __init__(self, slice: str = "/sampan", *, threads: int = 4) -> None:
         self.slice = slice
         self._cgroup_ns = self._make_cgroup_namespace() if host_kind() == "hybrid" else None
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="runtime", initializer=self._enter)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="runtime", initializer=self._enter_for_good)
+        # All threads at once and now: a later one would hold on to whatever is mounted on the host by then.
+        together = threading.Barrier(threads)
+        list(self._threads.map(lambda _: together.wait(), range(threads)))
 
     def close(self) -> None:
         """End the threads and forget the namespace; what was started in it goes on."""
@@ -94,7 +97,8 @@ class RuntimeNamespace:
 
         def body() -> None:
             try:
-                self._enter()
+                unshare(CLONE_NEWNS)
+                self._see_only_the_slice()
                 _stop_propagation_from(below)
                 result = function()
             except BaseException as error:
@@ -105,8 +109,13 @@ class RuntimeNamespace:
         threading.Thread(target=body, name="runtime-create", daemon=True).start()
         return await outcome
 
-    def _enter(self) -> None:
-        unshare(CLONE_NEWNS)
+    def _enter_for_good(self) -> None:
+        if self._cgroup_ns is not None:
+            unshare(CLONE_NEWNS)
+            self._see_only_the_slice()
+
+    def _see_only_the_slice(self) -> None:
+        """On a hybrid host; the thread must have a mount namespace of its own."""
         if self._cgroup_ns is not None:
             setns(self._cgroup_ns, CLONE_NEWCGROUP)
             # Private, so that the new mount stays here even where the host's mounts are shared.

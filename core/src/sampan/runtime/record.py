@@ -20,12 +20,13 @@ class Process:
 
 @dataclass(frozen=True)
 class Record:
-    """One container. The processes are `None` until create has succeeded."""
+    """One container; `hooks` tells that its spec has some. The processes are `None` until create has succeeded."""
 
     id: str
     bundle: str
     runtime: str
     terminal: bool
+    hooks: bool
     init: Process | None = None
     conmon: Process | None = None
 
