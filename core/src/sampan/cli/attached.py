@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable
 
+from sampan.cli.client.client import document_of
 from sampan.cli.client.http import Response
 from sampan.cli.command import Options
 from sampan.cli.detach_keys import key_bytes
@@ -50,7 +50,7 @@ def wait_for(session: Session, container_id: str, condition: str) -> Response:
 
 def exit_status(waiting: Response) -> int:
     """The container's exit status, once it has ended. Raises `CliError` with status 125 if waiting failed."""
-    answer = json.loads(waiting.read() or b"{}")
+    answer = document_of(waiting.read() or b"{}")
     if "StatusCode" not in answer:
         raise CliError("error waiting for container: the daemon closed the connection", 125)
     if error := answer.get("Error"):

@@ -62,7 +62,6 @@ class Flag(NamedTuple):
     short: str = ""
     default: Any = None
     hidden: bool = False
-    label: str = ""
 
     @property
     def initial(self) -> Any:

@@ -104,7 +104,7 @@ def _flags(flags: list[Flag]) -> str:
 
 def _head(flag: Flag) -> str:
     short = f"  -{flag.short}, " if flag.short else "      "
-    return f"{short}--{flag.name} {flag.label or flag.kind.label}".rstrip()
+    return f"{short}--{flag.name} {flag.kind.label}".rstrip()
 
 
 def _default(flag: Flag) -> str:

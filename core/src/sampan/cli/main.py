@@ -44,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
         # Nobody reads our output any more; point stdout elsewhere, or the interpreter complains at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except ConnectionError as error:
+        return _fail(f"error during connect: {error}", 1)
     return status
 
 

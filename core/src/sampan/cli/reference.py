@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-_DEFAULT_DOMAINS = ("docker.io/library/", "docker.io/", "index.docker.io/library/", "index.docker.io/")
+import re
+
+_DEFAULT_DOMAINS = ("docker.io/", "index.docker.io/")
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    r"(?:(?P<domain>(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?)/)?"
+    rf"(?P<path>{_COMPONENT}(?:/{_COMPONENT})*)"
+    r"(?::[\w][\w.-]{0,127})?(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?"
+)
 
 
 def split_reference(reference: str) -> tuple[str, str, str]:
@@ -17,10 +25,19 @@ def split_reference(reference: str) -> tuple[str, str, str]:
 def familiar(reference: str) -> str:
     """A reference without what goes without saying: docker.io and library."""
     for domain in _DEFAULT_DOMAINS:
-        rest = reference.removeprefix(domain)
-        if rest != reference and "/" not in (rest if domain.endswith("library/") else ""):
-            return rest
+        if reference.startswith(domain):
+            path = reference.removeprefix(domain)
+            short = path.removeprefix("library/")
+            return path if "/" in short else short
     return reference
+
+
+def full_name(reference: str) -> str:
+    """A reference with its registry: `docker.io/library/` where none is named."""
+    domain, slash, _ = reference.partition("/")
+    if slash and _is_domain(domain):
+        return reference
+    return f"docker.io/{reference}" if slash else f"docker.io/library/{reference}"
 
 
 def with_default_tag(reference: str) -> str:
@@ -30,16 +47,15 @@ def with_default_tag(reference: str) -> str:
 
 
 def check_reference(reference: str) -> None:
-    """Raise `ValueError` in docker's words for what can't be the name of an image."""
-    name, tag, _ = split_reference(reference)
-    plain = name.rpartition("/")[2]
-    path = name.partition("/")[2] if "/" in name else name
-    if (
-        not plain
-        or name.startswith(("/", "-", "."))
-        or any(letter.isspace() for letter in reference)
-        or tag == "" != reference[-1:] == ":"
-    ):
-        raise ValueError("invalid reference format")
-    if path != path.lower():
+    """Raise `ValueError` in docker's words for what can't be the name or ID of an image."""
+    match = _REFERENCE.fullmatch(reference)
+    if match and (match["domain"] is None or _is_domain(match["domain"]) or match["domain"].islower()):
+        return
+    if _REFERENCE.fullmatch(reference.lower()):
+        name = split_reference(full_name(reference))[0].removeprefix("docker.io/")
         raise ValueError(f"invalid reference format: repository name ({name}) must be lowercase")
+    raise ValueError("invalid reference format")
+
+
+def _is_domain(text: str) -> bool:
+    return "." in text or ":" in text or text == "localhost"

@@ -12,7 +12,7 @@ from typing import Any
 from sampan import __version__
 from sampan.cli.client.connection import Connection
 from sampan.cli.client.endpoint import Endpoint
-from sampan.cli.client.http import Body, Head, Response, send_request
+from sampan.cli.client.http import Body, Head, ProtocolError, Response, send_request
 from sampan.cli.errors import ConnectionFailed, DaemonError
 
 API_VERSION = "1.51"  # the newest that this client speaks; the daemon's may be lower
@@ -48,14 +48,14 @@ class Client:
     def call(self, method: str, path: str, *, query: Query | None = None, body: Any = None) -> Any:
         """One request with a JSON body (or none), and the JSON it answers (None for an empty answer)."""
         content = self.request(method, path, query=query, body=body).read()
-        return json.loads(content) if content.strip() else None
+        return document_of(content) if content.strip() else None
 
     def stream(
         self, method: str, path: str, *, query: Query | None = None, body: Any = None
     ) -> Iterator[dict[str, Any]]:
         """One request and the JSON documents of its answer as they come; the head has arrived when this returns."""
         response = self.request(method, path, query=query, body=body)
-        return (json.loads(line) for line in response.lines())
+        return (document_of(line) for line in response.lines())
 
     def request(self, method: str, path: str, *, query: Query | None = None, body: Any = None) -> Response:
         """One request; the body of its `Response` is still to be read. Bytes and iterables are sent as they are."""
@@ -123,6 +123,14 @@ def _error_of(response: Response, target: str) -> DaemonError:
     return DaemonError(response.head.status, message)
 
 
+def document_of(content: bytes) -> Any:
+    """A JSON document of the daemon's. Raises `ProtocolError` if it is none."""
+    try:
+        return json.loads(content)
+    except ValueError:
+        raise ProtocolError(f"malformed JSON {content[:80]!r} in the answer") from None
+
+
 def _as_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
@@ -136,7 +144,7 @@ def _encode_query(query: Query) -> str:
             pairs += [(name, json.dumps(value, separators=(",", ":")))] if value else []
         elif value is True:
             pairs.append((name, "1"))
-        elif value not in (None, False, ""):
+        elif value is not None and value is not False and value != "":
             pairs.append((name, str(value)))
     if not pairs:
         return ""

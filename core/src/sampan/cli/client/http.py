@@ -101,10 +101,10 @@ class Response:
         if "chunked" in self.head.headers.get("transfer-encoding", "").lower():
             return self._chunked()
         length = self.head.headers.get("content-length")
-        return self._rest() if length is None else self._exactly(int(length))
+        return self._rest() if length is None else self._exactly(_size(length, 10))
 
     def _chunked(self) -> Iterator[bytes]:
-        while size := int(self._until(b"\r\n").partition(b";")[0], 16):
+        while size := _size(self._until(b"\r\n").partition(b";")[0], 16):
             yield from self._exactly(size)
             self._until(b"\r\n")
         while self._until(b"\r\n"):
@@ -139,3 +139,13 @@ class Response:
         if not piece:
             raise ProtocolError("the daemon closed the connection in the middle of its answer")
         self._buffer += piece
+
+
+def _size(digits: str | bytes, base: int) -> int:
+    try:
+        size = int(digits, base)
+    except ValueError:
+        size = -1
+    if size < 0:
+        raise ProtocolError(f"malformed length {digits[:80]!r} in HTTP response")
+    return size

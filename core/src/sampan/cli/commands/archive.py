@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from sampan.cli.client.client import document_of
 from sampan.cli.command import LIST, SWITCH, Command, Flag, Options
 from sampan.cli.errors import CliError
 from sampan.cli.progress import drain, show_progress
@@ -26,7 +27,7 @@ def load(session: Session, options: Options) -> None:
         raise CliError("requested load from stdin, but stdin is empty")
     response = session.client.request("POST", "/images/load", query=query, body=_content(options.text("input")))
     if response.head.headers.get("content-type", "").startswith("application/json"):
-        show_progress((json.loads(line) for line in response.lines()), 1)
+        show_progress(map(document_of, response.lines()), 1)
     else:
         os.write(1, response.read())
 

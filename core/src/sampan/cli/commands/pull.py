@@ -7,7 +7,7 @@ import os
 from sampan.cli.command import SWITCH, Command, Flag, Options
 from sampan.cli.errors import CliError
 from sampan.cli.progress import drain, show_progress
-from sampan.cli.reference import check_reference, split_reference, with_default_tag
+from sampan.cli.reference import check_reference, full_name, split_reference, with_default_tag
 from sampan.cli.session import Session
 
 
@@ -38,14 +38,6 @@ def pull(session: Session, options: Options) -> None:
         session.say("Using default tag: latest")
     pull_image(session, reference, platform=options.text("platform"), quiet=quiet, output=1, every_tag=every_tag)
     session.say(full_name(reference if every_tag else with_default_tag(reference)))
-
-
-def full_name(reference: str) -> str:
-    """A reference with its registry: `docker.io/library/` where none is named."""
-    domain, slash, _ = reference.partition("/")
-    if slash and ("." in domain or ":" in domain or domain == "localhost"):
-        return reference
-    return f"docker.io/{reference}" if slash else f"docker.io/library/{reference}"
 
 
 PULL = Command(

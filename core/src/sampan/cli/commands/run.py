@@ -27,20 +27,18 @@ _PULL_POLICIES = ("always", "missing", "never", "")
 
 def create(session: Session, options: Options) -> None:
     """Create a container and print its ID."""
-    with _reported("create"):
-        body = _checked_body(session, options)
+    body = _checked_body("create", session, options)
     session.say(_create(session, options, body))
 
 
 def run(session: Session, options: Options) -> int:
     """Create a container, start it, and stay with it until it ends unless `--detach`."""
-    with _reported("run"):
-        body = _checked_body(session, options)
+    body = _checked_body("run", session, options)
     _prepare_streams(session, body, options)
-    with _reported("run"):
+    with _reported():
         container_id = _create(session, options, body)
     if not any(body[name] for name in _STREAMS):
-        with _reported("run"):
+        with _reported():
             session.client.call("POST", f"/containers/{container_id}/start")
         session.say(container_id)
         return 0
@@ -60,21 +58,19 @@ def _run_attached(session: Session, options: Options, container_id: str, body: d
         attachment.close()
         if options.on("rm"):
             exit_status(waiting)  # the daemon removes it: be sure that it is gone when we are
-        raise _with_help(error, "run") from None
+        raise _run_failure(error) from None
     detached = stay(session, path, attachment, tty=tty, ended=waiting.connection.fileno())
     return 0 if detached else exit_status(waiting)
 
 
-def _checked_body(session: Session, options: Options) -> dict[str, Any]:
-    if options.text("pull") not in _PULL_POLICIES:
-        raise CliError(
-            f'invalid pull option: \'{options.text("pull")}\': must be one of "always", "missing" or "never"'
-        )
+def _checked_body(command: str, session: Session, options: Options) -> dict[str, Any]:
+    policy = options.text("pull")
     try:
-        check_reference(options.args[0])
+        if policy not in _PULL_POLICIES:
+            raise ValueError(f'invalid pull option: \'{policy}\': must be one of "always", "missing" or "never"')
         return create_body(session, options)
     except ValueError as error:
-        raise CliError(str(error)) from None
+        raise CliError(_explained(str(error), command), 125) from None
 
 
 def _prepare_streams(session: Session, body: dict[str, Any], options: Options) -> None:
@@ -91,6 +87,10 @@ def _prepare_streams(session: Session, body: dict[str, Any], options: Options) -
 def _create(session: Session, options: Options, body: dict[str, Any]) -> str:
     """Create the container, pulling its image if need be; answers its ID."""
     with _cid_file(options.text("cidfile")) as write_id:
+        try:
+            check_reference(options.args[0])
+        except ValueError as error:
+            raise CliError(str(error)) from None
         if options.text("pull") == "always":
             _pull(session, options)
         answer = _post(session, options, body)
@@ -140,21 +140,25 @@ def _cid_file(path: str) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _reported(command: str) -> Iterator[None]:
-    """Failures within say that `run` or `create` failed, with the status that tells a shell why."""
+def _reported() -> Iterator[None]:
+    """Failures within say that `run` failed, with the status that tells a shell why."""
     try:
         yield
     except CliError as error:
-        raise _with_help(error, command) from None
+        raise _run_failure(error) from None
 
 
-def _with_help(error: CliError, command: str) -> CliError:
+def _run_failure(error: CliError) -> CliError:
     reason, status = str(error), 125
     if any(sign in reason for sign in _NOT_FOUND):
         status = 127
     elif any(sign in reason.lower() for sign in _NOT_INVOKABLE):
         status = 126
-    return CliError(f"{PROGRAM}: {reason}\n\nRun '{PROGRAM} {command} --help' for more information", status)
+    return CliError(_explained(reason, "run"), status)
+
+
+def _explained(reason: str, command: str) -> str:
+    return f"{PROGRAM}: {reason}\n\nRun '{PROGRAM} {command} --help' for more information"
 
 
 _RUN_ONLY = (

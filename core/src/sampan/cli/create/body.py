@@ -192,7 +192,8 @@ def _profile(path: str) -> str:
     try:
         return json.dumps(json.loads(Path(path).read_bytes()), separators=(",", ":"))
     except OSError as error:
-        raise ValueError(f"opening seccomp profile ({path}) failed: {error}") from None
+        reason = (error.strerror or "").lower()
+        raise ValueError(f"opening seccomp profile ({path}) failed: open {path}: {reason}") from None
     except ValueError as error:
         raise ValueError(f"compacting json for seccomp profile ({path}) failed: {error}") from None
 

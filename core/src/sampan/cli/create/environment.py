@@ -29,8 +29,10 @@ def _lines(paths: list[str], flag: str, *, from_environment: bool = False) -> li
     for path in paths:
         try:
             content = Path(path).read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"{flag}: {error}") from None
+        except OSError as error:
+            raise ValueError(f"{flag}: open {path}: {(error.strerror or '').lower()}") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"{flag}: env file {path} contains invalid utf8 bytes") from None
         for line in content.removeprefix("\ufeff").splitlines():
             if text := _line(line.lstrip(), flag, from_environment):
                 found.append(text)

@@ -136,8 +136,8 @@ def _ulimit(text: str) -> dict[str, Any]:
         raise ValueError(f"too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`")
     try:
         soft, hard = int(parts[0]), int(parts[-1])
-    except ValueError as error:
-        raise ValueError(f"invalid ulimit value {limits}: {error}") from None
+    except ValueError:
+        raise ValueError(f'strconv.ParseInt: parsing "{limits}": invalid syntax') from None
     if hard != -1 and (soft > hard or soft == -1):
         raise ValueError(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
     return {"Name": name, "Hard": hard, "Soft": soft}
@@ -186,6 +186,14 @@ def _device_rule(text: str) -> str:
     return text
 
 
+def _small_number(text: str) -> int:
+    if not text.isdigit():
+        raise ValueError(f'strconv.ParseUint: parsing "{text}": invalid syntax')
+    if int(text) > 0xFFFF:
+        raise ValueError(f'strconv.ParseUint: parsing "{text}": value out of range')
+    return int(text)
+
+
 ADDRESS = Kind("ip", _address)
 ADDRESSES = Kind("list", _address, repeated=True)
 BYTE_RATE = Kind("list", _byte_rate, repeated=True)
@@ -203,6 +211,7 @@ MOUNT = Kind("mount", mount_of, repeated=True)
 NETWORK = Kind("network", attachment_of, repeated=True)
 OPERATION_RATE = Kind("list", _operation_rate, repeated=True)
 SEARCH_DOMAIN = Kind("list", _search_domain, repeated=True)
+SMALL_NUMBER = Kind("uint16", _small_number)
 STREAM = Kind("list", _stream, repeated=True)
 SWAP_BYTES = Kind("bytes", _swap_bytes)
 SYSCTL = Kind("map", _sysctl, repeated=True)

@@ -23,9 +23,9 @@ def exposed_ports(specs: list[str]) -> list[str]:
         numbers, _, protocol = spec.partition("/")
         try:
             first, last = _range(numbers)
-            _check_protocol(protocol)
-        except ValueError as error:
-            raise ValueError(f"invalid range format for --expose: {error}") from None
+        except ValueError:
+            raise ValueError(f"invalid range format for --expose: {spec}") from None
+        _check_protocol(protocol)
         ports += [f"{port}/{protocol.lower() or 'tcp'}" for port in range(first, last + 1)]
     return ports
 

@@ -1,0 +1,202 @@
+"""`ps`, `logs`, and the short commands on containers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sampan.cli.commands.ps import displayed_ports
+from tests.unit.cli.conftest import Answer, FakeEngine, Outcome
+
+Main = Callable[..., Outcome]
+WEB: dict[str, Any] = {
+    "Id": "686f7a20f4b28cf1080944738049d784dbbfdce3245b507832f9d70acddef474",
+    "Names": ["/web", "/other/link"],
+    "Image": "docker.io/library/httpd:2",
+    "ImageID": "sha256:4b9d5fc057627afad793cecff39c3ce561c1752be4135a218ce42fa1d03198e8",
+    "Command": "sh -c 'while true; do date; done'",
+    "Created": 0,
+    "State": "running",
+    "Status": "Up 2 minutes (healthy)",
+    "Ports": [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}],
+    "Labels": {"com.x-y": "1", "a": "b"},
+    "Mounts": [{"Type": "volume", "Name": "a-very-long-volume-name", "Driver": "local"}],
+    "NetworkSettings": {"Networks": {"bridge": {}}},
+    "SizeRw": 12,
+    "SizeRootFs": 1982000,
+}
+
+
+@pytest.fixture
+def listed(engine: FakeEngine) -> FakeEngine:
+    engine.on("GET", "/containers/json", [{**WEB, "Created": int(time.time()) - 150}])
+    return engine
+
+
+def test_the_table_has_dockers_columns(listed: FakeEngine, main: Main) -> None:
+    assert main("ps").out == (
+        "CONTAINER ID   IMAGE     COMMAND                  CREATED         STATUS                   PORTS"
+        "                  NAMES\n"
+        '686f7a20f4b2   httpd:2   "sh -c \'while true; …"   2 minutes ago   Up 2 minutes (healthy)   '
+        "0.0.0.0:8080->80/tcp   web\n"
+    )
+
+
+def test_an_empty_table_has_its_head(engine: FakeEngine, main: Main) -> None:
+    engine.on("GET", "/containers/json", [])
+    assert main("container", "ls").out == ("CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    PORTS     NAMES\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "query"),
+    [
+        ([], {}),
+        (["-a"], {"all": ["1"]}),
+        (["-l"], {"all": ["1"], "limit": ["1"]}),
+        (["-n", "3"], {"all": ["1"], "limit": ["3"]}),
+        (["-s"], {"size": ["1"]}),
+        (["--format", "{{.Size}}"], {"size": ["1"]}),
+        (["-f", "status=exited", "-f", "label=a=b"], {"filters": ['{"status":["exited"],"label":["a=b"]}']}),
+    ],
+)
+def test_flags_become_the_query(flags: list[str], query: dict[str, Any], listed: FakeEngine, main: Main) -> None:
+    main("ps", *flags)
+    assert listed.request("GET", "/containers/json").query == query
+
+
+@pytest.mark.parametrize(
+    ("flags", "out"),
+    [
+        (["-q"], "686f7a20f4b2\n"),
+        (["-q", "--no-trunc"], f"{WEB['Id']}\n"),
+        (["--format", r"{{.Names}}\t{{.Status}}"], "web\tUp 2 minutes (healthy)\n"),
+        (["--format", "{{.Names}}", "--no-trunc"], "web,other/link\n"),
+        (["--format", r"table {{.Names}}\t{{.Size}}"], "NAMES     SIZE\nweb       12B (virtual 1.98MB)\n"),
+        (["--format", r'table {{upper .ID}}\t{{.Label "com.x-y"}}'], "CONTAINER ID   x y\n686F7A20F4B2   1\n"),
+        (["--format", "{{.Labels}} {{.Mounts}} {{.LocalVolumes}} {{.Networks}} {{.HealthStatus}}"],
+         "a=b,com.x-y=1 a-very-long-vo… 1 bridge healthy\n"),
+    ],
+)  # fmt: skip
+def test_formats(flags: list[str], out: str, listed: FakeEngine, main: Main) -> None:
+    assert main("ps", *flags).out == out
+
+
+def test_json_is_one_object_a_line(listed: FakeEngine, main: Main) -> None:
+    row = json.loads(main("ps", "--format", "json").out)
+    assert (row["ID"], row["Command"], row["Platform"]) == ("686f7a20f4b2", '"sh -c \'while true; …"', None)
+    assert list(row) == sorted(row)
+
+
+def test_a_wrong_format_names_the_field(listed: FakeEngine, main: Main) -> None:
+    outcome = main("ps", "--format", "{{.Nope}}")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err.startswith("template parsing error: template: ")
+
+
+def test_the_format_of_the_settings_is_used(listed: FakeEngine, main: Main, tmp_path: Any) -> None:
+    (tmp_path / "config.json").write_text('{"psFormat": "{{.Names}}"}')
+    assert main("ps").out == "web\n"
+
+
+@pytest.mark.parametrize(
+    ("ports", "text"),
+    [
+        ([("", 80, 0, "tcp")], "80/tcp"),
+        ([("", 81, 0, "tcp"), ("", 80, 0, "tcp"), ("", 90, 0, "udp")], "80-81/tcp, 90/udp"),
+        ([("0.0.0.0", 80, 80, "tcp"), ("0.0.0.0", 81, 81, "tcp")], "0.0.0.0:80-81->80-81/tcp"),
+        ([("::", 80, 8080, "tcp"), ("0.0.0.0", 80, 8080, "tcp")], "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp"),
+        ([("", 80, 0, "tcp"), ("", 82, 0, "tcp")], "80/tcp, 82/tcp"),
+    ],
+)
+def test_ports_are_joined_to_ranges(ports: list[tuple[str, int, int, str]], text: str) -> None:
+    documents = [
+        {"IP": address, "PrivatePort": private, "PublicPort": public, "Type": protocol}
+        for address, private, public, protocol in ports
+    ]
+    assert displayed_ports(documents) == text
+
+
+@pytest.mark.parametrize(
+    ("argv", "method", "path", "query"),
+    [
+        (["stop", "-t", "0", "-s", "INT"], "POST", "stop", {"t": ["0"], "signal": ["INT"]}),
+        (["stop"], "POST", "stop", {}),
+        (["kill"], "POST", "kill", {"signal": ["KILL"]}),
+        (["kill", "-s", "HUP"], "POST", "kill", {"signal": ["HUP"]}),
+        (["container", "rm", "-fv"], "DELETE", "", {"force": ["1"], "v": ["1"]}),
+    ],
+)
+def test_short_commands_act_on_each_name(
+    argv: list[str], method: str, path: str, query: dict[str, Any], engine: FakeEngine, main: Main
+) -> None:
+    engine.on(method, f"/containers/(a|b%20c)/?{path}", Answer(None, 204))
+    assert main(*argv, "a", "nope", "b c") == Outcome(
+        1, "a\nb c\n", f"Error response from daemon: page not found: /containers/nope{'/' * bool(path)}{path}\n"
+    )
+    assert engine.requests[1].query == query
+
+
+def test_wait_prints_the_statuses(engine: FakeEngine, main: Main) -> None:
+    engine.on("POST", "/containers/.*/wait", {"StatusCode": 137})
+    assert main("wait", "a", "b").out == "137\n137\n"
+
+
+def test_port_lists_bindings_in_natural_order(engine: FakeEngine, main: Main) -> None:
+    ports = {
+        "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],
+        "9/udp": [{"HostIp": "", "HostPort": "9"}],
+        "70/tcp": None,
+    }
+    engine.on("GET", "/containers/web/json", {"NetworkSettings": {"Ports": ports}})
+    assert main("port", "web").out == "9/udp -> :9\n80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080\n"
+    assert main("port", "web", "80").out == "0.0.0.0:8080\n[::]:8080\n"
+    assert main("port", "web", "70/tcp") == Outcome(1, "", "no public port '70/tcp' published for web\n")
+
+
+def test_logs_are_split_for_pipes_and_plain_for_terminals(engine: FakeEngine, main: Main) -> None:
+    engine.on("GET", "/containers/a/json", {"Id": "a1", "Config": {"Tty": False}})
+    engine.on("GET", "/containers/b/json", {"Id": "b1", "Config": {"Tty": True}})
+    engine.on("GET", "/containers/a1/logs", Answer(iter([b"\1\0\0\0\0\0\0\3ou", b"t\2\0\0\0\0\0\0\3err"])))
+    engine.on("GET", "/containers/b1/logs", Answer(b"raw\1\r\n"))
+    assert main("logs", "-f", "-t", "-n", "5", "a") == Outcome(0, "out", "err")
+    assert engine.request("GET", "/containers/a1/logs").query == {
+        "stdout": ["1"], "stderr": ["1"], "follow": ["1"], "timestamps": ["1"], "tail": ["5"],
+    }  # fmt: skip
+    assert main("logs", "b").out == "raw\1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1700000000", "1700000000.000000000"),
+        ("1700000000.5", "1700000000.500000000"),
+        ("2023-11-14T22:13:20Z", "1700000000.000000000"),
+        ("2023-11-14T22:13:20.123456789Z", "1700000000.123456789"),
+        ("2023-11-14T23:13:20.1+01:00", "1700000000.100000000"),
+        ("2023-11-14", "1699920000.000000000"),
+    ],
+)
+def test_times_become_seconds(text: str, seconds: str, engine: FakeEngine, main: Main) -> None:
+    engine.on("GET", "/containers/a/json", {"Id": "a", "Config": {"Tty": True}})
+    engine.on("GET", "/containers/a/logs", Answer(b""))
+    main("logs", "--since", text, "a")
+    assert engine.request("GET", "/containers/a/logs").query["since"] == [seconds]
+
+
+def test_a_duration_is_a_time_ago(engine: FakeEngine, main: Main) -> None:
+    engine.on("GET", "/containers/a/json", {"Id": "a", "Config": {"Tty": True}})
+    engine.on("GET", "/containers/a/logs", Answer(b""))
+    main("logs", "--since", "10m", "a")
+    since = float(engine.request("GET", "/containers/a/logs").query["since"][0])
+    assert abs(time.time() - 600 - since) < 30
+
+
+def test_what_is_no_time_is_refused(engine: FakeEngine, main: Main) -> None:
+    engine.on("GET", "/containers/a/json", {"Id": "a", "Config": {"Tty": True}})
+    assert main("logs", "--since", "soon", "a") == Outcome(
+        1, "", 'invalid value for "since": failed to parse value as time or duration: "soon"\n'
+    )
