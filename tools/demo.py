@@ -19,6 +19,7 @@ from typing import Any
 from sampan.testing.plugin import LeakCheck
 from tests.support.engines import BIN_DIR, Sampand
 from tests.support.images import busybox_archive
+from tests.support.processes import StartFailed
 
 BOAT = r"""
             |\
@@ -209,7 +210,9 @@ def tell(demo: Demo, page: Page) -> int:
         page.failed("interrupted; cleaning up")
         return 130
     except Exception as error:  # whatever it is, the reader wants the log with it
-        page.failed(str(error))
+        message, _, rest = str(error).partition("\n")
+        page.failed(message)
+        page.detail("" if isinstance(error, StartFailed) else rest)
         if demo.engine.log.exists():
             page.detail("the end of the daemon's log:\n" + demo.engine.log_tail())
         return 1
