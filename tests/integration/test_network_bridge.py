@@ -362,6 +362,16 @@ def test_the_host_becomes_a_router_for_nobody_else(stage: Stage) -> None:
     assert not stage.outside.reaches("198.51.100.2", 80)
 
 
+def test_where_the_driver_turned_forwarding_on_other_engines_containers_still_go_out(stage: Stage) -> None:
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
+    stage.network()
+    neighbour = stage.add_neighbour("docker0", "198.51.100.1", "198.51.100.2")
+    neighbour.run("ip", "route", "add", "203.0.113.0/24", "via", "198.51.100.1")
+    stage.outside.run("ip", "route", "add", "198.51.100.0/24", "via", HOST_V4)
+    stage.serve(stage.outside, 80)
+    assert neighbour.ask(OUTSIDE_V4, 80) == "198.51.100.2"
+
+
 def test_a_host_that_is_a_router_already_stays_one(stage: Stage) -> None:
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     other = stage.add_neighbour("wire2", "198.51.100.1", "198.51.100.2")

@@ -143,7 +143,7 @@ async def test_after_a_kill_the_running_container_is_adopted_and_the_ended_one_f
         assert endpoint.id in ruleset and ruleset.count(" . 80 }") == 1
         init.communicate(timeout=5)
         await room.controller.release_sandbox(WEB)
-        await room.controller._settle(endpoint.network_id)
+        await room.controller.close()
         assert room.driver.list().endpoints == frozenset()
         await room.close()
 

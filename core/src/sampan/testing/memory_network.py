@@ -78,6 +78,8 @@ class MemoryNetwork:
                 if other.endpoint.id != endpoint.id and (taken := wanted.keys() & other.ports.keys()):
                     _, host, number = min(taken, key=str)
                     raise Conflict(f"Bind for {host}:{number} failed: port is already allocated")
+            if endpoint.id not in self._endpoints:
+                raise NotFound(f"endpoint {endpoint.id} is not attached")
             self._endpoints[endpoint.id].ports.update(wanted)
 
     def unpublish(self, endpoint: Endpoint) -> None:

@@ -19,6 +19,8 @@ from sampan_bridge_net.nft import Nft
 PROTOCOL_NUMBERS = {L4.TCP: 6, L4.UDP: 17, L4.SCTP: 132}
 _PROTOCOLS = {number: protocol for protocol, number in PROTOCOL_NUMBERS.items()}
 _MAPS = ("published4", "published4_any", "published6", "published6_any")
+_OTHER_ENGINES = ("docker*", "br-*", "podman*", "cni*", "virbr*", "lxcbr*", "lxdbr*", "incusbr*")
+"""Bridges of programs that forward as we do, and filter what is theirs themselves."""
 _SETS = ("bridges", "internal", "talking", "subnets4", "subnets6", "masquerade4", "masquerade6")
 
 
@@ -213,6 +215,9 @@ def _skeleton(table: str, closed: frozenset[int]) -> str:
     0 filter, 100 srcnat.
     """
     rest = "".join(f"    meta nfproto ipv{version} drop\n" for version in sorted(closed))
+    if closed:
+        both = [f'    {side} "{name}" accept\n' for name in _OTHER_ENGINES for side in ("iifname", "oifname")]
+        rest = "".join(both) + rest
     chains = ("arrive", "translate", "prerouting", "output", "forward", "postrouting")
     base = {
         "arrive": "type filter hook prerouting priority -300; policy accept;",
