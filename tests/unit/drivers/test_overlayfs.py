@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from sampan_overlayfs.probe import why_not
 from sampan_overlayfs.trash import Trash
 from sampan_overlayfs.usage import disk_usage
 
+DEPTH = 2500
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="trusted attributes need root")
 
 
@@ -120,6 +123,42 @@ def test_usage_counts_blocks_and_every_inode_once(tmp_path: Path) -> None:
     usage = disk_usage(root)
     assert usage.inodes == 4
     assert 8192 <= usage.size_bytes < 64 * 1024
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """Directories nested deeper than Python's recursion, and than a path can be long."""
+    root = tmp_path / "deep"
+    root.mkdir()
+    fd = os.open(root, os.O_RDONLY)
+    for _ in range(DEPTH):
+        os.mkdir("level", dir_fd=fd)
+        inner = os.open("level", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
+    yield root
+    subprocess.run(["rm", "-rf", root], check=True)  # pytest's own clean-up is recursive
+
+
+def test_usage_of_a_tree_deeper_than_paths_are_long_is_counted(deep: Path) -> None:
+    assert disk_usage(deep).inodes == DEPTH + 1
+
+
+def test_a_tree_deeper_than_python_can_recurse_is_deleted(tmp_path: Path, deep: Path) -> None:
+    trash = Trash(tmp_path / "trash")
+    trash.put(deep)
+    trash.wait()
+    assert list((tmp_path / "trash").iterdir()) == []
+
+
+def test_changes_of_a_tree_deeper_than_python_can_recurse_are_told(tmp_path: Path) -> None:
+    depth = 1500
+    upper = inner = fill(tmp_path / "upper")
+    for _ in range(depth):
+        inner = fill(inner / "d")
+    assert len(told(upper)) == depth
+    subprocess.run(["rm", "-rf", upper], check=True)
 
 
 def test_what_is_in_the_trash_is_deleted_and_what_comes_later_too(tmp_path: Path) -> None:

@@ -17,33 +17,45 @@ _OPAQUE = "trusted.overlay.opaque"
 
 
 def changes_of(upper: Path, lowers: list[Path]) -> Iterator[Change]:
-    """Every path that differs, in order, a directory before what is in it. `lowers` is topmost first."""
-    yield from _directory("", upper, lowers)
+    """Every path that differs, in order, a directory before what is in it. `lowers` is topmost first.
+
+    Not recursive: a container can nest directories deeper than Python calls.
+    """
+    open_directories = [_directory("", upper, lowers)]
+    while open_directories:
+        found = next(open_directories[-1], None)
+        if found is None:
+            open_directories.pop()
+            continue
+        change, path, below = found
+        yield change
+        if change.kind is not ChangeKind.DELETED and _is_directory(path):
+            open_directories.append(_directory(change.path, path, [lower for lower in below if _is_directory(lower)]))
 
 
-def _directory(path: str, upper: Path, lowers: list[Path]) -> Iterator[Change]:
-    """Changes below directory `path`, which is `upper` above and, as far as they show through, `lowers` below."""
-    names = sorted(_names(upper))
-    if _is_opaque(upper):
-        # It hides everything of its name below: what it does not have itself has been deleted.
-        deleted = sorted(_visible(lowers) - set(names))
-        yield from (Change(f"{path}/{name}", ChangeKind.DELETED) for name in deleted)
-    for name in names:
-        yield from _entry(f"{path}/{name}", upper / name, _below(lowers, name))
+def _directory(path: str, upper: Path, lowers: list[Path]) -> Iterator[tuple[Change, Path, list[Path]]]:
+    """Changes of the entries of directory `path`, which is `upper` above and, as far as they show through, `lowers`.
+
+    With each comes where it lies in the upper layer, and in the layers below.
+    """
+    names = set(_names(upper))
+    # An opaque directory hides everything of its name below: what it does not have itself has been deleted.
+    hidden = _visible(lowers) - names if _is_opaque(upper) else set()
+    for name in sorted(names | hidden):
+        below = _below(lowers, name)
+        if (kind := _kind(upper / name, below)) is not None:
+            yield Change(f"{path}/{name}", kind), upper / name, below
 
 
-def _entry(path: str, upper: Path, below: list[Path]) -> Iterator[Change]:
+def _kind(upper: Path, below: list[Path]) -> ChangeKind | None:
     try:
         status = upper.lstat()
     except FileNotFoundError:
-        return  # a running container goes on changing its files
+        # Hidden by an opaque directory, or taken away just now: a running container goes on changing its files.
+        return ChangeKind.DELETED if below else None
     if _is_whiteout(status):
-        if below:
-            yield Change(path, ChangeKind.DELETED)
-        return
-    yield Change(path, ChangeKind.MODIFIED if below else ChangeKind.ADDED)
-    if stat.S_ISDIR(status.st_mode):
-        yield from _directory(path, upper, _directories(below))
+        return ChangeKind.DELETED if below else None
+    return ChangeKind.MODIFIED if below else ChangeKind.ADDED
 
 
 def _below(lowers: list[Path], name: str) -> list[Path]:
@@ -70,8 +82,11 @@ def _visible(lowers: list[Path]) -> set[str]:
     return {name for name in names if _below(lowers, name)}
 
 
-def _directories(below: list[Path]) -> list[Path]:
-    return [path for path in below if stat.S_ISDIR(path.lstat().st_mode)]
+def _is_directory(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _names(directory: Path) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import subprocess
 import threading
 import uuid
 from pathlib import Path
@@ -69,7 +70,15 @@ class Trash:
     def _delete(self, tree: Path) -> None:
         """A tree that can't be deleted (an immutable file in it) is told of once and tried at the next start."""
         try:
-            shutil.rmtree(tree)
-        except OSError as error:
+            _delete_tree(tree)
+        except (OSError, subprocess.CalledProcessError) as error:
             self._given_up.add(tree.name)
             _log.warning("can't delete removed snapshot %s: %s", tree, error)
+
+
+def _delete_tree(tree: Path) -> None:
+    """A container can nest directories deeper than Python's recursion or the limit of open files; rm(1) copes."""
+    try:
+        shutil.rmtree(tree)
+    except (OSError, RecursionError):
+        subprocess.run(["rm", "-rf", "--", tree], check=True, capture_output=True)
