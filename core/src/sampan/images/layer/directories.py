@@ -45,9 +45,9 @@ class Directories:
         self._root = Directory(root, b"", inherit)
         self._stale: list[int] = []
 
-    def enter(self, parent: bytes) -> Directory:
-        """The directory `parent`, made if it isn't there; links in it are followed inside the root."""
-        path = clean(parent)
+    def enter(self, parent: bytes, name: bytes) -> Directory:
+        """The directory `parent` of the entry `name`, made if it isn't there; links are followed inside the root."""
+        path = clean(parent, name)
         try:
             directory = self.find(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -142,16 +142,16 @@ class Directories:
         self.made[path] = None
 
 
-def clean(name: bytes) -> bytes:
+def clean(name: bytes, entry: bytes | None = None) -> bytes:
     """A name without leading slash, `.`, `..` and doubled slashes; empty for the root.
 
-    Raises `InvalidArgument` for one that leads out of it.
+    Raises `InvalidArgument`, telling of `entry` if the name is only a part of it, for one that leads out.
     """
     steps: list[bytes] = []
     for step in name.split(b"/"):
         if step == b"..":
             if not steps:
-                raise InvalidArgument(f'invalid entry name "{shown(name)}"')
+                raise InvalidArgument(f'invalid entry name "{shown(entry or name)}"')
             steps.pop()
         elif step not in (b"", b"."):
             steps.append(step)

@@ -47,6 +47,7 @@ _LAYERS_FAULT = frozenset(
         errno.EMLINK,
         errno.ERANGE,
         errno.E2BIG,
+        errno.ENOENT,  # a link to nothing, or one whose target it replaces
     )
 )
 
@@ -128,9 +129,9 @@ class _Extractor:
                 return  # the root itself, which dockerd and containerd leave as it is
             parent, _, base = cleaned.rpartition(b"/")
         if base.startswith(WHITEOUT):
-            self._whiteout(self._known(parent) or self._directories.enter(parent), base)
+            self._whiteout(self._known(parent) or self._directories.enter(parent, name), base)
             return
-        directory = self._known(parent) or self._directories.enter(parent)
+        directory = self._known(parent) or self._directories.enter(parent, name)
         if header.uid or header.gid:
             _check_owner(header)
         if header.kind == tar.REGULAR:

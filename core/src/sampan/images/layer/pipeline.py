@@ -86,9 +86,13 @@ class Pipeline:
 
     def _verify(self) -> None:
         if self._size is not None and self._blob_bytes != self._size:
-            raise DataLoss(f"failed size validation: {self._blob_bytes} != {self._size}")
+            raise self._wrong_size()
         if self._expected is not None and self._digest() != self._expected:
             raise DataLoss(f"filesystem layer verification failed for digest {self._expected}")
+
+    def _wrong_size(self) -> DataLoss:
+        came = "more" if self._blob_bytes > (self._size or 0) else str(self._blob_bytes)
+        return DataLoss(f"failed size validation: {self._size} bytes were promised, {came} came")
 
     def _digest(self) -> str:
         return f"{self._blob.name}:{self._blob.hexdigest()}"
@@ -133,7 +137,7 @@ class Pipeline:
             self._blob.update(chunk)
             self._blob_bytes += len(chunk)
             if self._size is not None and self._blob_bytes > self._size:
-                raise DataLoss(f"failed size validation: more than {self._size} bytes came")
+                raise self._wrong_size()
             yield chunk
 
     def _hash(self) -> None:
