@@ -1,0 +1,46 @@
+"""The app: routes over an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+
+from sampan import __version__
+from sampan.api import docs
+from sampan.api.edge import Edge
+from sampan.api.errors import install_handlers
+from sampan.api.openapi import document
+from sampan.api.routers import container, driver, exec, image, job, network, system, volume
+from sampan.api.routers.unserved import unserved_router
+from sampan.engine import Engine
+
+_ROUTERS = tuple(module.router for module in (exec, container, image, network, volume, system, job, driver))
+
+
+def create_app(engine: Engine, *, routers: Sequence[APIRouter] = ()) -> FastAPI:
+    """The whole API over `engine`. `routers` are a package's own; they come first, and may replace ours."""
+    app = FastAPI(
+        title="sampan",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    app.state.engine = engine
+    app.openapi = partial(document, app)  # type: ignore[method-assign]
+    app.add_middleware(Edge)
+    install_handlers(app)
+    serving = (*routers, *_ROUTERS, docs.router)
+    for router in (*serving, unserved_router(_operations(serving))):
+        app.include_router(router)
+    return app
+
+
+def _operations(routers: Sequence[APIRouter]) -> list[tuple[str, str]]:
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    return [(method, route.path_format) for route in routes for method in route.methods or ()]

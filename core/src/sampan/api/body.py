@@ -1,0 +1,48 @@
+"""Bodies of requests, read as Docker reads JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from fastapi import Request
+from pydantic import ValidationError
+
+from sampan.errdefs import InvalidArgument
+from sampan.models.base import Model
+
+ModelT = TypeVar("ModelT", bound=Model)
+
+
+def json_body(model: type[ModelT], *, required: bool = False) -> Callable[[Request], Coroutine[Any, Any, ModelT]]:
+    """A dependency that reads the body as `model`; an empty one, unless it is `required`, as one with no fields.
+
+    Raises `InvalidArgument` in Docker's words.
+    """
+
+    async def read(request: Request) -> ModelT:
+        content = await request.body()
+        content_type = request.headers.get("content-type", "")
+        if content and content_type.partition(";")[0].strip().lower() != "application/json":
+            raise InvalidArgument(f"unsupported Content-Type header ({content_type}): must be 'application/json'")
+        if not content and required:
+            raise InvalidArgument("invalid JSON: got EOF while reading request body")
+        try:
+            return model.model_validate_json(content or b"{}")
+        except ValidationError as error:
+            raise InvalidArgument(f"invalid JSON: {_complaint(error)}") from None
+
+    return read
+
+
+def body_schema(model: type[Model]) -> dict[str, Any]:
+    """What the OpenAPI document says of it (`openapi_extra` of the route)."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _complaint(error: ValidationError) -> str:
+    """The first problem, in one line."""
+    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(map(str, problem["loc"]))
+    return f"{place}: {problem['msg']}" if place else problem["msg"]

@@ -1,0 +1,188 @@
+"""What older versions of the API say differently, in one place.
+
+Source of each line: the version history in moby's api/docs, and moby's daemon/server/router.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel, TypeAdapter
+
+from sampan.api.versions import Version
+from sampan.errdefs import InvalidArgument
+from sampan.models import (
+    ContainerInspect,
+    ContainerSummary,
+    CreateContainerBody,
+    Event,
+    ImageInspect,
+    ImageSummary,
+    Mount,
+    SystemInfo,
+)
+
+Document: TypeAlias = dict[str, Any]
+Change: TypeAlias = Callable[[Document], None]
+
+
+def dump_json(result: Any, version: Version) -> bytes:
+    """The JSON of a result (a model, or a list of models) as a client of `version` expects it."""
+    kind: Any = type(result[0]) if isinstance(result, list) and result else type(result)
+    changes = _changes(kind, version) if issubclass(kind, BaseModel) else ()
+    adapter = _list_adapter(kind) if isinstance(result, list) else _adapter(kind)
+    if not changes:
+        return adapter.dump_json(result, by_alias=True)
+    document = adapter.dump_python(result, by_alias=True, mode="json")
+    for one in document if isinstance(document, list) else [document]:
+        for change in changes:
+            change(one)
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+@cache
+def _list_adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(list[kind])  # type: ignore[valid-type]
+
+
+@cache
+def _changes(kind: type[BaseModel], version: Version) -> Sequence[Change]:
+    return tuple(change for model, below, change in _RULES if model is kind and version < below)
+
+
+def _without(*names: str) -> Change:
+    def change(document: Document) -> None:
+        for name in names:
+            document.pop(name, None)
+
+    return change
+
+
+def _with(**fields: Any) -> Change:
+    def change(document: Document) -> None:
+        for name, value in fields.items():
+            document.setdefault(name, value)
+
+    return change
+
+
+def _summary_annotations(document: Document) -> None:
+    document["HostConfig"].pop("Annotations", None)
+
+
+def _bridge_settings(document: Document) -> None:
+    """The endpoint on the default bridge, once more at the top."""
+    settings = document["NetworkSettings"]
+    endpoint = (settings.get("Networks") or {}).get("bridge") or {}
+    for name, empty in (
+        ("EndpointID", ""),
+        ("Gateway", ""),
+        ("GlobalIPv6Address", ""),
+        ("GlobalIPv6PrefixLen", 0),
+        ("IPAddress", ""),
+        ("IPPrefixLen", 0),
+        ("IPv6Gateway", ""),
+        ("MacAddress", ""),
+    ):
+        settings[name] = endpoint.get(name, empty)
+
+
+def _id_among_aliases(document: Document) -> None:
+    own = [document["Id"][:12], document["Config"].get("Hostname")]
+    for name, endpoint in (document["NetworkSettings"].get("Networks") or {}).items():
+        if name not in ("bridge", "host", "none"):
+            aliases = [*(endpoint.get("Aliases") or []), *own]
+            endpoint["Aliases"] = list(dict.fromkeys(alias for alias in aliases if alias))
+
+
+def _virtual_size(document: Document) -> None:
+    document["VirtualSize"] = document["Size"]
+
+
+def _none_for_no_name(document: Document) -> None:
+    if not document.get("RepoTags") and not document.get("RepoDigests"):
+        document["RepoTags"], document["RepoDigests"] = ["<none>:<none>"], ["<none>@<none>"]
+
+
+def _uncounted_containers(document: Document) -> None:
+    document["Containers"] = -1
+
+
+def _runtimes_without_status(document: Document) -> None:
+    for runtime in (document.get("Runtimes") or {}).values():
+        runtime.pop("status", None)
+
+
+def _expected_commits(document: Document) -> None:
+    for name in ("ContainerdCommit", "RuncCommit", "InitCommit"):
+        document[name]["Expected"] = document[name]["ID"]
+
+
+def _event_top_fields(document: Document) -> None:
+    """Fields that clients read before events had actors (moby daemon/server/router/system, backFillLegacy)."""
+    actor = document["Actor"]
+    if document["Type"] in ("container", "image"):
+        document["status"], document["id"] = document["Action"], actor["ID"]
+    if document["Type"] == "container" and (image := actor["Attributes"].get("image")):
+        document["from"] = image
+
+
+_RULES: tuple[tuple[type[BaseModel], Version, Change], ...] = (
+    (ContainerSummary, (1, 46), _summary_annotations),
+    (ContainerSummary, (1, 48), _without("ImageManifestDescriptor")),
+    (ContainerSummary, (1, 52), _without("Health")),
+    (ContainerInspect, (1, 45), _id_among_aliases),
+    (ContainerInspect, (1, 48), _without("ImageManifestDescriptor")),
+    (ContainerInspect, (1, 52), _bridge_settings),
+    (ImageSummary, (1, 43), _none_for_no_name),
+    (ImageSummary, (1, 44), _virtual_size),
+    (ImageSummary, (1, 48), _without("Descriptor")),
+    (ImageSummary, (1, 51), _uncounted_containers),
+    (ImageInspect, (1, 44), _virtual_size),
+    (ImageInspect, (1, 44), _with(Created="0001-01-01T00:00:00Z")),
+    (ImageInspect, (1, 45), _with(Container="", ContainerConfig=None)),
+    (ImageInspect, (1, 48), _without("Descriptor")),
+    (ImageInspect, (1, 52), _with(Parent="", Comment="", DockerVersion="", Author="")),
+    (SystemInfo, (1, 44), _runtimes_without_status),
+    (SystemInfo, (1, 49), _without("FirewallBackend")),
+    (SystemInfo, (1, 49), _expected_commits),
+    (SystemInfo, (1, 50), _with(BridgeNfIptables=False, BridgeNfIp6tables=False)),
+    (Event, (1, 52), _event_top_fields),
+)
+
+
+def adapt_create(body: CreateContainerBody, version: Version) -> None:
+    """Take from a request to create a container what its version didn't have. Raises `InvalidArgument`."""
+    host = body.host_config
+    if version < (1, 44):
+        if body.healthcheck:
+            body.healthcheck.start_interval = 0
+        endpoints = body.networking_config.endpoints_config or {}
+        if len(endpoints) > 1:
+            raise InvalidArgument(
+                f"Container cannot be created with multiple network endpoints: {', '.join(endpoints)}"
+            )
+    if version < (1, 43):
+        host.annotations = None
+    if version < (1, 42):
+        host.console_size = [0, 0]
+    for mount in host.mounts or ():
+        _check_options(mount, version)
+
+
+def _check_options(mount: Mount, version: Version) -> None:
+    for kind, options in (("volume", "volume_options"), ("bind", "bind_options"), ("tmpfs", "tmpfs_options")):
+        if mount.type == kind or getattr(mount, options) is None:
+            continue
+        if version >= (1, 42):
+            name = f"{kind.capitalize()}Options"
+            raise InvalidArgument(f'{name} must not be specified on mount type "{mount.type}"')
+        setattr(mount, options, None)

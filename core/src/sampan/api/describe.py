@@ -1,0 +1,42 @@
+"""What the OpenAPI document says of the answers of routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sampan.models import ErrorResponse
+
+_DESCRIPTIONS = {
+    101: "The connection becomes a raw stream, both ways",
+    204: "Done",
+    304: "It is already so",
+    400: "The request makes no sense",
+    403: "Not allowed here",
+    404: "No such thing",
+    409: "Its state does not allow this",
+    500: "Something failed",
+    501: "Not served by this engine",
+    503: "Not now: the engine is full or stopping; try again after Retry-After seconds",
+}
+
+
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Descriptions of the statuses that a route may answer besides its success; 500 and 503 always are."""
+    documented: dict[int | str, dict[str, Any]] = {}
+    for status in (*statuses, 500, 503):
+        documented[status] = {"description": _DESCRIPTIONS[status]}
+        if status >= 400:
+            documented[status]["model"] = ErrorResponse
+    return documented
+
+
+def stream(description: str, *media_types: str, **more: dict[str, Any]) -> dict[str, Any]:
+    """The description of a streamed answer."""
+    content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in media_types}
+    return {"description": description, "content": {**content, **more}}
+
+
+def items(description: str, model: str, *media_types: str) -> dict[str, Any]:
+    """The description of a stream of JSON objects, one a line."""
+    schema = {"$ref": f"#/components/schemas/{model}"}
+    return {"description": description, "content": {kind: {"schema": schema} for kind in media_types}}

@@ -1,0 +1,136 @@
+"""The outermost layer of the app: version prefix, role of the listener, size of the body, standard headers, ping."""
+
+from __future__ import annotations
+
+import re
+import time
+from email.utils import formatdate
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sampan import __version__
+from sampan.api.errors import error_response, response_of
+from sampan.api.protocol import CALLER
+from sampan.api.versions import NEWEST, split_version, text
+from sampan.engine import Caller
+from sampan.errdefs import Forbidden, SampanError
+
+READ_ONLY = "read-only"
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_WAIT = re.compile(r"/containers/.+/wait")
+_MAX_BODY = 16 * 1024 * 1024
+_STREAMED_BODY = re.compile(r"/images/(load|create)|/build|/containers/.+/archive|/plugins/create")
+_STANDARD = (
+    (b"server", f"Sampan/{__version__} (linux)".encode()),
+    (b"api-version", text(NEWEST).encode()),
+    (b"docker-experimental", b"false"),
+    (b"ostype", b"linux"),
+)
+_PING = (
+    (b"builder-version", b"1"),
+    (b"swarm", b"inactive"),
+    (b"cache-control", b"no-cache, no-store, must-revalidate"),
+    (b"pragma", b"no-cache"),
+    (b"content-type", b"text/plain; charset=utf-8"),
+)
+
+
+class Edge:
+    """ASGI middleware around everything.
+
+    It leaves the version in `scope["state"]["version"]`, and a route the id of its job in `scope["state"]["job"]`.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        standard = _StandardHeaders(send)
+        try:
+            version, path = split_version(scope["path"])
+            if path == "/_ping" and scope["method"] in ("GET", "HEAD"):
+                await _pong(scope["method"], standard.send)
+                return
+            _check_role(scope, path)
+        except SampanError as error:
+            await response_of(error)(scope, receive, standard.send)
+            return
+        length = _content_length(scope)
+        streamed = _STREAMED_BODY.fullmatch(path) is not None
+        if not streamed and length is not None and length > _MAX_BODY:
+            await error_response(413, _TOO_LARGE)(scope, receive, standard.send)
+            return
+        standard.state = {**scope.get("state", {}), "version": version}
+        if not streamed and length is None:
+            receive = _Counted(receive).receive
+        await self._app({**scope, "path": path, "state": standard.state}, receive, standard.send)
+
+
+_TOO_LARGE = f"request body is too large: at most {_MAX_BODY} bytes are taken here"
+
+
+class _StandardHeaders:
+    """Adds to the head of every answer what Docker's has, and the id of the job that made it."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.state: dict[str, Any] = {}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            job = ((b"sampan-job", self.state["job"].encode()),) if "job" in self.state else ()
+            date = (b"date", _date(int(time.time())))
+            message["headers"] = [*message.get("headers", ()), *_STANDARD, date, *job]
+        await self._send(message)
+
+
+class _Counted:
+    """Ends a request whose body, of unknown length, grows too large."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._received = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        if self._received > _MAX_BODY:
+            raise HTTPException(413, _TOO_LARGE)
+        return message
+
+
+_last_date = (0, b"")
+
+
+def _date(now: int) -> bytes:
+    global _last_date  # noqa: PLW0603 - a cache of one value
+    if _last_date[0] != now:
+        _last_date = (now, formatdate(now, usegmt=True).encode())
+    return _last_date[1]
+
+
+async def _pong(method: str, send: Send) -> None:
+    body = b"OK" if method == "GET" else b""
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": 200, "headers": [*_PING, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _check_role(scope: Scope, path: str) -> None:
+    caller: Caller | None = scope.get("extensions", {}).get(CALLER)
+    if caller is None or caller.role != READ_ONLY or scope["method"] in _READS:
+        return
+    if not (scope["method"] == "POST" and _WAIT.fullmatch(path)):
+        raise Forbidden(f"this listener is read-only: {scope['method']} {path} is not allowed")
+
+
+def _content_length(scope: Scope) -> int | None:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else None
+    return None

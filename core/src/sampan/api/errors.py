@@ -1,0 +1,96 @@
+"""From an error to Docker's answer: the class chooses the status, the message is the body."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sampan.errdefs import (
+    Conflict,
+    DeadlineExceeded,
+    Forbidden,
+    InvalidArgument,
+    NotFound,
+    NotModified,
+    SampanError,
+    Unauthorized,
+    Unavailable,
+    Unsupported,
+)
+
+STATUS: dict[type[SampanError], int] = {
+    InvalidArgument: 400,
+    Unauthorized: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    NotModified: 304,
+    Conflict: 409,
+    Unavailable: 503,
+    Unsupported: 501,
+    DeadlineExceeded: 500,
+}
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status of an error's class; 500 for what is none of ours."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Docker's error: `{"message": …}`; no body at all where HTTP allows none."""
+    if status in (204, 304):
+        return Response(status_code=status, headers=headers)
+    body = (
+        json.dumps({"message": message}, ensure_ascii=False, separators=(",", ":")).encode(errors="replace") + b"\n"
+    )
+    return Response(body, status, headers, media_type="application/json")
+
+
+def response_of(error: SampanError) -> Response:
+    """The answer to an error of ours."""
+    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, Unavailable) else None
+    return error_response(status_of(error), str(error), headers)
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Make every error of the framework's and of ours Docker-shaped."""
+    app.exception_handler(SampanError)(_on_sampan_error)
+    app.exception_handler(RequestValidationError)(_on_validation_error)
+    app.exception_handler(HTTPException)(_on_http_error)
+    app.exception_handler(Exception)(_on_bug)
+
+
+async def _on_sampan_error(_: Request, error: SampanError) -> Response:
+    return response_of(error)
+
+
+async def _on_validation_error(_: Request, error: RequestValidationError) -> Response:
+    return error_response(400, _complaint(error.errors()[0]))
+
+
+def _complaint(problem: Mapping[str, Any]) -> str:
+    """One line; only parameters are validated by the framework."""
+    _, *path = problem["loc"]
+    return f'invalid value for "{path[0] if path else ""}": {problem["msg"]}'
+
+
+async def _on_http_error(_: Request, error: HTTPException) -> Response:
+    message = error.detail
+    if error.status_code == 404 and message == HTTPStatus.NOT_FOUND.phrase:
+        message = "page not found"
+    elif error.status_code == 405:
+        message = "method not allowed"
+    return error_response(error.status_code, message, error.headers)
+
+
+async def _on_bug(_: Request, error: Exception) -> Response:
+    # Starlette raises it again once this is sent, and the server logs it with its traceback.
+    return error_response(500, f"{type(error).__name__}: {error}")

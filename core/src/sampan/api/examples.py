@@ -1,0 +1,125 @@
+"""Examples for the OpenAPI document, by operation; a test holds them against their models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ID = "4fa6e0f0c6786287e131c3852c58a2e01cc697a68231826813597e4994f1d6e2"
+_IMAGE = "sha256:7614ae9453d1d87e740a2056257a6de7135c84037c367e1fffa92ae922784631"
+
+_VOLUME: dict[str, Any] = {
+    "Name": "data",
+    "Driver": "local",
+    "Mountpoint": "/var/lib/sampan/volumes/data/_data",
+    "CreatedAt": "2026-11-23T22:17:01Z",
+    "Labels": {},
+    "Scope": "local",
+    "Options": None,
+}
+_NETWORK = {
+    "Name": "bridge",
+    "Id": "7d86d31b1478e7cca9ebed7e73aa0fdeec46c5ca29497431d3007d2d9e15ed99",
+    "Created": "2026-11-23T22:17:01Z",
+    "Driver": "bridge",
+    "Scope": "local",
+    "IPAM": {"Driver": "default", "Config": [{"Subnet": "172.30.0.0/16", "Gateway": "172.30.0.1"}]},
+}
+_JOB = {
+    "Id": "9f86d081884c7d65",
+    "Name": "container_start",
+    "State": "succeeded",
+    "Caller": {"Uid": 0, "Gid": 0, "Pid": 4711, "Role": "full", "Address": "unix"},
+    "QueuedAt": 1795472221.2,
+    "StartedAt": 1795472221.2,
+    "EndedAt": 1795472221.3,
+}
+
+REQUESTS: dict[str, Any] = {
+    "ContainerCreate": {
+        "Image": "busybox",
+        "Cmd": ["httpd", "-f"],
+        "ExposedPorts": {"80/tcp": {}},
+        "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}, "Memory": 67108864},
+    },
+    "ContainerExec": {"Cmd": ["date"], "AttachStdout": True, "AttachStderr": True},
+    "ExecStart": {"Detach": False, "Tty": False},
+    "VolumeCreate": {"Name": "data", "Labels": {"com.example.role": "db"}},
+}
+
+RESPONSES: dict[str, Any] = {
+    "ContainerList": [
+        {
+            "Id": _ID,
+            "Names": ["/web"],
+            "Image": "busybox",
+            "ImageID": _IMAGE,
+            "Command": "httpd -f",
+            "Created": 1795472221,
+            "Ports": [{"PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}],
+            "State": "running",
+            "Status": "Up 2 minutes",
+        }
+    ],
+    "ContainerCreate": {"Id": _ID, "Warnings": []},
+    "ContainerInspect": {
+        "Id": _ID,
+        "Name": "/web",
+        "State": {"Status": "running", "Running": True, "Pid": 4711},
+        "Image": _IMAGE,
+        "Config": {"Image": "busybox", "Cmd": ["httpd", "-f"]},
+    },
+    "ContainerWait": {"StatusCode": 0},
+    "ContainerExec": {"Id": _ID},
+    "ExecInspect": {
+        "ID": _ID,
+        "Running": False,
+        "ExitCode": 0,
+        "ProcessConfig": {"tty": False, "entrypoint": "date", "arguments": []},
+        "ContainerID": _ID,
+    },
+    "ImageList": [{"Id": _IMAGE, "RepoTags": ["busybox:latest"], "Created": 1795472221, "Size": 4261550}],
+    "ImageInspect": {
+        "Id": _IMAGE,
+        "RepoTags": ["busybox:latest"],
+        "Architecture": "amd64",
+        "Os": "linux",
+        "Size": 4261550,
+        "RootFS": {"Type": "layers", "Layers": [_IMAGE]},
+    },
+    "ImageCreate": {"status": "Pull complete", "id": "6549ce82abbf", "progressDetail": {}},
+    "ImageLoad": {"stream": "Loaded image: busybox:latest\n"},
+    "ImageDelete": [{"Untagged": "busybox:latest"}, {"Deleted": _IMAGE}],
+    "NetworkList": [_NETWORK],
+    "NetworkInspect": _NETWORK,
+    "VolumeList": {"Volumes": [_VOLUME], "Warnings": []},
+    "VolumeCreate": _VOLUME,
+    "VolumeInspect": _VOLUME,
+    "SystemVersion": {
+        "Version": "0.1.0",
+        "ApiVersion": "1.56",
+        "MinAPIVersion": "1.24",
+        "Os": "linux",
+        "Arch": "amd64",
+    },
+    "SystemInfo": {"ID": "b0a9d5d8", "Containers": 1, "ContainersRunning": 1, "Images": 1, "Driver": "overlayfs"},
+    "SystemEvents": {
+        "Type": "container",
+        "Action": "start",
+        "Actor": {"ID": _ID, "Attributes": {"image": "busybox", "name": "web"}},
+        "scope": "local",
+        "time": 1795472221,
+        "timeNano": 1795472221000000000,
+    },
+    "JobList": [_JOB],
+    "JobInspect": _JOB,
+    "DriverList": [
+        {
+            "Kind": "storage",
+            "Name": "overlayfs",
+            "Distribution": "sampan-overlayfs",
+            "Version": "0.1.0",
+            "Selected": True,
+        }
+    ],
+    "PluginList": [{"Name": "sampan-overlayfs:0.1.0", "Enabled": True}],
+}

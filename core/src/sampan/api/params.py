@@ -1,0 +1,162 @@
+"""Parameters of routes, read as Docker reads them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Query, Request
+from pydantic import BeforeValidator, ValidationError, WithJsonSchema
+
+from sampan.api.run import Runner
+from sampan.errdefs import InvalidArgument
+from sampan.models import RegistryAuth
+from sampan.models.image import Platform
+
+
+async def _runner(request: Request) -> Runner:  # async, so that FastAPI doesn't make it in a thread
+    return Runner(request)
+
+
+Run = Annotated[Runner, Depends(_runner)]
+"""Runs the jobs of the request."""
+
+_FALSE = frozenset({"", "0", "no", "false", "none"})
+
+
+def _flag(value: Any) -> Any:
+    return value.strip().lower() not in _FALSE if isinstance(value, str) else value
+
+
+def _empty_is_absent(value: Any) -> Any:
+    return None if value == "" else value
+
+
+Flag = Annotated[bool, BeforeValidator(_flag), Query()]
+"""A boolean: empty, 0, no, false and none are false, all else is true."""
+
+Number = Annotated[int | None, BeforeValidator(_empty_is_absent), Query()]
+"""An integer; empty is as good as absent."""
+
+Size = Annotated[int, Query(ge=0, lt=2**16)]
+"""Height or width of a terminal, in characters."""
+
+Name = Annotated[str, Path(description="ID or name", examples=["web"])]
+"""A name or an ID in the path."""
+
+Filters = Annotated[
+    str,
+    Query(
+        description='JSON: `{"label": ["a=b"]}`, each filter with the values of which one must hold',
+        examples=['{"label": ["com.example.role=web"]}'],
+    ),
+]
+"""Docker's filters, as JSON; `read_filters` reads them."""
+
+Timestamp = Annotated[
+    str,
+    Query(description="seconds since the epoch with an optional fraction, RFC 3339, or a duration ago such as `10m`"),
+    WithJsonSchema({"type": "string"}),
+]
+"""A moment as clients write it; `read_time` reads it."""
+
+_UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+def read_filters(text: str) -> dict[str, list[str]]:
+    """Filters as lists of values. Old clients send `{"label": {"a=b": true}}`.
+
+    Raises `InvalidArgument` in Docker's words.
+    """
+    if not text:
+        return {}
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidArgument("invalid filter") from None
+    if not isinstance(document, dict):
+        raise InvalidArgument("invalid filter")
+    return {name: _filter_values(values) for name, values in document.items()}
+
+
+def _filter_values(values: Any) -> list[str]:
+    if isinstance(values, dict):
+        values = [value for value, wanted in values.items() if wanted is True]
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise InvalidArgument("invalid filter")
+    return values
+
+
+def read_time(name: str, text: str) -> int | None:
+    """Nanoseconds since the epoch; `None` for empty and 0. Raises `InvalidArgument` naming the parameter."""
+    if text in ("", "0"):
+        return None
+    try:
+        return _unix_ns(text)
+    except ValueError:
+        pass
+    try:
+        return _ago_ns(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidArgument(
+            f'invalid value for "{name}": failed to parse value as time or duration: "{text}"'
+        ) from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000) * 1000
+
+
+def _unix_ns(text: str) -> int:
+    """`SECONDS[.FRACTION]`, without the rounding of floats."""
+    seconds, _, fraction = text.partition(".")
+    if not seconds.lstrip("-").isdecimal() or (fraction and not fraction.isdecimal()) or len(seconds) > 12:
+        raise ValueError(text)
+    return int(seconds) * 1_000_000_000 + int(fraction[:9].ljust(9, "0") or 0)
+
+
+def _ago_ns(text: str) -> int:
+    """`1h2m3s` before now."""
+    total, number = 0.0, ""
+    for character in text:
+        if character in _UNITS_S and number:
+            total += float(number) * _UNITS_S[character]
+            number = ""
+        else:
+            number += character
+    if number or len(text) > 32:
+        raise ValueError(text)
+    return time.time_ns() - int(total * 1_000_000_000)
+
+
+def read_tail(text: str) -> int | None:
+    """A number of lines; `None`, all of them, for what is no number, as Docker has it."""
+    return int(text) if text.isdecimal() and len(text) < 10 else None
+
+
+def read_auth(text: str | None) -> RegistryAuth | None:
+    """The header X-Registry-Auth: JSON in URL-safe base64. One that makes no sense counts as none, as with Docker."""
+    if not text:
+        return None
+    try:
+        return RegistryAuth.model_validate_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (ValidationError, binascii.Error, ValueError):
+        return None
+
+
+def read_platform(text: str) -> str | None:
+    """A platform, JSON (`{"os": …}`) or text, as os/architecture[/variant]. Raises `InvalidArgument`."""
+    if not text.startswith("{"):
+        return text or None
+    try:
+        platform = Platform.model_validate_json(text)
+    except ValidationError:
+        raise InvalidArgument("failed to parse platform") from None
+    if not platform.os or not platform.architecture:
+        raise InvalidArgument("both OS and Architecture must be provided")
+    return "/".join(part for part in (platform.os, platform.architecture, platform.variant) if part)

@@ -1,0 +1,213 @@
+"""uvicorn's HTTP protocol with what Docker's API needs and ASGI has not: who calls, and the raw connection.
+
+`scope["extensions"]` gets `sampan.caller` (a `Caller`) and, for the requests that may be hijacked,
+`sampan.hijack` (a `Hijack`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import struct
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from sampan.api.hijack import Hijack
+from sampan.engine import Caller
+
+CALLER, HIJACK = "sampan.caller", "sampan.hijack"
+_HIJACKABLE = re.compile(r"(?:/v[0-9.]+)?/(?:containers/.+/attach|exec/.+/start)")
+_HIJACK_HEAD = re.compile(rb"POST (?:/v[0-9.]+)?/(?:containers/[^ ?]+/attach|exec/[^ ?]+/start)[ ?]")
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
+_CREDENTIALS = struct.Struct("3i")
+_WRITE_BUFFER = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class HttpLimits:
+    """What one client may ask of the server. Sizes are bytes, times seconds."""
+
+    connections: int = 4096
+    head: int = 1024 * 1024
+    head_timeout_s: float = 60.0
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection; while it lives it is in `alive`, raw or not."""
+
+    def __init__(
+        self, config: Config, state: ServerState, role: str, limits: HttpLimits, alive: set[HttpProtocol]
+    ) -> None:
+        super().__init__(config, state, {})
+        self._alive = alive
+        self._role = role
+        self._limits = limits
+        self._caller = Caller(role=role)
+        self._extensions: dict[str, Any] = {}
+        self._candidate: Hijack | None = None  # of the request being read
+        self._hijack: Hijack | None = None  # from the end of that request on, all bytes are its
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        self._caller = caller_of(transport, self._role)
+        self._alive.add(self)
+        self._arm_head_timer()
+        if len(self._alive) > self._limits.connections:
+            self._refuse(503, "too many connections")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._alive.discard(self)
+        self._disarm_head_timer()
+        super().connection_lost(exc)
+        if self._hijack:
+            self._hijack.feed_lost()
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        if self._hijack:
+            self._hijack.feed(data)
+            return
+        request, early = self._split(data)
+        self._parse(request)
+        if self._hijack and early:
+            self._hijack.feed(early)
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """The client's end of input ends a raw connection's input only."""
+        if self._hijack and not self.transport.get_extra_info("sslcontext"):
+            self._hijack.feed_eof()
+            return True
+        return None
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._arm_head_timer()
+        self._extensions = {CALLER: self._caller}
+        self.scope["extensions"] = self._extensions
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = 0
+        self._disarm_head_timer()
+        path = httptools.parse_url(self.url).path.decode("ascii", "replace")
+        if self.parser.get_method() == b"POST" and _HIJACKABLE.fullmatch(path):
+            upgrade = self._get_upgrade() is not None
+            self._candidate = Hijack(self, self.transport, upgrade=upgrade)
+            self._extensions[HIJACK] = self._candidate
+        super().on_headers_complete()
+        if self._candidate:
+            self.cycle.keep_alive = False  # what follows is the raw stream's, or nobody's
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._hijack = self._candidate
+
+    def hijacked(self) -> None:
+        """A handler has answered by taking the connection: HTTP has nothing more to say or to wait for."""
+        self.cycle.response_started = self.cycle.response_complete = True
+        self._unset_keepalive_if_required()
+
+    async def drain(self) -> None:
+        """Wait until the transport has room."""
+        if self.flow.write_paused:
+            await self.flow.drain()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, msg)
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self.transport.abort()
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._hijack:
+                self._hijack.feed(data[upgrade.args[0] :])
+            else:  # some other protocol is asked for: HTTP goes on, as the standard wants it
+                self.cycle.keep_alive = False
+        except httptools.HttpParserError:
+            self._refuse(400, "Invalid HTTP request received.")
+        else:
+            self._count_head(len(data))
+
+    def _split(self, data: bytes) -> tuple[bytes, bytes]:
+        """A request that may be hijacked, and what came with it.
+
+        The parser stops by itself after a request for an upgrade; without one it would read on, and take the raw
+        bytes for the next request.
+        """
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4 or not _HIJACK_HEAD.match(data) or _UPGRADE.search(data, 0, end):
+            return data, b""
+        length = _CONTENT_LENGTH.search(data, 0, end)
+        end += int(length[1]) if length else 0
+        return data[:end], data[end:]
+
+    def _count_head(self, received: int) -> None:
+        if self._head_timer is None:  # the head is complete, the body is on its way
+            return
+        self._head_bytes += received
+        if self._head_bytes > self._limits.head:
+            self._refuse(431, "request header is too large")
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer without troubling the application, and hang up."""
+        body = json.dumps({"message": message}).encode()
+        phrase = HTTPStatus(status).phrase
+        head = (
+            f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+    def _arm_head_timer(self) -> None:
+        self._disarm_head_timer()
+        self._head_timer = self.loop.call_later(self._limits.head_timeout_s, self._on_head_timeout)
+
+    def _disarm_head_timer(self) -> None:
+        if self._head_timer:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _on_head_timeout(self) -> None:
+        if self._head_bytes:
+            self._refuse(408, "request header did not arrive in time")
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+
+def caller_of(transport: asyncio.Transport, role: str) -> Caller:
+    """Who is at the other end: the peer of a unix socket, or the subject of a TLS client's certificate."""
+    connection = transport.get_extra_info("socket")
+    if connection is None:
+        return Caller(role=role)
+    if connection.family == socket.AF_UNIX:
+        packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, uid, gid = _CREDENTIALS.unpack(packed)
+        return Caller(uid=uid, gid=gid, pid=pid, role=role, address="unix")
+    peer = transport.get_extra_info("peername")
+    address = f"{peer[0]}:{peer[1]}" if peer else ""
+    return Caller(subject=_subject(transport.get_extra_info("peercert")), role=role, address=address)
+
+
+def _subject(certificate: dict[str, Any] | None) -> str | None:
+    """`CN=name,O=organisation`, in the certificate's order."""
+    if not certificate:
+        return None
+    names = {"commonName": "CN", "organizationName": "O", "organizationalUnitName": "OU"}
+    pairs = (pair for part in certificate.get("subject", ()) for pair in part)
+    return ",".join(f"{names.get(key, key)}={value}" for key, value in pairs)

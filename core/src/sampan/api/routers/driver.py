@@ -1,0 +1,37 @@
+"""Drivers and plugins: which package serves what."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from sampan.api.describe import answers
+from sampan.api.params import Filters, Run, read_filters
+from sampan.models import DriverInfo, ListDrivers, ListPlugins, Plugin
+
+router = APIRouter()
+
+
+@router.get(
+    "/drivers",
+    tags=["Driver"],
+    summary="List drivers",
+    operation_id="DriverList",
+    response_model=list[DriverInfo],
+    responses=answers(),
+)
+async def list_drivers(run: Run) -> Response:
+    """The installed drivers with the packages that they come from, and what is wrong with those left out."""
+    return await run.result("driver_list", ListDrivers())
+
+
+@router.get(
+    "/plugins",
+    tags=["Plugin"],
+    summary="List plugins",
+    operation_id="PluginList",
+    response_model=list[Plugin],
+    responses=answers(400),
+)
+async def list_plugins(run: Run, filters: Filters = "") -> Response:
+    """The packages that offer drivers, as `docker plugin ls` shows them."""
+    return await run.result("plugin_list", ListPlugins(filters=read_filters(filters)))

@@ -1,0 +1,83 @@
+"""Further processes in a running container."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from sampan.api.body import body_schema, json_body
+from sampan.api.describe import answers, stream
+from sampan.api.framing import MULTIPLEXED_STREAM, RAW_STREAM
+from sampan.api.params import Name, Run, Size
+from sampan.models import (
+    CreateExec,
+    ExecConfig,
+    ExecCreated,
+    ExecInspect,
+    ExecStartBody,
+    InspectExec,
+    ResizeExec,
+    StartExec,
+)
+
+router = APIRouter(tags=["Exec"])
+_CONSOLE_SIZE_SINCE = (1, 42)
+
+
+@router.post(
+    "/containers/{name:path}/exec",
+    summary="Create an exec",
+    operation_id="ContainerExec",
+    status_code=201,
+    response_model=ExecCreated,
+    responses=answers(400, 404, 409),
+    openapi_extra=body_schema(ExecConfig),
+)
+async def create_exec(run: Run, name: Name, body: Annotated[ExecConfig, Depends(json_body(ExecConfig))]) -> Response:
+    """Say what is to be run in a container; it runs once it is started."""
+    fields = {field: getattr(body, field) for field in ExecConfig.model_fields}
+    return await run.result("exec_create", CreateExec(container=name, **fields), 201)
+
+
+@router.post(
+    "/exec/{id}/start",
+    summary="Start an exec",
+    operation_id="ExecStart",
+    response_class=Response,
+    responses=answers(101, 400, 404, 409)
+    | {200: stream("Its output, or nothing if it is detached", RAW_STREAM, MULTIPLEXED_STREAM)},
+    openapi_extra=body_schema(ExecStartBody)
+    | {"x-hijack": "With `Connection: Upgrade` and `Upgrade: tcp` the answer is 101, else 200."},
+)
+async def start_exec(
+    run: Run, id: Name, how: Annotated[ExecStartBody, Depends(json_body(ExecStartBody))]
+) -> Response:
+    """Run it. Unless it is detached, the connection carries its streams both ways from then on."""
+    size = how.console_size if how.tty and run.version >= _CONSOLE_SIZE_SINCE else None
+    request = StartExec(id=id, detach=how.detach, tty=how.tty, console_size=size)
+    return await run.result("exec_start", request) if how.detach else run.hijacked("exec_start", request)
+
+
+@router.post(
+    "/exec/{id}/resize",
+    summary="Resize the terminal of an exec",
+    operation_id="ExecResize",
+    response_class=Response,
+    responses=answers(400, 404, 409),
+)
+async def resize_exec(run: Run, id: Name, h: Size, w: Size) -> Response:
+    """Set height and width of its terminal."""
+    return await run.result("exec_resize", ResizeExec(id=id, height=h, width=w))
+
+
+@router.get(
+    "/exec/{id}/json",
+    summary="Inspect an exec",
+    operation_id="ExecInspect",
+    response_model=ExecInspect,
+    responses=answers(404),
+)
+async def inspect_exec(run: Run, id: Name) -> Response:
+    """What became of it."""
+    return await run.result("exec_inspect", InspectExec(id=id))

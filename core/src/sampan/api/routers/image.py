@@ -1,0 +1,158 @@
+"""Images."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+
+from sampan.api.describe import answers, items
+from sampan.api.params import Filters, Flag, Name, Run, read_auth, read_filters, read_platform
+from sampan.errdefs import InvalidArgument
+from sampan.models import (
+    ImageInspect,
+    ImageRemoved,
+    ImageSummary,
+    ImportImage,
+    InspectImage,
+    ListImages,
+    LoadImages,
+    PullImage,
+    RemoveImage,
+    TagImage,
+)
+
+router = APIRouter(tags=["Image"])
+_TAR = {"requestBody": {"content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}}}
+_PROGRESS: dict[int | str, dict[str, Any]] = {
+    200: items("Progress, and at its end what was made or what went wrong", "Progress", "application/json")
+}
+
+
+@router.get(
+    "/images/json",
+    summary="List images",
+    operation_id="ImageList",
+    response_model=list[ImageSummary],
+    responses=answers(400),
+)
+async def list_images(
+    run: Run,
+    *,
+    all: Flag = False,
+    filters: Filters = "",
+    shared_size: Annotated[Flag, Query(alias="shared-size")] = False,
+    digests: Flag = False,
+    manifests: Flag = False,
+) -> Response:
+    """The images of this engine."""
+    request = ListImages(
+        all=all, filters=read_filters(filters), shared_size=shared_size, digests=digests, manifests=manifests
+    )
+    return await run.result("image_list", request)
+
+
+@router.post(
+    "/images/create",
+    summary="Pull or import an image",
+    operation_id="ImageCreate",
+    response_class=Response,
+    responses=answers(400, 404) | _PROGRESS,
+    openapi_extra=_TAR,
+)
+async def create_image(
+    run: Run,
+    *,
+    from_image: Annotated[str, Query(alias="fromImage", description="the image to pull")] = "",
+    from_src: Annotated[str, Query(alias="fromSrc", description="a URL to import, or `-` for the body")] = "",
+    repo: str = "",
+    tag: Annotated[str, Query(description="tag or digest; empty pulls the tag in fromImage or latest")] = "",
+    message: str = "",
+    changes: Annotated[list[str] | None, Query()] = None,
+    platform: str = "",
+    x_registry_auth: Annotated[str | None, Header(description="credentials: JSON in URL-safe base64")] = None,
+) -> Response:
+    """Pull an image from a registry, or make one of a tar archive."""
+    if from_image:
+        pull = PullImage(
+            reference=from_image.removesuffix(":"),
+            tag=tag,
+            platform=read_platform(platform),
+            auth=read_auth(x_registry_auth),
+        )
+        return run.output("image_pull", pull)
+    if not from_src:
+        raise InvalidArgument("one of fromImage and fromSrc must be given")
+    request = ImportImage(
+        source=from_src,
+        reference=repo,
+        tag=tag,
+        message=message or f"Imported from {from_src}",
+        changes=changes or [],
+        platform=read_platform(platform),
+    )
+    return run.output("image_import", request, has_body=from_src == "-")
+
+
+@router.post(
+    "/images/load",
+    summary="Load images",
+    operation_id="ImageLoad",
+    response_class=Response,
+    responses=answers(400) | _PROGRESS,
+    openapi_extra=_TAR,
+)
+async def load_images(
+    run: Run, quiet: Flag = True, platform: Annotated[list[str] | None, Query()] = None
+) -> Response:
+    """Add the images of an archive, as `docker save` or an OCI tool wrote it."""
+    platforms = [wanted for text in platform or () if (wanted := read_platform(text))]
+    return run.output("image_load", LoadImages(quiet=quiet, platforms=platforms), has_body=True)
+
+
+@router.get(
+    "/images/{name:path}/json",
+    summary="Inspect an image",
+    operation_id="ImageInspect",
+    response_model=ImageInspect,
+    responses=answers(400, 404),
+)
+async def inspect_image(run: Run, name: Name, manifests: Flag = False, platform: str = "") -> Response:
+    """All that is known of an image."""
+    request = InspectImage(name=name, manifests=manifests, platform=read_platform(platform))
+    return await run.result("image_inspect", request)
+
+
+@router.post(
+    "/images/{name:path}/tag",
+    summary="Name an image",
+    operation_id="ImageTag",
+    status_code=201,
+    response_class=Response,
+    responses=answers(400, 404, 409),
+)
+async def tag_image(run: Run, name: Name, repo: str = "", tag: str = "") -> Response:
+    """Give an image one more name; a name that another image has is taken from it."""
+    if not repo:
+        raise InvalidArgument("repository name must have at least one component")
+    return await run.result("image_tag", TagImage(name=name, repository=repo, tag=tag), 201)
+
+
+@router.delete(
+    "/images/{name:path}",
+    summary="Remove an image",
+    operation_id="ImageDelete",
+    response_model=list[ImageRemoved],
+    responses=answers(400, 404, 409),
+)
+async def remove_image(
+    run: Run,
+    name: Name,
+    force: Flag = False,
+    noprune: Flag = False,
+    platforms: Annotated[list[str] | None, Query()] = None,
+) -> Response:
+    """Take a name off an image, and remove the image with its last name."""
+    wanted = [one for text in platforms or () if (one := read_platform(text))]
+    request = RemoveImage(name=name, force=force, no_prune=noprune, platforms=wanted)
+    return await run.result("image_remove", request)

@@ -1,0 +1,79 @@
+"""Jobs and metrics: an API of ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from sampan.api.describe import answers
+from sampan.api.params import Name, Run
+from sampan.engine import Job
+from sampan.models import JobCaller, JobSummary
+
+router = APIRouter(tags=["Job"])
+
+
+@router.get(
+    "/jobs", summary="List jobs", operation_id="JobList", response_model=list[JobSummary], responses=answers()
+)
+async def list_jobs(run: Run) -> Response:
+    """The jobs that are queued or running, and the last ones that ended; the oldest first."""
+    return run.answer([summary_of(job) for job in run.engine.jobs()])
+
+
+@router.get(
+    "/jobs/{id}",
+    summary="Inspect a job",
+    operation_id="JobInspect",
+    response_model=JobSummary,
+    responses=answers(404),
+)
+async def inspect_job(run: Run, id: Name) -> Response:
+    """One job."""
+    return run.answer(summary_of(run.engine.job(id)))
+
+
+@router.delete(
+    "/jobs/{id}", summary="Cancel a job", operation_id="JobCancel", status_code=204, responses=answers(404, 409)
+)
+async def cancel_job(run: Run, id: Name) -> Response:
+    """Cancel a job that is queued, or that may be ended half way."""
+    run.engine.cancel(id)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/metrics",
+    summary="Get metrics",
+    operation_id="Metrics",
+    response_class=Response,
+    responses={200: {"description": "Prometheus' text format", "content": {"text/plain": {}}}},
+)
+async def metrics(run: Run) -> Response:
+    """Counts and times of jobs, for Prometheus."""
+    return Response(run.engine.metrics.render(), media_type="text/plain; version=0.0.4")
+
+
+def summary_of(job: Job[Any]) -> JobSummary:
+    """A job as clients see it."""
+    caller = job.caller
+    return JobSummary(
+        id=job.id,
+        name=job.name,
+        state=job.state.value,
+        caller=JobCaller(
+            uid=caller.uid,
+            gid=caller.gid,
+            pid=caller.pid,
+            subject=caller.subject,
+            role=caller.role,
+            address=caller.address,
+        ),
+        queued_at=job.queued_at,
+        started_at=job.started_at,
+        ended_at=job.ended_at,
+        wait_seconds=job.wait_s,
+        run_seconds=job.run_s,
+        error=str(job.error) if job.error else None,
+    )

@@ -1,0 +1,65 @@
+"""The engine itself: ping, version, information, events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from sampan.api.describe import answers, items
+from sampan.api.params import Filters, Run, Timestamp, read_filters, read_time
+from sampan.api.versions import NEWEST, OLDEST, text
+from sampan.errdefs import InvalidArgument
+from sampan.models import SystemInfo, SystemInfoRequest, SystemVersion, SystemVersionRequest, WatchEvents
+
+router = APIRouter(tags=["System"])
+_JSON_LINES_SINCE = (1, 52)
+_PING: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The engine answers", "content": {"text/plain": {"example": "OK"}}}
+}
+
+
+@router.get("/_ping", summary="Ping", operation_id="SystemPing", response_class=Response, responses=_PING)
+@router.head("/_ping", summary="Ping", operation_id="SystemPingHead", response_class=Response)
+async def ping() -> Response:
+    """Whether the engine answers, and in its headers which versions of the API it speaks."""
+    return Response(b"OK", media_type="text/plain")  # for the document: the edge answers before it comes to this
+
+
+@router.get(
+    "/version",
+    summary="Get the version",
+    operation_id="SystemVersion",
+    response_model=SystemVersion,
+    responses=answers(),
+)
+async def get_version(run: Run) -> Response:
+    """The version of the engine, of the API, and of the programs that it works with."""
+    version: SystemVersion = await run.value("system_version", SystemVersionRequest())
+    spoken = {"api_version": text(NEWEST), "min_api_version": text(OLDEST)}
+    return run.answer(version.model_copy(update=spoken))
+
+
+@router.get(
+    "/info", summary="Get information", operation_id="SystemInfo", response_model=SystemInfo, responses=answers()
+)
+async def info(run: Run) -> Response:
+    """What the engine runs on, what it holds, and which drivers serve it."""
+    return await run.result("system_info", SystemInfoRequest())
+
+
+@router.get(
+    "/events",
+    summary="Watch events",
+    operation_id="SystemEvents",
+    response_class=Response,
+    responses=answers(400) | {200: items("Events as they happen", "Event", "application/jsonl", "application/json")},
+)
+async def events(run: Run, since: Timestamp = "", until: Timestamp = "", filters: Filters = "") -> Response:
+    """Events since a moment and until another; without an end it goes on until the client hangs up."""
+    since_ns, until_ns = read_time("since", since), read_time("until", until)
+    if since_ns is not None and until_ns is not None and until_ns < since_ns:
+        raise InvalidArgument(f"`since` time ({since}) cannot be after `until` time ({until})")
+    request = WatchEvents(since_ns=since_ns, until_ns=until_ns, filters=read_filters(filters))
+    media_type = "application/jsonl" if run.version >= _JSON_LINES_SINCE else "application/json"
+    return run.output("system_events", request, media_type=media_type)

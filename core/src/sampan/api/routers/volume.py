@@ -1,0 +1,60 @@
+"""Volumes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from sampan.api.body import body_schema, json_body
+from sampan.api.describe import answers
+from sampan.api.params import Filters, Flag, Name, Run, read_filters
+from sampan.models import CreateVolume, InspectVolume, ListVolumes, RemoveVolume, Volume, VolumeList
+
+router = APIRouter(tags=["Volume"])
+
+
+@router.get(
+    "/volumes", summary="List volumes", operation_id="VolumeList", response_model=VolumeList, responses=answers(400)
+)
+async def list_volumes(run: Run, filters: Filters = "") -> Response:
+    """The volumes of this engine."""
+    return await run.result("volume_list", ListVolumes(filters=read_filters(filters)))
+
+
+@router.post(
+    "/volumes/create",
+    summary="Create a volume",
+    operation_id="VolumeCreate",
+    status_code=201,
+    response_model=Volume,
+    responses=answers(400, 404, 409),
+    openapi_extra=body_schema(CreateVolume),
+)
+async def create_volume(run: Run, body: Annotated[CreateVolume, Depends(json_body(CreateVolume))]) -> Response:
+    """Make a volume; one that is there already is answered as it is."""
+    return await run.result("volume_create", body, 201)
+
+
+@router.get(
+    "/volumes/{name:path}",
+    summary="Inspect a volume",
+    operation_id="VolumeInspect",
+    response_model=Volume,
+    responses=answers(404),
+)
+async def inspect_volume(run: Run, name: Name) -> Response:
+    """All that is known of a volume."""
+    return await run.result("volume_inspect", InspectVolume(name=name))
+
+
+@router.delete(
+    "/volumes/{name:path}",
+    summary="Remove a volume",
+    operation_id="VolumeDelete",
+    status_code=204,
+    responses=answers(404, 409),
+)
+async def remove_volume(run: Run, name: Name, force: Flag = False) -> Response:
+    """Remove a volume that no container has."""
+    return await run.result("volume_remove", RemoveVolume(name=name, force=force), 204)

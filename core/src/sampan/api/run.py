@@ -1,0 +1,156 @@
+"""From a route to a job: run it for the caller, and shape what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from sampan.api.compat import dump_json
+from sampan.api.protocol import CALLER, HIJACK
+from sampan.api.streams import ChunkedStreams, HijackedStreams, OutputStream
+from sampan.api.versions import NEWEST, Version
+from sampan.engine import Caller, Engine, Job
+from sampan.errdefs import Conflict, InvalidArgument, NotFound, SampanError, Unavailable
+
+
+class Runner:
+    """Runs the jobs of one HTTP request. As a dependency of routes it is made by FastAPI."""
+
+    def __init__(self, request: Request) -> None:
+        extensions = request.scope.get("extensions", {})
+        self._state: dict[str, Any] = request.scope["state"]
+        self._hijack = extensions.get(HIJACK)
+        self._caller: Caller | None = extensions.get(CALLER)
+        self.engine: Engine = request.app.state.engine
+        self.version: Version = self._state.get("version", NEWEST)
+
+    async def result(self, name: str, request: Any, status: int = 200) -> Response:
+        """Run the job and answer its result as JSON, or with no body if it has none."""
+        result = await self.value(name, request)
+        return Response(status_code=status) if result is None else self.answer(result, status)
+
+    async def value(self, name: str, request: Any) -> Any:
+        """Run the job; its result."""
+        return await run(self.engine, self._job(name, request))
+
+    def answer(self, result: Any, status: int = 200) -> Response:
+        """A model, or a list of models, as the client's version shows it."""
+        return Response(dump_json(result, self.version) + b"\n", status, media_type="application/json")
+
+    def output(
+        self, name: str, request: Any, *, media_type: str = "application/json", has_body: bool = False
+    ) -> Response:
+        """An answer of items of JSON, written by the job; with `has_body` it gets the request's body."""
+        make_sink = partial(OutputStream, self.version, media_type, has_body=has_body)
+        return _JobResponse(self.engine, self._job(name, request), make_sink)
+
+    def logs(self, name: str, request: Any) -> Response:
+        """An answer of framed output, written by the job."""
+        return _JobResponse(self.engine, self._job(name, request), partial(ChunkedStreams, self.version))
+
+    def hijacked(self, name: str, request: Any) -> Response:
+        """Have the job talk over the raw connection."""
+        if self._hijack is None:
+            raise InvalidArgument(f"{name} needs a connection that can be hijacked")
+        job = self._job(name, request)
+        streams = HijackedStreams(self._hijack, self.version, job.id)
+        return _JobResponse(self.engine, job, lambda receive, send: streams)
+
+    def _job(self, name: str, request: Any) -> Job[Any]:
+        job = Job(name, request, caller=self._caller)
+        self._state["job"] = job.id
+        return job
+
+
+async def run(engine: Engine, job: Job[Any]) -> Any:
+    """Run `job`; one that somebody else cancels ends as `Unavailable`."""
+    try:
+        return await engine.run(job)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise Unavailable(f"job {job.id} ({job.name}) was cancelled") from None
+
+
+class Sink(Protocol):
+    """Where a job writes its own answer."""
+
+    @property
+    def started(self) -> bool:
+        """Whether the head has gone out: from then on no error can be an HTTP status."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the client is gone."""
+
+    def join(self, job: Job[Any]) -> None:
+        """Give the job its streams."""
+
+    async def gone(self) -> None:
+        """Wait until the client is gone."""
+
+    async def fail(self, message: str) -> None:
+        """Tell of an error after the head."""
+
+    async def finish(self) -> None:
+        """Send what is left, and the end."""
+
+    def abandon(self) -> None:
+        """Nobody reads any more."""
+
+
+class _JobResponse(Response):
+    """The answer of a job that writes it itself. Errors raised before the head went out become HTTP errors."""
+
+    def __init__(self, engine: Engine, job: Job[Any], make_sink: Callable[[Receive, Send], Sink]) -> None:
+        super().__init__()
+        self._engine = engine
+        self._job = job
+        self._make_sink = make_sink
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sink = self._make_sink(receive, send)
+        sink.join(self._job)
+        try:
+            async with self._cancelled_with_client(sink):
+                await self._run(sink)
+                await sink.finish()
+        except ConnectionError:
+            sink.abandon()
+            if not sink.lost:
+                raise
+        except BaseException:
+            sink.abandon()
+            raise
+
+    async def _run(self, sink: Sink) -> None:
+        try:
+            await run(self._engine, self._job)
+        except SampanError as error:
+            if not sink.started:
+                raise
+            await sink.fail(str(error))
+
+    @asynccontextmanager
+    async def _cancelled_with_client(self, sink: Sink) -> AsyncIterator[None]:
+        """Within this, the job is cancelled when the client goes away."""
+
+        async def watch() -> None:
+            await sink.gone()
+            with suppress(NotFound, Conflict):  # it has ended, or is in the middle of a change
+                self._engine.cancel(self._job.id)
+
+        watcher = asyncio.create_task(watch(), name=f"client of job {self._job.name} {self._job.id}")
+        try:
+            yield
+        finally:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)

@@ -1,0 +1,215 @@
+"""The engine's `Streams` and `Output` over HTTP: hijacked, chunked, and as items of JSON.
+
+Each class is also a `run.Sink`: what ends the answer, and what tells that the client is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.types import Receive, Send
+
+from sampan.api.batch import Batch
+from sampan.api.compat import dump_json
+from sampan.api.framing import content_type, header
+from sampan.api.hijack import Hijack
+from sampan.api.versions import Version
+from sampan.engine import Job
+
+_log = logging.getLogger(__name__)
+
+
+class HijackedStreams:
+    """Attach and exec: the raw connection, both ways."""
+
+    def __init__(self, hijack: Hijack, version: Version, job_id: str) -> None:
+        self._hijack = hijack
+        self._version = version
+        self._job_id = job_id
+        self._batch = Batch(hijack.write)
+        self._multiplexed = False
+
+    @property
+    def started(self) -> bool:
+        return self._hijack.taken
+
+    @property
+    def lost(self) -> bool:
+        return self._hijack.lost.is_set()
+
+    def join(self, job: Job[Any]) -> None:
+        job.streams = self
+
+    async def accept(self, *, multiplexed: bool) -> None:
+        self._multiplexed = multiplexed
+        if self._hijack.upgrade:
+            head = (
+                f"HTTP/1.1 101 UPGRADED\r\nContent-Type: {content_type(self._version, multiplexed=multiplexed)}\r\n"
+            )
+            head += "Connection: Upgrade\r\nUpgrade: tcp\r\n"
+        else:  # a client that doesn't ask for an upgrade is an old one
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type((1, 24), multiplexed=False)}\r\n"
+        self._hijack.take(f"{head}Sampan-Job: {self._job_id}\r\n\r\n".encode())
+
+    async def read(self) -> bytes:
+        return await self._hijack.read()
+
+    async def write(self, stream: int, content: bytes) -> None:
+        if self.lost:
+            raise ConnectionResetError("the client is gone")
+        if self._multiplexed:
+            await self._batch.write(header(stream, len(content)), content)
+        else:
+            await self._batch.write(content)
+
+    async def gone(self) -> None:
+        await self._hijack.lost.wait()
+
+    async def fail(self, message: str) -> None:
+        _log.warning("job %s ended early: %s", self._job_id, message)
+
+    async def finish(self) -> None:
+        await self._batch.close()
+        await self._hijack.finish()
+
+    def abandon(self) -> None:
+        self._batch.cancel()
+        if self._hijack.taken:
+            self._hijack.close()
+
+
+class _Answer:
+    """The body of an ordinary HTTP answer, sent piece by piece while the job runs."""
+
+    def __init__(self, media_type: str, receive: Receive, send: Send, *, has_body: bool = False) -> None:
+        self.media_type = media_type
+        self.started = False
+        self._send = send
+        self._lost = asyncio.Event()
+        self._body = _RequestBody(receive, self._lost)
+        self._has_body = has_body
+        self._batch = Batch(self._send_piece)
+
+    @property
+    def lost(self) -> bool:
+        return self._lost.is_set()
+
+    def join(self, job: Job[Any]) -> None:
+        if self._has_body:
+            job.body = aiter(self._body)
+
+    async def start(self) -> None:
+        """Send the head, if it hasn't been sent."""
+        if self.started:
+            return
+        self.started = True
+        headers = [(b"content-type", self.media_type.encode())]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def write_pieces(self, *pieces: bytes) -> None:
+        """Send pieces of the body, soon. Raises `ConnectionResetError` when the client is gone."""
+        if self.lost:
+            raise ConnectionResetError("the client is gone")
+        await self._batch.write(*pieces)
+
+    async def gone(self) -> None:
+        if self._has_body:
+            await self._body.complete.wait()
+        await self._body.drain()
+
+    async def finish(self) -> None:
+        await self.start()
+        await self._batch.close()
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def abandon(self) -> None:
+        self._batch.cancel()
+
+    async def _send_piece(self, content: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": content, "more_body": True})
+
+
+class ChunkedStreams(_Answer):
+    """Logs: output only, in the body of an ordinary answer."""
+
+    def __init__(self, version: Version, receive: Receive, send: Send) -> None:
+        super().__init__(content_type(version, multiplexed=False), receive, send)
+        self._version = version
+        self._multiplexed = False
+
+    def join(self, job: Job[Any]) -> None:
+        super().join(job)
+        job.streams = self
+
+    async def accept(self, *, multiplexed: bool) -> None:
+        self._multiplexed = multiplexed
+        self.media_type = content_type(self._version, multiplexed=multiplexed)
+        await self.start()
+
+    async def read(self) -> bytes:
+        return b""
+
+    async def write(self, stream: int, content: bytes) -> None:
+        if self._multiplexed:
+            await self.write_pieces(header(stream, len(content)), content)
+        else:
+            await self.write_pieces(content)
+
+    async def fail(self, message: str) -> None:
+        _log.warning("logs ended early: %s", message)
+
+
+class OutputStream(_Answer):
+    """Pull, load, events, wait: a JSON object for each item, ended by a newline."""
+
+    def __init__(self, version: Version, media_type: str, receive: Receive, send: Send, *, has_body: bool) -> None:
+        super().__init__(media_type, receive, send, has_body=has_body)
+        self._version = version
+
+    def join(self, job: Job[Any]) -> None:
+        super().join(job)
+        job.output = self
+
+    async def open(self) -> None:
+        await self.start()
+
+    async def write(self, item: Any) -> None:
+        await self.start()
+        if isinstance(item, BaseModel):
+            await self.write_pieces(dump_json(item, self._version), b"\r\n")
+        else:
+            await self.write_pieces(json.dumps(item, separators=(",", ":")).encode(), b"\r\n")
+
+    async def fail(self, message: str) -> None:
+        await self.write({"errorDetail": {"message": message}, "error": message})
+
+
+class _RequestBody:
+    """The body of a request, as it comes; afterwards it tells when the client goes away."""
+
+    def __init__(self, receive: Receive, lost: asyncio.Event) -> None:
+        self._receive = receive
+        self._lost = lost
+        self.complete = asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while not self.complete.is_set():
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self._lost.set()
+                raise ConnectionResetError("the client went away before its request was complete")
+            if not message.get("more_body", False):
+                self.complete.set()
+            if content := message.get("body", b""):
+                yield content
+
+    async def drain(self) -> None:
+        """Throw away what else comes; return when the client has gone away."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._lost.set()
