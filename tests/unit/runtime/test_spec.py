@@ -200,3 +200,12 @@ def test_a_profile_of_ones_own_is_resolved_and_a_bad_one_refused() -> None:
         with pytest.raises(InvalidArgument, match="Decoding seccomp profile failed"):
             build(settings(seccomp=bad))
     assert "seccomp" not in build(settings(seccomp="unconfined"))["linux"]
+
+
+@pytest.mark.parametrize("has_x32", [True, False])
+def test_an_abi_that_the_kernel_lacks_is_not_filtered(has_x32: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seccomp, "_kernel_has_x32", lambda: has_x32)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    profile = '{"archMap":[{"architecture":"SCMP_ARCH_X86_64","subArchitectures":["SCMP_ARCH_X86","SCMP_ARCH_X32"]}]}'
+    expected = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", *(["SCMP_ARCH_X32"] if has_x32 else [])]
+    assert seccomp.resolve(profile, frozenset())["architectures"] == expected
