@@ -18,6 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from sampan.cli.main import main as program
+
 PROGRAM = [sys.executable, "-c", "import sys; from sampan.cli.main import main; sys.exit(main())"]
 API_VERSION = "1.48"
 
@@ -188,11 +190,9 @@ def sampan() -> Callable[..., Outcome]:
 @pytest.fixture
 def main(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Run the program in this process: faster, for commands that read no stdin."""
-    from sampan.cli.main import main as program
 
     def run(*argv: str) -> Outcome:
         status = program(list(argv))
-        sys.stdout.flush()
         out, err = capfd.readouterr()
         return Outcome(status, out, err)
 

@@ -1,4 +1,4 @@
-"""`create` turns flags into the API's JSON as docker does: the expected values were recorded from the docker CLI 28.2."""
+"""`create` turns flags into the API's JSON as docker does: the values were recorded from the docker CLI 28.2."""
 
 from __future__ import annotations
 
@@ -117,8 +117,9 @@ def test_flags_of_the_container(
          {"ExtraHosts": ["a:1.2.3.4", "b:::1", "c:host-gateway"]}),
         (["--dns", "1.1.1.1", "--dns-search", "ex.com", "--dns-option", "y"],
          {"Dns": ["1.1.1.1"], "DnsSearch": ["ex.com"], "DnsOptions": ["y"]}),
-        (["--pid", "host", "--ipc", "shareable", "--uts", "host", "--cgroupns", "private", "--userns", "host"],
-         {"PidMode": "host", "IpcMode": "shareable", "UTSMode": "host", "CgroupnsMode": "private", "UsernsMode": "host"}),
+        (["--pid", "host", "--ipc", "shareable", "--uts", "host"],
+         {"PidMode": "host", "IpcMode": "shareable", "UTSMode": "host"}),
+        (["--cgroupns", "private", "--userns", "host"], {"CgroupnsMode": "private", "UsernsMode": "host"}),
         (["--device-read-bps", "/dev/sda:1mb", "--device-write-iops", "/dev/sda:9"],
          {"BlkioDeviceReadBps": [{"Path": "/dev/sda", "Rate": 1 << 20}],
           "BlkioDeviceWriteIOps": [{"Path": "/dev/sda", "Rate": 9}]}),
@@ -208,10 +209,12 @@ def test_options_that_make_no_sense_are_refused_before_anything_is_sent(
         (["--cpus", "x"], 'invalid argument "x" for "--cpus" flag: failed to parse x as a rational number'),
         (["-a", "foo"], 'invalid argument "foo" for "-a, --attach" flag: valid streams are STDIN, STDOUT and STDERR'),
         (["--ulimit", "nofile=5:2"],
-         'invalid argument "nofile=5:2" for "--ulimit" flag: ulimit soft limit must be less than or equal to hard limit: 5 > 2'),
+         'invalid argument "nofile=5:2" for "--ulimit" flag: '
+         "ulimit soft limit must be less than or equal to hard limit: 5 > 2"),
         (["--mount", "type=bind,foo=1"],
          'invalid argument "type=bind,foo=1" for "--mount" flag: unknown option \'foo\' in \'foo=1\''),
-        (["--sysctl", "kernel.foo=1"], 'invalid argument "kernel.foo=1" for "--sysctl" flag: sysctl \'kernel.foo=1\' is not allowed'),
+        (["--sysctl", "kernel.foo=1"],
+         'invalid argument "kernel.foo=1" for "--sysctl" flag: sysctl \'kernel.foo=1\' is not allowed'),
     ],
 )  # fmt: skip
 def test_a_malformed_value_names_its_flag(flags: list[str], message: str, engine: FakeEngine, main: Main) -> None:

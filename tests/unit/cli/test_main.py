@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from sampan import __version__
-from sampan.cli.command import SWITCH, Command, Flag
+from sampan.cli.command import SWITCH, Command, Flag, parse_flags
 from sampan.cli.commands import GROUPS, HIDDEN, TOP, Entry
-from sampan.cli.main import load
+from sampan.cli.main import GLOBAL_FLAGS, load
+from sampan.cli.session import Session
 from tests.unit.cli.conftest import PROGRAM, Answer, FakeEngine, Outcome
 
 Main = Callable[..., Outcome]
@@ -120,10 +121,6 @@ def test_the_host_is_found_by_flag_then_by_variables(
 
 
 def test_without_any_address_it_is_our_own_socket(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sampan.cli.command import parse_flags
-    from sampan.cli.main import GLOBAL_FLAGS
-    from sampan.cli.session import Session
-
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.delenv("SAMPAN_HOST", raising=False)
     assert Session(parse_flags(GLOBAL_FLAGS, [], interspersed=False)).host == "unix:///run/sampan/sampan.sock"

@@ -267,13 +267,13 @@ def test_jobs_are_listed_and_cancelled(engine: FakeEngine, main: Main) -> None:
 
 def test_drivers_name_their_packages(engine: FakeEngine, main: Main) -> None:
     engine.on("GET", "/drivers", [
-        {"Kind": "storage", "Name": "overlayfs", "Distribution": "sampan-overlayfs", "Version": "0.1.0", "Selected": True},
+        {"Kind": "storage", "Name": "overlay", "Distribution": "sampan-overlay", "Version": "0.1", "Selected": True},
         {"Kind": "plugin", "Name": "bad", "Distribution": "bad", "Version": "1", "Selected": False, "Error": "boom"},
     ])  # fmt: skip
     assert main("drivers").out == (
-        "KIND      NAME        SELECTED   PACKAGE            VERSION   ERROR\n"
-        "storage   overlayfs   yes        sampan-overlayfs   0.1.0     \n"
-        "plugin    bad         no         bad                1         boom\n"
+        "KIND      NAME      SELECTED   PACKAGE          VERSION   ERROR\n"
+        "storage   overlay   yes        sampan-overlay   0.1       \n"
+        "plugin    bad       no         bad              1         boom\n"
     )
 
 

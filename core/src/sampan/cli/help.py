@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import textwrap
 
 from sampan.cli.command import NUMBER, SWITCH, TEXT, Command, Flag
@@ -12,6 +11,7 @@ from sampan.cli.errors import CliError
 from sampan.cli.main import GLOBAL_FLAGS, load
 from sampan.cli.plugins import plugin_commands
 from sampan.cli.session import DEFAULT_HOST, PROGRAM
+from sampan.cli.terminal import STDERR, write_text
 
 
 def help_for(words: list[str]) -> str:
@@ -114,4 +114,4 @@ def _default(flag: Flag) -> str:
 
 
 def _warn(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    write_text(STDERR, f"{text}\n")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from sampan.cli.command import LIST, SWITCH, Command, Flag, check_arity, parse_f
 from sampan.cli.commands import GROUPS, HIDDEN, TOP, Entry, Group
 from sampan.cli.errors import CliError, UsageError
 from sampan.cli.session import PROGRAM, Session
+from sampan.cli.terminal import STDERR, STDOUT, write_text
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -34,19 +34,15 @@ HELP = Flag("help", "Print usage", SWITCH, hidden=True)
 def main(argv: list[str] | None = None) -> int:
     """Run one command line (without the program's name) and answer its exit status."""
     try:
-        status = _main(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
+        return _main(sys.argv[1:] if argv is None else argv)
     except CliError as error:
         return _fail(str(error), error.status)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Nobody reads our output any more; point stdout elsewhere, or the interpreter complains at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return 141  # nobody reads our output any more: 128 + SIGPIPE
     except ConnectionError as error:
         return _fail(f"error during connect: {error}", 1)
-    return status
 
 
 def _main(argv: list[str]) -> int:
@@ -125,7 +121,7 @@ def _run(session: Session, command: Command, path: str, argv: list[str]) -> int:
 def _show_help(words: list[str]) -> int:
     from sampan.cli.help import help_for
 
-    sys.stdout.write(help_for(words) + "\n")
+    write_text(STDOUT, f"{help_for(words)}\n")
     return 0
 
 
@@ -136,7 +132,6 @@ def _misused(error: UsageError, path: str, usage: str) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    sys.stdout.flush()
     if message:
-        sys.stderr.write(message + "\n")
+        write_text(STDERR, f"{message}\n")
     return status

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from sampan.cli.errors import CliError
 from sampan.cli.template import Template, TemplateError
 from sampan.cli.template.functions import FUNCTIONS, HEADER_FUNCTIONS
+from sampan.cli.terminal import STDOUT, write_text
 
 _LEAST_WIDTH = 10
 _PADDING = 3
@@ -30,7 +30,7 @@ def print_rows(rows: Iterable[Row], headers: Mapping[str, Any], template: str) -
             _print_table(rows, headers, Template(_unescape(template.removeprefix("table"))))
         else:
             parsed = Template(_unescape(template))
-            sys.stdout.write("".join(parsed.render(row) + "\n" for row in rows))
+            write_text(STDOUT, "".join(parsed.render(row) + "\n" for row in rows))
     except TemplateError as error:
         raise CliError(f"template parsing error: template: {error}") from None
 
@@ -42,13 +42,13 @@ def _unescape(template: str) -> str:
 def _print_json(rows: Iterable[Row]) -> None:
     for row in rows:
         plain = {name: value for name, value in sorted(row.items()) if not callable(value)}
-        sys.stdout.write(json.dumps(plain, separators=(",", ":"), ensure_ascii=False) + "\n")
+        write_text(STDOUT, json.dumps(plain, separators=(",", ":"), ensure_ascii=False) + "\n")
 
 
 def _print_table(rows: Iterable[Row], headers: Mapping[str, Any], template: Template) -> None:
     titles = {**headers, "Label": lambda name: name.rpartition(".")[2].replace("-", " ").replace("_", " ")}
     lines = [template.render(titles, HEADER_FUNCTIONS), *(template.render(row) for row in rows)]
-    sys.stdout.write(aligned("\n".join(lines)) + "\n")
+    write_text(STDOUT, aligned("\n".join(lines)) + "\n")
 
 
 def aligned(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sampan.cli.errors import CliError
-from sampan.cli.terminal import is_terminal
+from sampan.cli.terminal import is_terminal, write_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -42,7 +42,7 @@ def _show_lines(items: Iterable[Item], output: int) -> None:
         detail = item.get("progressDetail") or {}
         if item.get("progress") or detail.get("current") or detail.get("total"):
             continue  # a step of a bar
-        os.write(output, _line(item).encode())
+        write_text(output, _line(item))
 
 
 def _line(item: Item) -> str:

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
+
+from sampan.cli.terminal import STDERR, STDOUT, write_text
 
 if TYPE_CHECKING:
     from sampan.cli.client.client import Client
@@ -59,11 +60,9 @@ class Session:
             return ""
 
     def say(self, text: str) -> None:
-        """Print a line to stdout at once."""
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        """Print a line to stdout."""
+        write_text(STDOUT, f"{text}\n")
 
     def warn(self, text: str) -> None:
         """Print a line to stderr."""
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+        write_text(STDERR, f"{text}\n")

@@ -10,8 +10,8 @@ from typing import Any
 
 from sampan.cli.client.client import Client
 from sampan.cli.errors import CliError
-from sampan.cli.streaming import STDOUT, Attachment
-from sampan.cli.terminal import is_terminal, size_of
+from sampan.cli.streaming import Attachment
+from sampan.cli.terminal import STDOUT, is_terminal, size_of
 
 # Not those that the kernel raises for our own faults, that concern our own children, sockets and window,
 # or that can't be caught.

@@ -14,9 +14,8 @@ from sampan.cli.client.frames import Demultiplexer
 from sampan.cli.client.http import Response
 from sampan.cli.detach_keys import DEFAULT, DetachKeys, key_bytes
 from sampan.cli.errors import CliError
-from sampan.cli.terminal import is_terminal, raw_mode
+from sampan.cli.terminal import STDIN, STDOUT, is_terminal, raw_mode, write_all
 
-STDIN, STDOUT, STDERR = 0, 1, 2
 _READ_BYTES = 32 * 1024
 _MOST_UNSENT_BYTES = 256 * 1024
 _RESIZE_TRIES = 10
@@ -144,14 +143,3 @@ class Attachment:
             return None
         self._resize_tries += 1
         return self._resize_tries * 10
-
-
-def write_all(descriptor: int, content: bytes) -> None:
-    """Write all of `content`, waiting if the descriptor takes no more at once."""
-    while content:
-        try:
-            content = content[os.write(descriptor, content) :]
-        except BlockingIOError:
-            waiter = select.poll()
-            waiter.register(descriptor, select.POLLOUT)
-            waiter.poll()

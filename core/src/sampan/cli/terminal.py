@@ -1,11 +1,33 @@
 # ruff: noqa: PLC0415  # only for a terminal
-"""The user's terminal: is it one, how large is it, raw mode."""
+"""The standard streams: writing to them, and the terminal that they may be."""
 
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write all of `content`, waiting if the descriptor takes no more at once.
+
+    Not through `sys.stdout`: unbuffered (PYTHONUNBUFFERED), it drops what a pipe did not take at once.
+    """
+    while content:
+        try:
+            content = content[os.write(descriptor, content) :]
+        except BlockingIOError:
+            waiter = select.poll()
+            waiter.register(descriptor, select.POLLOUT)
+            waiter.poll()
+
+
+def write_text(descriptor: int, text: str) -> None:
+    """Write all of `text`, in UTF-8."""
+    write_all(descriptor, text.encode(errors="replace"))
 
 
 def is_terminal(descriptor: int) -> bool:

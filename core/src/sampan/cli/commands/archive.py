@@ -13,23 +13,22 @@ from sampan.cli.errors import CliError
 from sampan.cli.progress import drain, show_progress
 from sampan.cli.reference import split_reference
 from sampan.cli.session import Session
-from sampan.cli.terminal import is_terminal
+from sampan.cli.terminal import STDIN, STDOUT, is_terminal, write_all
 
-_STDIN = 0
 _PIECE_BYTES = 256 * 1024
 
 
 def load(session: Session, options: Options) -> None:
     """Load the images of an archive, from a file or stdin."""
-    quiet = options.on("quiet") or not is_terminal(1)
+    quiet = options.on("quiet") or not is_terminal(STDOUT)
     query = {"quiet": quiet, "platform": [_platform_json(text) for text in options.texts("platform")]}
-    if not options.text("input") and is_terminal(_STDIN):
+    if not options.text("input") and is_terminal(STDIN):
         raise CliError("requested load from stdin, but stdin is empty")
     response = session.client.request("POST", "/images/load", query=query, body=_content(options.text("input")))
     if response.head.headers.get("content-type", "").startswith("application/json"):
         show_progress(map(document_of, response.lines()), 1)
     else:
-        os.write(1, response.read())
+        write_all(STDOUT, response.read())
 
 
 def import_image(session: Session, options: Options) -> None:
@@ -47,7 +46,7 @@ def import_image(session: Session, options: Options) -> None:
     }
     body = b"" if remote else _content("" if source == "-" else source)
     items = session.client.stream("POST", "/images/create", query=query, body=body)
-    if is_terminal(1) or remote:
+    if is_terminal(STDOUT) or remote:
         show_progress(items, 1)
         return
     last = ""
@@ -60,7 +59,7 @@ def import_image(session: Session, options: Options) -> None:
 def _content(path: str) -> Iterator[bytes]:
     """The bytes of a file, or of stdin for "", in pieces. Raises `CliError` at once if it can't be read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY) if path else os.dup(_STDIN)
+        descriptor = os.open(path, os.O_RDONLY) if path else os.dup(STDIN)
     except OSError as error:
         raise CliError(f"open {path}: {(error.strerror or '').lower()}") from None
     if path and Path(path).is_dir():

@@ -11,7 +11,8 @@ from sampan.cli.commands.each import segment
 from sampan.cli.errors import CliError, ConnectionFailed
 from sampan.cli.session import Session
 from sampan.cli.signals import forwarded
-from sampan.cli.streaming import STDERR, STDIN, STDOUT, check_tty
+from sampan.cli.streaming import check_tty
+from sampan.cli.terminal import STDERR, STDIN, STDOUT
 
 
 def start(session: Session, options: Options) -> int:

@@ -11,8 +11,8 @@ from sampan.cli.create.environment import environment
 from sampan.cli.create.kinds import ENVIRONMENT
 from sampan.cli.errors import CliError
 from sampan.cli.session import Session
-from sampan.cli.streaming import STDERR, STDOUT, Attachment, check_tty
-from sampan.cli.terminal import size_of
+from sampan.cli.streaming import Attachment, check_tty
+from sampan.cli.terminal import STDERR, STDOUT, size_of
 
 
 def execute(session: Session, options: Options) -> int:

@@ -11,7 +11,7 @@ from sampan.cli.commands.each import segment
 from sampan.cli.errors import CliError
 from sampan.cli.human import duration_ns
 from sampan.cli.session import Session
-from sampan.cli.streaming import STDOUT, write_all
+from sampan.cli.terminal import STDOUT, write_all
 
 
 def logs(session: Session, options: Options) -> None:
