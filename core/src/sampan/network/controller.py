@@ -406,7 +406,8 @@ class NetworkController:
 
     async def _settle(self, *network_ids: str) -> None:
         """Wait until nothing is being taken off these networks any more."""
-        await asyncio.gather(*(task for id in network_ids for task in list(self._leaving.get(id, ()))))
+        if tasks := [task for id in network_ids for task in self._leaving.get(id, ())]:
+            await asyncio.wait(tasks)  # unlike gather, it leaves them alone when the waiting one is cancelled
 
     # --- the way of `open`
 

@@ -21,6 +21,15 @@ _PROTOCOLS = {number: protocol for protocol, number in PROTOCOL_NUMBERS.items()}
 _MAPS = ("published4", "published4_any", "published6", "published6_any")
 _OTHER_ENGINES = ("docker*", "br-*", "podman*", "cni*", "virbr*", "lxcbr*", "lxdbr*", "incusbr*")
 """Bridges of programs that forward as we do, and filter what is theirs themselves."""
+_CHAINS = {
+    # priorities are numbers, as old versions of nft know their names only in some hooks: raw, dstnat, filter, srcnat
+    "arrive": "type filter hook prerouting priority -300; policy accept;",
+    "translate": "",
+    "prerouting": "type nat hook prerouting priority -100; policy accept;",
+    "output": "type nat hook output priority -100; policy accept;",
+    "forward": "type filter hook forward priority 0; policy accept;",
+    "postrouting": "type nat hook postrouting priority 100; policy accept;",
+}
 _SETS = ("bridges", "internal", "talking", "subnets4", "subnets6", "masquerade4", "masquerade6")
 
 
@@ -209,26 +218,13 @@ def _element_text(value: Any) -> str:
 
 
 def _skeleton(table: str, closed: frozenset[int]) -> str:
-    """The table with its sets, maps and rules; in one transaction, rules that were there are made anew.
+    """The table with its sets, maps and rules; in one transaction, rules that were there are made anew."""
+    flushed = "".join(f"flush chain inet {table} {name}\n" for name in _CHAINS)
+    return _declarations(table) + flushed + _rules(table, closed)
 
-    Priorities are numbers, as old versions of nft know their names only in some hooks: -300 raw, -100 dstnat,
-    0 filter, 100 srcnat.
-    """
-    rest = "".join(f"    meta nfproto ipv{version} drop\n" for version in sorted(closed))
-    if closed:
-        both = [f'    {side} "{name}" accept\n' for name in _OTHER_ENGINES for side in ("iifname", "oifname")]
-        rest = "".join(both) + rest
-    chains = ("arrive", "translate", "prerouting", "output", "forward", "postrouting")
-    base = {
-        "arrive": "type filter hook prerouting priority -300; policy accept;",
-        "translate": "",
-        "prerouting": "type nat hook prerouting priority -100; policy accept;",
-        "output": "type nat hook output priority -100; policy accept;",
-        "forward": "type filter hook forward priority 0; policy accept;",
-        "postrouting": "type nat hook postrouting priority 100; policy accept;",
-    }
-    declared = "".join(f"  chain {name} {{ {base[name]} }}\n" for name in chains)
-    flushed = "".join(f"flush chain inet {table} {name}\n" for name in chains)
+
+def _declarations(table: str) -> str:
+    chains = "".join(f"  chain {name} {{ {base} }}\n" for name, base in _CHAINS.items())
     return f"""
 table inet {table} {{
   map published4 {{ type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; }}
@@ -242,8 +238,17 @@ table inet {table} {{
   set subnets6 {{ type ipv6_addr; flags interval; }}
   set masquerade4 {{ type ipv4_addr; flags interval; }}
   set masquerade6 {{ type ipv6_addr; flags interval; }}
-{declared}}}
-{flushed}table inet {table} {{
+{chains}}}
+"""
+
+
+def _rules(table: str, closed: frozenset[int]) -> str:
+    rest = ""
+    if closed:
+        both = [f'    {side} "{name}" accept\n' for name in _OTHER_ENGINES for side in ("iifname", "oifname")]
+        rest = "".join(both) + "".join(f"    meta nfproto ipv{version} drop\n" for version in sorted(closed))
+    return f"""
+table inet {table} {{
   # Loopback addresses never come over a wire. Bridges route them (route_localnet), so that the host reaches published
   # ports at 127.0.0.1; without these rules its neighbours and containers could reach what listens there.
   chain arrive {{
