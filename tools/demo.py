@@ -144,8 +144,9 @@ class Demo:
     def clean_up(self) -> None:
         self.sampan("the container stops and goes", "rm", "--force", "web")
         self.sampan("so does the volume", "volume", "rm", "planks")
-        with self.page.step("the daemon ends"):
+        with self.page.step("the daemon ends, and its bridge, its table and its cgroup with it"):
             self.engine.stop()
+            self.engine.forget()
 
 
 class DemoFailed(Exception):

@@ -128,7 +128,28 @@ class Sampand(Engine):
 
     @property
     def marks(self) -> list[str]:
-        return [*super().marks, DaemonConfig(data_root=self.data_root).instance]
+        return [*super().marks, self.instance]
+
+    @property
+    def instance(self) -> str:
+        return DaemonConfig(data_root=self.data_root).instance
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self.forget()
+
+    def forget(self) -> None:
+        """Remove what an ended daemon keeps for the next one on its data root: bridges, its table, its slice."""
+        for bridge in Path("/sys/class/net").glob(f"{self.instance}*/bridge"):
+            subprocess.run(["ip", "link", "del", bridge.parent.name], check=True)
+        subprocess.run(
+            ["nft", "delete", "table", "inet", f"sampan_{self.instance}"], check=False, capture_output=True
+        )
+        for root in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")):  # v2 alone, or beside v1
+            if (root / "cgroup.controllers").exists() and (root / f"sampan-{self.instance}").exists():
+                (root / f"sampan-{self.instance}").rmdir()
 
     def command(self) -> list[str]:
         return [str(BIN_DIR / "sampand"), *self.common_flags()]
