@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 import venv
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import Archives
+from tests.support.engines import Sampand, running
 
 ROOT = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("tiny_storage.py")
@@ -36,6 +40,7 @@ class TestTiny(StorageDriverSuite):
         return TinyDriver
 """
 CONFTEST = 'pytest_plugins = ["sampan.testing.plugin"]\n'
+WHEELS = ("sampan_core", "sampan_bridge_net", "sampan_tiny")
 LOAD = """
 import dataclasses, json
 from sampan.drivers.loader import load
@@ -47,7 +52,7 @@ print(json.dumps(told))
 
 @dataclass(frozen=True)
 class Installed:
-    """A venv with core, the tiny driver and nothing else of the project."""
+    """A venv with core, the network driver and the tiny storage driver: no other of the project's."""
 
     dir: Path
 
@@ -64,6 +69,17 @@ class Installed:
         return done.stdout
 
 
+class InstalledSampand(Sampand):
+    """The daemon of the venv, on the tiny driver."""
+
+    def __init__(self, installed: Installed, root: Path) -> None:
+        super().__init__(root, ("--storage-driver", "tiny", "--resource-driver", "none"))
+        self._installed = installed
+
+    def command(self) -> list[str]:
+        return [str(self._installed.dir / "bin/sampand"), *self.common_flags()]
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """Builds both wheels and installs them, as their authors and users would."""
@@ -75,9 +91,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     venv.create(work / "venv", with_pip=True)
     installed = Installed(work / "venv")
     wheels = work / "wheels"
-    installed.run("pip", "wheel", "-q", "--no-deps", "-w", str(wheels), str(ROOT / "core"), str(work / "sampan-tiny"))
-    core, tiny = (str(next(wheels.glob(f"{name}-*.whl"))) for name in ("sampan_core", "sampan_tiny"))
-    installed.run("pip", "install", "-q", f"{core}[testing]", tiny)
+    sources = (ROOT / "core", ROOT / "plugins/bridge_net", work / "sampan-tiny")
+    installed.run("pip", "wheel", "-q", "--no-deps", "-w", str(wheels), *map(str, sources))
+    core, *plugins = (str(next(wheels.glob(f"{name}-*.whl"))) for name in WHEELS)
+    installed.run("pip", "install", "-q", f"{core}[testing]", *plugins)
     return installed
 
 
@@ -101,3 +118,21 @@ def test_the_driver_passes_the_conformance_suite_that_core_ships(installed: Inst
     (installed.dir / "conftest.py").write_text(CONFTEST)
     (installed.dir / "test_tiny.py").write_text(CONFORMANCE)
     assert "passed" in installed.run("pytest", "-q", "-W", "error", "test_tiny.py")
+
+
+@pytest.mark.root
+def test_a_container_runs_on_the_driver(
+    installed: Installed, archives: Archives, session_dir: Path, leak_marks: list[str]
+) -> None:
+    engine = InstalledSampand(installed, Path(tempfile.mkdtemp(prefix="t", dir=session_dir)))
+    leak_marks.extend(engine.marks)
+    with running(engine):
+        sampan = ("sampan", "-H", engine.host)
+        installed.run(*sampan, "load", "-q", "-i", str(archives.busybox))
+        script = "touch /new && rm /bin/ls && echo hello"
+        ran = installed.run(*sampan, "run", "--name", "web", "--network", "none", "busybox:test", "sh", "-c", script)
+        assert ran == "hello\n"
+        assert "Storage Driver: tiny" in installed.run(*sampan, "info")
+        assert len(list((engine.data_root / "drivers/tiny").glob("active-*"))) >= 1
+        installed.run(*sampan, "rm", "web")
+        assert list((engine.data_root / "drivers/tiny").glob("active-*")) == []
