@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 
 from sampan.digest import Digest
@@ -58,6 +58,7 @@ class BlobStream:
         try:
             if self._writing is not None:
                 await settled(self._writing)
+            await self._batches.aclose()
         finally:
             self._ingest.close()
 
@@ -68,15 +69,19 @@ class BlobStream:
             writing.result()
 
 
-async def batches(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """What `source` yields, in pieces of about a megabyte: less often from thread to thread."""
+async def batches(source: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """What `source` yields, in pieces of about a megabyte: less often from thread to thread. Closes `source`."""
     parts: list[bytes] = []
     size = 0
-    async for chunk in source:
-        parts.append(chunk)
-        size += len(chunk)
-        if size >= _BATCH_BYTES:
+    try:
+        async for chunk in source:
+            parts.append(chunk)
+            size += len(chunk)
+            if size >= _BATCH_BYTES:
+                yield b"".join(parts)
+                parts, size = [], 0
+        if parts:
             yield b"".join(parts)
-            parts, size = [], 0
-    if parts:
-        yield b"".join(parts)
+    finally:
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()

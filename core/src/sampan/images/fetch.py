@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import TypeVar
 
 from sampan.images.manifest import Descriptor
@@ -19,7 +20,7 @@ AnswerT = TypeVar("AnswerT")
 
 async def fetch(
     repository: Repository, blob: Descriptor, config: RegistryConfig, retrying: Callable[[int], None]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The bytes of `blob`. `retrying` is told each second how many seconds are left until the next attempt.
 
     An attempt that brings a byte makes all attempts available again. Raises what `Repository.blob` raises, its
@@ -29,9 +30,10 @@ async def fetch(
     while True:
         start = offset
         try:
-            async for chunk in repository.blob(blob, offset):
-                offset += len(chunk)
-                yield chunk
+            async with aclosing(repository.blob(blob, offset)) as chunks:
+                async for chunk in chunks:
+                    offset += len(chunk)
+                    yield chunk
             return
         except Interrupted as error:
             failures = 1 if offset > start else failures + 1

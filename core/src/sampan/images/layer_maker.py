@@ -17,7 +17,7 @@ from sampan.images.blob_stream import BlobStream
 from sampan.images.content import ContentStore
 from sampan.images.layer.limits import WhiteoutFormat
 from sampan.images.layer.parents import adopt_parents
-from sampan.images.layer.unpack import Unpacked, unpack
+from sampan.images.layer.unpack import Source, Unpacked, unpack
 from sampan.images.mounted import mounted, mounted_for_all
 from sampan.images.progress import Report, step
 from sampan.images.tasks import in_thread, to_the_end
@@ -63,6 +63,9 @@ class Wanted:
 Parent = Callable[[], Awaitable[Layer | None]]
 """Waits for the layer below; `None` if there is none."""
 
+UnpackInto = Callable[[str, Source, Digest | None, int | None], Awaitable[Unpacked]]
+"""Unpacks into the snapshot of a key a blob, of a digest and size if they are known."""
+
 
 class LayerMaker:
     """Makes layers in one storage driver, fetching at most `downloads` at once."""
@@ -86,22 +89,29 @@ class LayerMaker:
     async def unpacked(self, source: AsyncIterator[bytes]) -> AsyncIterator[NewLayer]:
         """Keep and unpack a lowest layer of which nothing is known beforehand; to be committed within the context."""
         async with self._snapshot(None) as key, BlobStream(self._content, source) as stream:
-            done = await self._unpack(key, stream.chunks(), None, None)
+            unpack_into = self._detached_into if self._detached else self._mounted_into
+            done = await unpack_into(key, stream.chunks(), None, None)
             yield NewLayer(self._storage, key, stream, done)
 
     async def _make_detached(self, chain_id: Digest, wanted: Wanted, parent: Parent, report: Report) -> Layer:
         """Unpack while the parent is still being made, and put the layer on top of it last."""
         async with self._snapshot(None) as key:
-            async with self._downloading(wanted, report):
-                if self._unpacking.locked():
-                    await self._fetch(wanted, report)
-                async with self._unpacking:
-                    unpacked = await self._fill(key, wanted, report)
+            unpacked = await self._fill_in_turn(key, wanted, report)
             below = await parent()
             if not below or not await self._hides_links(key, below, unpacked):
                 await to_the_end(self._storage.commit, chain_id, key, parent=below.chain_id if below else None)
                 return _layer(chain_id, below, wanted, unpacked)
         return await self._make_attached(chain_id, wanted, parent, report)
+
+    async def _fill_in_turn(self, key: str, wanted: Wanted, report: Report) -> Unpacked:
+        """Unpack while fetching if a process is free for it; else fetch now, and unpack when one is."""
+        async with self._downloading(wanted, report):
+            if not self._unpacking.locked():
+                async with self._unpacking:
+                    return await self._fill(key, wanted, report, self._detached_into)
+            await self._fetch(wanted, report)
+        async with self._unpacking:
+            return await self._fill(key, wanted, report, self._detached_into)
 
     async def _make_attached(self, chain_id: Digest, wanted: Wanted, parent: Parent, report: Report) -> Layer:
         """Fetch the blob meanwhile, and unpack it on top of the finished parent."""
@@ -109,26 +119,9 @@ class LayerMaker:
             await self._fetch(wanted, report)
         below = await parent()
         async with self._snapshot(below.chain_id if below else None) as key:
-            unpacked = await self._fill(key, wanted, report)
+            unpacked = await self._fill(key, wanted, report, self._mounted_into)
             await to_the_end(self._storage.commit, chain_id, key)
         return _layer(chain_id, below, wanted, unpacked)
-
-    async def _fill(self, key: str, wanted: Wanted, report: Report) -> Unpacked:
-        if wanted.blob in self._content:
-            report(step(wanted.id, "Extracting", 0, wanted.blob_bytes))
-            unpacked = await self._unpack(key, self._content.path(wanted.blob), wanted.blob, wanted.blob_bytes)
-            report(step(wanted.id, "Extracting", wanted.blob_bytes, wanted.blob_bytes))
-        else:
-            unpacked = await self._fill_from_source(key, wanted, report)
-        if unpacked.diff_id != wanted.diff_id:
-            raise DataLoss("layers from manifest don't match image configuration")
-        return unpacked
-
-    async def _fill_from_source(self, key: str, wanted: Wanted, report: Report) -> Unpacked:
-        async with BlobStream(self._content, wanted.source(report), wanted.blob.algorithm) as stream:
-            unpacked = await self._unpack(key, _told(stream, wanted, report), wanted.blob, wanted.blob_bytes)
-            await stream.commit(wanted.blob)
-        return unpacked
 
     async def _fetch(self, wanted: Wanted, report: Report) -> None:
         if wanted.blob in self._content:
@@ -138,12 +131,25 @@ class LayerMaker:
                 pass
             await stream.commit(wanted.blob)
 
-    async def _unpack(
-        self, key: str, source: AsyncIterator[bytes] | Path, expected: Digest | None, size: int | None
-    ) -> Unpacked:
-        if self._detached:
-            target = await in_thread(self._storage.detached_dir, key)
-            return await unpack(source, target, format=WhiteoutFormat.OVERLAY, expected=expected, size=size)
+    async def _fill(self, key: str, wanted: Wanted, report: Report, unpack_into: UnpackInto) -> Unpacked:
+        blob, size = wanted.blob, wanted.blob_bytes
+        if blob in self._content:
+            report(step(wanted.id, "Extracting", 0, size))
+            unpacked = await unpack_into(key, self._content.path(blob), blob, size)
+            report(step(wanted.id, "Extracting", size, size))
+        else:
+            async with BlobStream(self._content, wanted.source(report), blob.algorithm) as stream:
+                unpacked = await unpack_into(key, _told(stream, wanted, report), blob, size)
+                await stream.commit(blob)
+        if unpacked.diff_id != wanted.diff_id:
+            raise DataLoss("layers from manifest don't match image configuration")
+        return unpacked
+
+    async def _detached_into(self, key: str, source: Source, expected: Digest | None, size: int | None) -> Unpacked:
+        target = await in_thread(self._storage.detached_dir, key)
+        return await unpack(source, target, format=WhiteoutFormat.OVERLAY, expected=expected, size=size)
+
+    async def _mounted_into(self, key: str, source: Source, expected: Digest | None, size: int | None) -> Unpacked:
         mounts = await in_thread(self._storage.mounts, key)
         async with _entered(mounted_for_all(mounts, self._state_dir)) as target:
             return await unpack(source, target, format=WhiteoutFormat.APPLY, expected=expected, size=size)

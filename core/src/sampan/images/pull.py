@@ -6,6 +6,7 @@ What the client sees is what moby daemon/internal/distribution/pull_v2.go sends.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from sampan.errdefs import DataLoss, Forbidden, InvalidArgument
 from sampan.images.content import ContentStore
@@ -160,8 +161,9 @@ class _Download:
         def retrying(left_s: int) -> None:
             report(step(id, f"Retrying in {left_s} second{'s' if left_s != 1 else ''}"))
 
-        async for chunk in fetch(self._repository, self._blob, self._config, retrying):
-            received += len(chunk)
-            if throttle.ready():
-                report(step(id, "Downloading", received, self._blob.size_bytes))
-            yield chunk
+        async with aclosing(fetch(self._repository, self._blob, self._config, retrying)) as chunks:
+            async for chunk in chunks:
+                received += len(chunk)
+                if throttle.ready():
+                    report(step(id, "Downloading", received, self._blob.size_bytes))
+                yield chunk

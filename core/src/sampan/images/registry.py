@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +85,7 @@ class RegistryClient:
                 async with self.get(endpoint, URL(f"{endpoint.url}/v2/"), {}):
                     return Repository(self, endpoint, reference)
             except Interrupted as error:
-                _log.info("registry %s: %s", endpoint.url, error)
+                _log.debug("registry %s: %s", endpoint.url, error)
                 if number == len(endpoints):
                     raise SystemFailure(f'Get "{endpoint.url}/v2/": {error}') from error
         raise AssertionError("a registry has at least one endpoint")
@@ -187,7 +187,7 @@ class Repository:
             url = link if link and link.origin() == url.origin() else None
         return found
 
-    async def blob(self, descriptor: Descriptor, offset: int = 0) -> AsyncIterator[bytes]:
+    async def blob(self, descriptor: Descriptor, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """The bytes of a blob from `offset` on, exactly as many as its descriptor says.
 
         Raises `Interrupted` if it breaks off (ask again from where it did), `DataLoss` if it is longer.
