@@ -30,9 +30,15 @@ Change: TypeAlias = Callable[[Document], None]
 
 
 def dump_json(result: Any, version: Version) -> bytes:
-    """The JSON of a result (a model, or a list of models) as a client of `version` expects it."""
+    """The JSON of a result (a model, or a list of models) as a client of `version` expects it.
+
+    Fields that came later are left out before it is serialised, so that a list needs no second form; what differs
+    otherwise is changed in the JSON.
+    """
     kind: Any = type(result[0]) if isinstance(result, list) and result else type(result)
-    changes = _changes(kind, version) if issubclass(kind, BaseModel) else ()
+    if later := _later(kind, version):
+        result = [_without(one, later) for one in result] if isinstance(result, list) else _without(result, later)
+    changes = _changes(kind, version)
     adapter = _list_adapter(kind) if isinstance(result, list) else _adapter(kind)
     if not changes:
         return adapter.dump_json(result, by_alias=True)
@@ -54,16 +60,18 @@ def _list_adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 
 @cache
+def _later(kind: type[BaseModel], version: Version) -> Sequence[str]:
+    return tuple(name for model, since, name in _LATER if model is kind and version < since)
+
+
+def _without(model: BaseModel, names: Sequence[str]) -> BaseModel:
+    said = {name: None for name in names if getattr(model, name) is not None}
+    return model.model_copy(update=said) if said else model
+
+
+@cache
 def _changes(kind: type[BaseModel], version: Version) -> Sequence[Change]:
     return tuple(change for model, below, change in _RULES if model is kind and version < below)
-
-
-def _without(*names: str) -> Change:
-    def change(document: Document) -> None:
-        for name in names:
-            document.pop(name, None)
-
-    return change
 
 
 def _with(**fields: Any) -> Change:
@@ -135,24 +143,27 @@ def _event_top_fields(document: Document) -> None:
         document["from"] = image
 
 
+_LATER: tuple[tuple[type[BaseModel], Version, str], ...] = (
+    (ContainerSummary, (1, 48), "image_manifest_descriptor"),
+    (ContainerSummary, (1, 52), "health"),
+    (ContainerInspect, (1, 48), "image_manifest_descriptor"),
+    (ImageSummary, (1, 48), "descriptor"),
+    (ImageInspect, (1, 48), "descriptor"),
+    (SystemInfo, (1, 49), "firewall_backend"),
+)
+
 _RULES: tuple[tuple[type[BaseModel], Version, Change], ...] = (
     (ContainerSummary, (1, 46), _summary_annotations),
-    (ContainerSummary, (1, 48), _without("ImageManifestDescriptor")),
-    (ContainerSummary, (1, 52), _without("Health")),
     (ContainerInspect, (1, 45), _id_among_aliases),
-    (ContainerInspect, (1, 48), _without("ImageManifestDescriptor")),
     (ContainerInspect, (1, 52), _bridge_settings),
     (ImageSummary, (1, 43), _none_for_no_name),
     (ImageSummary, (1, 44), _virtual_size),
-    (ImageSummary, (1, 48), _without("Descriptor")),
     (ImageSummary, (1, 51), _uncounted_containers),
     (ImageInspect, (1, 44), _virtual_size),
     (ImageInspect, (1, 44), _with(Created="0001-01-01T00:00:00Z")),
     (ImageInspect, (1, 45), _with(Container="", ContainerConfig=None)),
-    (ImageInspect, (1, 48), _without("Descriptor")),
     (ImageInspect, (1, 52), _with(Parent="", Comment="", DockerVersion="", Author="")),
     (SystemInfo, (1, 44), _runtimes_without_status),
-    (SystemInfo, (1, 49), _without("FirewallBackend")),
     (SystemInfo, (1, 49), _expected_commits),
     (SystemInfo, (1, 50), _with(BridgeNfIptables=False, BridgeNfIp6tables=False)),
     (Event, (1, 52), _event_top_fields),

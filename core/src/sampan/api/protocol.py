@@ -55,6 +55,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._extensions: dict[str, Any] = {}
         self._candidate: Hijack | None = None  # of the request being read
         self._hijack: Hijack | None = None  # from the end of that request on, all bytes are its
+        self._raw = False  # the parser has seen its last
+        self._body_left = 0  # of a request for an upgrade: its body is raw to the parser
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
 
@@ -76,17 +78,17 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        if self._hijack:
-            self._hijack.feed(data)
+        if self._raw:
+            self._feed_raw(data)
             return
         request, early = self._split(data)
         self._parse(request)
-        if self._hijack and early:
-            self._hijack.feed(early)
+        if early:
+            self._feed_raw(early)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """The client's end of input ends a raw connection's input only."""
-        if self._hijack and not self.transport.get_extra_info("sslcontext"):
+        if self._hijack:
             self._hijack.feed_eof()
             return True
         return None
@@ -103,6 +105,7 @@ class HttpProtocol(HttpToolsProtocol):
         path = httptools.parse_url(self.url).path.decode("ascii", "replace")
         if self.parser.get_method() == b"POST" and _HIJACKABLE.fullmatch(path):
             upgrade = self._get_upgrade() is not None
+            self._body_left = self._announced_body() if upgrade else 0
             self._candidate = Hijack(self, self.transport, upgrade=upgrade)
             self._extensions[HIJACK] = self._candidate
         super().on_headers_complete()
@@ -110,8 +113,11 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False  # what follows is the raw stream's, or nobody's
 
     def on_message_complete(self) -> None:
+        if self._body_left:
+            return
         super().on_message_complete()
         self._hijack = self._candidate
+        self._raw = self._raw or self._hijack is not None
 
     def hijacked(self) -> None:
         """A handler has answered by taking the connection: HTTP has nothing more to say or to wait for."""
@@ -134,14 +140,27 @@ class HttpProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            if self._hijack:
-                self._hijack.feed(data[upgrade.args[0] :])
-            else:  # some other protocol is asked for: HTTP goes on, as the standard wants it
-                self.cycle.keep_alive = False
+            self._raw = True
+            self.cycle.keep_alive = False  # an upgrade that is not ours is answered, and that's the end
+            self._feed_raw(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(400, "Invalid HTTP request received.")
         else:
             self._count_head(len(data))
+
+    def _feed_raw(self, data: bytes) -> None:
+        """What the parser does not read: the rest of the body, then the raw stream."""
+        if self._body_left:
+            body, data = data[: self._body_left], data[self._body_left :]
+            self._body_left -= len(body)
+            self.on_body(body)
+            if not self._body_left:
+                self.on_message_complete()
+        if self._hijack and data:
+            self._hijack.feed(data)
+
+    def _announced_body(self) -> int:
+        return next((int(value) for name, value in self.headers if name == b"content-length"), 0)
 
     def _split(self, data: bytes) -> tuple[bytes, bytes]:
         """A request that may be hijacked, and what came with it.

@@ -137,7 +137,8 @@ class _JobResponse(Response):
         except SampanError as error:
             if not sink.started:
                 raise
-            await sink.fail(str(error))
+            if not sink.lost:
+                await sink.fail(str(error))
 
     @asynccontextmanager
     async def _cancelled_with_client(self, sink: Sink) -> AsyncIterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 
 from sampan.api.listener import BACKLOG, Listener, TlsFiles
 from sampan.api.protocol import HttpLimits, HttpProtocol
+from sampan.api.tls import TlsProtocol
 
 __all__ = ["HttpLimits", "Listener", "Server", "TlsFiles"]
 
@@ -86,12 +87,10 @@ class Server:
     async def _open(self, listener: Listener) -> None:
         context = listener.tls_context()
         for listening in listener.open():
-            factory = partial(self._connect, listener.role)
-            timeout = _TLS_HANDSHAKE_S if context else None
-            loop = asyncio.get_running_loop()
-            server = await loop.create_server(
-                factory, sock=listening, ssl=context, ssl_handshake_timeout=timeout, backlog=BACKLOG
-            )
+            connect: Callable[[], asyncio.Protocol] = partial(self._connect, listener.role)
+            if context:
+                connect = partial(TlsProtocol, context, connect, _TLS_HANDSHAKE_S)
+            server = await asyncio.get_running_loop().create_server(connect, sock=listening, backlog=BACKLOG)
             self._servers.append(server)
             if listener.address.startswith("unix://"):
                 self._note_path(Path(listening.getsockname()))

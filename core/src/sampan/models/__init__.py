@@ -72,6 +72,7 @@ from sampan.models.host_config import (
 from sampan.models.image import (
     Descriptor,
     DriverData,
+    ImageConfig,
     ImageInspect,
     ImageMetadata,
     ImageRemoved,
@@ -197,6 +198,7 @@ __all__ = [
     "HealthcheckResult",
     "HostConfig",
     "IPAMConfig",
+    "ImageConfig",
     "ImageInspect",
     "ImageMetadata",
     "ImageOptions",

@@ -43,6 +43,11 @@ def omitempty(default: Any = None, *, alias: str | None = None, factory: Any = N
     return Field(default, alias=alias, exclude_if=not_)
 
 
+def omitnull(*, alias: str | None = None) -> Any:
+    """A field that is left out of the JSON while it is null, as with Go's `omitempty` on a pointer."""
+    return Field(None, alias=alias, exclude_if=lambda value: value is None)
+
+
 class Model(BaseModel):
     """A JSON object of Docker's API: snake_case attributes, Docker's names as aliases.
 

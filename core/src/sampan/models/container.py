@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sampan.models.base import Int64, Model, Request, omitempty
+from sampan.models.base import Int64, Model, Request, omitempty, omitnull
 from sampan.models.container_config import ContainerConfig
 from sampan.models.host_config import HostConfig
 from sampan.models.image import Descriptor, DriverData
@@ -90,8 +90,8 @@ class ContainerInspect(Model):
     exec_ids: list[str] | None = Field(None, alias="ExecIDs")
     host_config: HostConfig = Field(default_factory=HostConfig)
     graph_driver: DriverData | None = omitempty()
-    size_rw: Int64 | None = Field(None, alias="SizeRw", exclude_if=lambda value: value is None)
-    size_root_fs: Int64 | None = Field(None, alias="SizeRootFs", exclude_if=lambda value: value is None)
+    size_rw: Int64 | None = omitnull(alias="SizeRw")
+    size_root_fs: Int64 | None = omitnull(alias="SizeRootFs")
     mounts: list[MountPoint] = Field(default_factory=list)
     config: ContainerConfig = Field(default_factory=ContainerConfig)
     network_settings: NetworkSettings = Field(default_factory=NetworkSettings)

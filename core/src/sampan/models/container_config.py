@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from sampan.models.base import Int64, Model, omitempty
+from sampan.models.base import Int64, Model, omitempty, omitnull
 
 
 def _as_list(value: Any) -> Any:
@@ -54,5 +54,5 @@ class ContainerConfig(Model):
     on_build: list[str] | None = omitempty()
     labels: dict[str, str] | None = None
     stop_signal: str = omitempty("")
-    stop_timeout: Int64 | None = None
+    stop_timeout: Int64 | None = omitnull()
     shell: list[str] | None = omitempty()

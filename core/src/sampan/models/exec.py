@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from sampan.models.base import Int64, Model, Request, omitempty
+from sampan.models.base import Int64, Model, Request, omitempty, omitnull
 from sampan.models.container import TerminalSize
 from sampan.models.container_config import Command
 from sampan.models.host_config import TwoSizes
@@ -75,7 +75,7 @@ class ExecProcessConfig(Model):
     tty: bool = Field(False, alias="tty")
     entrypoint: str = Field("", alias="entrypoint")
     arguments: list[str] = Field(default_factory=list, alias="arguments")
-    privileged: bool | None = Field(None, alias="privileged", exclude_if=lambda value: value is None)
+    privileged: bool | None = omitnull(alias="privileged")
     user: str = omitempty("", alias="user")
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sampan.models.base import Int64, Model, omitempty
+from sampan.models.base import Int64, Model, omitempty, omitnull
 from sampan.models.mount import Mount
 from sampan.models.network import PortBinding
 
@@ -144,4 +144,4 @@ class HostConfig(Resources):
     isolation: str = ""
     masked_paths: list[str] | None = None
     readonly_paths: list[str] | None = None
-    init: bool | None = Field(None, exclude_if=lambda value: value is None)
+    init: bool | None = omitnull()

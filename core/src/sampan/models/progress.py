@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from sampan.models.base import Int64, Model, omitempty
+from sampan.models.base import Int64, Model, omitempty, omitnull
 
 
 class ProgressDetail(Model):
@@ -31,9 +31,7 @@ class Progress(Model):
 
     stream: str = omitempty("", alias="stream")
     status: str = omitempty("", alias="status")
-    progress_detail: ProgressDetail | None = Field(
-        None, alias="progressDetail", exclude_if=lambda value: value is None
-    )
+    progress_detail: ProgressDetail | None = omitnull(alias="progressDetail")
     progress: str = omitempty("", alias="progress")
     id: str = omitempty("", alias="id")
     error: str = omitempty("", alias="error")
