@@ -23,7 +23,7 @@ from sampan.errdefs import DataLoss, InvalidArgument, NotFound, SampanError, Sys
 from sampan.images.layer.limits import Limits, WhiteoutFormat
 from sampan.images.layer.parents import adopt_parents
 from sampan.images.layer.remove import remove
-from sampan.images.layer.unpack import Unpacked, _module_paths, unpack
+from sampan.images.layer.unpack import _START, Unpacked, _environment, _module_paths, _request, unpack
 from sampan.images.layer.write import write_layer
 from sampan.syscalls.mount import mount, umount2
 from tests.unit.images.layer.building import (
@@ -36,6 +36,11 @@ from tests.unit.images.layer.building import (
     tar,
     with_tarfile,
 )
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 pytestmark = pytest.mark.root
 
@@ -618,13 +623,35 @@ def test_a_written_layer_is_what_tarfile_reads(target: Path) -> None:
         ]
 
 
-async def test_as_many_workers_run_as_there_are_processors(tmp_path: Path) -> None:
+async def test_many_layers_unpack_at_once(tmp_path: Path) -> None:
     content = with_tarfile(tarfile.PAX_FORMAT, (tarfile.TarInfo("a"), os.urandom(100_000)))
-    targets = [tmp_path / str(number) for number in range(8)]
+    targets = [tmp_path / str(number) for number in range(12)]
     for path in targets:
         path.mkdir()
     await asyncio.gather(*(unpacked(content, path) for path in targets))
     assert all((path / "a").stat().st_size == 100_000 for path in targets)
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+@pytest.mark.parametrize("blob", [gzip.compress(tar(*ZOO)), zstd.compress(tar(*ZOO)), b"garbage" * 1000])
+def test_a_worker_opens_nothing_of_its_own_once_it_is_confined(target: Path, tmp_path: Path, blob: bytes) -> None:
+    trace = tmp_path / "trace"
+    request = _request(target, OVERLAY, Digest(f"sha512:{'0' * 128}"), len(blob), Limits())
+    code = f"import os, sys; sys.argv[1] = sys.argv[1].replace('PARENT', str(os.getppid())); {_START}"
+    request = request.replace(f'"parent": {os.getpid()}', '"parent": PARENT')
+    command = [
+        str(shutil.which("strace")),
+        "-f",
+        "-o",
+        str(trace),
+        "-e",
+        "trace=open,openat,openat2,execve,socket,umount2",
+    ]
+    command += [sys.executable, "-I", "-S", "-X", "utf8", "-c", code, request, *_module_paths()]
+    answer = subprocess.run(command, input=blob, check=True, capture_output=True, env=_environment()).stdout
+    assert json.loads(answer)["error"] == "DataLoss"
+    _, confined = trace.read_text().split("umount2(")
+    assert re.findall(r'open\w*\(AT_FDCWD, "([^"]*)"|execve|socket\(', confined) == ["/"]
 
 
 def test_the_worker_starts_without_what_is_heavy() -> None:

@@ -286,7 +286,7 @@ def test_holes_count_as_bytes() -> None:
 
 @given(st.lists(st.tuples(st.binary(min_size=1, max_size=20), st.binary(max_size=200)), max_size=8))
 def test_records_are_read_as_written(pairs: list[tuple[bytes, bytes]]) -> None:
-    pairs = [(key.replace(b"=", b"_"), value) for key, value in pairs]
+    pairs = [(key.replace(b"=", b"_").replace(b"GNU.sparse.", b"-"), value) for key, value in pairs]
     assert parse_records(records(*pairs)) == dict(pairs)
 
 

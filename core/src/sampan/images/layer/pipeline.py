@@ -39,6 +39,9 @@ class Pipeline:
         self._blocks: Queue[bytes | BaseException | None] = Queue(_QUEUED_BLOCKS)
         self._unhashed: Queue[bytes | None] = Queue(_QUEUED_BLOCKS)
         self._hashing = Thread(target=self._hash, daemon=True)
+
+    def start(self) -> None:
+        """Begin to read. Nothing is loaded any more: what hashing takes, OpenSSL's configuration too, is there."""
         self._hashing.start()
         Thread(target=self._produce, daemon=True).start()
 

@@ -27,6 +27,7 @@ from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, open
 _START = "import sys; sys.path += sys.argv[2:]; from sampan.images.layer.worker import main; main()"
 _PIPE_BYTES = 1 << 20
 _ANSWER_BYTES = 256 << 20
+_WORKERS = 4
 _ERRORS = ("DataLoss", "InvalidArgument", "NotFound", "SystemFailure", "Unsupported")
 
 Source = AsyncIterator[bytes] | Path | int
@@ -62,8 +63,8 @@ async def unpack(
 
     The blob may be compressed with gzip, zstd, bzip2, xz or not at all; its digest and size (in bytes) are checked
     against `expected` and `size`, and what is written before that counts for nothing: after an error the caller
-    throws `target` away. As many layers are unpacked at once as there are processors; others wait their turn, and
-    so do their chunks. A cancelled call ends its process.
+    throws `target` away. As many layers are unpacked at once as there are processors, and at least four, as some wait
+    for the network; others wait their turn, and so do their chunks. A cancelled call ends its process.
 
     Raises `DataLoss` (not the blob that was asked for, or a broken one), `InvalidArgument` (no layer, or over
     `limits`), `NotFound` (a hard link to a file of a lower layer: only `APPLY` can make it), `Unsupported` (an
@@ -103,7 +104,7 @@ _semaphores: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaph
 def _places() -> asyncio.Semaphore:
     """The running loop's bound on workers."""
     loop = asyncio.get_running_loop()
-    return _semaphores.setdefault(loop, asyncio.Semaphore(max(2, os.cpu_count() or 1)))
+    return _semaphores.setdefault(loop, asyncio.Semaphore(max(_WORKERS, os.cpu_count() or 1)))
 
 
 async def _run(request: str, source: Source) -> bytes:
@@ -135,7 +136,7 @@ async def _work(request: str, blob: int, *, close: bool = False) -> bytes:
             stdin=blob,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+            env=_environment(),
         )
     finally:
         if close:
@@ -199,6 +200,15 @@ async def _ready(fd: int, add: Callable[[int, Callable[[], None]], None], remove
         await ready.wait()
     finally:
         remove(fd)
+
+
+def _environment() -> dict[str, str]:
+    """The worker's environment: no secrets, and no file that it reads by itself.
+
+    To shrink the memory of a second arena, glibc reads /proc/sys/vm/overcommit_memory, which is the image's by then.
+    """
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    return {"MALLOC_ARENA_MAX": "1", **kept}
 
 
 @cache

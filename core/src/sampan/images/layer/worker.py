@@ -4,7 +4,8 @@ Its standard input is the blob, its one argument a JSON object (`directory`, `pa
 `size`, `limits`), its answer a line of JSON: what `Unpacked` holds, or `error` and `message`.
 
 Everything it needs is imported before it is confined; later it loads nothing, as whatever a path names then is
-the image's (CVE-2019-14271). Tracebacks, which would read source files, are for the same reason not made.
+the image's (CVE-2019-14271; and what it could be made to load it could not execute, the mount being noexec).
+Tracebacks, which would read source files, are for the same reason not made.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ def main() -> None:
 
 def _work(request: dict[str, Any]) -> dict[str, Any]:
     limits = Limits(**request["limits"])
-    confine(request["directory"], parent=request["parent"], file_bytes=limits.total_bytes)
     pipeline = Pipeline(_BLOB, expected=request["expected"], size=request["size"], limits=limits)
+    confine(request["directory"], parent=request["parent"], file_bytes=limits.total_bytes)
+    pipeline.start()
     blocks = pipeline.blocks()
     root = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
     try:
