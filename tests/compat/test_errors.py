@@ -29,7 +29,7 @@ def test_a_bad_name_is_refused(client: Client) -> None:
 
 
 def test_a_bad_image_reference_is_refused(client: Client) -> None:
-    done = client.run("create", "UPPER/case", "true")
+    done = client.run("create", "localhost/UPPER/case", "true")
     assert done.returncode == 1
     assert "repository name" in done.stderr and "must be lowercase" in done.stderr
 

@@ -83,8 +83,12 @@ def _attach_works(docker: Client) -> None:
         terminal.send("exit 5\n")
         assert terminal.wait() == 5
     assert docker("wait", "shell") == "5"
-    attached = docker.run("attach", "pipe", stdin="through\n")
-    assert attached.stdout == "through\n"
+    attached = docker.spawn("attach", "pipe")
+    assert attached.stdin is not None and attached.stdout is not None
+    attached.stdin.write("through\n")
+    assert attached.stdout.readline() == "through\n"
+    attached.kill()
+    attached.communicate()
 
 
 def _logs_work(docker: Client) -> None:
