@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import grp
 import json
 import logging
 import shutil
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 
 from sampan import __version__
 from sampan.api.app import create_app
-from sampan.api.server import Server
+from sampan.api.server import Listener, Server, TlsFiles
 from sampan.config import DaemonConfig
 from sampan.daemon.daemon import Daemon, Parts, Settings
 from sampan.drivers import (
@@ -41,6 +42,7 @@ from sampan.runtime.probe import FoundRuntime, default_runtime, find_runtimes
 from sampan.state import Database
 
 _log = logging.getLogger("sampan")
+_DEFAULT_GROUP = "sampan"
 _INIT_PROGRAMS = ("catatonit", "tini", "docker-init")
 
 
@@ -57,9 +59,10 @@ async def _serve(config: DaemonConfig) -> None:
         stack.enter_context(lock_data_root(config.data_root))
         stack.enter_context(pid_file(config.pidfile))
         stopping = _stop_signal()
-        engine = await start_engine(config)
+        drivers = load()
+        engine = await start_engine(config, drivers)
         stack.push_async_callback(engine.stop, config.shutdown_timeout)
-        server = Server(create_app(engine), config.hosts)
+        server = Server(create_app(engine, routers=drivers.hooks.hook.sampan_api_router()), _listeners(config))
         await server.start()
         stack.push_async_callback(server.close)
         notify_ready()
@@ -69,14 +72,27 @@ async def _serve(config: DaemonConfig) -> None:
     _log.info("sampand has stopped; containers go on running")
 
 
-async def start_engine(config: DaemonConfig) -> Engine:
+def _listeners(config: DaemonConfig) -> list[Listener]:
+    tls = None
+    if config.tlsverify and config.tlscert and config.tlskey and config.tlscacert:
+        tls = TlsFiles(config.tlscert, config.tlskey, config.tlscacert)
+    group = config.group or (_DEFAULT_GROUP if _has_group(_DEFAULT_GROUP) else None)
+    full = [Listener(host, group=group, tls=tls) for host in config.hosts]
+    return full + [Listener(host, "read-only", group, tls) for host in config.read_only_hosts]
+
+
+def _has_group(name: str) -> bool:
+    return any(group.gr_name == name for group in grp.getgrall())
+
+
+async def start_engine(config: DaemonConfig, drivers: Drivers) -> Engine:
     """The engine with all its jobs, running. `Engine.stop` undoes all of it in reverse order.
 
     Raises `SampanError` with one clear sentence, having undone what was done.
     """
     engine = Engine(Limits(config.job_slots, config.job_queue))
     try:
-        await _install(engine, config)
+        await _install(engine, config, drivers)
     except BaseException:
         await engine.stop()
         raise
@@ -84,12 +100,11 @@ async def start_engine(config: DaemonConfig) -> Engine:
     return engine
 
 
-async def _install(engine: Engine, config: DaemonConfig) -> None:
+async def _install(engine: Engine, config: DaemonConfig, drivers: Drivers) -> None:
     """Make the parts, each with its undo, and put the daemon's jobs into the engine's table."""
     workers = install_workers(config.workers)
     engine.on_stop(lambda: asyncio.to_thread(workers.shutdown, wait=False))
     runtime, found = await _make_runtime(engine, config)
-    drivers = load()
     for plugin in drivers.broken:
         _log.error(
             "plugin %s of %s %s is left out: %s", plugin.name, plugin.distribution, plugin.version, plugin.error

@@ -53,7 +53,8 @@ class DaemonConfig(BaseModel):
     exec_root: AbsolutePath = Path("/run/sampan")
     pidfile: AbsolutePath = Path("/run/sampan.pid")
     hosts: tuple[str, ...] = ("unix:///run/sampan/sampan.sock",)
-    group: str = "sampan"
+    read_only_hosts: tuple[str, ...] = ()
+    group: str | None = None
     tlsverify: bool = False
     tlscacert: AbsolutePath | None = None
     tlscert: AbsolutePath | None = None
@@ -147,7 +148,7 @@ def _sentence(error: ValidationError) -> str:
 
 
 def _check_tls(config: DaemonConfig) -> None:
-    if not any(host.startswith("tcp://") for host in config.hosts):
+    if not any(host.startswith("tcp://") for host in (*config.hosts, *config.read_only_hosts)):
         return
     if not (config.tlsverify and config.tlscacert and config.tlscert and config.tlskey):
         raise InvalidArgument(

@@ -21,10 +21,11 @@ _PATH = click.Path(path_type=Path)
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config-file", type=_PATH, help="Configuration file [/etc/sampan/daemon.json]")
 @click.option("-H", "--host", "hosts", multiple=True, help="Socket to listen on: unix://PATH, tcp://HOST:PORT, fd://")
+@click.option("--read-only-host", "read_only_hosts", multiple=True, help="As -H, for callers who may only look")
 @click.option("--data-root", type=_PATH, help="Directory of what outlives a reboot [/var/lib/sampan]")
 @click.option("--exec-root", type=_PATH, help="Directory of what doesn't [/run/sampan]")
 @click.option("-p", "--pidfile", type=_PATH, help="File for the daemon's pid [/run/sampan.pid]")
-@click.option("-G", "--group", help="Group of the unix socket [sampan]")
+@click.option("-G", "--group", help="Group of the unix socket [sampan, if there is one]")
 @click.option("-D", "--debug", is_flag=True, default=None, help="Log everything")
 @click.option("-l", "--log-level", help="debug, info, warn or error [info]")
 @click.option("--log-format", help="text or json [text]")
@@ -72,7 +73,7 @@ def main(config_file: Path | None, detach: bool, log_file: Path | None, validate
 
 
 def _serve(config: DaemonConfig) -> None:
-    from sampan.bootstrap import run  # --help and --validate need not wait for it
+    from sampan.bootstrap import run  # noqa: PLC0415  --help and --validate need not wait for it
 
     os.chdir("/")  # a daemon keeps no file system busy
     run(config)

@@ -60,6 +60,7 @@ async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -
         rootfs=tuple(rootfs),
         terminal=record.config.tty,
         stdin=record.config.open_stdin,
+        stdin_once=record.config.stdin_once,
         log_path=container.log_path,
         log_max_bytes=daemon.settings.log_max_bytes,
         runtime=record.host_config.runtime or None,

@@ -57,7 +57,7 @@ async def system_version(daemon: Daemon, job: Job[SystemVersionRequest]) -> Syst
     return SystemVersion(
         platform=PlatformInfo(name="sampan"),
         components=[
-            ComponentVersion(name="Engine", version=__version__, details={"ApiVersion": API_VERSION}),
+            ComponentVersion(name="Engine", version=__version__, details=_engine_details()),
             *drivers,
         ],
         version=__version__,
@@ -220,6 +220,21 @@ def _event(one: Occurrence) -> Event:
         time_nano=one.time_ns,
         seq=one.seq,
     )
+
+
+def _engine_details() -> dict[str, str]:
+    """What clients show of the engine itself; they read it here rather than in the fields beside it."""
+    return {
+        "ApiVersion": API_VERSION,
+        "MinAPIVersion": MIN_API_VERSION,
+        "Os": "linux",
+        "Arch": _architecture(),
+        "KernelVersion": platform.release(),
+        "GoVersion": f"(none: Python {platform.python_version()})",
+        "GitCommit": "",
+        "BuildTime": "",
+        "Experimental": "false",
+    }
 
 
 def _architecture() -> str:

@@ -23,7 +23,8 @@ async def container_wait(daemon: Daemon, job: Job[WaitContainer]) -> None:
     if waiting:
         await waiting.wait()
     state = container.state
-    error = WaitError(message=state.error) if state.error else None
+    failed = state.error and job.request.condition != "removed"  # a removal that was waited for has succeeded
+    error = WaitError(message=state.error) if failed else None
     await output.write(WaitResult(status_code=state.exit_code, error=error))
 
 

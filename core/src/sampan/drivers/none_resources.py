@@ -92,6 +92,9 @@ class NoneResources:
         with self._lock:
             return iter(sorted(self._ids))
 
+    def close(self) -> None:
+        """Nothing to let go of."""
+
     def _require(self, id: str) -> None:
         if id not in self._ids:
             raise NotFound(f"the group of {id} does not exist")

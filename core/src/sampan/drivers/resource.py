@@ -154,6 +154,9 @@ class ResourceDriver(Protocol):
     def list(self) -> Iterator[str]:
         """The ids of all groups of this driver."""
 
+    def close(self) -> None:
+        """The daemon ends: let go of what is empty, such as the slice. Groups with processes stay."""
+
 
 @dataclass(frozen=True)
 class ResourceSettings:

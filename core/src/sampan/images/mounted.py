@@ -17,6 +17,7 @@ from sampan.drivers import Mount
 from sampan.errdefs import SystemFailure
 from sampan.syscalls.mount import MNT_DETACH, MS_PRIVATE, MS_REC, UMOUNT_NOFOLLOW, mount, mount_with_options, umount2
 from sampan.syscalls.namespaces import CLONE_FS, CLONE_NEWNS, unshare
+from sampan.syscalls.overlay import mount_tower
 
 PREFIX = "mount-"
 """Of the directories made for a moment; a killed daemon may leave one, empty."""
@@ -79,7 +80,7 @@ def _open(mounts: Sequence[Mount], point: Path) -> int:
         unshare(CLONE_FS | CLONE_NEWNS)
         mount(None, "/", None, MS_REC | MS_PRIVATE)
         for each in mounts:
-            mount_with_options(each.source, point, each.type, each.options)
+            mount_tower(each.source, point, each.type, each.options)
         return os.open(point, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise SystemFailure(f"a snapshot can't be mounted: {error}") from error

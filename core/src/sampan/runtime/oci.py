@@ -36,7 +36,7 @@ from sampan.runtime.failure import create_failure, last_error
 from sampan.runtime.interface import Bundle, ExitStatus
 from sampan.runtime.namespace import RuntimeNamespace
 from sampan.runtime.record import Process, Record
-from sampan.syscalls.mount import mount_with_options
+from sampan.syscalls.overlay import mount_tower
 from sampan.syscalls.pidfd import pidfd_open_checked, pidfd_send_signal, start_time
 from sampan.syscalls.process import reap, set_child_subreaper
 
@@ -240,7 +240,7 @@ class OciRuntime:
         rootfs = bundle.dir / "rootfs"
         rootfs.mkdir(exist_ok=True)
         for mount in bundle.rootfs:
-            mount_with_options(mount.source, rootfs, mount.type, mount.options)
+            mount_tower(mount.source, rootfs, mount.type, mount.options)
         spec = bundle.spec
         if path := spec["linux"].get("cgroupsPath"):
             spec = {**spec, "linux": {**spec["linux"], "cgroupsPath": self._namespace.cgroups_path(path)}}

@@ -9,8 +9,22 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterable
+from pathlib import Path
+
+from sampan.syscalls.mount import mount_with_options
 
 _LOWER = "lowerdir="
+
+
+def mount_tower(source: str, target: Path, type: str, options: Iterable[str]) -> None:
+    """Mount, as `mount_with_options` does, however many layers there are.
+
+    Only for a thread with a working directory of its own (`CLONE_FS` unshared): it may move it. `target` is absolute.
+    """
+    directory, fitting = fit_page(options)
+    if directory is not None:
+        os.chdir(directory)
+    mount_with_options(source, target, type, fitting)
 
 
 def fit_page(options: Iterable[str]) -> tuple[str | None, tuple[str, ...]]:

@@ -140,6 +140,9 @@ class MemoryResource:
         with self._lock:
             return self._get(id).frozen
 
+    def close(self) -> None:
+        """Nothing to let go of."""
+
     def _get(self, id: str) -> _Group:
         if id not in self._groups:
             raise NotFound(f"cgroup {self._parent}/{id} does not exist")

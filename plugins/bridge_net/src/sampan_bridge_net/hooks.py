@@ -10,4 +10,4 @@ def sampan_network_driver() -> tuple[str, NetworkFactory]:
     """The driver `bridge`."""
     from sampan_bridge_net.driver import BridgeDriver  # noqa: PLC0415 - only who selects it pays for it
 
-    return "bridge", BridgeDriver
+    return "bridge_net", BridgeDriver

@@ -115,6 +115,11 @@ class CgroupDriver:
         names = [path.name for path in self._slice.path.iterdir() if path.is_dir()]
         return (name for name in sorted(names) if name != LEAF)
 
+    def close(self) -> None:
+        """Remove the slice if no group is in it."""
+        if self._slice is not None:
+            self._slice.remove_if_empty()
+
     def _group(self, id: str) -> Group:
         if not _ID.fullmatch(id):
             raise InvalidArgument(f"{id!r} can't be the name of a cgroup")

@@ -52,6 +52,11 @@ class Slice:
                 self._enable(path)
         self._enabled = True
 
+    def remove_if_empty(self) -> None:
+        """Remove it, unless groups or processes are in it, or it was never made."""
+        with suppress(OSError):  # EBUSY, ENOTEMPTY, ENOENT: just so
+            self.path.rmdir()
+
     def _from_root(self) -> Iterator[Path]:
         yield self._mount
         for depth in range(len(self.path.relative_to(self._mount).parts)):
