@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -110,6 +110,7 @@ async def _install(engine: Engine, config: DaemonConfig, drivers: Drivers) -> No
             "plugin %s of %s %s is left out: %s", plugin.name, plugin.distribution, plugin.version, plugin.error
         )
     storage, network, resources = _make_drivers(drivers, config)
+    engine.on_stop(lambda: asyncio.to_thread(resources.close))
     database = Database(config.data_root / "state.db")
     engine.on_stop(lambda: asyncio.to_thread(database.close))
     images = ImageStore(
@@ -173,15 +174,22 @@ def _make_drivers(
     _require(storage, "storage", config.storage_driver)
     bridge = drivers.network_factory(config.network_driver)(_network_settings(config, config.network_driver))
     _require(bridge, "network", config.network_driver)
-    networks = {
-        name: factory(_network_settings(config, name))
-        for name, factory in drivers.network.items()
-        if name != config.network_driver
-    }
+    networks = dict(_other_networks(drivers, config))
     settings = ResourceSettings(_directory(config, config.resource_driver), config.slice)
     resources = drivers.resource_factory(config.resource_driver)(settings)
     _require(resources, "resource", config.resource_driver)
     return storage, {**networks, "bridge": bridge}, resources
+
+
+def _other_networks(drivers: Drivers, config: DaemonConfig) -> Iterator[tuple[str, NetworkDriver]]:
+    """The network drivers that work here beside the one behind `bridge`; the trouble of one is its own."""
+    for name, factory in drivers.network.items():
+        if name == config.network_driver:
+            continue
+        try:
+            yield name, factory(_network_settings(config, name))
+        except Exception as error:  # somebody else's code
+            _log.error("network driver %s is left out: %s", name, error)
 
 
 def _require(driver: _Probed, kind: str, name: str) -> None:

@@ -8,6 +8,7 @@
     ├── NotModified        it is already so
     ├── Conflict           the thing's state does not allow it
     ├── Unavailable        not now: the engine is full or shutting down
+    │   └── Cancelled      somebody ended the job before it was done
     ├── Unsupported        this engine, driver or host can't do that
     ├── DeadlineExceeded   it took too long
     ├── DataLoss           bytes are not what they should be
@@ -57,6 +58,10 @@ class Unavailable(SampanError):
     def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class Cancelled(Unavailable):
+    """The job was ended before it was done, by `DELETE /jobs/{id}` or as the engine stops."""
 
 
 class Unsupported(SampanError):

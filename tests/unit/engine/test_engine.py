@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sampan.engine import Caller, Engine, EngineState, Handler, Job, JobFilter, JobHook, JobState, Limits
-from sampan.errdefs import Conflict, Forbidden, InvalidArgument, NotFound, Unavailable, Unsupported
+from sampan.errdefs import Cancelled, Conflict, Forbidden, InvalidArgument, NotFound, Unavailable, Unsupported
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ async def test_a_change_can_be_cancelled_while_queued_but_not_while_running() ->
     with pytest.raises(Conflict):
         engine.cancel(first.id)
     engine.cancel(second.id)
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(Cancelled):
         await queued
     assert second.state is JobState.CANCELLED
     gate.open.set()
@@ -201,7 +201,7 @@ async def test_a_cancellable_job_ends_when_cancelled() -> None:
     await gate.wait_entered(1)
     (job,) = engine.jobs()
     engine.cancel(job.id)
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(Cancelled):
         await task
     assert job.state is JobState.CANCELLED
     with pytest.raises(NotFound):
@@ -235,7 +235,7 @@ async def test_draining_ends_streams_at_once_and_late_jobs_at_the_deadline() -> 
     await late.wait_entered(1)
     await engine.stop(deadline_s=0.01)
     results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(result) for result in results] == [asyncio.CancelledError, asyncio.CancelledError]
+    assert [type(result) for result in results] == [Cancelled, Cancelled]
     assert stream.left == late.left == []
 
 

@@ -16,7 +16,7 @@ from sampan.engine.job import Job, JobState
 from sampan.engine.log import JobLog, current_job_id
 from sampan.engine.metrics import Metrics
 from sampan.engine.serial import Serial
-from sampan.errdefs import Conflict, InvalidArgument, NotFound, Unavailable, Unsupported
+from sampan.errdefs import Cancelled, Conflict, InvalidArgument, NotFound, Unavailable, Unsupported
 
 _log = logging.getLogger(__name__)
 _REMEMBERED_JOBS = 256
@@ -98,7 +98,7 @@ class Engine:
         self._cleanups.push_async_callback(cleanup)
 
     async def run(self, job: Job[Any]) -> Any:
-        """Run `job` and answer its result, or raise its error.
+        """Run `job` and answer its result, or raise its error; `Cancelled` if somebody cancelled the job.
 
         Cancelling the caller leaves the job running: `cancel` ends it, if it may be ended.
         """
@@ -109,7 +109,12 @@ class Engine:
         task = asyncio.create_task(self._execute(job, handler), name=f"job {job.name} {job.id}")
         self._tasks[job.id], self._live[job.id] = task, job
         task.add_done_callback(lambda done: self._forget(job, handler, done))
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled() and not _is_cancelled():
+                raise Cancelled(f"job {job.id} ({job.name}) was cancelled") from None
+            raise
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job that is queued, or that runs and is cancellable.
@@ -201,3 +206,9 @@ class Engine:
         self._ended.append(job)
         for hook in self.hooks:
             hook.finished(job)
+
+
+def _is_cancelled() -> bool:
+    """Whether it is the calling task itself that somebody wants to end."""
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0
