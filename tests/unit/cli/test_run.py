@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import select
@@ -65,7 +66,8 @@ class Box:
 
         def ending() -> Iterator[bytes]:
             self._ended.wait(30)
-            yield b'{"StatusCode": %d}' % self._status
+            error = {"Message": self.start_error} if self.start_error else None
+            yield json.dumps({"StatusCode": self._status, "Error": error}).encode()
 
         return Answer(ending())
 
@@ -164,8 +166,12 @@ def test_a_failed_start_has_the_status_that_tells_why(
 
 
 def test_a_failed_start_with_rm_waits_for_the_removal(engine: FakeEngine, sampan: Sampan) -> None:
-    Box(engine, say_hello).start_error = "no"
-    assert sampan("run", "--rm", "busybox").status == 125
+    box = Box(engine, say_hello)
+    box.start_error = "no space left on device"
+    outcome = sampan("run", "--rm", "busybox")
+    assert outcome.status == 125
+    assert outcome.err.startswith("sampan: Error response from daemon: no space left on device\n")
+    assert box.order == ["attach", "wait removed", "start"]
 
 
 def test_without_a_daemon_run_fails_with_125(tmp_path: Any, sampan: Sampan) -> None:

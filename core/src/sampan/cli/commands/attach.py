@@ -50,7 +50,7 @@ def _start_attached(session: Session, options: Options) -> int:
         except CliError:
             attachment.close()
             if removed:
-                exit_status(waiting)
+                waiting.read()
             raise
         detached = stay(session, f"/containers/{identity}", attachment, tty=tty)
     return 0 if detached else exit_status(waiting)

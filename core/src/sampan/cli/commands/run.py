@@ -57,7 +57,7 @@ def _run_attached(session: Session, options: Options, container_id: str, body: d
     except CliError as error:
         attachment.close()
         if options.on("rm"):
-            exit_status(waiting)  # the daemon removes it: be sure that it is gone when we are
+            waiting.read()  # the daemon removes it: be sure that it is gone when we are
         raise _run_failure(error) from None
     detached = stay(session, path, attachment, tty=tty, ended=waiting.connection.fileno())
     return 0 if detached else exit_status(waiting)
