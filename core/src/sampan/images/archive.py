@@ -121,15 +121,14 @@ def _docker_images(archive: Archive) -> list[Found]:
 
 
 def _docker_image(archive: Archive, item: Any) -> Found:
-    config, layers, tags = (
-        (item.get(key) for key in ("Config", "Layers", "RepoTags")) if isinstance(item, dict) else ("",) * 3
-    )
-    if not isinstance(config, str) or not _is_texts(layers or []) or not _is_texts(tags or []):
+    fields = item if isinstance(item, dict) else {}
+    config, layers, tags = fields.get("Config"), fields.get("Layers") or [], fields.get("RepoTags") or []
+    if not isinstance(config, str) or not _is_texts(layers) or not _is_texts(tags):
         raise InvalidArgument(f"invalid archive: failed to decode {_MANIFEST}: a field is of another type")
     return Found(
         archive.get(config),
-        tuple(archive.get(path) for path in layers or []),
-        tuple(_tag(text) for text in tags or []),
+        tuple(archive.get(path) for path in layers),
+        tuple(_tag(text) for text in tags),
     )
 
 

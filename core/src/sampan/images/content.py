@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from sampan.digest import Digest
-from sampan.errdefs import DataLoss, NotFound, SystemFailure
+from sampan.errdefs import DataLoss, InvalidArgument, NotFound, SystemFailure
 
 _DIRECTORY_MODE = 0o700
 
@@ -95,9 +95,11 @@ class ContentStore:
         return iter(list(self._sizes))
 
     def _scan(self) -> Iterator[tuple[Digest, os.stat_result]]:
-        for algorithm in self._blobs.iterdir():
-            for blob in algorithm.iterdir():
-                yield Digest(f"{algorithm.name}:{blob.name}"), blob.lstat()
+        for blob in self._blobs.glob("*/*"):
+            try:
+                yield Digest(f"{blob.parent.name}:{blob.name}"), blob.lstat()
+            except InvalidArgument:
+                blob.unlink()  # nothing that was written here
 
     def _adopt(self, written: Path, digest: Digest, size_bytes: int) -> None:
         path = self.path(digest)

@@ -44,11 +44,13 @@ class ImageIndex:
         self._database = database
         self._images: dict[Digest, Image] = {}
         self._names: dict[str, Digest] = {}
+        self._lost_images: builtins.list[Digest] = []
+        self._lost_layers: builtins.list[Digest] = []
 
     def load(self, snapshots: AbstractSet[str]) -> builtins.list[Layer]:
         """Read what SQLite holds, and answer those of its layers that are in `snapshots`.
 
-        A row that makes no sense is told of and left out; so is an image without one of its layers.
+        A row that makes no sense is told of and left out; so is an image that lost a layer, until `drop_lost`.
         """
         found = self._database.read(rows.select)
         layers = {layer.chain_id: layer for row in found.layers if (layer := _sound(rows.layer_of, row))}
@@ -57,13 +59,27 @@ class ImageIndex:
             image = _sound(rows.image_of, row)
             if image and (lost := [chain_id for chain_id in image.layers if chain_id not in here]):
                 _log.error("image %s is left out: its layer %s is lost", image.id, lost[0])
+                self._lost_images.append(image.id)
             elif image:
                 self._images[image.id] = image
         for text, id in found.references:
             name = _sound(Reference.parse, text)
             if name and id in self._images:
                 self._name(name, Digest(id))
+        self._lost_layers = [chain_id for chain_id in layers if chain_id not in here]
         return [layers[chain_id] for chain_id in here]
+
+    async def drop_lost(self) -> None:
+        """Take out of SQLite what `load` found to be lost."""
+        images, layers = self._lost_images, self._lost_layers
+
+        def change(connection: sqlite3.Connection) -> None:
+            for id in images:
+                _delete_image(connection, id)
+            _delete_layers(connection, layers)
+
+        if images or layers:
+            await self._database.write(change)
 
     def get(self, name: str) -> Image:
         """The image that `name` (a reference, an ID, or the beginning of one) means.
@@ -105,8 +121,13 @@ class ImageIndex:
 
     async def add(self, new: NewImage, names: Sequence[Reference]) -> Image:
         """Put an image in and give it `names`, taking them from any other; one that is here gets the names only."""
-        known = self._images.get(new.id) or _image(new)
-        image = replace(known, tagged_at=_now() if names else known.tagged_at)
+        known = self._images.get(new.id)
+        fresh = [name for name in names if self._names.get(_key(name)) != new.id]
+        if known and not fresh:
+            return known
+        image = known or _image(new)
+        if fresh:
+            image = replace(image, tagged_at=_now())
 
         def change(connection: sqlite3.Connection) -> None:
             for layer in new.layers:
@@ -116,12 +137,12 @@ class ImageIndex:
                 (image.id, rows.image_document(image)),
             )
             connection.executemany(
-                "INSERT OR REPLACE INTO image_references VALUES (?, ?)", [(_key(name), image.id) for name in names]
+                "INSERT OR REPLACE INTO image_references VALUES (?, ?)", [(_key(name), image.id) for name in fresh]
             )
 
         await self._database.write(change)
         self._images[image.id] = image
-        for name in names:
+        for name in fresh:
             self._name(name, image.id)
         return self._images[image.id]
 
@@ -142,22 +163,13 @@ class ImageIndex:
 
     async def remove(self, image: Image) -> None:
         """Take an image and all its names out. Its layers and blobs are garbage then, if nobody else has them."""
-
-        def change(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM image_references WHERE image_id = ?", (image.id,))
-            connection.execute("DELETE FROM images WHERE id = ?", (image.id,))
-
-        await self._database.write(change)
+        await self._database.write(lambda connection: _delete_image(connection, image.id))
         self._names = {key: id for key, id in self._names.items() if id != image.id}
         self._images.pop(image.id, None)
 
     async def forget_layers(self, chain_ids: Sequence[str]) -> None:
-        """Take layers out whose snapshots are gone, children before their parents."""
-
-        def change(connection: sqlite3.Connection) -> None:
-            connection.executemany("DELETE FROM layers WHERE chain_id = ?", [(chain_id,) for chain_id in chain_ids])
-
-        await self._database.write(change, durable=False)
+        """Take layers out whose snapshots are gone."""
+        await self._database.write(lambda connection: _delete_layers(connection, chain_ids), durable=False)
 
     def _find_by_prefix(self, name: str) -> Image | None:
         prefix = _ID_PREFIX.fullmatch(name)
@@ -186,6 +198,16 @@ class ImageIndex:
             references=tuple(name.familiar for name in names if not name.digest),
             repo_digests=tuple(name.familiar for name in names if name.digest),
         )
+
+
+def _delete_image(connection: sqlite3.Connection, id: Digest) -> None:
+    connection.execute("DELETE FROM image_references WHERE image_id = ?", (id,))
+    connection.execute("DELETE FROM images WHERE id = ?", (id,))
+
+
+def _delete_layers(connection: sqlite3.Connection, chain_ids: Sequence[str]) -> None:
+    connection.execute("PRAGMA defer_foreign_keys = ON")  # until the commit: in any order
+    connection.executemany("DELETE FROM layers WHERE chain_id = ?", [(chain_id,) for chain_id in chain_ids])
 
 
 def _key(reference: Reference) -> str:

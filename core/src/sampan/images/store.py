@@ -72,6 +72,7 @@ class ImageStore:
             await asyncio.to_thread(self._reconcile)
         except OSError as error:
             raise SystemFailure(f"the image store can't be opened: {error}") from error
+        await self._index.drop_lost()
         await self.collect_garbage()
 
     async def close(self) -> None:

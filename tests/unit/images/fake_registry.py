@@ -1,0 +1,123 @@
+"""A registry on loopback that is honest until a test tells it to lie."""
+
+import asyncio
+import gzip
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from sampan.digest import Digest
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+Lie = Callable[[web.Request], web.StreamResponse | None]
+
+
+def descriptor(content: bytes, media_type: str, **more: Any) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": str(Digest.of(content)), "size": len(content), **more}
+
+
+def image_config(layers: Sequence[bytes], **more: Any) -> bytes:
+    diff_ids = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
+    return json.dumps(
+        {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}, **more}
+    ).encode()
+
+
+@dataclass
+class FakeRegistry:
+    """`manifests` by tag or digest, `blobs` by digest; `requests` counts what was asked for.
+
+    `lies` maps the end of a path to what answers it instead. A blob in `held` is not sent before its event.
+    `truncate` maps a blob's digest to how many bytes one answer brings at most.
+    """
+
+    manifests: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    requests: Counter[str] = field(default_factory=Counter)
+    lies: dict[str, Lie] = field(default_factory=dict)
+    held: dict[str, asyncio.Event] = field(default_factory=dict)
+    asked: dict[str, asyncio.Event] = field(default_factory=dict)
+    truncate: dict[str, int] = field(default_factory=dict)
+    ranges: bool = True
+    host: str = ""
+
+    def push(self, tag: str, layers: Sequence[bytes], **config: Any) -> bytes:
+        """Put an image there and answer its manifest."""
+        document = image_config(layers, **config)
+        blobs = [gzip.compress(layer, 1, mtime=0) for layer in layers]
+        manifest = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": descriptor(document, CONFIG),
+                "layers": [descriptor(blob, LAYER) for blob in blobs],
+            }
+        ).encode()
+        for blob in (document, *blobs):
+            self.blobs[Digest.of(blob)] = blob
+        self.put(tag, manifest)
+        return manifest
+
+    def put(self, tag: str, document: bytes, media_type: str = MANIFEST) -> None:
+        self.manifests[tag] = self.manifests[Digest.of(document)] = (media_type, document)
+
+    def layer_digest(self, layer: bytes) -> Digest:
+        return Digest.of(gzip.compress(layer, 1, mtime=0))
+
+    def application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", self._answer)
+        return app
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        name = request.path.rpartition("/")[2]
+        self.requests[name] += 1
+        for end, lie in self.lies.items():
+            if request.path.endswith(end) and (answer := lie(request)) is not None:
+                return answer
+        if request.path == "/v2/":
+            return web.json_response({})
+        if request.path.endswith("/tags/list"):
+            tags = [tag for tag in self.manifests if not tag.startswith("sha256:")]
+            return web.json_response({"name": "x", "tags": tags})
+        if "/manifests/" in request.path:
+            return self._manifest(name)
+        return await self._blob(request, name)
+
+    def _manifest(self, name: str) -> web.Response:
+        if name not in self.manifests:
+            return refusal(404, "MANIFEST_UNKNOWN", "manifest unknown")
+        media_type, document = self.manifests[name]
+        return web.Response(body=document, content_type=media_type)
+
+    async def _blob(self, request: web.Request, name: str) -> web.StreamResponse:
+        if name not in self.blobs:
+            return refusal(404, "BLOB_UNKNOWN", "blob unknown to registry")
+        if name in self.asked:
+            self.asked[name].set()
+        if name in self.held:
+            await self.held[name].wait()
+        blob = self.blobs[name]
+        start = request.http_range.start or 0 if self.ranges else 0
+        headers = {"Content-Range": f"bytes {start}-{len(blob) - 1}/{len(blob)}"} if start else {}
+        response = web.StreamResponse(status=206 if start else 200, headers=headers)
+        response.content_length = len(blob) - start
+        await response.prepare(request)
+        end = start + self.truncate.get(name, len(blob))
+        await response.write(blob[start:end])
+        if end < len(blob) and request.transport:
+            request.transport.close()
+        return response
+
+
+def refusal(status: int, code: str, message: str) -> web.Response:
+    return web.json_response({"errors": [{"code": code, "message": message}]}, status=status)
