@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -150,6 +150,24 @@ async def test_an_error_before_accept_is_an_http_error_and_ends_the_connection(a
     assert "connection: close" in answer
 
 
+async def test_a_bug_after_accept_ends_the_stream_and_is_logged(
+    api: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(job: Job[Any]) -> None:
+        assert job.streams is not None
+        await job.streams.accept(multiplexed=False)
+        await job.streams.write(1, b"so far\n")
+        raise ValueError("oops")
+
+    api.daemon.answers["container_attach"] = handler
+    async with connection(api) as (reader, writer):
+        writer.write((ATTACH + UPGRADE + "\r\n").encode())
+        await head_of(reader)
+        assert await reader.read() == b"so far\n"
+    assert "ValueError: oops" in caplog.text
+    assert not any(record.name.startswith("uvicorn") for record in caplog.records)
+
+
 async def test_a_client_that_is_gone_cancels_the_job_though_nothing_is_written(api: Serving) -> None:
     accepted, cancelled = asyncio.Event(), asyncio.Event()
 
@@ -204,7 +222,8 @@ async def test_a_client_that_does_not_read_holds_the_writer_back(api: Serving) -
 
     api.daemon.answers["container_attach"] = handler
     async with connection(api) as (reader, writer):
-        writer.transport.pause_reading()
+        transport = cast("asyncio.Transport", writer.transport)
+        transport.pause_reading()
         writer.write((ATTACH + UPGRADE + "\r\n").encode())
         await accepted.wait()
         before = -1
@@ -213,7 +232,7 @@ async def test_a_client_that_does_not_read_holds_the_writer_back(api: Serving) -
             for _ in range(50):
                 await asyncio.sleep(0)
         assert written < 1000
-        writer.transport.resume_reading()
+        transport.resume_reading()
         await head_of(reader)
         received = 0
         while content := await reader.read(2**20):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from email.utils import formatdate
@@ -17,6 +18,7 @@ from sampan.api.versions import NEWEST, split_version, text
 from sampan.engine import Caller
 from sampan.errdefs import Forbidden, SampanError
 
+_log = logging.getLogger(__name__)
 READ_ONLY = "read-only"
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _WAIT = re.compile(r"/containers/.+/wait")
@@ -50,43 +52,60 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        standard = _StandardHeaders(send)
+        head = _StandardHead(send)
         try:
-            version, path = split_version(scope["path"])
-            if path == "/_ping" and scope["method"] in ("GET", "HEAD"):
-                await _pong(scope["method"], standard.send)
-                return
-            _check_role(scope, path)
+            await self._answer(scope, receive, head)
         except SampanError as error:
-            await response_of(error)(scope, receive, standard.send)
+            await response_of(error)(scope, receive, head.send)
+        except HTTPException as error:
+            await error_response(error.status_code, error.detail)(scope, receive, head.send)
+        except Exception as error:
+            _log.exception("%s %s", scope["method"], scope["path"])
+            if head.sent:
+                raise
+            await error_response(500, f"{type(error).__name__}: {error}")(scope, receive, head.send)
+
+    async def _answer(self, scope: Scope, receive: Receive, head: _StandardHead) -> None:
+        version, path = split_version(scope["path"])
+        if path == "/_ping" and scope["method"] in ("GET", "HEAD"):
+            await _pong(scope["method"], head.send)
             return
-        length = _content_length(scope)
-        streamed = _STREAMED_BODY.fullmatch(path) is not None
-        if not streamed and length is not None and length > _MAX_BODY:
-            await error_response(413, _TOO_LARGE)(scope, receive, standard.send)
-            return
-        standard.state = {**scope.get("state", {}), "version": version}
-        if not streamed and length is None:
-            receive = _Counted(receive).receive
-        await self._app({**scope, "path": path, "state": standard.state}, receive, standard.send)
+        _check_role(scope, path)
+        head.state = {**scope.get("state", {}), "version": version}
+        receive = _bounded(scope, path, receive)
+        await self._app({**scope, "path": path, "state": head.state}, receive, head.send)
 
 
 _TOO_LARGE = f"request body is too large: at most {_MAX_BODY} bytes are taken here"
 
 
-class _StandardHeaders:
+class _StandardHead:
     """Adds to the head of every answer what Docker's has, and the id of the job that made it."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.state: dict[str, Any] = {}
+        self.sent = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            self.sent = True
             job = ((b"sampan-job", self.state["job"].encode()),) if "job" in self.state else ()
             date = (b"date", _date(int(time.time())))
             message["headers"] = [*message.get("headers", ()), *_STANDARD, date, *job]
         await self._send(message)
+
+
+def _bounded(scope: Scope, path: str, receive: Receive) -> Receive:
+    """The request's body, unless it is one that may be endless, up to our limit. Raises `HTTPException`."""
+    if _STREAMED_BODY.fullmatch(path):
+        return receive
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), None)
+    if length is None:
+        return _Counted(receive).receive
+    if not length.isdigit() or int(length) > _MAX_BODY:
+        raise HTTPException(413, _TOO_LARGE)
+    return receive
 
 
 class _Counted:
@@ -127,10 +146,3 @@ def _check_role(scope: Scope, path: str) -> None:
         return
     if not (scope["method"] == "POST" and _WAIT.fullmatch(path)):
         raise Forbidden(f"this listener is read-only: {scope['method']} {path} is not allowed")
-
-
-def _content_length(scope: Scope) -> int | None:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else None
-    return None

@@ -61,11 +61,10 @@ def response_of(error: SampanError) -> Response:
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Make every error of the framework's and of ours Docker-shaped."""
+    """Make every error of the framework's and of ours Docker-shaped; what is neither, the edge answers."""
     app.exception_handler(SampanError)(_on_sampan_error)
     app.exception_handler(RequestValidationError)(_on_validation_error)
     app.exception_handler(HTTPException)(_on_http_error)
-    app.exception_handler(Exception)(_on_bug)
 
 
 async def _on_sampan_error(_: Request, error: SampanError) -> Response:
@@ -89,8 +88,3 @@ async def _on_http_error(_: Request, error: HTTPException) -> Response:
     elif error.status_code == 405:
         message = "method not allowed"
     return error_response(error.status_code, message, error.headers)
-
-
-async def _on_bug(_: Request, error: Exception) -> Response:
-    # Starlette raises it again once this is sent, and the server logs it with its traceback.
-    return error_response(500, f"{type(error).__name__}: {error}")

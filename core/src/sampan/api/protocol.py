@@ -30,6 +30,7 @@ _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
 _CREDENTIALS = struct.Struct("3i")
 _WRITE_BUFFER = 1024 * 1024
+_LINGER_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._extensions: dict[str, Any] = {}
         self._candidate: Hijack | None = None  # of the request being read
         self._hijack: Hijack | None = None  # from the end of that request on, all bytes are its
+        self._refused = False
         self._raw = False  # the parser has seen its last
         self._body_left = 0  # of a request for an upgrade: its body is raw to the parser
         self._head_bytes = 0
@@ -78,6 +80,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        if self._refused:
+            return
         if self._raw:
             self._feed_raw(data)
             return
@@ -183,7 +187,14 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(431, "request header is too large")
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer without troubling the application, and hang up."""
+        """Answer without troubling the application, and hang up once the client has seen it.
+
+        Closing at once would, with input still unread, turn the answer into a connection reset.
+        """
+        if self._refused:
+            return
+        self._refused = True
+        self._disarm_head_timer()
         body = json.dumps({"message": message}).encode()
         phrase = HTTPStatus(status).phrase
         head = (
@@ -191,7 +202,8 @@ class HttpProtocol(HttpToolsProtocol):
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        self.transport.close()
+        self.transport.write_eof()
+        self._head_timer = self.loop.call_later(_LINGER_S, self.transport.close)
 
     def _arm_head_timer(self) -> None:
         self._disarm_head_timer()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -18,6 +19,8 @@ from sampan.api.streams import ChunkedStreams, HijackedStreams, OutputStream
 from sampan.api.versions import NEWEST, Version
 from sampan.engine import Caller, Engine, Job
 from sampan.errdefs import Conflict, InvalidArgument, NotFound, SampanError, Unavailable
+
+_log = logging.getLogger(__name__)
 
 
 class Runner:
@@ -125,7 +128,7 @@ class _JobResponse(Response):
                 await sink.finish()
         except ConnectionError:
             sink.abandon()
-            if not sink.lost:
+            if not sink.lost and not sink.started:
                 raise
         except BaseException:
             sink.abandon()
@@ -134,9 +137,13 @@ class _JobResponse(Response):
     async def _run(self, sink: Sink) -> None:
         try:
             await run(self._engine, self._job)
-        except SampanError as error:
+        except ConnectionError:
+            raise
+        except Exception as error:
             if not sink.started:
                 raise
+            if not isinstance(error, SampanError):
+                _log.exception("job %s %s", self._job.name, self._job.id)
             if not sink.lost:
                 await sink.fail(str(error))
 
