@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import re
+import select
 import socketserver
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -197,3 +202,48 @@ def main(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
         return Outcome(status, out, err)
 
     return run
+
+
+# With the terminal as its controlling one, so that the kernel signals a change of its size.
+ON_TERMINAL = [
+    sys.executable,
+    "-c",
+    "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+    "from sampan.cli.main import main; sys.exit(main())",
+]
+
+
+class Terminal:
+    """The program on a pseudo-terminal of 33 rows and 101 columns."""
+
+    def __init__(self, *argv: str) -> None:
+        self._master, slave = pty.openpty()
+        self.resize(33, 101)
+        self._program = subprocess.Popen(
+            [*ON_TERMINAL, *argv], stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        )
+        os.close(slave)
+        self._seen = b""
+
+    def until(self, text: bytes) -> None:
+        """Read until the text has appeared."""
+        while text not in self._seen:
+            ready, _, _ = select.select([self._master], [], [], 30)
+            assert ready, self._seen
+            self._seen += os.read(self._master, 4096)
+
+    def type(self, text: bytes) -> None:
+        os.write(self._master, text)
+
+    def resize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def end(self) -> tuple[int, bytes]:
+        """The exit status, and all that appeared."""
+        try:
+            while content := os.read(self._master, 4096):
+                self._seen += content
+        except OSError:
+            pass  # EIO: the program has closed its side
+        os.close(self._master)
+        return self._program.wait(30), self._seen

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cli.conftest import Answer, FakeEngine, Outcome
+from tests.unit.cli.conftest import Answer, FakeEngine, Outcome, Terminal
 
 Main = Callable[..., Outcome]
 DIGEST = "sha256:" + "d" * 64
@@ -84,6 +84,21 @@ def test_pull_prints_lines_and_the_full_name(engine: FakeEngine, main: Main) -> 
     assert engine.requests[-1].query == {"fromImage": ["localhost:5000/x"], "tag": ["1"]}
     main("pull", f"bb@{DIGEST}")
     assert engine.requests[-1].query == {"fromImage": ["bb"], "tag": [DIGEST]}
+
+
+def test_on_a_terminal_a_pull_has_bars(engine: FakeEngine) -> None:
+    engine.on("POST", "/images/create", lambda _: lines(
+        {"status": "Pulling from library/bb", "id": "1"},
+        {"status": "Waiting", "progressDetail": {}, "id": "aa"},
+        {"status": "Downloading", "progressDetail": {"current": 5_000_000, "total": 10_000_000}, "id": "aa"},
+        {"status": "Pull complete", "progressDetail": {}, "id": "aa"},
+        {"status": "Downloading", "progressDetail": {"current": 5_000_000, "total": 10_000_000}, "id": "bb"},
+    ))  # fmt: skip
+    terminal = Terminal("pull", "bb:1")
+    status, seen = terminal.end()
+    assert status == 0
+    for text in ("1: Pulling from library/bb\r\n", "aa: Pull complete", "5MB/10MB", "docker.io/library/bb:1\r\n"):
+        assert text in seen.decode()
 
 
 def test_an_error_in_the_stream_ends_the_pull(engine: FakeEngine, main: Main) -> None:

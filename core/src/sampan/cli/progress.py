@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from sampan.cli import human
 from sampan.cli.errors import CliError
 from sampan.cli.terminal import is_terminal, write_text
 
@@ -54,10 +55,10 @@ def _line(item: Item) -> str:
 
 def _show_bars(items: Iterable[Item], output: int) -> None:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     with open(output, "w", closefd=False) as file:  # a descriptor, not a path
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[amount]}"))
         progress = Progress(*columns, console=Console(file=file, highlight=False, markup=False))
         with progress:
             bars = _Bars(progress)
@@ -80,16 +81,18 @@ class _Bars:
             text = _line(item).rstrip("\n")
             return self._progress.console.print(text, soft_wrap=True) if text else None
         if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task("", total=None)
+            self._tasks[name] = self._progress.add_task("", total=None, amount="")
         self._update(self._tasks[name], f"{name}: {status}", detail)
         return None
 
     def _update(self, task: TaskID, description: str, detail: dict[str, Any]) -> None:
-        if detail.get("current") is not None:
+        current, total = detail.get("current"), detail.get("total")
+        if current is not None:
+            amount = f"{human.size(current)}/{human.size(total)}" if total else human.size(current)
             self._progress.update(
-                task, description=description, completed=detail["current"], total=detail.get("total") or None
+                task, description=description, completed=current, total=total or None, amount=amount
             )
-        elif "complete" in description.lower() or "exists" in description.lower():
-            self._progress.update(task, description=description, completed=1, total=1, visible=True)
+        elif description.endswith((" complete", " exists")):
+            self._progress.update(task, description=description, completed=1, total=1, amount="")
         else:
             self._progress.update(task, description=description)
