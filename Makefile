@@ -2,6 +2,7 @@
 
 MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 SOURCES := core/src plugins/overlayfs/src plugins/bridge_net/src plugins/cgroups_v2/src
 
 .PHONY: help setup demo test check bench clean
