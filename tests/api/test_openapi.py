@@ -19,9 +19,10 @@ from sampan.api.app import create_app
 from sampan.api.examples import REQUESTS, RESPONSES
 from sampan.api.operations import OPERATIONS
 from sampan.engine import Engine
+from sampan.models.base import Model
 from tests.support.serving import Serving, serving
 
-ONE_REQUEST = {
+ONE_REQUEST: dict[str, type[Model]] = {
     "ContainerCreate": models.CreateContainerBody,
     "ContainerExec": models.ExecConfig,
     "ExecStart": models.ExecStartBody,

@@ -34,6 +34,7 @@ from sampan.models.container import (
 from sampan.models.container_config import (
     ContainerConfig,
     Healthcheck,
+    ImageConfig,
 )
 from sampan.models.driver import (
     DriverInfo,
@@ -72,7 +73,6 @@ from sampan.models.host_config import (
 from sampan.models.image import (
     Descriptor,
     DriverData,
-    ImageConfig,
     ImageInspect,
     ImageMetadata,
     ImageRemoved,

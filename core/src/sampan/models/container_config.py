@@ -28,8 +28,26 @@ class Healthcheck(Model):
     retries: Int64 = omitempty(0)
 
 
-class ContainerConfig(Model):
-    """What a container runs, whatever the host."""
+class ImageConfig(Model):
+    """What an image says of the containers made of it: only what it does say."""
+
+    user: str = omitempty("")
+    exposed_ports: dict[str, dict[str, Any]] | None = omitempty()
+    env: list[str] | None = omitempty()
+    entrypoint: Command | None = omitempty()
+    cmd: Command | None = omitempty()
+    volumes: dict[str, dict[str, Any]] | None = omitempty()
+    working_dir: str = omitempty("")
+    labels: dict[str, str] | None = omitempty()
+    stop_signal: str = omitempty("")
+    args_escaped: bool = omitempty(False)
+    healthcheck: Healthcheck | None = omitempty()
+    on_build: list[str] | None = omitempty()
+    shell: list[str] | None = omitempty()
+
+
+class ContainerConfig(ImageConfig):
+    """What a container runs, whatever the host. It says all its fields, set or not."""
 
     hostname: str = ""
     domainname: str = ""
@@ -37,22 +55,16 @@ class ContainerConfig(Model):
     attach_stdin: bool = False
     attach_stdout: bool = False
     attach_stderr: bool = False
-    exposed_ports: dict[str, dict[str, Any]] | None = omitempty()
     tty: bool = False
     open_stdin: bool = False
     stdin_once: bool = False
     env: list[str] | None = None
     cmd: Command | None = None
-    healthcheck: Healthcheck | None = omitempty()
-    args_escaped: bool = omitempty(False)
     image: str = ""
     volumes: dict[str, dict[str, Any]] | None = None
     working_dir: str = ""
     entrypoint: Command | None = None
     network_disabled: bool = omitempty(False)
     mac_address: str = omitempty("")
-    on_build: list[str] | None = omitempty()
     labels: dict[str, str] | None = None
-    stop_signal: str = omitempty("")
     stop_timeout: Int64 | None = omitnull()
-    shell: list[str] | None = omitempty()

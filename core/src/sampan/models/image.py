@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from sampan.models.base import Int64, Model, Request, omitempty
-from sampan.models.container_config import Command, ContainerConfig, Healthcheck
+from sampan.models.container_config import ImageConfig
 
 
 class Platform(Model):
@@ -53,29 +53,6 @@ class ImageMetadata(Model):
     last_tag_time: str = omitempty("")
 
 
-class ImageConfig(Model):
-    """What an image says of the containers made of it: only what it does say."""
-
-    user: str = omitempty("")
-    exposed_ports: dict[str, dict[str, Any]] | None = omitempty()
-    env: list[str] | None = omitempty()
-    entrypoint: Command | None = omitempty()
-    cmd: Command | None = omitempty()
-    volumes: dict[str, dict[str, Any]] | None = omitempty()
-    working_dir: str = omitempty("")
-    labels: dict[str, str] | None = omitempty()
-    stop_signal: str = omitempty("")
-    args_escaped: bool = omitempty(False)
-    healthcheck: Healthcheck | None = omitempty()
-    on_build: list[str] | None = omitempty()
-    shell: list[str] | None = omitempty()
-
-
-def _as_image_config(value: Any) -> Any:
-    """A container's configuration has the same fields, and more."""
-    return value.model_dump() if isinstance(value, ContainerConfig) else value
-
-
 class ImageInspect(Model):
     """All that is known of an image."""
 
@@ -85,7 +62,7 @@ class ImageInspect(Model):
     comment: str = omitempty("")
     created: str = omitempty("")
     author: str = omitempty("")
-    config: Annotated[ImageConfig, BeforeValidator(_as_image_config)] | None = None
+    config: ImageConfig | None = None
     architecture: str = ""
     variant: str = omitempty("")
     os: str = "linux"
