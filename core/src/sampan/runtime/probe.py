@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from sampan.errdefs import Unsupported
+from sampan.runtime import spec
 from sampan.runtime.command import RuntimeCommand
 from sampan.runtime.namespace import RuntimeNamespace, host_kind
 
@@ -139,7 +140,7 @@ def _trial(command: RuntimeCommand, namespace: RuntimeNamespace, work_dir: Path)
     """What the runtime says against a container, other than that its command is not there."""
     with tempfile.TemporaryDirectory(dir=work_dir, prefix="trial-") as name:
         directory = Path(name)
-        (directory / "rootfs" / "proc").mkdir(parents=True)
+        (directory / "rootfs").mkdir()
         (directory / "config.json").write_text(json.dumps(_trial_spec(namespace)))
         trial = RuntimeCommand(command.name, command.path, command.arguments, directory / "state")
         words = trial.run(directory / "log", "create", "--bundle", str(directory), _TRIAL_ID)
@@ -150,17 +151,9 @@ def _trial(command: RuntimeCommand, namespace: RuntimeNamespace, work_dir: Path)
 
 
 def _trial_spec(namespace: RuntimeNamespace) -> dict[str, Any]:
-    return {
-        "ociVersion": "1.0.2",
-        "process": {"args": [_TRIAL_COMMAND], "cwd": "/", "user": {"uid": 0, "gid": 0}},
-        "root": {"path": "rootfs"},
-        "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
-        "linux": {
-            "cgroupsPath": namespace.cgroups_path(f"{namespace.slice.rstrip('/')}/{_TRIAL_ID}-{os.getpid()}"),
-            "namespaces": [{"type": kind} for kind in ("mount", "pid", "ipc", "uts", "network", "cgroup")],
-            "resources": {"devices": [{"allow": False, "access": "rwm"}]},
-        },
-    }
+    """An ordinary container: what a host can't do, it can't do for any."""
+    path = namespace.cgroups_path(f"{namespace.slice.rstrip('/')}/{_TRIAL_ID}-{os.getpid()}")
+    return spec.build(spec.SpecSettings(spec.ProcessSettings([_TRIAL_COMMAND]), cgroups_path=path))
 
 
 def _key(program: str, arguments: tuple[str, ...]) -> str:
