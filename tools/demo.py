@@ -179,6 +179,8 @@ def remove_what_is_left(demo: Demo) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if demo.engine.process is not None:
         demo.engine.close()
+    else:
+        demo.engine.forget()
 
 
 def stop_on_sigterm(number: int, frame: FrameType | None) -> None:
@@ -190,6 +192,7 @@ def main() -> int:
         print("make demo needs root: it mounts, makes namespaces and a network", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, stop_on_sigterm)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # each step is seen when it is done
     page = Page()
     page.title()
     with ExitStack() as undo:
