@@ -112,12 +112,24 @@ async def test_the_predefined_networks_are_there(room: Room) -> None:
     assert str(room.controller.get("bridge").pools[0].gateway) == "172.17.0.1"
 
 
-async def test_the_default_bridge_keeps_off_subnets_of_the_host(tmp_path: Path) -> None:
+async def test_the_default_bridge_keeps_off_subnets_of_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     room = Room(tmp_path)
-    taken = Network("cd" * 32, "docker0", (pool_of(IPv4Network("172.17.0.0/16")),))  # type: ignore[arg-type]
-    room.driver.create_network(taken)
+    monkeypatch.setattr(room.driver, "networks_on_host", lambda: iter([IPv4Network("172.17.0.0/16")]))
     await room.controller.open()
     assert str(room.controller.get("bridge").pools[0].subnet) == "172.18.0.0/16"
+    await room.controller.close()
+    room.database.close()
+
+
+async def test_what_is_left_of_a_removed_data_root_makes_room(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    left = Network("cd" * 32, "bridge", (pool_of(IPv4Network("172.17.0.0/16")),))  # type: ignore[arg-type]
+    room.driver.create_network(left)
+    await room.controller.open()
+    assert room.driver.list().networks == {room.controller.get("bridge").id}
+    assert str(room.controller.get("bridge").pools[0].subnet) == "172.17.0.0/16"
     await room.controller.close()
     room.database.close()
 

@@ -107,6 +107,8 @@ class NetworkController:
         bridge's driver raises; any other network that can't be restored is a line in the log.
         """
         self._load()
+        for driver in self._drivers.values():
+            await self._remove_strays(driver)
         for network in list(self._networks.values()):
             await self._restore_network(network)
         await self._make_predefined()
@@ -459,7 +461,9 @@ class NetworkController:
         await self._database.write(lambda db: store.delete_network(db, bridge.id))
         self._networks.pop(bridge.id)
 
-    async def _reconcile(self, name: str, driver: NetworkDriver) -> None:
+    async def _remove_strays(self, driver: NetworkDriver) -> None:
+        """What the driver holds and no record knows, as after the data root was removed. It comes first, as a bridge
+        of that kind has the name, and its subnet, that the next one is to have."""
         held = await asyncio.to_thread(driver.list)
         for id in held.networks - self._networks.keys():
             _log.info("network %s is nobody's: removed", id[:12])
@@ -467,6 +471,9 @@ class NetworkController:
         for id in held.endpoints - self._endpoints.keys():
             _log.info("endpoint %s is nobody's: removed", id[:12])
             await asyncio.to_thread(_remove_endpoint, driver, Endpoint(id, Network("", "", ()), "", ()))
+
+    async def _reconcile(self, name: str, driver: NetworkDriver) -> None:
+        held = await asyncio.to_thread(driver.list)
         for endpoint in list(self._endpoints.values()):
             network = self._networks[endpoint.network_id]
             if network.driver != name:

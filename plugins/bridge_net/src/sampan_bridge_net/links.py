@@ -75,13 +75,18 @@ def _put_bridge(route: Any, bridge: Bridge, before_up: Callable[[], None]) -> No
         # nf_call and STP stay as the kernel has them: off
         route.link("add", ifname=bridge.ifname, kind="bridge", mtu=bridge.mtu, address=bridge.mac)
         found = list(route.link_lookup(ifname=bridge.ifname))
-        route.link("set", index=found[0], ifalias=bridge.alias)
-    link = route.link("get", index=found[0])[0]
-    if link.get_attr("IFLA_IFALIAS") != bridge.alias:
+    if not _is(route.link("get", index=found[0])[0], bridge):
         raise Conflict(f"a network interface {bridge.ifname} exists already and is not this network's")
+    route.link("set", index=found[0], ifalias=bridge.alias)
     _put_addresses(route, found[0], set(bridge.addresses))
     before_up()
     route.link("set", index=found[0], mtu=bridge.mtu, state="up")
+
+
+def _is(link: Any, bridge: Bridge) -> bool:
+    """Its alias says so; the kernel takes none while it makes a link: after a death in between, the address does."""
+    alias = link.get_attr("IFLA_IFALIAS")
+    return bool(alias == bridge.alias or (alias is None and link.get_attr("IFLA_ADDRESS") == bridge.mac))
 
 
 def _put_addresses(route: Any, index: int, wanted: set[IPv4Interface | IPv6Interface]) -> None:
