@@ -11,6 +11,7 @@ from sampan.daemon import connect, remove, restart, supervise
 from sampan.daemon.clock import now_ns
 from sampan.daemon.container import CONTAINER_LABEL, Container, Status
 from sampan.errdefs import NotFound, SampanError
+from sampan.images.mounted import unmount_left
 from sampan.runtime.interface import ExitStatus
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ async def _free_unowned(daemon: Daemon) -> None:
     for id in daemon.networks.owners() - known:
         await daemon.networks.release_sandbox(id)
     await asyncio.to_thread(_free_files, daemon, known)
+    await asyncio.to_thread(unmount_left, daemon.settings.exec_root)
 
 
 def _free_files(daemon: Daemon, known: set[str]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sampan.daemon.container import Container
 from sampan.daemon.signals import parse_signal
 from sampan.engine import Job
-from sampan.errdefs import Conflict, NotModified, SystemFailure
+from sampan.errdefs import Conflict, NotFound, NotModified, SystemFailure
 from sampan.models import KillContainer, StopContainer
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ async def _send(daemon: Daemon, container: Container, number: int) -> None:
     daemon.publish(container, "kill", signal=str(number))
     try:
         await daemon.runtime.kill(container.id, number)
-    except Conflict:  # it has just ended by itself
+    except (Conflict, NotFound):  # it has just ended by itself, and may be cleared away already
         return
 
 
