@@ -11,7 +11,7 @@ from sampan.daemon import connect, process
 from sampan.daemon.clock import now_ns
 from sampan.daemon.container import Container, Status
 from sampan.daemon.limits import resources_of
-from sampan.errdefs import SampanError
+from sampan.errdefs import SystemFailure
 from sampan.runtime.failure import StartFailure
 from sampan.runtime.interface import Bundle
 
@@ -24,19 +24,29 @@ _UNKNOWN_FAILURE = 128
 async def launch(daemon: Daemon, container: Container) -> None:
     """Run the container's process, or leave nothing behind. Whoever calls it holds the container's key."""
     await container.free.wait()
-    async with AsyncExitStack() as undo:
-        container.free.clear()
-        undo.callback(container.free.set)
-        bundle = await _prepare(daemon, container, undo)
-        undo.push_async_callback(daemon.runtime.delete, container.id)
-        connecting = asyncio.create_task(connect.connect(daemon, container))
-        try:
-            container.state.pid = await daemon.runtime.create(bundle)
-        finally:
-            await connecting
-        await _hand_streams(daemon, container)
-        await daemon.runtime.start(container.id)
-        undo.pop_all()
+    before = container.state.model_copy()
+    try:
+        async with AsyncExitStack() as undo:
+            container.free.clear()
+            undo.callback(container.free.set)
+            undo.callback(setattr, container.record, "state", before)
+            await _launch(daemon, container, undo)
+            undo.pop_all()
+    except OSError as error:  # a full disk, or a directory that somebody took away
+        raise SystemFailure(f"failed to start container {container.id}: {error}") from error
+    daemon.publish(container, "start")
+
+
+async def _launch(daemon: Daemon, container: Container, undo: AsyncExitStack) -> None:
+    bundle = await _prepare(daemon, container, undo)
+    undo.push_async_callback(daemon.runtime.delete, container.id)
+    connecting = asyncio.create_task(connect.connect(daemon, container))
+    try:
+        container.state.pid = await daemon.runtime.create(bundle)
+    finally:
+        await connecting
+    await _hand_streams(daemon, container)
+    await daemon.runtime.start(container.id)
     await _note_start(daemon, container)
 
 
@@ -47,11 +57,13 @@ async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -
     undo.push_async_callback(asyncio.to_thread, shutil.rmtree, container.bundle_dir)
     netns = await connect.sandbox(daemon, container, undo)
     await asyncio.to_thread(connect.write_files, daemon, container)
-    rootfs, cgroup = await asyncio.gather(
-        asyncio.to_thread(daemon.storage.mounts, container.id),
-        asyncio.to_thread(daemon.resources.create, container.id, resources_of(record.host_config)),
-    )
+    limits = resources_of(record.host_config)
+    limiting = asyncio.create_task(asyncio.to_thread(daemon.resources.create, container.id, limits))
     undo.push_async_callback(asyncio.to_thread, daemon.resources.remove, container.id)
+    try:
+        rootfs = await asyncio.to_thread(daemon.storage.mounts, container.id)
+    finally:
+        cgroup = await limiting
     spec = await process.build_spec(daemon, container, netns=netns, cgroup=cgroup.path, rootfs=rootfs)
     return Bundle(
         id=container.id,
@@ -82,11 +94,10 @@ async def _note_start(daemon: Daemon, container: Container) -> None:
     container.move(Status.RUNNING)
     state = container.state
     state.started_at_ns, state.exit_code, state.error, state.oom_killed = now_ns(), 0, "", False
-    daemon.publish(container, "start")
     await daemon.containers.save(container)
 
 
-async def note_failure(daemon: Daemon, container: Container, error: SampanError) -> None:
+async def note_failure(daemon: Daemon, container: Container, error: Exception) -> None:
     """What Docker leaves of a start that failed: its state as before, the exit code and the error."""
     waiting, container.awaiting_start = container.awaiting_start, []
     for future in waiting:
@@ -96,4 +107,4 @@ async def note_failure(daemon: Daemon, container: Container, error: SampanError)
     state.pid, state.error = 0, str(error)
     state.exit_code = error.exit_code if isinstance(error, StartFailure) else _UNKNOWN_FAILURE
     container.tell_exit()
-    await daemon.containers.save(container)
+    await daemon.containers.try_save(container)

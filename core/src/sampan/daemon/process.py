@@ -13,7 +13,7 @@ from sampan.daemon.connect import HOST_MODE, has_own_sandbox, network_mode
 from sampan.daemon.container import Container
 from sampan.daemon.rootfs import open_rootfs
 from sampan.drivers import Mount
-from sampan.errdefs import Conflict, InvalidArgument
+from sampan.errdefs import Conflict, InvalidArgument, SystemFailure
 from sampan.models import CreateExec, HostConfig, MountPoint
 from sampan.runtime import rlimit, spec, user
 from sampan.runtime.device import DeviceMapping
@@ -183,7 +183,12 @@ def _make_bind_sources(host: HostConfig, points: Sequence[MountPoint]) -> None:
             raise InvalidArgument(
                 f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
             )
-        Path(point.source).mkdir(mode=0o755, parents=True, exist_ok=True)
+        try:
+            Path(point.source).mkdir(mode=0o755, parents=True, exist_ok=True)
+        except OSError as error:
+            raise SystemFailure(
+                f"error while creating mount source path '{point.source}': mkdir {error.filename}: {error.strerror}"
+            ) from error
 
 
 def _makes_source(options: Any) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sampan.daemon.container import Container, Record
-from sampan.errdefs import Conflict, InvalidArgument, NotFound
+from sampan.errdefs import Conflict, InvalidArgument, NotFound, SystemFailure
 from sampan.state import Database
 
 _log = logging.getLogger(__name__)
@@ -97,6 +97,13 @@ class Containers:
         await self._database.write(
             lambda c: c.execute("UPDATE containers SET name = ?, document = ? WHERE id = ?", row), durable=False
         )
+
+    async def try_save(self, container: Container) -> None:
+        """As `save`, for what has happened already: on a full disk it is known until this daemon ends."""
+        try:
+            await self.save(container)
+        except SystemFailure as error:
+            _log.error("the state of container %s is not kept: %s", container.id, error)
 
     async def delete(self, container: Container) -> None:
         """Forget the container."""

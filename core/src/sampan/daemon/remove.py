@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 async def container_remove(daemon: Daemon, job: Job[RemoveContainer]) -> None:
     """Remove a container; `force` ends it first, `volumes` takes its anonymous volumes along.
 
-    It takes the container's key only after the kill, so that it need not wait for a stop that takes its time.
+    It takes the container's key only after the kill, so that it need not wait for a stop that takes its time, and
+    kills once more if it had to wait for a start.
     """
     request = job.request
     container = daemon.containers.get(request.name)
@@ -27,17 +28,21 @@ async def container_remove(daemon: Daemon, job: Job[RemoveContainer]) -> None:
         raise InvalidArgument("sampan has no legacy links to remove")
     if container.state.status is Status.REMOVING:
         raise Conflict(f"removal of container {request.name} is already in progress")
-    if container.running:
-        if not request.force:
-            raise Conflict(f'cannot remove container "{request.name}": {_why_not(container)}')
-        container.state.stopped_by_user = True
-        await stop.end(daemon, container)
+    await _require_end(daemon, container, request)
     async with daemon.serial.hold(container.id):
         if container.id not in daemon.containers:
             return
-        if container.running:
-            raise Conflict(f'cannot remove container "{request.name}": {_why_not(container)}')
+        await _require_end(daemon, container, request)
         await discard(daemon, container, volumes=request.volumes)
+
+
+async def _require_end(daemon: Daemon, container: Container, request: RemoveContainer) -> None:
+    if not container.running:
+        return
+    if not request.force:
+        raise Conflict(f'cannot remove container "{request.name}": {_why_not(container)}')
+    container.state.stopped_by_user = True
+    await stop.end(daemon, container)
 
 
 async def discard(daemon: Daemon, container: Container, *, volumes: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sampan.daemon import launch, remove, supervise
 from sampan.daemon.container import Status
 from sampan.engine import Job
-from sampan.errdefs import Conflict, NotModified, SampanError
+from sampan.errdefs import Conflict, NotModified
 from sampan.models import StartContainer
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ async def container_start(daemon: Daemon, job: Job[StartContainer]) -> None:
     container.state.stopped_by_user = False
     try:
         await launch.launch(daemon, container)
-    except SampanError as error:
+    except Exception as error:  # whatever it is: those who wait for the start must hear of it
         await launch.note_failure(daemon, container, error)
         if container.record.host_config.auto_remove:
             daemon.spawn(remove.auto_remove(daemon, container), f"remove {container.id[:12]}")
