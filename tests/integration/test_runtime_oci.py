@@ -88,7 +88,7 @@ def make_runtime(exec_root: Path, namespace: RuntimeNamespace, runtimes: dict[st
     runtime = OciRuntime(
         exec_root,
         namespace,
-        runtimes={name: (Path(one.path), one.arguments) for name, one in runtimes.items()},
+        runtimes=runtimes,
         default_runtime=probe.default_runtime(runtimes, None),
         conmon_path=Path(shutil.which("conmon") or "conmon"),
     )

@@ -149,7 +149,7 @@ async def _make_runtime(engine: Engine, config: DaemonConfig) -> tuple[OciRuntim
     runtime = OciRuntime(
         root,
         namespace,
-        runtimes={name: (Path(one.path), one.arguments) for name, one in found.items() if one.problem is None},
+        runtimes=found,
         default_runtime=default,
         conmon_path=Path(conmon),
     )

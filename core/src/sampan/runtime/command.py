@@ -6,18 +6,28 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from sampan.runtime.device_filter import take_over
 from sampan.runtime.failure import last_error
 
 
 @dataclass(frozen=True)
 class RuntimeCommand:
-    """One OCI runtime: its name in the configuration, its program, arguments of the configuration, its state."""
+    """One OCI runtime: its name in the configuration, its program, arguments of the configuration, its state.
+
+    `kind` is what the program calls itself (`runc`, `crun`).
+    """
 
     name: str
     path: Path
     arguments: tuple[str, ...]
     state_dir: Path
+    kind: str = ""
+
+    def fitted(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """The spec as this program takes it, in a thread that sees the cgroups as it does (see `device_filter`)."""
+        return take_over(spec) if self.kind == "crun" else spec
 
     def global_arguments(self, log: Path) -> tuple[str, ...]:
         """What stands before the subcommand. `log` takes its errors, as JSON lines."""

@@ -7,6 +7,7 @@ status 126 or 127 from it). Source: moby daemon/errors.go, setExitCodeFromError.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from sampan.errdefs import InvalidArgument, SampanError, SystemFailure
@@ -16,6 +17,16 @@ NOT_FOUND = 127
 
 _CREATE = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
 _EXEC = "OCI runtime exec failed: "
+_CRUN_WORDS = (
+    # crun's words for what Docker's clients know in runc's (crun src/libcrun/container.c)
+    (
+        re.compile(r"executable file `(.*)` not found in \$PATH.*", re.DOTALL),
+        r'exec: "\1": executable file not found in $PATH',
+    ),
+    (re.compile(r"open executable: (?:Permission denied|Operation not permitted)"), "exec: permission denied"),
+    (re.compile(r"open executable: No such file or directory"), "exec: no such file or directory"),
+)
+_STARTING = "unable to start container process: "
 _NOT_FOUND_SIGNS = ("executable file not found", "no such file or directory", "system cannot find the file specified")
 _KIND_HINT = (
     ": Are you trying to mount a directory onto a file (or vice-versa)? "
@@ -33,12 +44,12 @@ class StartFailure(InvalidArgument):
 
 def create_failure(words: str) -> SampanError:
     """The error for a container that the runtime could not create or start."""
-    return _classified(f"{_CREATE}{words}: unknown")
+    return _classified(f"{_CREATE}{_known_words(words)}: unknown")
 
 
 def exec_failure(words: str) -> SampanError:
     """The error for an exec that the runtime could not start."""
-    return _classified(f"{_EXEC}{words}: unknown")
+    return _classified(f"{_EXEC}{_known_words(words)}: unknown")
 
 
 def last_error(log: Path) -> str:
@@ -55,6 +66,14 @@ def last_error(log: Path) -> str:
         if isinstance(entry, dict) and entry.get("level") in ("error", "fatal", "panic"):
             return str(entry.get("msg", ""))
     return ""
+
+
+def _known_words(words: str) -> str:
+    for pattern, known in _CRUN_WORDS:
+        changed, count = pattern.subn(known, words)
+        if count:
+            return _STARTING + changed
+    return words
 
 
 def _classified(message: str) -> SampanError:

@@ -28,6 +28,9 @@ from sampan.runtime.namespace import RuntimeNamespace, host_kind
 STOCK = ("crun", "runc")
 """The runtimes looked for in PATH, best first."""
 
+_TRIAL = 2
+"""Counts the ways in which runtimes were tried: an answer to another one is worth nothing."""
+
 _TRIAL_COMMAND = "/sampan-trial"
 _TRIAL_ID = "sampan-trial"
 _NO_SUCH_COMMAND = re.compile(rf"{_TRIAL_COMMAND}.*(no such file|not found)", re.IGNORECASE | re.DOTALL)
@@ -44,7 +47,7 @@ _FLAWS: Mapping[str, tuple[tuple[str, tuple[tuple[int, int, int], ...]], ...]] =
 
 @dataclass(frozen=True)
 class FoundRuntime:
-    """A runtime of the configuration or of PATH.
+    """A runtime of the configuration or of PATH. `kind` is what the program calls itself (`runc`, `crun`).
 
     `problem` says why it can't be used here, in one sentence; `warnings` are sentences for people.
     """
@@ -52,6 +55,7 @@ class FoundRuntime:
     name: str
     path: str
     arguments: tuple[str, ...] = ()
+    kind: str = ""
     version: str = ""
     problem: str | None = None
     warnings: tuple[str, ...] = ()
@@ -126,8 +130,8 @@ def _try(
     except (OSError, subprocess.SubprocessError) as error:
         return FoundRuntime(name, path, problem=f"{path} --version failed: {error}")
     kind, version = _version(text)
-    problem = _trial(RuntimeCommand(name, Path(path), arguments, work_dir), namespace, work_dir)
-    return FoundRuntime(name, path, version=version, problem=problem, warnings=flaws(kind, version))
+    problem = _trial(RuntimeCommand(name, Path(path), arguments, work_dir, kind), namespace, work_dir)
+    return FoundRuntime(name, path, kind=kind, version=version, problem=problem, warnings=flaws(kind, version))
 
 
 def _version(text: str) -> tuple[str, str]:
@@ -141,8 +145,8 @@ def _trial(command: RuntimeCommand, namespace: RuntimeNamespace, work_dir: Path)
     with tempfile.TemporaryDirectory(dir=work_dir, prefix="trial-") as name:
         directory = Path(name)
         (directory / "rootfs").mkdir()
-        (directory / "config.json").write_text(json.dumps(_trial_spec(namespace)))
-        trial = RuntimeCommand(command.name, command.path, command.arguments, directory / "state")
+        (directory / "config.json").write_text(json.dumps(command.fitted(_trial_spec(namespace))))
+        trial = RuntimeCommand(command.name, command.path, command.arguments, directory / "state", command.kind)
         words = trial.run(directory / "log", "create", "--bundle", str(directory), _TRIAL_ID)
         trial.run(directory / "log", "delete", "--force", _TRIAL_ID)
     if words is None:
@@ -160,7 +164,7 @@ def _key(program: str, arguments: tuple[str, ...]) -> str:
     path = shutil.which(program)
     status = Path(path).stat() if path else None
     version = (status.st_mtime_ns, status.st_size) if status else None
-    return json.dumps([path, version, arguments, platform.release(), host_kind()])
+    return json.dumps([_TRIAL, path, version, arguments, platform.release(), host_kind()])
 
 
 def _load(cache: Path) -> dict[str, dict[str, Any]]:
