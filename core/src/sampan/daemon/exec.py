@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import secrets
+import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from sampan.daemon import process
@@ -19,10 +23,11 @@ if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
 _UNKNOWN_FAILURE = 126
+_REMEMBERED_S = 300.0  # as long as Docker does at least (moby daemon/exec.go, execCommandGC)
 
 
 class ExecInstance:
-    """One exec: its request, and once started its process. It is remembered until its container goes."""
+    """One exec: its request, and once started its process. It is remembered for a while after its end."""
 
     def __init__(self, container: Container, request: CreateExec) -> None:
         self.id = secrets.token_hex(32)
@@ -40,6 +45,7 @@ class Execs:
 
     def __init__(self) -> None:
         self._execs: dict[str, ExecInstance] = {}
+        self._ended: deque[tuple[float, str]] = deque()
 
     def add(self, instance: ExecInstance) -> None:
         """Remember a new exec."""
@@ -55,6 +61,13 @@ class Execs:
     def of(self, container: Container) -> list[str]:
         """The ids of a container's running execs."""
         return [one.id for one in self._execs.values() if one.container is container and one.running]
+
+    def note_end(self, instance: ExecInstance) -> None:
+        """It has ended: it can be forgotten some time later, as others can be now."""
+        now = time.monotonic()
+        self._ended.append((now, instance.id))
+        while now - self._ended[0][0] > _REMEMBERED_S:
+            self._execs.pop(self._ended.popleft()[1], None)
 
     def forget(self, container_id: str) -> None:
         """Forget all execs of a container."""
@@ -88,7 +101,8 @@ async def exec_start(daemon: Daemon, job: Job[StartExec]) -> None:
         raise Conflict(f"exec command {instance.id} {state}")
     instance.started = True
     if job.request.detach or job.streams is None:
-        await _launch(daemon, instance, job.request, stdin=False)
+        running = await _launch(daemon, instance, job.request, stdin=False)
+        await running.attached.close()
         return
     await job.streams.accept(multiplexed=not instance.request.tty)
     try:
@@ -133,6 +147,21 @@ async def exec_inspect(daemon: Daemon, job: Job[InspectExec]) -> ExecInspect:
 
 
 async def _launch(daemon: Daemon, instance: ExecInstance, start: StartExec, *, stdin: bool) -> Exec:
+    """Start the process. If the caller goes meanwhile, it is started nevertheless and has nobody who listens."""
+    starting = asyncio.create_task(_start(daemon, instance, start, stdin=stdin))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        daemon.spawn(_detach(starting), f"exec {instance.id[:12]}")
+        raise
+
+
+async def _detach(starting: asyncio.Task[Exec]) -> None:
+    with contextlib.suppress(SampanError):  # it is in the exec's exit code
+        await (await starting).attached.close()
+
+
+async def _start(daemon: Daemon, instance: ExecInstance, start: StartExec, *, stdin: bool) -> Exec:
     container, request = instance.container, instance.request
     try:
         spec = await process.exec_process(container, request, console_size=start.console_size)
@@ -149,6 +178,7 @@ async def _launch(daemon: Daemon, instance: ExecInstance, start: StartExec, *, s
 async def _supervise(daemon: Daemon, instance: ExecInstance, running: Exec) -> None:
     instance.exit_code = await running.wait()
     instance.running, instance.pid = False, 0
+    daemon.execs.note_end(instance)
     daemon.publish(instance.container, "exec_die", execID=instance.id, exitCode=str(instance.exit_code))
 
 
