@@ -7,6 +7,7 @@ import faulthandler
 import grp
 import json
 import logging
+import resource
 import shutil
 import signal
 import sys
@@ -50,7 +51,14 @@ def run(config: DaemonConfig) -> None:
     """Be the daemon until SIGTERM or SIGINT. Raises `SampanError` with one clear sentence if it can't start."""
     _log_to_stderr(config)
     faulthandler.register(signal.SIGUSR1)
+    _allow_open_files()
     asyncio.run(_serve(config))
+
+
+def _allow_open_files() -> None:
+    """As many as the kernel lets us: a running container takes three, and the usual 1024 end at 340 of them."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _serve(config: DaemonConfig) -> None:
