@@ -31,10 +31,10 @@ class Status(enum.StrEnum):
 
 _MOVES: dict[Status, frozenset[Status]] = {
     Status.CREATED: frozenset({Status.RUNNING, Status.EXITED, Status.REMOVING}),
-    Status.RUNNING: frozenset({Status.PAUSED, Status.RESTARTING, Status.EXITED}),
-    Status.PAUSED: frozenset({Status.RUNNING, Status.RESTARTING, Status.EXITED}),
+    Status.RUNNING: frozenset({Status.PAUSED, Status.EXITED}),
+    Status.PAUSED: frozenset({Status.RUNNING, Status.EXITED}),
     Status.RESTARTING: frozenset({Status.RUNNING, Status.EXITED, Status.REMOVING}),
-    Status.EXITED: frozenset({Status.RUNNING, Status.EXITED, Status.REMOVING}),
+    Status.EXITED: frozenset({Status.RUNNING, Status.RESTARTING, Status.REMOVING}),
     Status.REMOVING: frozenset({Status.DEAD}),
     Status.DEAD: frozenset({Status.REMOVING}),
 }
@@ -51,6 +51,7 @@ class State(BaseModel):
     started_at_ns: int = 0
     finished_at_ns: int = 0
     restart_count: int = 0
+    restart_delay_s: float = 0.0
     stopped_by_user: bool = False
 
 
@@ -104,6 +105,11 @@ class Container:
     def running(self) -> bool:
         """Whether its init lives, paused or not."""
         return self.state.status in (Status.RUNNING, Status.PAUSED)
+
+    @property
+    def active(self) -> bool:
+        """Whether it runs or is about to be restarted: what Docker calls running when it lists, stops or removes."""
+        return self.running or self.state.status is Status.RESTARTING
 
     @property
     def log_path(self) -> Path:

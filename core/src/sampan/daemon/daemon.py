@@ -107,7 +107,6 @@ class Daemon:
         self.volumes = Volumes(parts.database, settings.data_root / "volumes")
         self.events = EventLog(parts.database)
         self.execs = exec.Execs()
-        self._closing = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def install(self, engine: Engine) -> None:
@@ -161,20 +160,10 @@ class Daemon:
 
     async def close(self) -> None:
         """Let go of everything but the containers: they go on running."""
-        self._closing.set()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.events.close()
-
-    async def is_closing_within(self, seconds: float) -> bool:
-        """Wait `seconds`, or until the daemon closes; answers whether it does."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._closing.wait()
-        except TimeoutError:
-            return False
-        return True
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run `work` beside the jobs, until it ends or the daemon closes. What it raises is logged."""

@@ -195,6 +195,8 @@ def _wanted(request: CreateExec) -> Wanted:
 def _active(container: Container, name: str) -> Container:
     if container.state.status is Status.PAUSED:
         raise Conflict(f"Container {name} is paused, unpause the container before exec")
+    if container.state.status is Status.RESTARTING:
+        raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
     if not container.running:
         raise Conflict(f"container {container.id} is not running")
     return container

@@ -143,7 +143,7 @@ async def image_remove(daemon: Daemon, job: Job[RemoveImage]) -> list[ImageRemov
     removed = await daemon.images.remove(
         request.name,
         force=request.force,
-        in_use=lambda one: [ImageUser(user.id, user.running) for user in daemon.image_users(one.id)],
+        in_use=lambda one: [ImageUser(user.id, user.active) for user in daemon.image_users(one.id)],
     )
     for step in removed:
         _publish(daemon, "untag" if step.untagged else "delete", step.untagged or step.deleted or "", image)

@@ -90,7 +90,7 @@ def _state(container: Container) -> ContainerState:
     state = container.state
     return ContainerState(
         status=state.status.value,
-        running=container.running or state.status is Status.RESTARTING,
+        running=container.active,
         paused=state.status is Status.PAUSED,
         restarting=state.status is Status.RESTARTING,
         oom_killed=state.oom_killed,

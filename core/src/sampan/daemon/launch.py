@@ -93,7 +93,8 @@ async def _hand_streams(daemon: Daemon, container: Container) -> None:
 async def _note_start(daemon: Daemon, container: Container) -> None:
     container.move(Status.RUNNING)
     state = container.state
-    state.started_at_ns, state.exit_code, state.error, state.oom_killed = now_ns(), 0, "", False
+    state.started_at_ns, state.exit_code, state.error = now_ns(), 0, ""
+    state.oom_killed = state.stopped_by_user = False
     await daemon.containers.save(container)
 
 

@@ -35,7 +35,7 @@ async def container_list(daemon: Daemon, job: Job[ListContainers]) -> list[Conta
     wanted = filters.checked(request.filters, _FILTERS)
     everything = request.all or request.limit > 0 or "status" in wanted or "exited" in wanted
     containers = sorted(daemon.containers, key=lambda container: container.record.created_at_ns, reverse=True)
-    found = [one for one in containers if (everything or one.running) and _is_wanted(daemon, wanted, one)]
+    found = [one for one in containers if (everything or one.active) and _is_wanted(daemon, wanted, one)]
     summaries = [summary(daemon, container) for container in (found[: request.limit] if request.limit > 0 else found)]
     if request.size:
         for answer in summaries:

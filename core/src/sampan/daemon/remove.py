@@ -37,12 +37,11 @@ async def container_remove(daemon: Daemon, job: Job[RemoveContainer]) -> None:
 
 
 async def _require_end(daemon: Daemon, container: Container, request: RemoveContainer) -> None:
-    if not container.running:
-        return
-    if not request.force:
+    if container.active and not request.force:
         raise Conflict(f'cannot remove container "{request.name}": {_why_not(container)}')
-    container.state.stopped_by_user = True
-    await stop.end(daemon, container)
+    if container.running:
+        container.state.stopped_by_user = True
+        await stop.end(daemon, container)
 
 
 async def discard(daemon: Daemon, container: Container, *, volumes: bool) -> None:
@@ -62,6 +61,7 @@ async def discard(daemon: Daemon, container: Container, *, volumes: bool) -> Non
         await _remove_volumes(daemon, container)
     daemon.publish(container, "destroy")
     container.removed.set()
+    container.tell_exit()
 
 
 async def auto_remove(daemon: Daemon, container: Container) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
 _log = logging.getLogger(__name__)
+_ENDED = (Status.EXITED, Status.RESTARTING)
 _LOST_EXIT_CODE = 255  # Docker's, for an end that nobody saw
 
 
@@ -36,12 +37,12 @@ async def restore(daemon: Daemon) -> None:
 
 async def _restore(daemon: Daemon, container: Container) -> None:
     match container.state.status:
-        case Status.RUNNING | Status.PAUSED | Status.RESTARTING:
+        case Status.RUNNING | Status.PAUSED:
             await _adopt(daemon, container)
         case Status.REMOVING | Status.DEAD:
             container.state.status = Status.DEAD
             await remove.discard(daemon, container, volumes=container.record.host_config.auto_remove)
-        case Status.CREATED | Status.EXITED:
+        case Status.CREATED | Status.EXITED | Status.RESTARTING:
             await _clear(daemon, container)
             if container.record.host_config.auto_remove and container.state.status is Status.EXITED:
                 await remove.discard(daemon, container, volumes=True)
@@ -72,19 +73,17 @@ async def _clear(daemon: Daemon, container: Container) -> None:
 
 
 async def run_policies(daemon: Daemon) -> None:
-    """Start again what should run: `always`, and `unless-stopped` if nobody stopped it (moby daemon.go, restore)."""
+    """Start again what should run: as its policy says, and `always` even if somebody stopped it (moby daemon.go)."""
     for container in daemon.containers:
-        policy = container.record.host_config.restart_policy
-        if container.state.status is not Status.EXITED:
-            continue
-        if policy.name == "always" or (policy.name == "unless-stopped" and not container.state.stopped_by_user):
+        always = container.record.host_config.restart_policy.name == "always"
+        if container.state.status in _ENDED and (always or restart.wants_restart(container)):
             daemon.spawn(_run_again(daemon, container), f"restart {container.id[:12]}")
 
 
 async def _run_again(daemon: Daemon, container: Container) -> None:
     async with daemon.serial.hold(container.id):
-        running = container.state.status is Status.EXITED and await restart.start_again(daemon, container)
-    if running:
+        running = container.state.status in _ENDED and await restart.start_again(daemon, container)
+    if running or await restart.restarted(daemon, container):
         await supervise.supervise(daemon, container)
 
 

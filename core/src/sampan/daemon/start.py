@@ -20,12 +20,11 @@ async def container_start(daemon: Daemon, job: Job[StartContainer]) -> None:
     match container.state.status:
         case Status.PAUSED:
             raise Conflict("cannot start a paused container, try unpause instead")
-        case Status.RUNNING:
+        case Status.RUNNING | Status.RESTARTING:
             raise NotModified("container is already running")
         case Status.REMOVING | Status.DEAD:
             raise Conflict("container is marked for removal and cannot be started")
-    container.state.restart_count = 0
-    container.state.stopped_by_user = False
+    container.state.restart_count, container.state.restart_delay_s = 0, 0.0
     try:
         await launch.launch(daemon, container)
     except Exception as error:  # whatever it is: those who wait for the start must hear of it

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from sampan.daemon.container import Container
+from sampan.daemon import restart
+from sampan.daemon.container import Container, Status
 from sampan.daemon.signals import parse_signal
 from sampan.engine import Job
 from sampan.errdefs import Conflict, NotFound, NotModified, SystemFailure
@@ -22,9 +23,12 @@ async def container_stop(daemon: Daemon, job: Job[StopContainer]) -> None:
     """Ask the container to end, and end it when its time is over. `NotModified` if it does not run."""
     container = daemon.containers.get(job.request.name)
     signal = parse_signal(job.request.signal) if job.request.signal else None
-    if not container.running:
+    if not container.active:
         raise NotModified("container is already stopped")
-    await stop(daemon, container, signal=signal, timeout_s=job.request.timeout_s)
+    if container.running:
+        await stop(daemon, container, signal=signal, timeout_s=job.request.timeout_s)
+    else:
+        await _call_off_restart(daemon, container)
     daemon.publish(container, "stop")
 
 
@@ -51,6 +55,10 @@ async def container_kill(daemon: Daemon, job: Job[KillContainer]) -> None:
     """Send a signal to the container's init. It does not wait its turn: a kill must reach a stop that hangs."""
     number = parse_signal(job.request.signal) if job.request.signal else SIGKILL
     container = daemon.containers.get(job.request.name)
+    if container.state.status is Status.RESTARTING:
+        async with daemon.serial.hold(container.id):
+            if await _call_off_restart(daemon, container):
+                return
     if not container.running:
         raise Conflict(f"cannot kill container: {job.request.name}: container {container.id} is not running")
     if number in (SIGKILL, SIGTERM) or number == _stop_signal(container):
@@ -72,6 +80,15 @@ async def end(daemon: Daemon, container: Container) -> None:
             await exited.wait()
     except TimeoutError:
         raise SystemFailure(f"tried to kill container {container.id}, but did not receive an exit event") from None
+
+
+async def _call_off_restart(daemon: Daemon, container: Container) -> bool:
+    """Answers whether it waited for its restart. Whoever calls it holds the container's key."""
+    if container.state.status is not Status.RESTARTING:
+        return False
+    container.state.stopped_by_user = True
+    await restart.let_go(daemon, container)
+    return True
 
 
 async def _send(daemon: Daemon, container: Container, number: int) -> None:

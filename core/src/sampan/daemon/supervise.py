@@ -39,6 +39,7 @@ async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> No
     await connect.disconnect(daemon, container)
     elapsed_ns = status.at_ns - container.state.started_at_ns
     container.note_exit(status.code, status.at_ns)
+    restart.consider(container)
     daemon.publish(container, "die", exitCode=str(status.code), execDuration=str(max(0, elapsed_ns) // 1_000_000_000))
     await daemon.containers.try_save(container)
     await releasing

@@ -31,7 +31,7 @@ async def container_wait(daemon: Daemon, job: Job[WaitContainer]) -> None:
 def _waiting(container: Container, condition: str) -> asyncio.Event | None:
     match condition:
         case "not-running":
-            return container.next_exit if container.running else None
+            return container.next_exit if container.active else None
         case "next-exit":
             return container.next_exit
         case "removed":

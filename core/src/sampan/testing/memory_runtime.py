@@ -1,5 +1,7 @@
 """A `Runtime` without root or kernel: containers are tasks of the loop, for tests of what lies above.
 
+So the pid of each is that of the process itself, and its root and namespaces are the test's own.
+
 It knows these commands, by the last part of their path: `true`, `false`, `echo WORD…`, `cat` (stdin to stdout),
 `sleep SECONDS|infinity`, `env`, `tty`, `sh -c 'echo WORD >&2; sleep 1; exit N'`. Anything else is not found. With
 a terminal stderr goes to stdout, input is echoed and lines end in CR LF, as on a real one.
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import itertools
+import os
 import shlex
 import time
 from collections.abc import Awaitable, Callable
@@ -24,7 +26,6 @@ from sampan.runtime.interface import STDERR, STDOUT, Bundle, ExitStatus
 
 _STREAM_NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 _HARMLESS = frozenset({0, SIGCHLD, SIGCONT, SIGURG, SIGWINCH})
-_pids = itertools.count(100_000)
 
 
 class MemoryAttached:
@@ -67,7 +68,7 @@ class _Process:
     terminal: bool
     stdin_once: bool
     log_path: Path | None = None
-    pid: int = field(default_factory=lambda: next(_pids))
+    pid: int = field(default_factory=os.getpid)
     size: tuple[int, int] | None = None
     stdin_closed: bool = False
     stdin: asyncio.Queue[bytes] = field(default_factory=asyncio.Queue)
