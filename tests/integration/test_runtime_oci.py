@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -448,9 +449,9 @@ async def test_nothing_is_left(host: Host) -> None:
 FIRST_DAEMON = """
 import asyncio, sys
 from tests.integration.test_runtime_oci import *
-async def main(work, rootfs, slice_name, program):
+async def main(work, rootfs, slice_name, program, kind):
     namespace = RuntimeNamespace(slice_name)
-    found = {"only": probe.FoundRuntime("only", program)}
+    found = {"only": probe.FoundRuntime("only", program, kind=kind)}
     host = Host(make_runtime(Path(work) / "run", namespace, found), Path(work), Path(rootfs), slice_name)
     await host.start("lives", "sh", "-c", "echo before; cat; exit 9", stdin=True)
     await host.start("ends", "sh", "-c", "cat; echo end; exit 8", stdin=True)
@@ -465,8 +466,8 @@ async def test_a_new_daemon_finds_everything_again(
     host: Host, namespace: RuntimeNamespace, runtimes: dict[str, probe.FoundRuntime]
 ) -> None:
     host.runtime.close()
-    program = runtimes[probe.default_runtime(runtimes, None)].path
-    arguments = [str(host.work), str(host.rootfs), host.slice_name, program]
+    found = runtimes[probe.default_runtime(runtimes, None)]
+    arguments = [str(host.work), str(host.rootfs), host.slice_name, found.path, found.kind]
     with subprocess.Popen([sys.executable, "-c", FIRST_DAEMON, *arguments], stdout=subprocess.PIPE) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == b"ready\n"
@@ -479,7 +480,7 @@ async def test_a_new_daemon_finds_everything_again(
     await ended(records["ends"]["conmon"]["pid"])
     await ended(records["orphan"]["conmon"]["pid"])
 
-    second = make_runtime(host.work / "run", namespace, {"only": probe.FoundRuntime("only", program)})
+    second = make_runtime(host.work / "run", namespace, {"only": replace(found, name="only")})
     host.runtime = second
     assert second.list() == ["ends", "lives", "orphan"]
     assert await second.adopt("ends") is None

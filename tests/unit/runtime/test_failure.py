@@ -21,7 +21,6 @@ PREFIX = "failed to create task for container: failed to create shim task: OCI r
             'runc create failed: unable to start container process: exec: "/x": stat /x: no such file or directory',
             127,
         ),
-        ("crun: executable file `x` not found in $PATH: No such file or directory", 127),
         ('runc create failed: unable to start container process: exec: "/x": permission denied', 126),
         ("runc create failed: error mounting: not a directory", 127),
     ],
@@ -32,6 +31,33 @@ def test_what_the_caller_can_mend_has_the_exit_code_docker_records(words: str, c
     assert isinstance(failure, InvalidArgument)
     assert failure.exit_code == code
     assert str(failure).startswith(f"{PREFIX}{words}: unknown")
+
+
+@pytest.mark.parametrize(
+    ("words", "known", "code"),
+    [
+        (
+            "executable file `x` not found in $PATH: No such file or directory",
+            'crun create failed: unable to start container process: exec: "x": executable file not found in $PATH',
+            127,
+        ),
+        (
+            "open executable: Permission denied",
+            "crun create failed: unable to start container process: exec: permission denied",
+            126,
+        ),
+        (
+            "open executable: Operation not permitted",
+            "crun create failed: unable to start container process: exec: permission denied",
+            126,
+        ),
+    ],
+)
+def test_cruns_words_become_those_that_clients_look_for(words: str, known: str, code: int) -> None:
+    failure = create_failure(words)
+    assert isinstance(failure, StartFailure)
+    assert failure.exit_code == code
+    assert str(failure) == f"{PREFIX}{known}: unknown"
 
 
 def test_a_directory_for_a_command_carries_the_words_that_clients_look_for() -> None:

@@ -26,7 +26,6 @@ _CRUN_WORDS = (
     (re.compile(r"open executable: (?:Permission denied|Operation not permitted)"), "exec: permission denied"),
     (re.compile(r"open executable: No such file or directory"), "exec: no such file or directory"),
 )
-_STARTING = "unable to start container process: "
 _NOT_FOUND_SIGNS = ("executable file not found", "no such file or directory", "system cannot find the file specified")
 _KIND_HINT = (
     ": Are you trying to mount a directory onto a file (or vice-versa)? "
@@ -44,12 +43,12 @@ class StartFailure(InvalidArgument):
 
 def create_failure(words: str) -> SampanError:
     """The error for a container that the runtime could not create or start."""
-    return _classified(f"{_CREATE}{_known_words(words)}: unknown")
+    return _classified(f"{_CREATE}{_known_words('crun create failed', words)}: unknown")
 
 
 def exec_failure(words: str) -> SampanError:
     """The error for an exec that the runtime could not start."""
-    return _classified(f"{_EXEC}{_known_words(words)}: unknown")
+    return _classified(f"{_EXEC}{_known_words('exec failed', words)}: unknown")
 
 
 def last_error(log: Path) -> str:
@@ -68,11 +67,11 @@ def last_error(log: Path) -> str:
     return ""
 
 
-def _known_words(words: str) -> str:
+def _known_words(what: str, words: str) -> str:
     for pattern, known in _CRUN_WORDS:
         changed, count = pattern.subn(known, words)
         if count:
-            return _STARTING + changed
+            return f"{what}: unable to start container process: {changed}"
     return words
 
 

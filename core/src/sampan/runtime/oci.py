@@ -35,6 +35,7 @@ from sampan.runtime.execution import ExecProcess, ExecRequest
 from sampan.runtime.failure import create_failure, last_error
 from sampan.runtime.interface import Bundle, ExitStatus
 from sampan.runtime.namespace import RuntimeNamespace
+from sampan.runtime.orphans import OrphanReaper
 from sampan.runtime.probe import FoundRuntime
 from sampan.runtime.record import Process, Record
 from sampan.syscalls.overlay import mount_tower
@@ -115,6 +116,7 @@ class OciRuntime:
             if one.problem is None
         }
         self._watched: dict[str, _Container] = {}
+        self._orphans = OrphanReaper()
 
     def open(self) -> None:
         """Make the directories, and this process the one that gets our orphans: execs, and conmon's if it dies."""
@@ -123,9 +125,11 @@ class OciRuntime:
         for leftover in self._tmp_dir.iterdir():
             shutil.rmtree(leftover, ignore_errors=True)
         set_child_subreaper()
+        self._orphans.start()
 
     def close(self) -> None:
         """Stop watching. The containers go on."""
+        self._orphans.stop()
         for container in self._watched.values():
             container.release()
         self._watched.clear()
