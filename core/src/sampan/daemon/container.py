@@ -70,7 +70,7 @@ class Record(BaseModel):
     host_config: HostConfig
     networks: dict[str, EndpointSettings]
     mounts: list[MountPoint]
-    args: list[str]
+    args: list[str] = Field(min_length=1)
     state: State = Field(default_factory=State)
 
 
@@ -78,11 +78,13 @@ class Container:
     """A container as it lives in the daemon.
 
     `dir` keeps what outlives a reboot (logs), `bundle_dir` what doesn't. `free` is set while nothing of the container
-    is left in the kernel: a start waits for it. `removed` is set at the end of its life.
+    is left in the kernel: a start waits for it. `removed` is set at the end of its life. One whose record in the
+    database can't be read is not `readable`: it is dead and can only be removed.
     """
 
-    def __init__(self, record: Record, dir: Path, bundle_dir: Path) -> None:
+    def __init__(self, record: Record, dir: Path, bundle_dir: Path, *, readable: bool = True) -> None:
         self.record = record
+        self.readable = readable
         self.dir = dir
         self.bundle_dir = bundle_dir
         self.free = asyncio.Event()

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sampan.daemon.container import Container, Record
+from sampan.daemon.container import Container, Record, State, Status
 from sampan.errdefs import Conflict, InvalidArgument, NotFound, SystemFailure
+from sampan.models import ContainerConfig, HostConfig
 from sampan.state import Database
 
 _log = logging.getLogger(__name__)
@@ -26,19 +27,19 @@ class Containers:
         self._id_of: dict[str, str] = {}
 
     def load(self) -> None:
-        """Read all containers from the database. A row that can't be read is named in the log and left alone."""
-        rows = self._database.read(lambda c: c.execute("SELECT id, document FROM containers").fetchall())
-        for id, document in rows:
+        """Read all containers from the database. One that can't be read is dead, and keeps its name and files."""
+        rows = self._database.read(lambda c: c.execute("SELECT id, name, document FROM containers").fetchall())
+        for id, name, document in rows:
             try:
-                record = Record.model_validate_json(document)
+                self._enter(self.make(Record.model_validate_json(document)))
             except ValidationError as error:
-                _log.error("container %s can't be read from the database and is left out: %s", id, error)
-                continue
-            self._enter(self.make(record))
+                problem = f"its record can't be read from the database: {error.errors()[0]['msg']}"
+                _log.error("container %s (%s): %s", id, name, problem)
+                self._enter(self.make(_unreadable(id, name, problem), readable=False))
 
-    def make(self, record: Record) -> Container:
+    def make(self, record: Record, *, readable: bool = True) -> Container:
         """The container of `record`, not entered yet."""
-        return Container(record, self._data_dir / record.id, self._exec_dir / record.id)
+        return Container(record, self._data_dir / record.id, self._exec_dir / record.id, readable=readable)
 
     def __iter__(self) -> Iterator[Container]:
         return iter(list(self._by_id.values()))
@@ -115,3 +116,19 @@ class Containers:
     def _enter(self, container: Container) -> None:
         self._by_id[container.id] = container
         self._id_of[container.record.name] = container.id
+
+
+def _unreadable(id: str, name: str, problem: str) -> Record:
+    """What is known of a container whose record can't be read."""
+    return Record(
+        id=id,
+        name=name,
+        image_id="",
+        image_name="",
+        config=ContainerConfig(),
+        host_config=HostConfig(),
+        networks={},
+        mounts=[],
+        args=[""],
+        state=State(status=Status.DEAD, error=problem),
+    )

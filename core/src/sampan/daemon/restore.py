@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from sampan.daemon import connect, remove, restart, supervise
@@ -36,6 +37,9 @@ async def restore(daemon: Daemon) -> None:
 
 
 async def _restore(daemon: Daemon, container: Container) -> None:
+    if not container.readable:  # what runs of it can't be managed; its files stay until somebody removes it
+        await _clear(daemon, container)
+        return
     match container.state.status:
         case Status.RUNNING | Status.PAUSED:
             await _adopt(daemon, container)
@@ -88,18 +92,29 @@ async def _run_again(daemon: Daemon, container: Container) -> None:
 
 
 async def _free_unowned(daemon: Daemon) -> None:
-    """Remove what a killed daemon made for containers that have no record."""
+    """Remove what a killed daemon made for containers that have no record. What fails is logged."""
     known = {container.id for container in daemon.containers}
     for id in set(daemon.runtime.list()) - known:
         _log.warning("removing what is left of container %s, which has no record", id)
-        await daemon.runtime.delete(id)
+        await _try(f"container {id}", daemon.runtime.delete(id))
     for id in set(await asyncio.to_thread(lambda: list(daemon.resources.list()))) - known:
-        await asyncio.to_thread(daemon.resources.kill, id)
-        await asyncio.to_thread(daemon.resources.remove, id)
+        await _try(f"cgroup {id}", asyncio.to_thread(_free_cgroup, daemon, id))
     for id in daemon.networks.owners() - known:
-        await daemon.networks.release_sandbox(id)
-    await asyncio.to_thread(_free_files, daemon, known)
-    await asyncio.to_thread(unmount_left, daemon.settings.exec_root)
+        await _try(f"sandbox {id}", daemon.networks.release_sandbox(id))
+    await _try("files", asyncio.to_thread(_free_files, daemon, known))
+    await _try("mounts", asyncio.to_thread(unmount_left, daemon.settings.exec_root))
+
+
+async def _try(what: str, step: Awaitable[None]) -> None:
+    try:
+        await step
+    except (SampanError, OSError) as error:
+        _log.error("%s can't be removed: %s", what, error)
+
+
+def _free_cgroup(daemon: Daemon, id: str) -> None:
+    daemon.resources.kill(id)
+    daemon.resources.remove(id)
 
 
 def _free_files(daemon: Daemon, known: set[str]) -> None:
