@@ -1,0 +1,61 @@
+"""Checks for hosts where cgroup v2 is alone and has its controllers: what most machines have, and a guest kernel."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Archives
+from tests.support.clients import Client
+from tests.support.engines import Sampand, running
+
+CGROUPS = Path("/sys/fs/cgroup")
+NEEDED = {"cpu", "memory", "pids"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    reason = _why_not()
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker("root")
+            item.add_marker("vm")
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _why_not() -> str | None:
+    file = CGROUPS / "cgroup.controllers"
+    if not file.exists():
+        return f"cgroup v2 is not what is mounted on {CGROUPS}: the host has v1, or both"
+    if missing := NEEDED - set(file.read_text().split()):
+        return f"cgroup v2 has no controllers {', '.join(sorted(missing))} here"
+    return None
+
+
+@pytest.fixture(scope="module", params=["crun", "runc"])
+def shared_engine(
+    request: pytest.FixtureRequest, session_dir: Path, leak_marks: list[str], archives: Archives
+) -> Iterator[Sampand]:
+    """A sampand for each OCI runtime that is installed, with the image busybox:test."""
+    if shutil.which(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    engine = Sampand(Path(tempfile.mkdtemp(prefix="v", dir=session_dir)), ["--default-runtime", request.param])
+    leak_marks.extend(engine.marks)
+    with running(engine):
+        Client("docker", engine)("load", "--input", str(archives.busybox))
+        yield engine
+
+
+@pytest.fixture
+def engine(shared_engine: Sampand) -> Iterator[Sampand]:
+    """The engine of the module; what containers the test leaves are removed after it."""
+    yield shared_engine
+    shared_engine.remove_containers()
+
+
+@pytest.fixture
+def docker(engine: Sampand) -> Client:
+    return Client("docker", engine)

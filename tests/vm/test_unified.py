@@ -1,0 +1,236 @@
+"""A container on a host where cgroup v2 is alone: its limits hold, it sees them, and nothing of it stays."""
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sampan.testing.plugin import LeakCheck
+from tests.compat.test_lifecycle import TRAP, await_log
+from tests.compat.test_run import free_port
+from tests.conftest import Archives
+from tests.support.clients import Client
+from tests.support.engines import Engine, Sampand
+from tests.vm.conftest import CGROUPS
+
+IMAGE = "busybox:test"
+PATIENCE_S = 90
+"""A guest kernel without hardware support needs seconds to start a program."""
+
+
+def slice_of(engine: Sampand) -> Path:
+    return CGROUPS / f"sampan-{engine.instance}"
+
+
+def state_of(engine: Engine, name: str) -> dict[str, Any]:
+    state: dict[str, Any] = engine.get(f"/containers/{name}/json")["State"]
+    return state
+
+
+def groups_below(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir() if path.is_dir())
+
+
+def test_the_best_runtime_is_chosen_without_asking_and_info_has_no_warnings(
+    start_sampand: Callable[..., Engine],
+) -> None:
+    engine = start_sampand()
+    info = engine.get("/info")
+    assert info["DefaultRuntime"] == ("crun" if shutil.which("crun") else "runc")
+    assert (info["CgroupVersion"], info["Warnings"] or []) == ("2", [])
+    assert all(info[name] for name in ("MemoryLimit", "SwapLimit", "CpuCfsQuota", "CPUShares", "PidsLimit"))
+    assert "WARNING" not in Client("docker", engine).run("info").stderr
+
+
+def test_output_and_exit_statuses_are_the_commands_own(docker: Client) -> None:
+    assert docker("run", "--rm", IMAGE, "echo", "hi") == "hi"
+    assert docker.run("run", "--rm", IMAGE, "sh", "-c", "exit 3").returncode == 3
+
+
+@pytest.mark.parametrize("command", ["/etc/passwd", "/tmp"])
+def test_what_is_no_program_is_126(docker: Client, command: str) -> None:
+    done = docker.run("run", "--rm", IMAGE, command)
+    assert (done.returncode, "permission denied" in done.stderr) == (126, True)
+
+
+@pytest.mark.parametrize("command", ["nosuch", "/bin/nosuch"])
+def test_a_command_that_is_not_there_is_127(docker: Client, command: str) -> None:
+    done = docker.run("run", "--rm", IMAGE, command)
+    assert done.returncode == 127
+    assert re.search(r'exec: "(/bin/)?nosuch": (executable file not found in \$PATH|.*no such file)', done.stderr)
+
+
+def test_a_killed_container_is_137(docker: Client) -> None:
+    docker("run", "-d", "--name", "victim", IMAGE, "sleep", "600")
+    docker("kill", "victim")
+    assert docker("wait", "victim") == "137"
+
+
+def test_a_container_sees_its_own_limits_and_no_cgroup_but_its_own(docker: Client) -> None:
+    shown = docker(
+        *("run", "--rm", "-m", "64m", "--memory-reservation", "32m", "--cpus", "0.5", "--pids-limit", "50"),
+        *(IMAGE, "sh", "-c", "cd /sys/fs/cgroup; cat memory.max memory.swap.max memory.low cpu.max pids.max"),
+    )
+    assert shown.split() == ["67108864", "67108864", "33554432", "50000", "100000", "50"]
+    assert docker("run", "--rm", IMAGE, "cat", "/proc/self/cgroup", "/sys/fs/cgroup/memory.max") == "0::/\nmax"
+
+
+def test_a_container_may_not_change_its_cgroup(docker: Client) -> None:
+    done = docker.run("run", "--rm", "-m", "64m", IMAGE, "sh", "-c", "echo max >/sys/fs/cgroup/memory.max")
+    assert done.returncode == 1
+    assert "Read-only file system" in done.stderr
+
+
+def test_a_container_in_the_hosts_cgroup_namespace_sees_where_it_is(docker: Client, engine: Sampand) -> None:
+    shown = docker("run", "--name", "outside", "--cgroupns", "host", IMAGE, "cat", "/proc/self/cgroup")
+    id = engine.get("/containers/outside/json")["Id"]
+    assert shown == f"0::/{slice_of(engine).name}/{id}"
+
+
+def test_inspect_tells_the_limits(docker: Client) -> None:
+    docker("create", "--name", "told", "-m", "64m", "--cpus", "0.5", "--pids-limit", "50", IMAGE, "true")
+    told = json.loads(docker("inspect", "told"))[0]["HostConfig"]
+    limits = (told["Memory"], told["MemorySwap"], told["NanoCpus"], told["PidsLimit"], told["CgroupnsMode"])
+    assert limits == (64 << 20, 128 << 20, 500_000_000, 50, "private")
+
+
+def test_a_container_over_its_memory_limit_is_killed_and_says_why(docker: Client, engine: Engine) -> None:
+    since = time.time()
+    docker(
+        *("run", "-d", "--name", "hungry", "-m", "16m", "--memory-swap", "16m"),
+        *(IMAGE, "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"),
+    )
+    assert docker("wait", "hungry", timeout_s=PATIENCE_S) == "137"
+    state = state_of(engine, "hungry")
+    assert (state["Status"], state["ExitCode"], state["OOMKilled"]) == ("exited", 137, True)
+    told = docker(
+        *("events", "--since", f"{since:.3f}", "--until", f"{time.time():.3f}"),
+        *("--filter", "container=hungry", "--format", "{{.Action}}"),
+    )
+    assert [action for action in told.split() if action in ("oom", "die")] == ["oom", "die"]
+    docker("start", "hungry")
+    assert docker("wait", "hungry", timeout_s=PATIENCE_S) == "137"
+
+
+def test_a_busy_container_is_throttled_to_its_quota(docker: Client) -> None:
+    until_throttled = "until grep -q '^nr_throttled [1-9]' /sys/fs/cgroup/cpu.stat; do :; done; echo throttled"
+    assert docker("run", "--rm", "--cpus", "0.2", IMAGE, "sh", "-c", until_throttled) == "throttled"
+
+
+def test_a_container_holds_no_more_processes_than_its_limit(docker: Client) -> None:
+    done = docker.run("run", "--rm", "--pids-limit", "4", IMAGE, "sh", "-c", "sleep 9 & sleep 9 & sleep 9 & sleep 9")
+    assert "can't fork" in done.stderr
+
+
+def test_devices_that_were_not_asked_for_cannot_be_opened(docker: Client) -> None:
+    done = docker.run("run", "--rm", IMAGE, "sh", "-c", "echo x >/dev/null && mknod /node b 7 0 && cat /node")
+    assert (done.returncode, "Operation not permitted" in done.stderr) == (1, True)
+    shown = docker("run", "--rm", "--device", "/dev/loop0:/dev/mine", IMAGE, "ls", "/dev/mine") if _has_loop() else ""
+    assert shown in ("", "/dev/mine")
+
+
+def _has_loop() -> bool:
+    return Path("/dev/loop0").exists()
+
+
+def test_an_exec_is_in_the_containers_cgroup_and_has_a_status_of_its_own(docker: Client) -> None:
+    docker("run", "-d", "--name", "box", "-m", "64m", IMAGE, "sleep", "600")
+    assert docker("exec", "box", "cat", "/proc/self/cgroup", "/sys/fs/cgroup/memory.max") == "0::/\n67108864"
+    assert docker.run("exec", "box", "sh", "-c", "exit 5").returncode == 5
+    assert docker.run("exec", "-i", "box", "cat", stdin="through\n").stdout == "through\n"
+    with docker.terminal("exec", "-it", "box", "sh") as terminal:
+        terminal.send("stty size; exit 6\n")
+        terminal.expect(r"24 80", timeout_s=PATIENCE_S)
+        assert terminal.wait(PATIENCE_S) == 6
+
+
+def test_an_exec_that_cannot_start_does_not_keep_its_container_alive(docker: Client, engine: Sampand) -> None:
+    docker("run", "-d", "--name", "box", IMAGE, "sleep", "600")
+    assert docker.run("exec", "box", "nosuch").returncode == 127
+    assert docker.run("exec", "box", "/etc/passwd").returncode == 126
+    docker("kill", "box")
+    assert docker("wait", "box") == "137"
+    docker("rm", "box")
+    assert groups_below(slice_of(engine)) == []
+
+
+def test_what_an_exec_leaves_behind_is_waited_for_and_ends_with_the_container(
+    docker: Client, engine: Sampand
+) -> None:
+    docker("run", "-d", "--name", "open", "--pid", "host", IMAGE, "sleep", "600")
+    docker("exec", "open", "sh", "-c", "sleep 0.1 & sleep 600 &")
+    docker("rm", "-f", "open")
+    assert groups_below(slice_of(engine)) == []
+    assert engine.process is not None
+    deadline = time.monotonic() + PATIENCE_S
+    while zombies := _zombies_of(engine.process.pid):  # no event tells of a zombie that goes
+        assert time.monotonic() < deadline, zombies
+        time.sleep(0.05)
+
+
+def _zombies_of(pid: int) -> list[str]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    stats = [Path(f"/proc/{child}/stat") for child in children]
+    return [text for stat in stats if stat.exists() and ") Z " in (text := stat.read_text())]
+
+
+def test_logs_are_followed_and_stop_asks_before_it_kills(docker: Client) -> None:
+    docker("run", "-d", "--name", "polite", IMAGE, "sh", "-c", TRAP)
+    await_log(docker, "polite", "up")
+    docker("stop", "-t", "60", "polite")
+    assert docker("wait", "polite") == "9"
+
+
+def test_a_port_a_volume_and_a_limit_together(docker: Client, engine: Engine) -> None:
+    port = free_port()
+    docker("run", "--rm", "-v", "planks:/data", IMAGE, "sh", "-c", "echo three planks >/data/index.html")
+    docker(
+        *("run", "-d", "--name", "web", "-p", f"{port}:80", "-v", "planks:/data:ro", "-m", "32m"),
+        *(IMAGE, "httpd", "-f", "-p", "80", "-h", "/data"),
+    )
+    assert engine.curl(f"http://127.0.0.1:{port}/") == "three planks\n"
+    docker("rm", "-f", "web")
+    docker("volume", "rm", "planks")
+
+
+def test_limits_and_containers_outlive_a_killed_daemon(docker: Client, engine: Sampand) -> None:
+    docker("run", "-d", "--name", "stays", "-m", "64m", IMAGE, "sleep", "600")
+    docker("run", "-d", "--name", "ends", IMAGE, "sh", "-c", "sleep 1; exit 7")
+    pid = state_of(engine, "stays")["Pid"]
+    group = slice_of(engine) / engine.get("/containers/stays/json")["Id"]
+    engine.kill()
+    engine.start()
+    assert (state_of(engine, "stays")["Running"], state_of(engine, "stays")["Pid"]) == (True, pid)
+    assert (group / "memory.max").read_text() == "67108864\n"
+    assert docker("exec", "stays", "cat", "/proc/self/cgroup") == "0::/"
+    assert docker("wait", "ends") == "7"
+    docker("stop", "-t", "0", "stays")
+    assert docker("wait", "stays") == "137"
+    assert not group.exists()
+
+
+@pytest.mark.parametrize("driver", ["cgroups_v2", "none"])
+def test_a_daemon_and_its_containers_leave_nothing_but_the_bridge_and_its_table(
+    start_sampand: Callable[..., Sampand], archives: Archives, driver: str
+) -> None:
+    check = LeakCheck()
+    engine = start_sampand("--resource-driver", driver)
+    docker = Client("docker", engine)
+    docker("load", "--input", str(archives.busybox))
+    docker("run", "--rm", "-p", f"{free_port()}:80", "-v", "/data", IMAGE, "true")
+    docker("run", "-d", "--name", "box", IMAGE, "sleep", "600")
+    docker("exec", "box", "true")
+    docker.run("run", "--rm", IMAGE, "nosuch")
+    docker("rm", "-f", "box")
+    engine.stop()
+    check.marks = [mark for mark in engine.marks if mark != engine.instance]
+    check.assert_clean(deadline_s=PATIENCE_S)
+    check.marks = [engine.instance]
+    left = check.leaks()
+    assert not [sentence for sentence in left if not sentence.startswith(("interface", "nftables"))]
+    assert len([sentence for sentence in left if sentence.startswith("interface")]) == 1
