@@ -19,6 +19,12 @@ DEFAULT_FILE = Path("/etc/sampan/daemon.json")
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 
 
+def _uncut(path: Path) -> Path:
+    if ":" in str(path):
+        raise ValueError(f"{path} has a colon in it, at which conmon would cut off the paths of the logs")
+    return path
+
+
 class AddressPoolConfig(BaseModel):
     """A range from which networks without a subnet of their own take one of prefix length `size`."""
 
@@ -49,7 +55,7 @@ class DaemonConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=_kebab, populate_by_name=True)
 
-    data_root: AbsolutePath = Path("/var/lib/sampan")
+    data_root: Annotated[AbsolutePath, AfterValidator(_uncut)] = Path("/var/lib/sampan")
     exec_root: AbsolutePath = Path("/run/sampan")
     pidfile: AbsolutePath = Path("/run/sampan.pid")
     hosts: tuple[str, ...] = ("unix:///run/sampan/sampan.sock",)
@@ -144,7 +150,7 @@ def _sentence(error: ValidationError) -> str:
     if unknown:
         return "the following directives don't match any configuration option: " + ", ".join(unknown)
     first = error.errors()[0]
-    return f"invalid setting {'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return f"invalid setting {'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def _check_tls(config: DaemonConfig) -> None:
