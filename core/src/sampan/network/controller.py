@@ -106,6 +106,8 @@ class NetworkController:
         What runs is adopted: its addresses, ports and links. What nobody owns is freed. Raises what the default
         bridge's driver raises; any other network that can't be restored is a line in the log.
         """
+        for problem in await self._database.write(store.delete_unreadable):
+            _log.error("%s", problem)
         self._load()
         for driver in self._drivers.values():
             await self._remove_strays(driver)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from sampan.network.records import EndpointRecord, NetworkRecord, decode, encode
+from pydantic import ValidationError
+
+from sampan.network.records import EndpointRecord, NetworkRecord, RecordT, decode, encode
 
 
 def insert_network(db: sqlite3.Connection, record: NetworkRecord) -> None:
@@ -41,6 +43,23 @@ def delete_endpoints(db: sqlite3.Connection, records: Sequence[EndpointRecord]) 
     db.executemany("DELETE FROM endpoints WHERE id = ?", ids)
 
 
+def delete_unreadable(db: sqlite3.Connection) -> list[str]:
+    """Forget networks and endpoints that can't be read, and what is on such a network; answers a line for each."""
+    networks = _unreadable(NetworkRecord, db.execute("SELECT id, document FROM networks"))
+    endpoints = _unreadable(EndpointRecord, db.execute("SELECT id, document FROM endpoints"))
+    for network in networks:
+        on_it = db.execute("SELECT id FROM endpoints WHERE network_id = ?", (network,))
+        endpoints.update({id: f"network {network} is gone" for (id,) in on_it})
+    for endpoint in endpoints:
+        db.execute("DELETE FROM ports WHERE endpoint_id = ?", (endpoint,))
+        db.execute("DELETE FROM addresses WHERE endpoint_id = ?", (endpoint,))
+        db.execute("DELETE FROM endpoints WHERE id = ?", (endpoint,))
+    for network in networks:
+        delete_network(db, network)
+    gone = [("network", networks), ("endpoint", endpoints)]
+    return [f"{kind} {id} is forgotten: {why}" for kind, found in gone for id, why in found.items()]
+
+
 def select_networks(db: sqlite3.Connection) -> list[NetworkRecord]:
     """All networks."""
     return [decode(NetworkRecord, document) for (document,) in db.execute("SELECT document FROM networks")]
@@ -59,3 +78,14 @@ def delete_addresses(db: sqlite3.Connection, record: EndpointRecord) -> None:
 def delete_ownerless_addresses(db: sqlite3.Connection) -> None:
     """Give back what endpoints left that were forgotten before their interfaces were gone."""
     db.execute("DELETE FROM addresses WHERE endpoint_id NOT IN (SELECT id FROM endpoints)")
+
+
+def _unreadable(kind: type[RecordT], rows: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The rows that can't be decoded: why, by id."""
+    found = {}
+    for id, document in rows:
+        try:
+            decode(kind, document)
+        except ValidationError as error:
+            found[id] = f"its record can't be read: {error.errors()[0]['msg']}"
+    return found
