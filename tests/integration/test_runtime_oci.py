@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from sampan.runtime import logs, probe, spec
 from sampan.runtime.failure import StartFailure
 from sampan.runtime.interface import STDERR, STDOUT, Attached, Bundle
 from sampan.runtime.logs import LogQuery
-from sampan.runtime.namespace import HYBRID_ROOT, RuntimeNamespace, host_kind
+from sampan.runtime.namespace import CGROUP_ROOT, HYBRID_ROOT, RuntimeNamespace, host_kind
 from sampan.runtime.oci import OciRuntime
 from sampan.runtime.spec import ProcessSettings, SpecMount, SpecSettings
 from sampan.runtime.user import User
@@ -132,12 +133,19 @@ class Host:
         self.attached.append(await self.runtime.attach(id))
         return self.attached[-1]
 
+    async def delete(self, id: str) -> None:
+        """As the daemon does it: the cgroup is the resource driver's."""
+        await self.runtime.delete(id)
+        root = HYBRID_ROOT if host_kind() == "hybrid" else CGROUP_ROOT
+        with suppress(FileNotFoundError):
+            (root / self.slice_name.lstrip("/") / id).rmdir()
+
     async def run(self, id: str, *args: str, **fields: Any) -> tuple[int, dict[int, bytes]]:
         attached = await self.start(id, *args, **fields)
         output = await everything(attached)
         await attached.close()
         status = await self.runtime.wait(id)
-        await self.runtime.delete(id)
+        await self.delete(id)
         return status.code, output
 
     async def exec(self, id: str, *args: str, **fields: Any) -> tuple[int, dict[int, bytes]]:
@@ -150,7 +158,7 @@ class Host:
         for attached in self.attached:
             await attached.close()
         for id in self.runtime.list():
-            await self.runtime.delete(id)
+            await self.delete(id)
         self.runtime.close()
 
 
@@ -408,8 +416,8 @@ async def test_ids_that_are_unknown_or_taken_are_refused(host: Host) -> None:
     await host.runtime.create(host.bundle("c1", "true"))
     with pytest.raises(Conflict):
         await host.runtime.create(host.bundle("c1", "true"))
-    await host.runtime.delete("c1")
-    await host.runtime.delete("c1")
+    await host.delete("c1")
+    await host.delete("c1")
 
 
 async def test_a_killed_conmon_takes_its_container_along(host: Host) -> None:
@@ -417,7 +425,7 @@ async def test_a_killed_conmon_takes_its_container_along(host: Host) -> None:
     record = json.loads((host.work / "run/containers/c1/record.json").read_text())
     os.kill(record["conmon"]["pid"], signal.SIGKILL)
     assert (await asyncio.wait_for(host.runtime.wait("c1"), PATIENCE_S)).code == 137
-    await host.runtime.delete("c1")
+    await host.delete("c1")
     assert not Path(f"/proc/{record['init']['pid']}").exists()
 
 
@@ -432,7 +440,7 @@ async def test_nothing_is_left(host: Host) -> None:
         await host.run(f"c{number}", "true", terminal=number == 2)
         await (await host.start(f"d{number}", "sleep", "100")).close()
         await host.exec(f"d{number}", "true")
-        await host.runtime.delete(f"d{number}")
+        await host.delete(f"d{number}")
     assert len(os.listdir("/proc/self/fd")) == before
     assert not [path for path in (host.work / "run").rglob("*") if not path.is_dir()]
     assert os.listdir(host.work / "run/containers") == []

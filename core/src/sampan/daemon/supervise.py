@@ -45,11 +45,17 @@ async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> No
     await releasing
 
 
+def _remove_group(daemon: Daemon, id: str) -> None:
+    """End what outlived init, which a container on the host's PID namespace may leave, and remove the cgroup."""
+    daemon.resources.kill(id)
+    daemon.resources.remove(id)
+
+
 async def release(daemon: Daemon, container: Container) -> None:
     """Free what the container holds in the kernel and in the exec root, its network apart. Every step is tried."""
     steps = (
         daemon.runtime.delete(container.id),
-        asyncio.to_thread(daemon.resources.remove, container.id),
+        asyncio.to_thread(_remove_group, daemon, container.id),
         asyncio.to_thread(shutil.rmtree, container.bundle_dir, ignore_errors=True),
     )
     for step in steps:

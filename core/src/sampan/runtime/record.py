@@ -20,13 +20,15 @@ class Process:
 
 @dataclass(frozen=True)
 class Record:
-    """One container; `hooks` tells that its spec has some. The processes are `None` until create has succeeded."""
+    """One container; `hooks` tells that its spec has some, `own_cgroup` that its spec names no cgroup, so that the
+    runtime made one. The processes are `None` until create has succeeded."""
 
     id: str
     bundle: str
     runtime: str
     terminal: bool
     hooks: bool
+    own_cgroup: bool = False
     init: Process | None = None
     conmon: Process | None = None
 
