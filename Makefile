@@ -18,7 +18,7 @@ setup:
 	@tools/setup run
 
 demo:
-	@tools/setup check
+	@tools/setup run
 	@$(PY) -m tools.demo
 
 test:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.testing.plugin import LeakCheck
+from sampan.testing.host import LeakCheck
 from tests.support import images
 from tests.support.engines import ENGINES, Engine, Sampand, running
 

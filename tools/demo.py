@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from sampan.testing.plugin import LeakCheck
+from sampan.testing.host import LeakCheck
 from tests.support.engines import BIN_DIR, Sampand
 from tests.support.images import busybox_archive
 from tests.support.processes import StartFailed

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sampan.testing.plugin import LeakCheck
+from sampan.testing.host import LeakCheck
 from tests.compat.test_lifecycle import TRAP, await_log
 from tests.compat.test_run import free_port
 from tests.conftest import Archives

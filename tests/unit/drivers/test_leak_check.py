@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.testing.plugin import HostState, LeakCheck, snapshot_host
+from sampan.testing.host import HostState, LeakCheck, Leaked, snapshot_host
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_an_open_file_is_found_until_it_is_closed(tmp_path: Path) -> None:
     check = LeakCheck([str(tmp_path)])
     with (tmp_path / "file").open("w"):
         assert [leak.partition(" left over: ")[0] for leak in check.leaks()] == ["open file"]
-        with pytest.raises(pytest.fail.Exception, match=r"open file left over: .*/file"):
+        with pytest.raises(Leaked, match=r"open file left over: .*/file"):
             check.assert_clean(deadline_s=0)
     check.assert_clean()
 

@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415  # a command loads what it needs
 """The entry point: global flags, finding the command, errors into messages and exit statuses."""
 
 from __future__ import annotations

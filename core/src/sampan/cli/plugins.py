@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415  # 50 ms
 """Commands that installed packages add, by the hook `sampan_cli_command` (entry-point group `sampan`).
 
 Looked up only for a command that nobody here knows and for `--help`: finding the entry points costs 50 ms.

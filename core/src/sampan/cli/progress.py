@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415  # rich only on a terminal
 """How pulls and loads tell of their progress: bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415  # the client only for commands that ask the daemon
 """What every command is given: where the daemon is, a client for it, and the standard streams."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415  # only for a terminal
 """The standard streams: writing to them, and the terminal that they may be."""
 
 from __future__ import annotations

@@ -9,89 +9,15 @@ that leaves mounts, namespaces, interfaces, cgroups, nftables elements, processe
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import subprocess
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
-_PROC = Path("/proc")
-T = TypeVar("T")
+from sampan.testing.host import LeakCheck
 
 pytest.register_assert_rewrite("sampan.testing.storage_suite", "sampan.testing.resource_suite")
-
-
-@dataclass(frozen=True)
-class HostState:
-    """What the kernel holds at one moment: for each kind of thing, its key and a description for people."""
-
-    things: Mapping[str, Mapping[str, str]]
-
-    def difference(self, before: HostState, marks: Iterable[str] = ()) -> tuple[str, ...]:
-        """A sentence for each thing that was not there in `before`.
-
-        With `marks` only what carries one of these texts in its description counts (a temporary directory, a
-        daemon's instance name), so that a test may run beside others; open files are always the process's own.
-        """
-        wanted = tuple(marks)
-        return tuple(
-            f"{kind} left over: {description}"
-            for kind, found in self.things.items()
-            for key, description in found.items()
-            if key not in before.things.get(kind, {})
-            if not wanted or kind == "open file" or any(mark in description for mark in wanted)
-        )
-
-
-def snapshot_host() -> HostState:
-    """Mounts, network namespaces, interfaces, cgroups, nftables, processes of this host; open files of this process.
-
-    Needs root to see everything; what can't be read is not counted.
-    """
-    return HostState(
-        {
-            "mount": dict(_mounts()),
-            "network namespace": dict(_network_namespaces()),
-            "interface": {name: name for name in _names("/sys/class/net")},
-            "cgroup": {path: path for path in _cgroups()},
-            "nftables": {text: text for text in _nftables()},
-            "process": dict(_processes()),
-            "open file": dict(_open_files()),
-        }
-    )
-
-
-class LeakCheck:
-    """Compares the host now with the host as it was when this object was made.
-
-    `marks` are as in `HostState.difference`; more may be added to the list as a test learns names of its own.
-    """
-
-    def __init__(self, marks: Iterable[str] = ()) -> None:
-        self.marks = list(marks)
-        self._before = snapshot_host()
-
-    def leaks(self) -> tuple[str, ...]:
-        """What is there now and was not before."""
-        return snapshot_host().difference(self._before, self.marks)
-
-    def assert_clean(self, deadline_s: float = 5.0) -> None:
-        """Fail if something is left.
-
-        The kernel takes a network namespace or a dead process away a moment after its last user is gone, and
-        tells nobody: the only thing a check can do is to look again until the deadline.
-        """
-        end = time.monotonic() + deadline_s
-        while left := self.leaks():
-            if time.monotonic() > end:
-                pytest.fail("\n".join(left))
-            time.sleep(0.05)
 
 
 @pytest.fixture
@@ -111,84 +37,3 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests marked `root` for anybody else."""
     if item.get_closest_marker("root") and os.geteuid() != 0:
         pytest.skip("needs root")
-
-
-def _mounts() -> Iterator[tuple[str, str]]:
-    for line in (_PROC / "self/mountinfo").read_text().splitlines():
-        words = line.split()
-        yield words[0], f"{words[4]} ({' '.join(words[words.index('-') + 1 :])})"
-
-
-def _network_namespaces() -> Iterator[tuple[str, str]]:
-    """By inode: those of processes, and those kept by a mount (`net:[…]` is their root in mountinfo)."""
-    for pid in _pids():
-        if name := _read((_PROC / pid / "ns/net").readlink):
-            yield str(name), f"{name} of process {pid} {_command(pid)}"
-    for line in (_PROC / "self/mountinfo").read_text().splitlines():
-        root, target = line.split()[3:5]
-        if root.startswith("net:["):
-            yield root, f"{root} at {target}"
-
-
-def _cgroups() -> Iterator[str]:
-    for line in (_PROC / "self/mountinfo").read_text().splitlines():
-        words = line.split()
-        if words[words.index("-") + 1] == "cgroup2":
-            yield from (directory for directory, _, _ in os.walk(words[4]))
-
-
-def _nftables() -> Iterator[str]:
-    """Every table, chain, rule, set, map and element as one line, without handles and counters."""
-    if os.geteuid() != 0 or not shutil.which("nft"):
-        return
-    listed = subprocess.run(["nft", "-j", "-s", "list", "ruleset"], check=True, capture_output=True).stdout
-    for item in json.loads(listed)["nftables"]:
-        for kind, body in item.items():
-            if kind == "metainfo":
-                continue
-            elements = body.pop("elem", [])
-            body.pop("handle", None)
-            yield json.dumps({kind: body}, sort_keys=True)
-            for element in elements:
-                yield json.dumps(
-                    {"element": element, "of": body.get("name"), "table": body.get("table")}, sort_keys=True
-                )
-
-
-def _processes() -> Iterator[tuple[str, str]]:
-    """By pid and start time, so that a pid used again is another process. Kernel threads are left out."""
-    for pid in _pids():
-        fields = (_read((_PROC / pid / "stat").read_text) or "").rpartition(")")[2].split()
-        if fields and _command(pid):
-            cgroup = _read((_PROC / pid / "cgroup").read_text) or ""
-            own = cgroup.rpartition("0::")[2].strip()
-            yield f"{pid}@{fields[19]}", f"{pid} {_command(pid)} (parent {fields[1]}, cgroup {own})"
-
-
-def _open_files() -> Iterator[tuple[str, str]]:
-    for number in _names("/proc/self/fd"):
-        if target := _read(Path(f"/proc/self/fd/{number}").readlink):
-            yield f"{number} {target}", f"{number} -> {target}"
-
-
-def _pids() -> Iterator[str]:
-    return (name for name in _names("/proc") if name.isdigit())
-
-
-def _command(pid: str) -> str:
-    content = _read((_PROC / pid / "cmdline").read_bytes) or b""
-    return content.replace(b"\0", b" ").decode(errors="replace").strip()
-
-
-def _names(directory: str) -> Iterator[str]:
-    with os.scandir(directory) as entries:
-        names = [entry.name for entry in entries]
-    return iter(names)
-
-
-def _read(reading: Callable[[], T]) -> T | None:
-    """What `reading` answers, or `None` for a process or file that ended meanwhile or is not ours to see."""
-    try:
-        return reading()
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return None

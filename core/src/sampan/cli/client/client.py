@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415  # urllib only for a query
 """The Docker Engine API as requests: negotiation, JSON, errors, streams, hijacked connections."""
 
 from __future__ import annotations

@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415  # ssl only for TLS
 """A connection to the daemon, plain or TLS, whose write side can be closed on its own.
 
 TLS runs over memory buffers (`SSLObject`), not `ssl.wrap_socket`: so the socket below stays an ordinary one that

@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415  # ssl only for TLS
 """Where the daemon listens: parsing `-H`, opening the socket, TLS."""
 
 from __future__ import annotations

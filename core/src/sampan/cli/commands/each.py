@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415  # urllib only when a name needs it
 """Commands that do one thing to each of several arguments."""
 
 from __future__ import annotations

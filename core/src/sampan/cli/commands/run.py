@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415  # pulling only when the image is missing
 """`sampan run` and `sampan create`."""
 
 from __future__ import annotations

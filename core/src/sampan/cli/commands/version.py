@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415  # templates only with --format
 """`sampan version`."""
 
 from __future__ import annotations
