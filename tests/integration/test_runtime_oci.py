@@ -503,7 +503,7 @@ async def test_a_new_daemon_finds_everything_again(
     content = [c async for batch in logs.read(host.work / "lives.log", LogQuery()) for _, c in batch]
     assert content == [b"before\n", b"after\n"]
     for id in second.list():
-        await second.delete(id)
+        await host.delete(id)
     assert os.listdir(host.work / "run/containers") == os.listdir(host.work / "run/state/only") == []
 
 
