@@ -43,6 +43,7 @@ class RuntimeCommand:
             stderr=subprocess.PIPE,
             env={"PATH": os.defpath},
             cwd="/",
+            start_new_session=True,
             check=False,
         )
         if done.returncode == 0:

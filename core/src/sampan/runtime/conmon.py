@@ -78,6 +78,7 @@ def start(monitor: Monitor) -> int:
             env=environment,
             pass_fds=(write_end.fileno(),),
             cwd="/",
+            start_new_session=True,
         )
         write_end.close()
         process.wait()  # the first conmon only forks the second one and ends

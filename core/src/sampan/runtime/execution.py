@@ -167,6 +167,7 @@ def _run(request: ExecRequest, options: tuple[str, ...], stdio: list[int]) -> tu
         stderr=stdio[2],
         env={"PATH": os.defpath},
         cwd="/",
+        start_new_session=True,
         check=False,
     )
     if done.returncode:

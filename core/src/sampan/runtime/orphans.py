@@ -1,9 +1,12 @@
 """Children that nobody waits for.
 
-The daemon is a subreaper, so whatever an OCI runtime, a monitor or an exec leaves behind becomes its child. Such an
+The daemon is a subreaper, so what an OCI runtime, a monitor or an exec leaves behind becomes its child. Such an
 orphan stays a zombie until somebody waits for it, and a zombie in a container's PID namespace keeps that container's
-init from ending. Which children are whose the kernel does not tell; but whoever starts a process waits for it: so
-what is still a zombie some time after the kernel told of it is nobody's.
+init from ending.
+
+Which children are orphans? The kernel gives them to the main thread (kernel/exit.c, find_new_reaper), and they are in
+a session of their own, as OCI runtimes are started in a new one. What this process starts by itself is another
+thread's child, or in its own session.
 """
 
 from __future__ import annotations
@@ -12,24 +15,32 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
-from sampan.syscalls.pidfd import is_zombie
+from sampan.syscalls.pidfd import start_time
 
-_GRACE_S = 0.5
+_DELAY_S = 0.1
+_CHILDREN = Path(f"/proc/self/task/{os.getpid()}/children")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class OrphanReaper:
-    """Waits for the children that nobody else waits for, from `start` to `stop`. One for each process."""
+    """Waits for orphans that have ended, from `start` to `stop`. One for each process, in the main thread's loop.
 
-    def __init__(self) -> None:
+    `watched` answers the pids of those that somebody else waits for.
+    """
+
+    def __init__(self, watched: Callable[[], Set[int]]) -> None:
+        self._watched = watched
         self._sweep: asyncio.TimerHandle | None = None
+        self._spared: list[int] = []
 
     def start(self) -> None:
-        """Look after each SIGCHLD, in the running loop."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._child_ended)
-        self._child_ended()
+        """Look soon after each SIGCHLD, in the running loop."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._look_soon)
+        self._look_soon()
 
     def stop(self) -> None:
         """Look no more."""
@@ -37,23 +48,28 @@ class OrphanReaper:
         if self._sweep is not None:
             self._sweep.cancel()
 
-    def _child_ended(self) -> None:
-        if self._sweep is None and (ended := frozenset(_zombies())):
-            self._sweep = asyncio.get_running_loop().call_later(_GRACE_S, self._reap, ended)
-
-    def _reap(self, ended: frozenset[int]) -> None:
-        """Wait for those that have been zombies all the time; others may have ended meanwhile."""
-        self._sweep = None
-        for pid in ended.intersection(_zombies()):
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-        self._child_ended()
-
-
-def _zombies() -> Iterator[int]:
-    for task in Path("/proc/self/task").iterdir():
+    @contextlib.contextmanager
+    def sparing(self) -> Iterator[None]:
+        """While an orphan is made that is going to be watched: leave alone what is started from now on."""
+        now = int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_S)
+        self._spared.append(now)
         try:
-            children = (task / "children").read_text().split()
-        except FileNotFoundError:  # a thread that has just ended
-            continue
-        yield from (int(pid) for pid in children if is_zombie(int(pid)))
+            yield
+        finally:
+            self._spared.remove(now)
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(_DELAY_S, self._reap)
+
+    def _reap(self) -> None:
+        self._sweep = None
+        watched, session = self._watched(), os.getsid(0)
+        for pid in map(int, _CHILDREN.read_text().split()):
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):  # another thread has waited for its own
+                if pid not in watched and os.getsid(pid) != session and not self._is_spared(pid):
+                    os.waitpid(pid, os.WNOHANG)
+
+    def _is_spared(self, pid: int) -> bool:
+        return bool(self._spared) and (start_time(pid) or 0) >= min(self._spared)
