@@ -27,6 +27,7 @@ from sampan.runtime.namespace import CGROUP_ROOT, HYBRID_ROOT, RuntimeNamespace,
 from sampan.runtime.oci import OciRuntime
 from sampan.runtime.spec import ProcessSettings, SpecMount, SpecSettings
 from sampan.runtime.user import User
+from sampan.syscalls.pidfd import is_zombie
 
 pytestmark = pytest.mark.root
 
@@ -427,6 +428,22 @@ async def test_a_killed_conmon_takes_its_container_along(host: Host) -> None:
     assert (await asyncio.wait_for(host.runtime.wait("c1"), PATIENCE_S)).code == 137
     await host.delete("c1")
     assert not Path(f"/proc/{record['init']['pid']}").exists()
+
+
+async def test_a_monitor_without_a_container_and_a_failed_exec_leave_no_zombie(host: Host) -> None:
+    await host.start("c1", "sleep", "100")
+    with pytest.raises(StartFailure):
+        await host.runtime.create(host.bundle("c2", "nosuch"))
+    with pytest.raises(StartFailure):
+        await host.exec("c1", "nosuch")
+    async with asyncio.timeout(PATIENCE_S):
+        while zombies():
+            await asyncio.sleep(0.01)  # no event tells of a zombie that goes
+
+
+def zombies() -> list[int]:
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [int(pid) for pid in children if is_zombie(int(pid))]
 
 
 async def test_containers_are_created_side_by_side(host: Host) -> None:
