@@ -67,7 +67,7 @@ def main(config_file: Path | None, detach: bool, log_file: Path | None, validate
             _detach(config, log_file)
         else:
             _serve(config)
-    except SampanError as error:
+    except (SampanError, OSError) as error:  # of files: a full disk, a pid file's directory that isn't there
         click.echo(f"sampand: {error}", err=True)
         sys.exit(1)
 
