@@ -6,6 +6,7 @@ Constants keep their kernel names (include/uapi/linux/bpf.h).
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 
@@ -16,6 +17,7 @@ BPF_CGROUP_DEVICE = 6
 BPF_F_ALLOW_MULTI = 2
 
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
+_ATTEMPTS = 100
 _LICENSE = b"Apache-2.0"
 
 
@@ -65,13 +67,17 @@ def prog_attach(program: int, cgroup: int, attach_type: int, flags: int = 0) -> 
 
 def _bpf(command: int, attributes: ctypes.Structure) -> int:
     number = _SYS_BPF[platform.machine()]
-    result: int = _libc.syscall(
-        ctypes.c_long(number),
-        ctypes.c_int(command),
-        ctypes.byref(attributes),
-        ctypes.c_uint(ctypes.sizeof(attributes)),
-    )
-    if result < 0:
-        errno = ctypes.get_errno()
-        raise OSError(errno, f"bpf: {os.strerror(errno)}")
-    return result
+    for _ in range(_ATTEMPTS):
+        result: int = _libc.syscall(
+            ctypes.c_long(number),
+            ctypes.c_int(command),
+            ctypes.byref(attributes),
+            ctypes.c_uint(ctypes.sizeof(attributes)),
+        )
+        if result >= 0:
+            return result
+        failure = ctypes.get_errno()
+        # the verifier gives up when a signal is pending, and has to be asked again (kernel/bpf/verifier.c)
+        if failure != errno.EAGAIN:
+            break
+    raise OSError(failure, f"bpf: {os.strerror(failure)}")
