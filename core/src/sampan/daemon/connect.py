@@ -54,13 +54,18 @@ async def sandbox(daemon: Daemon, container: Container, undo: AsyncExitStack) ->
 
 
 async def connect(daemon: Daemon, container: Container) -> None:
-    """Attach the sandbox to the container's networks, and write its hosts, hostname and resolv.conf."""
+    """Attach the sandbox to the container's networks, and write its hosts, hostname and resolv.conf.
+
+    The first network that leads out publishes the ports: it carries the default routes that answers take.
+    """
     host, config = container.record.host_config, container.record.config
     mode = network_mode(host)
     if mode.startswith(_SHARED):
         return
+    ports = list(port_bindings(config, host))
     for name, settings in container.record.networks.items():
         network = daemon.networks.get(name)
+        leads_out = not network.builtin and not network.internal
         ipam = settings.ipam_config
         await daemon.networks.connect(
             container.id,
@@ -70,8 +75,10 @@ async def connect(daemon: Daemon, container: Container) -> None:
             ipv4=_address(IPv4Address, ipam.ipv4_address) if ipam and ipam.ipv4_address else None,
             ipv6=_address(IPv6Address, ipam.ipv6_address) if ipam and ipam.ipv6_address else None,
             mac=settings.mac_address or config.mac_address or None,
-            ports=list(port_bindings(config, host)) if not network.builtin else (),
+            ports=ports if leads_out else (),
         )
+        if leads_out:
+            ports = []
         daemon.events.publish(
             "network",
             "connect",

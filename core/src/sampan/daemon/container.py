@@ -130,6 +130,13 @@ class Container:
         self.state.pid, self.state.exit_code, self.state.finished_at_ns = 0, code, at_ns
         self.tell_exit()
 
+    def turn_away(self, error: Exception) -> None:
+        """There is no start for those who wait for one to attach: `error` says why."""
+        waiting, self.awaiting_start = self.awaiting_start, []
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
+
     def tell_exit(self) -> None:
         """Wake those who wait for the next exit."""
         waiters, self.next_exit = self.next_exit, asyncio.Event()

@@ -8,13 +8,16 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from sampan.daemon import checks, copyup
+from sampan.daemon.connect import network_mode
 from sampan.daemon.container import CONTAINER_LABEL, Record
 from sampan.daemon.merge import command_line, merge
 from sampan.daemon.names import check_name, random_name
 from sampan.daemon.points import mount_points
 from sampan.engine import Job
+from sampan.errdefs import NotFound
+from sampan.images.platform import Platform
 from sampan.images.store import Image
-from sampan.models import ContainerConfig, ContainerCreated, CreateContainer, MountPoint
+from sampan.models import ContainerConfig, ContainerCreated, CreateContainer, HostConfig, LogConfig, MountPoint
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
@@ -23,9 +26,10 @@ if TYPE_CHECKING:
 async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> ContainerCreated:
     """Make a container of an image: its name, volumes, writable snapshot and record, all or nothing."""
     request = job.request
-    host = request.host_config
     warnings = await checks.check(daemon, request)
+    host = _complete(daemon, request.host_config)
     image = daemon.images.get(request.config.image)
+    _check_platform(request, image)
     config = merge(request.config, ContainerConfig.model_validate(image.config.get("config") or {}))
     async with AsyncExitStack() as undo:
         id = secrets.token_hex(32)
@@ -53,6 +57,30 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
         undo.pop_all()
     daemon.publish(container, "create")
     return ContainerCreated(id=id, warnings=warnings)
+
+
+def _complete(daemon: Daemon, asked: HostConfig) -> HostConfig:
+    """What the engine says where the user said nothing, so that inspect tells it too.
+
+    Source: moby daemon/daemon_unix.go, adaptContainerSettings, and daemon/logs.go, mergeAndVerifyLogConfig.
+    """
+    host = asked.model_copy()
+    host.network_mode = network_mode(asked)
+    host.log_config = LogConfig(type=asked.log_config.type or "json-file", config=asked.log_config.config or {})
+    host.ipc_mode = asked.ipc_mode or "private"
+    host.cgroupns_mode = asked.cgroupns_mode or "private"
+    host.shm_size = asked.shm_size or daemon.settings.shm_bytes
+    host.memory_swap = asked.memory_swap or asked.memory * 2
+    return host
+
+
+def _check_platform(request: CreateContainer, image: Image) -> None:
+    has = Platform.of(image.config)
+    if request.platform and not (wanted := Platform.parse(request.platform)).runs(has):
+        raise NotFound(
+            f"image with reference {request.config.image} was found but its platform ({has}) does not match the "
+            f"specified platform ({wanted})"
+        )
 
 
 def _reserve_name(daemon: Daemon, asked: str | None, id: str, undo: AsyncExitStack) -> str:

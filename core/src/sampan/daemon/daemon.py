@@ -120,7 +120,7 @@ class Daemon:
             ("container_attach", models.AttachContainer, attach.container_attach, stream),
             ("container_create", models.CreateContainer, create.container_create, change),
             ("container_inspect", models.InspectContainer, inspect.container_inspect, look),
-            ("container_kill", models.KillContainer, stop.container_kill, change),
+            ("container_kill", models.KillContainer, stop.container_kill, look),
             ("container_list", models.ListContainers, listing.container_list, look),
             ("container_logs", models.ContainerLogs, logs.container_logs, stream),
             ("container_remove", models.RemoveContainer, remove.container_remove, change),

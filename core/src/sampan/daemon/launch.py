@@ -100,10 +100,7 @@ async def _note_start(daemon: Daemon, container: Container) -> None:
 
 async def note_failure(daemon: Daemon, container: Container, error: Exception) -> None:
     """What Docker leaves of a start that failed: its state as before, the exit code and the error."""
-    waiting, container.awaiting_start = container.awaiting_start, []
-    for future in waiting:
-        if not future.done():
-            future.set_exception(error)
+    container.turn_away(error)
     state = container.state
     state.pid, state.error = 0, str(error)
     state.exit_code = error.exit_code if isinstance(error, StartFailure) else _UNKNOWN_FAILURE

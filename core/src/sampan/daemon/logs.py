@@ -6,9 +6,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from sampan.daemon.container import Container
+from sampan.daemon.container import Container, Status
 from sampan.engine import Job, Streams
-from sampan.errdefs import InvalidArgument
+from sampan.errdefs import Conflict, InvalidArgument
 from sampan.models import ContainerLogs
 from sampan.runtime import logs
 from sampan.runtime.logs import Batch, LogQuery
@@ -23,6 +23,8 @@ async def container_logs(daemon: Daemon, job: Job[ContainerLogs]) -> None:
     container = daemon.containers.get(request.name)
     if not (request.stdout or request.stderr):
         raise InvalidArgument("Bad parameters: you must choose at least one stream")
+    if container.state.status in (Status.REMOVING, Status.DEAD):
+        raise Conflict("can not get logs from container which is dead or marked for removal")
     query = LogQuery(
         stdout=request.stdout,
         stderr=request.stderr,

@@ -62,6 +62,7 @@ async def discard(daemon: Daemon, container: Container, *, volumes: bool) -> Non
     daemon.publish(container, "destroy")
     container.removed.set()
     container.tell_exit()
+    container.turn_away(NotFound(f"No such container: {container.id}"))
 
 
 async def auto_remove(daemon: Daemon, container: Container) -> None:

@@ -52,7 +52,7 @@ async def stop(
 
 
 async def container_kill(daemon: Daemon, job: Job[KillContainer]) -> None:
-    """Send a signal to the container's init. It does not wait its turn: a kill must reach a stop that hangs."""
+    """Send a signal to the container's init. It waits for no turn and no slot: it must reach a stop that hangs."""
     number = parse_signal(job.request.signal) if job.request.signal else SIGKILL
     container = daemon.containers.get(job.request.name)
     if container.state.status is Status.RESTARTING:
