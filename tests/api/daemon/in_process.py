@@ -1,0 +1,329 @@
+"""The whole daemon in this process, over drivers and a runtime in memory: no root, no kernel, no network."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from sampan.api.app import create_app
+from sampan.api.server import Listener, Server
+from sampan.daemon.daemon import Daemon, Parts, Settings
+from sampan.digest import Digest
+from sampan.drivers import NetworkSettings, ResourceSettings
+from sampan.drivers.loader import Provenance, load
+from sampan.engine import Engine, Limits, install_workers
+from sampan.images.index import ImageIndex, NewImage
+from sampan.images.layer_maker import Layer
+from sampan.images.reference import Reference
+from sampan.images.registry_config import RegistryConfig
+from sampan.images.store import ImageStore
+from sampan.network.controller import NetworkController
+from sampan.state import Database
+from sampan.testing.memory_network import MemoryNetwork
+from sampan.testing.memory_resource import MemoryResource
+from sampan.testing.memory_runtime import MemoryRuntime
+from sampan.testing.memory_storage import MemoryStorage
+from tests.support.engines import UnixConnection
+
+T = TypeVar("T")
+IMAGE = "busybox:test"
+JSON = MappingProxyType({"Content-Type": "application/json"})
+UPGRADE = MappingProxyType({"Connection": "Upgrade", "Upgrade": "tcp"})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of one request. `body` is parsed where it is JSON."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+    @property
+    def message(self) -> str:
+        """Docker's error message."""
+        return str(self.body["message"])
+
+
+class InProcess:
+    """What outlives a daemon, and one daemon after the other over it. All of it lives in the loop of one thread.
+
+    `runtime`, `storage`, `network` and `resources` play the kernel's part: tests look at them, or have them fail.
+    """
+
+    def __init__(self, root: Path, storage: type[MemoryStorage] = MemoryStorage) -> None:
+        self.root = root
+        self.socket = root / "s"
+        for path in ("data/containers", "data/volumes", "data/images", "exec/bundles", "storage"):
+            (root / path).mkdir(parents=True)
+        self.storage = storage(root / "storage")
+        self.network = MemoryNetwork(NetworkSettings(root, "test"))
+        self.resources = MemoryResource(ResourceSettings(root, "/sampan-test"))
+        self.runtime = MemoryRuntime()
+        self.daemon: Daemon
+        self.engine: Engine
+        self._server: Server
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="daemon")
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """What a client takes for the daemon's address."""
+        return f"unix://{self.socket}"
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` in the daemon's loop and answer its result."""
+        return self.begin(work).result(30)
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Have `work` run in the daemon's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def start(self, limits: Limits | None = None, **settings: Any) -> None:
+        """Be a daemon, as `sampan.bootstrap` makes one."""
+        self.run(self._start(limits, settings))
+
+    def stop(self) -> None:
+        """End the daemon as SIGTERM does; containers run on."""
+        self.run(self._stop())
+
+    def close(self) -> None:
+        """End the daemon, the containers and the loop."""
+        self.stop()
+        self.run(self._end_containers())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    # --- as a client
+
+    def call(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> Answer:
+        """One request on a connection of its own."""
+        with self.opened(method, path, body, headers) as answer:
+            content = answer.read()
+            told = {name.lower(): value for name, value in answer.getheaders()}
+            is_json = told.get("content-type") == "application/json" and content
+            return Answer(answer.status, json.loads(content) if is_json else content, told)
+
+    @contextlib.contextmanager
+    def opened(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> Iterator[http.client.HTTPResponse]:
+        """A request whose answer's head is here, and whose body is still to be read."""
+        with contextlib.closing(UnixConnection(self.socket)) as connection:
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content, {**(JSON if body is not None else {}), **headers})
+            with connection.getresponse() as answer:
+                yield answer
+
+    @contextlib.contextmanager
+    def hijacked(self, path: str, body: Any = None) -> Iterator[Raw]:
+        """A POST that becomes a raw connection."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(30)
+            connection.connect(str(self.socket))
+            content = b"" if body is None else json.dumps(body).encode()
+            head = [f"POST {path} HTTP/1.1", "Host: x", *(f"{name}: {value}" for name, value in UPGRADE.items())]
+            head += ["Content-Type: application/json", f"Content-Length: {len(content)}"] if content else []
+            connection.sendall("\r\n".join([*head, "", ""]).encode() + content)
+            yield Raw(connection)
+
+    def create(self, *command: str, name: str = "", **fields: Any) -> str:
+        """A container of the test image; its id. `fields` are those of Docker's body."""
+        body = {"Image": IMAGE, "Cmd": list(command or ("sleep", "infinity")), **fields}
+        answer = self.call("POST", f"/containers/create?name={name}", body)
+        assert answer.status == 201, answer
+        return str(answer.body["Id"])
+
+    def launch(self, *command: str, name: str = "", **fields: Any) -> str:
+        """As `create`, and started."""
+        id = self.create(*command, name=name, **fields)
+        answer = self.call("POST", f"/containers/{id}/start")
+        assert answer.status == 204, answer
+        return id
+
+    def finish(self, *command: str, name: str = "", **fields: Any) -> str:
+        """As `launch`, and ended by itself."""
+        id = self.launch(*command, name=name, **fields)
+        assert self.call("POST", f"/containers/{id}/wait").status == 200
+        return id
+
+    def state(self, name: str) -> dict[str, Any]:
+        """What inspect says of a container's state."""
+        answer = self.call("GET", f"/containers/{name}/json")
+        assert answer.status == 200, answer
+        return dict(answer.body["State"])
+
+    def ps(self, filters: Mapping[str, Sequence[str]] | None = None, *, all: bool = True) -> list[str]:
+        """The names of the containers that a list shows."""
+        path = f"/containers/json?all={int(all)}&filters={_quoted(filters)}"
+        answer = self.call("GET", path)
+        assert answer.status == 200, answer
+        return [one["Names"][0].removeprefix("/") for one in answer.body]
+
+    # --- the wiring
+
+    async def _start(self, limits: Limits | None, settings: Mapping[str, Any]) -> None:
+        engine = Engine(limits)
+        workers = install_workers(8)
+        engine.on_stop(lambda: asyncio.to_thread(workers.shutdown, wait=False))
+        database = Database(self.root / "data/state.db")
+        engine.on_stop(lambda: asyncio.to_thread(database.close))
+        if not list(self.storage.list()):
+            await self._put_images(database)
+        images = ImageStore(self.root / "data/images", self.storage, database, registries=RegistryConfig())
+        await images.open()
+        engine.on_stop(images.close)
+        networks = NetworkController({"bridge": self.network}, database, make_namespace=_own_namespace)
+        await networks.open()
+        engine.on_stop(networks.close)
+        parts = Parts(
+            database, images, networks, self.runtime, self.storage, self.resources, load().hooks, _PROVENANCE
+        )
+        self.daemon = Daemon(_settings(self.root, settings), parts, engine.serial)
+        self.daemon.install(engine)
+        await self.daemon.open()
+        engine.on_stop(self.daemon.close)
+        engine.started()
+        self.engine = engine
+        self._server = Server(create_app(engine), [Listener(self.url)])
+        await self._server.start()
+
+    async def _stop(self) -> None:
+        await self._server.close(1)
+        await self.engine.stop(1)
+
+    async def _end_containers(self) -> None:
+        for id in self.runtime.list():
+            await self.runtime.delete(id)
+        while left := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(left)
+
+    async def _put_images(self, database: Database) -> None:
+        """Unpacking needs root, so images come as they are once they are unpacked: committed snapshots and rows."""
+        index = ImageIndex(database)
+        index.load(set())
+        for reference, files, config in _IMAGES:
+            layer = self._commit(reference, files)
+            document = {
+                "architecture": "amd64",
+                "os": "linux",
+                "created": "2023-11-14T22:13:20Z",
+                "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"], **config},
+                "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
+            }
+            id = Digest.of(json.dumps(document).encode())
+            await index.add(NewImage(id, document, (layer,)), [Reference.parse(reference)])
+
+    def _commit(self, reference: str, files: Mapping[str, str]) -> Layer:
+        digest = Digest(f"sha256:{hashlib.sha256(reference.encode()).hexdigest()}")
+        [mount] = self.storage.prepare(reference, None)
+        for path, content in files.items():
+            place = Path(mount.source, path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(content)
+        self.storage.commit(digest, reference)
+        return Layer(digest, digest, None, 1000, digest, 1000)
+
+
+class Raw:
+    """The client's side of a hijacked connection."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self._reader = connection.makefile("rb")
+        self.status = int(self._reader.readline().split()[1])
+        self.headers: dict[str, str] = {}
+        while line := self._reader.readline().strip():
+            name, _, value = line.decode().partition(":")
+            self.headers[name.lower()] = value.strip()
+
+    @property
+    def message(self) -> str:
+        """Docker's error message, of an answer that is no stream."""
+        return str(json.loads(self._reader.read(int(self.headers["content-length"])))["message"])
+
+    def frame(self) -> tuple[int, bytes] | None:
+        """The next of a multiplexed stream, `None` at its end."""
+        head = self._reader.read(8)
+        return (head[0], self._reader.read(int.from_bytes(head[4:], "big"))) if head else None
+
+    def read(self, size: int = -1) -> bytes:
+        """Raw bytes, to the end by default."""
+        return self._reader.read(size)
+
+    def send(self, content: bytes) -> None:
+        self.connection.sendall(content)
+
+    def half_close(self) -> None:
+        """No more input."""
+        self.connection.shutdown(socket.SHUT_WR)
+
+
+def frames(content: bytes) -> list[tuple[int, bytes]]:
+    """A whole multiplexed stream, apart."""
+    found = []
+    while content:
+        size = int.from_bytes(content[4:8], "big")
+        found.append((content[0], content[8 : 8 + size]))
+        content = content[8 + size :]
+    return found
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    """For what no event tells of: look again until it is so."""
+    ended = threading.Event()
+    for _ in range(int(timeout_s / 0.01)):
+        if condition():
+            return
+        ended.wait(0.01)
+    raise AssertionError("it did not come to be")
+
+
+def _quoted(filters: Mapping[str, Sequence[str]] | None) -> str:
+    return quote(json.dumps(filters or {}))
+
+
+def _own_namespace() -> int:
+    return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _settings(root: Path, more: Mapping[str, Any]) -> Settings:
+    fields: dict[str, Any] = {
+        "data_root": root / "data",
+        "exec_root": root / "exec",
+        "name": "harbour",
+        "id": "engine-id",
+        "storage_driver": "memory",
+        "network_driver": "memory",
+        "resource_driver": "memory",
+        "runtimes": {"memory": "/memory"},
+        "default_runtime": "memory",
+    }
+    return Settings(**{**fields, **more})
+
+
+_IMAGES: tuple[tuple[str, Mapping[str, str], Mapping[str, Any]], ...] = (
+    (IMAGE, {"etc/passwd": "root:x:0:0:root:/root:/bin/sh\nboat:x:1000:1000::/home:/bin/sh\n"}, {}),
+    ("labelled:1", {"a": "a"}, {"Labels": {"planks": "3"}}),
+    ("keeper:1", {"data/seed": "planted\n"}, {"Volumes": {"/data": {}}, "ExposedPorts": {"80/tcp": {}}}),
+)
+_PROVENANCE = tuple(
+    Provenance(kind, "memory", "sampan-core", "0", f"memory_{kind}") for kind in ("storage", "network", "resource")
+)
