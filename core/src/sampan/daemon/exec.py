@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
 _UNKNOWN_FAILURE = 126
+_END_PATIENCE_S = 2.0
 _REMEMBERED_S = 300.0  # as long as Docker does at least (moby daemon/exec.go, execCommandGC)
 
 
@@ -38,6 +39,7 @@ class ExecInstance:
         self.running = False
         self.pid = 0
         self.exit_code: int | None = None
+        self.ended = asyncio.Event()
 
 
 class Execs:
@@ -110,7 +112,8 @@ async def exec_start(daemon: Daemon, job: Job[StartExec]) -> None:
     except SampanError as error:
         await job.streams.write(STDOUT, f"{error}\r\n".encode())
         return
-    await pump(job.streams, running.attached, _wanted(instance.request))
+    if await pump(job.streams, running.attached, _wanted(instance.request)):
+        await _await_end(instance)
 
 
 async def exec_resize(daemon: Daemon, job: Job[ResizeExec]) -> None:
@@ -178,8 +181,16 @@ async def _start(daemon: Daemon, instance: ExecInstance, start: StartExec, *, st
 async def _supervise(daemon: Daemon, instance: ExecInstance, running: Exec) -> None:
     instance.exit_code = await running.wait()
     instance.running, instance.pid = False, 0
+    instance.ended.set()
     daemon.execs.note_end(instance)
     daemon.publish(instance.container, "exec_die", execID=instance.id, exitCode=str(instance.exit_code))
+
+
+async def _await_end(instance: ExecInstance) -> None:
+    """Clients ask for the exit code once their streams have ended, which a process's do a moment before itself."""
+    with contextlib.suppress(TimeoutError):  # it goes on without them
+        async with asyncio.timeout(_END_PATIENCE_S):
+            await instance.ended.wait()
 
 
 def _wanted(request: CreateExec) -> Wanted:
