@@ -68,11 +68,8 @@ def rootfs(session_dir: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def slice_name(session_dir: Path) -> Iterator[str]:
-    name = f"/{session_dir.name}-rt"
-    yield name
-    if host_kind() == "hybrid":
-        (HYBRID_ROOT / name.lstrip("/")).rmdir()
+def slice_name(session_dir: Path) -> str:
+    return f"/{session_dir.name}-rt"
 
 
 @pytest.fixture(scope="module")

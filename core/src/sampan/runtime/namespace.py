@@ -15,6 +15,7 @@ the monitor and the container are gone, however they went, the kernel has unmoun
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -56,6 +57,7 @@ class RuntimeNamespace:
 
     def __init__(self, slice: str = "/sampan", *, threads: int = 4) -> None:
         self.slice = slice
+        self._cgroups = {"unified": CGROUP_ROOT, "hybrid": HYBRID_ROOT}.get(host_kind())
         self._cgroup_ns = self._make_cgroup_namespace() if host_kind() == "hybrid" else None
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="runtime", initializer=self._enter_for_good)
         # All threads at once and now: a later one would hold on to whatever is mounted on the host by then.
@@ -63,8 +65,9 @@ class RuntimeNamespace:
         list(self._threads.map(lambda _: together.wait(), range(threads)))
 
     def close(self) -> None:
-        """End the threads and forget the namespace; what was started in it goes on."""
+        """End the threads and forget the namespace; what was started in it goes on. An empty slice is removed."""
         self._threads.shutdown()
+        self._remove_cgroup(self.slice)
         if self._cgroup_ns is not None:
             os.close(self._cgroup_ns)
             self._cgroup_ns = None
@@ -76,6 +79,15 @@ class RuntimeNamespace:
         if not path.startswith(f"{self.slice}/"):
             raise ValueError(f"cgroup {path} is outside of {self.slice}")
         return path.removeprefix(self.slice)
+
+    def own_cgroup(self, id: str) -> str | None:
+        """Where the cgroup of a container lies if no resource driver made one; with v1 only the runtime chooses."""
+        return f"{self.slice.rstrip('/')}/{id}" if self._cgroups else None
+
+    def remove_own_cgroup(self, id: str) -> None:
+        """Remove that cgroup, if the runtime has not done so or did not get so far."""
+        if path := self.own_cgroup(id):
+            self._remove_cgroup(path)
 
     async def run(self, function: Callable[[], T]) -> T:
         """Run `function` in one of the threads. It must leave the thread's namespaces as they are."""
@@ -108,6 +120,11 @@ class RuntimeNamespace:
 
         threading.Thread(target=body, name="runtime-create", daemon=True).start()
         return await outcome
+
+    def _remove_cgroup(self, path: str) -> None:
+        if self._cgroups is not None:
+            with contextlib.suppress(OSError):  # it is not there, or something is in it
+                (self._cgroups / path.lstrip("/")).rmdir()
 
     def _enter_for_good(self) -> None:
         if self._cgroup_ns is not None:

@@ -257,7 +257,7 @@ class OciRuntime:
         for mount in bundle.rootfs:
             mount_tower(mount.source, rootfs, mount.type, mount.options)
         spec = bundle.spec
-        if path := spec["linux"].get("cgroupsPath"):
+        if path := spec["linux"].get("cgroupsPath") or self._namespace.own_cgroup(bundle.id):
             spec = {**spec, "linux": {**spec["linux"], "cgroupsPath": self._namespace.cgroups_path(path)}}
         (bundle.dir / "config.json").write_text(json.dumps(command.fitted(spec)))
 
@@ -346,6 +346,8 @@ class OciRuntime:
                     raise SystemFailure(f"{command.name} delete: {words}")
         states = [command.state_dir / id for command in self._runtimes.values()]
         await asyncio.to_thread(_remove_trees, [*states, self._dir(id)])
+        if record is not None and record.own_cgroup:
+            self._namespace.remove_own_cgroup(id)
 
     # Finding things.
 

@@ -20,8 +20,8 @@ class Process:
 
 @dataclass(frozen=True)
 class Record:
-    """One container; `hooks` tells that its spec has some, `own_cgroup` that its spec names no cgroup, so that the
-    runtime made one. The processes are `None` until create has succeeded."""
+    """One container; `hooks` tells that its spec has some, `own_cgroup` that no resource driver made its cgroup, so
+    that it goes with the container. The processes are `None` until create has succeeded."""
 
     id: str
     bundle: str
