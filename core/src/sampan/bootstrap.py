@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
 import grp
 import json
 import logging
@@ -73,6 +74,8 @@ async def _serve(config: DaemonConfig) -> None:
         server = Server(create_app(engine, routers=drivers.hooks.hook.sampan_api_router()), _listeners(config))
         await server.start()
         stack.push_async_callback(server.close)
+        gc.collect()
+        gc.freeze()  # what is there now stays: later collections need not look at it
         notify_ready()
         _log.info("sampand %s answers on %s", __version__, ", ".join(config.hosts))
         await stopping.wait()

@@ -69,7 +69,7 @@ class NetworkDefaults:
     pools: Sequence[PoolRange] = DEFAULT_POOLS
     bip: IPv4Interface | None = None
     bridge_driver: str | None = BRIDGE
-    warm_sandboxes: int = 2
+    warm_sandboxes: int = 4
 
 
 class NetworkController:

@@ -19,6 +19,7 @@ from sampan.network.records import SandboxRecord
 from sampan.syscalls.netns import new_netns, set_link_up
 
 _log = logging.getLogger(__name__)
+_REFILL_DELAY_S = 0.2
 
 SYSCTLS = {
     # as Docker sets them for containers with a network namespace of their own (moby daemon/oci_linux.go)
@@ -37,14 +38,18 @@ class Sandboxes:
         self._warm: list[int] = []
         self._used: dict[str, int] = {}
         self._refill: asyncio.Task[None] | None = None
+        self._closed = False
 
     def start(self) -> None:
         """Begin to make namespaces ahead."""
+        if self._closed:
+            return
         if self._refill is None or self._refill.done():
             self._refill = asyncio.create_task(self._fill())
 
     async def close(self) -> None:
         """Let go of everything; the sandboxes of running containers live on in their processes."""
+        self._closed = True
         if self._refill is not None:
             await self._refill
         for fd in (*self._warm, *self._used.values()):
@@ -57,7 +62,8 @@ class Sandboxes:
         if container_id not in self._used:
             fd = self._warm.pop() if self._warm else await asyncio.to_thread(self._make)
             self._used[container_id] = fd
-            self.start()
+            # Making one takes the kernel some 10 ms, which the start that takes this one need not share the CPU with.
+            asyncio.get_running_loop().call_later(_REFILL_DELAY_S, self.start)
         return self.get(container_id)
 
     def adopt(self, container_id: str, pid: int) -> SandboxRecord:

@@ -23,15 +23,23 @@ def delete_network(db: sqlite3.Connection, id: str) -> None:
 
 
 def insert_endpoint(db: sqlite3.Connection, record: EndpointRecord) -> None:
-    """Record an endpoint with its addresses and ports, each of which only one endpoint can have."""
+    """Record an endpoint with its addresses and ports, each of which only one endpoint can have.
+
+    Rows of an earlier one are replaced: those are left where a full disk kept them from being deleted.
+    """
+    left = db.execute(
+        "SELECT id FROM endpoints WHERE network_id = ? AND container_id = ?", (record.network_id, record.container_id)
+    )
+    for (id,) in left.fetchall():
+        _delete_endpoint(db, id)
     row = (record.id, record.network_id, record.container_id, encode(record))
     db.execute("INSERT INTO endpoints (id, network_id, container_id, document) VALUES (?, ?, ?, ?)", row)
     db.executemany(
-        "INSERT INTO addresses (network_id, address, endpoint_id) VALUES (?, ?, ?)",
+        "INSERT OR REPLACE INTO addresses (network_id, address, endpoint_id) VALUES (?, ?, ?)",
         [(record.network_id, str(address.ip), record.id) for address in record.addresses],
     )
     db.executemany(
-        "INSERT INTO ports (protocol, host_ip, host_port, endpoint_id) VALUES (?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO ports (protocol, host_ip, host_port, endpoint_id) VALUES (?, ?, ?, ?)",
         [(str(port.protocol), str(port.host_ip), port.host_port, record.id) for port in record.ports],
     )
 
@@ -51,9 +59,7 @@ def delete_unreadable(db: sqlite3.Connection) -> list[str]:
         on_it = db.execute("SELECT id FROM endpoints WHERE network_id = ?", (network,))
         endpoints.update({id: f"network {network} is gone" for (id,) in on_it})
     for endpoint in endpoints:
-        db.execute("DELETE FROM ports WHERE endpoint_id = ?", (endpoint,))
-        db.execute("DELETE FROM addresses WHERE endpoint_id = ?", (endpoint,))
-        db.execute("DELETE FROM endpoints WHERE id = ?", (endpoint,))
+        _delete_endpoint(db, endpoint)
     for network in networks:
         delete_network(db, network)
     gone = [("network", networks), ("endpoint", endpoints)]
@@ -78,6 +84,12 @@ def delete_addresses(db: sqlite3.Connection, record: EndpointRecord) -> None:
 def delete_ownerless_addresses(db: sqlite3.Connection) -> None:
     """Give back what endpoints left that were forgotten before their interfaces were gone."""
     db.execute("DELETE FROM addresses WHERE endpoint_id NOT IN (SELECT id FROM endpoints)")
+
+
+def _delete_endpoint(db: sqlite3.Connection, id: str) -> None:
+    db.execute("DELETE FROM ports WHERE endpoint_id = ?", (id,))
+    db.execute("DELETE FROM addresses WHERE endpoint_id = ?", (id,))
+    db.execute("DELETE FROM endpoints WHERE id = ?", (id,))
 
 
 def _unreadable(kind: type[RecordT], rows: Iterable[tuple[str, str]]) -> dict[str, str]:
