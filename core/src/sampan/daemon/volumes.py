@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field, ValidationError
 
 from sampan.daemon.clock import now_ns
-from sampan.errdefs import Conflict, InvalidArgument, NotFound, Unsupported
+from sampan.errdefs import Conflict, InvalidArgument, NotFound, SystemFailure, Unsupported
 from sampan.state import Database
 
 _log = logging.getLogger(__name__)
@@ -91,7 +91,11 @@ class Volumes:
             _check_name(record.name)
             await asyncio.to_thread(self._make_dir, record.name)
             row = (record.name, record.model_dump_json())
-            await self._database.write(lambda c: c.execute("INSERT INTO volumes VALUES (?, ?)", row))
+            try:
+                await self._database.write(lambda c: c.execute("INSERT INTO volumes VALUES (?, ?)", row))
+            except SystemFailure:
+                await asyncio.to_thread(_remove_if_empty, self._dir / record.name)
+                raise
             self._volumes[record.name] = record
             return record, True
 
@@ -101,23 +105,27 @@ class Volumes:
             self.get(name)
             if users := list(users):
                 raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
-            trash = self._dir / f"{_TRASH}{name}"
-            await asyncio.to_thread((self._dir / name).rename, trash)
-            await self._forget(name)
-            await asyncio.to_thread(shutil.rmtree, trash)
+            await asyncio.to_thread(_move_away, self._dir / name, self._trash(name))
+            await self._finish_removal(name)
 
     async def reconcile(self) -> None:
         """Finish what a daemon that died left half done. Content that nobody asked to remove is never removed."""
         for entry in await asyncio.to_thread(_entries, self._dir):
             if entry.name.startswith(_TRASH):
-                await self._forget(entry.name.removeprefix(_TRASH))
-                await asyncio.to_thread(shutil.rmtree, entry)
+                await self._finish_removal(entry.name.removeprefix(_TRASH))
             elif entry.name not in self._volumes and not await asyncio.to_thread(_remove_if_empty, entry):
                 _log.warning("%s is no volume's and is left alone", entry)
 
-    async def _forget(self, name: str) -> None:
+    async def _finish_removal(self, name: str) -> None:
+        """The content goes first: on a full disk the database may need the room. The trash says what was meant."""
+        trash = self._trash(name)
+        await asyncio.to_thread(_clear, trash)
         await self._database.write(lambda c: c.execute("DELETE FROM volumes WHERE name = ?", (name,)))
         self._volumes.pop(name, None)
+        await asyncio.to_thread(trash.rmdir)
+
+    def _trash(self, name: str) -> Path:
+        return self._dir / f"{_TRASH}{name}"
 
     def _make_dir(self, name: str) -> None:
         path = self.path(name)
@@ -127,6 +135,19 @@ class Volumes:
 
 def _entries(dir: Path) -> list[Path]:
     return list(dir.iterdir()) if dir.is_dir() else []
+
+
+def _move_away(directory: Path, trash: Path) -> None:
+    """Also if that was done before, or somebody has removed the directory by hand."""
+    if directory.exists():
+        directory.rename(trash)
+    else:
+        trash.mkdir(exist_ok=True)
+
+
+def _clear(directory: Path) -> None:
+    for entry in directory.iterdir():
+        shutil.rmtree(entry)
 
 
 def _remove_if_empty(entry: Path) -> bool:
