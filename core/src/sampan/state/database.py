@@ -49,14 +49,14 @@ class Database:
         return connection
 
     async def write(self, change: Callable[[sqlite3.Connection], ResultT], *, durable: bool = True) -> ResultT:
-        """Run `change` in one transaction and answer its result.
+        """Run `change` in one transaction and answer its result. On a full disk it is tried twice.
 
         A durable change is on the disk before this returns; another one survives the daemon's death, but perhaps
         not the machine's. Raises `Conflict` if it breaks a constraint, `SystemFailure` on a full or broken disk.
         A cancelled caller does not interrupt it.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._writer, self._transaction, change, durable)
+        return await loop.run_in_executor(self._writer, self._write, change, durable)
 
     def read(self, query: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         """Run `query` on a connection of its own, in the caller's thread."""
@@ -68,24 +68,33 @@ class Database:
         self._writer.submit(self._connection.close).result()
         self._writer.shutdown()
 
+    def _write(self, change: Callable[[sqlite3.Connection], ResultT], durable: bool) -> ResultT:
+        try:
+            try:
+                return self._transaction(change, durable)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                    raise
+                # The log can be written again from its start: there must be room for taking things away.
+                self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
+                return self._transaction(change, durable)
+        except sqlite3.IntegrityError as error:
+            raise Conflict(str(error)) from error
+        except sqlite3.Error as error:
+            raise SystemFailure(f"the database {self.path} can't be written: {error}") from error
+
     def _transaction(self, change: Callable[[sqlite3.Connection], ResultT], durable: bool) -> ResultT:
         connection = self._connection
         # WAL: FULL syncs the log at each commit, NORMAL only at checkpoints (sqlite.org, PRAGMA synchronous)
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         try:
             connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = change(connection)
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
+            result = change(connection)
             connection.execute("COMMIT")
-        except sqlite3.IntegrityError as error:
-            raise Conflict(str(error)) from error
-        except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):  # a failed COMMIT leaves the transaction open
+        except BaseException:
+            if connection.in_transaction:  # a full disk has ended it already
                 connection.execute("ROLLBACK")
-            raise SystemFailure(f"the database {self.path} can't be written: {error}") from error
+            raise
         return result
 
 
