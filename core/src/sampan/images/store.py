@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from sampan.digest import Digest
@@ -185,12 +185,13 @@ class ImageStore:
         else:
             return
         key = KEY_PREFIX + name
+        with suppress(NotFound):  # on a full disk an earlier try may have left it
+            self._storage.remove(key)
         try:
             with mounted(self._storage.prepare(key, snapshot), self._mounts_dir) as rootfs:
                 make_mount_points(rootfs)
             self._storage.commit(name, key)
         except OSError as error:
-            self._storage.remove(key)
             raise SystemFailure(f"the init layer of {snapshot} can't be made: {error}") from error
 
     def _reconcile(self) -> None:
