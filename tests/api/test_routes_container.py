@@ -232,3 +232,42 @@ async def test_exec_is_created_started_detached_resized_and_inspected(api: Servi
 async def test_names_may_be_percent_encoded(api: Serving) -> None:
     await api.call("POST", "/containers/a%2Fb/start")
     assert api.daemon.asked.name == "a/b"
+
+
+async def test_warnings_about_the_request_join_the_daemons(api: Serving) -> None:
+    api.daemon.answers["container_create"] = models.ContainerCreated(id=ID, warnings=["w"])
+    body = {"Image": "busybox", "HostConfig": {"PortBindings": {"80/tcp": []}}}
+    _, answer, _ = await api.call("POST", "/containers/create", json=body)
+    assert answer["Warnings"][0] == "w"
+    assert answer["Warnings"][1].startswith(
+        "Following container port(s) have an empty list of port-bindings: 80/tcp."
+    )
+
+
+async def test_before_1_41_a_create_has_no_platform(api: Serving) -> None:
+    api.daemon.answers["container_create"] = models.ContainerCreated(id=ID)
+    for version, platform in (("1.40", None), ("1.41", "linux/amd64")):
+        url = f"/v{version}/containers/create?platform=linux/amd64"
+        await api.call("POST", url, json={"Image": "busybox"})
+        assert api.daemon.asked.platform == platform
+
+
+async def test_wait_before_1_30_has_no_condition_and_its_head_comes_with_the_exit_code(api: Serving) -> None:
+    async def fail_late(job: Job[models.WaitContainer]) -> None:
+        await job.require_output().open()
+        raise NotFound("gone")
+
+    api.daemon.answers["container_wait"] = fail_late
+    assert (await api.call("POST", "/v1.29/containers/web/wait?condition=nonsense"))[0] == 404
+    assert api.daemon.asked.condition == "not-running"
+    assert (await api.call("POST", "/v1.30/containers/web/wait"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("version", "format", "status"), [("1.54", "json", 501), ("1.54", "xml", 400), ("1.53", "json", 200)]
+)
+async def test_logs_as_json_are_refused_where_docker_has_them(
+    api: Serving, version: str, format: str, status: int
+) -> None:
+    url = f"/v{version}/containers/web/logs?stdout=1&format={format}"
+    assert (await api.call("GET", url))[0] == status

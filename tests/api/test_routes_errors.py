@@ -65,6 +65,11 @@ async def test_an_unknown_path_is_page_not_found(api: Serving, path: str) -> Non
     assert (status, body) == (404, {"message": "page not found"})
 
 
+async def test_a_wrong_method_is_told_all_that_the_path_has(api: Serving) -> None:
+    status, _, headers = await api.call("PATCH", "/volumes/data")
+    assert (status, headers["allow"]) == (405, "DELETE, GET, PUT")
+
+
 async def test_a_wrong_method_is_405(api: Serving) -> None:
     status, body, headers = await api.call("PATCH", "/version")
     assert (status, body, headers["allow"]) == (405, {"message": "method not allowed"}, "GET")

@@ -35,9 +35,11 @@ def create_app(engine: Engine, *, routers: Sequence[APIRouter] = ()) -> FastAPI:
     app.openapi = partial(document, app)  # type: ignore[method-assign]
     app.add_middleware(Edge)
     install_handlers(app)
-    serving = (*routers, *_ROUTERS, docs.router)
-    for router in (*serving, unserved_router(_operations(serving))):
+    served = (*routers, *_ROUTERS, docs.router)
+    every = (*served, unserved_router(_operations(served)))
+    for router in every:
         app.include_router(router)
+    app.state.routes = [route for router in every for route in router.routes]
     return app
 
 

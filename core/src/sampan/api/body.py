@@ -35,10 +35,10 @@ def json_body(model: type[ModelT], *, required: bool = False) -> Callable[[Reque
     return read
 
 
-def body_schema(model: type[Model]) -> dict[str, Any]:
+def body_schema(model: type[Model], *, required: bool = False) -> dict[str, Any]:
     """What the OpenAPI document says of it (`openapi_extra` of the route)."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
 def _complaint(error: ValidationError) -> str:

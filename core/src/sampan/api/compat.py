@@ -1,4 +1,4 @@
-"""What older versions of the API say differently, in one place.
+"""What answers say differently to clients of older versions, in one place; `adapt.py` has the same of requests.
 
 Source of each line: the version history in moby's api/docs, and moby's daemon/server/router.
 """
@@ -13,15 +13,12 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel, TypeAdapter
 
 from sampan.api.versions import Version
-from sampan.errdefs import InvalidArgument
 from sampan.models import (
     ContainerInspect,
     ContainerSummary,
-    CreateContainerBody,
     Event,
     ImageInspect,
     ImageSummary,
-    Mount,
     SystemInfo,
 )
 
@@ -168,32 +165,3 @@ _RULES: tuple[tuple[type[BaseModel], Version, Change], ...] = (
     (SystemInfo, (1, 50), _with(BridgeNfIptables=False, BridgeNfIp6tables=False)),
     (Event, (1, 52), _event_top_fields),
 )
-
-
-def adapt_create(body: CreateContainerBody, version: Version) -> None:
-    """Take from a request to create a container what its version didn't have. Raises `InvalidArgument`."""
-    host = body.host_config
-    if version < (1, 44):
-        if body.healthcheck:
-            body.healthcheck.start_interval = 0
-        endpoints = body.networking_config.endpoints_config or {}
-        if len(endpoints) > 1:
-            raise InvalidArgument(
-                f"Container cannot be created with multiple network endpoints: {', '.join(endpoints)}"
-            )
-    if version < (1, 43):
-        host.annotations = None
-    if version < (1, 42):
-        host.console_size = [0, 0]
-    for mount in host.mounts or ():
-        _check_options(mount, version)
-
-
-def _check_options(mount: Mount, version: Version) -> None:
-    for kind, options in (("volume", "volume_options"), ("bind", "bind_options"), ("tmpfs", "tmpfs_options")):
-        if mount.type == kind or getattr(mount, options) is None:
-            continue
-        if version >= (1, 42):
-            name = f"{kind.capitalize()}Options"
-            raise InvalidArgument(f'{name} must not be specified on mount type "{mount.type}"')
-        setattr(mount, options, None)

@@ -21,9 +21,14 @@ _DESCRIPTIONS = {
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Descriptions of the statuses that a route may answer besides its success; 500 and 503 always are."""
+    """Descriptions of the statuses that a route may answer besides its success; 400, 500 and 503 always are."""
+    return only(400, *statuses, 500, 503)
+
+
+def only(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Descriptions of the statuses that a route may answer besides its success."""
     documented: dict[int | str, dict[str, Any]] = {}
-    for status in (*statuses, 500, 503):
+    for status in statuses:
         documented[status] = {"description": _DESCRIPTIONS[status]}
         if status >= 400:
             documented[status]["model"] = ErrorResponse

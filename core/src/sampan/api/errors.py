@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
 
 from sampan.errdefs import (
     Conflict,
@@ -81,10 +82,17 @@ def _complaint(problem: Mapping[str, Any]) -> str:
     return f'invalid value for "{path[0] if path else ""}": {problem["msg"]}'
 
 
-async def _on_http_error(_: Request, error: HTTPException) -> Response:
+async def _on_http_error(request: Request, error: HTTPException) -> Response:
     message = error.detail
     if error.status_code == 404 and message == HTTPStatus.NOT_FOUND.phrase:
         message = "page not found"
     elif error.status_code == 405:
-        message = "method not allowed"
+        return error_response(405, "method not allowed", {"Allow": ", ".join(_allowed(request))})
     return error_response(error.status_code, message, error.headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that the path has; the framework itself knows those of its first route only."""
+    routes: Sequence[BaseRoute] = request.app.state.routes
+    at_path = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in at_path if isinstance(route, Route) for method in route.methods or ()})

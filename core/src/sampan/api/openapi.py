@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from fastapi import FastAPI
@@ -47,7 +48,9 @@ def _make(app: FastAPI) -> dict[str, Any]:
     )
     schemas |= others["$defs"]
     for methods in made["paths"].values():
-        for operation in methods.values():
+        for method, operation in methods.items():
+            if method not in ("get", "head"):
+                operation["responses"]["403"] = copy.deepcopy(_FORBIDDEN)
             _finish(operation)
     return made
 
@@ -70,3 +73,7 @@ def _finish(operation: dict[str, Any]) -> None:
 
 
 _JOB_HEADER = {"description": "The job that made this answer, if one did", "schema": {"type": "string"}}
+_FORBIDDEN = {
+    "description": "Not allowed on a listener that is read-only",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorResponse"}}},
+}

@@ -48,10 +48,19 @@ class Runner:
         return Response(dump_json(result, self.version) + b"\n", status, media_type="application/json")
 
     def output(
-        self, name: str, request: Any, *, media_type: str = "application/json", has_body: bool = False
+        self,
+        name: str,
+        request: Any,
+        *,
+        media_type: str = "application/json",
+        has_body: bool = False,
+        early_head: bool = True,
     ) -> Response:
-        """An answer of items of JSON, written by the job; with `has_body` it gets the request's body."""
-        make_sink = partial(OutputStream, self.version, media_type, has_body=has_body)
+        """An answer of items of JSON, written by the job; with `has_body` it gets the request's body.
+
+        Without `early_head` the head waits for the first item, so that an error before it is still a status.
+        """
+        make_sink = partial(OutputStream, self.version, media_type, has_body=has_body, early_head=early_head)
         return _JobResponse(self.engine, self._job(name, request), make_sink)
 
     def logs(self, name: str, request: Any) -> Response:

@@ -167,16 +167,27 @@ class ChunkedStreams(_Answer):
 class OutputStream(_Answer):
     """Pull, load, events, wait: a JSON object for each item, ended by a newline."""
 
-    def __init__(self, version: Version, media_type: str, receive: Receive, send: Send, *, has_body: bool) -> None:
+    def __init__(
+        self,
+        version: Version,
+        media_type: str,
+        receive: Receive,
+        send: Send,
+        *,
+        has_body: bool = False,
+        early_head: bool = True,
+    ) -> None:
         super().__init__(media_type, receive, send, has_body=has_body)
         self._version = version
+        self._early_head = early_head
 
     def join(self, job: Job[Any]) -> None:
         super().join(job)
         job.output = self
 
     async def open(self) -> None:
-        await self.start()
+        if self._early_head:
+            await self.start()
 
     async def write(self, item: Any) -> None:
         await self.start()

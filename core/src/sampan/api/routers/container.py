@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from sampan.api.adapt import adapt_create
 from sampan.api.body import body_schema, json_body
-from sampan.api.compat import adapt_create
 from sampan.api.describe import answers, items, stream
 from sampan.api.framing import MULTIPLEXED_STREAM, RAW_STREAM
 from sampan.api.params import (
@@ -23,7 +23,7 @@ from sampan.api.params import (
     read_tail,
     read_time,
 )
-from sampan.errdefs import InvalidArgument
+from sampan.errdefs import InvalidArgument, Unsupported
 from sampan.models import (
     AttachContainer,
     ContainerConfig,
@@ -45,6 +45,9 @@ from sampan.models import (
 
 router = APIRouter(tags=["Container"])
 _SIGNAL_SINCE = (1, 42)
+_PLATFORM_SINCE = (1, 41)
+_CONDITION_SINCE = (1, 30)
+_LOG_FORMAT_SINCE = (1, 54)
 _FRAMES = (
     "The output: raw bytes with a terminal; without one frames of an 8-byte header (stream number, three zeros, "
     "big-endian length) and their content"
@@ -57,7 +60,7 @@ _RAW = stream(_FRAMES, RAW_STREAM, MULTIPLEXED_STREAM)
     summary="List containers",
     operation_id="ContainerList",
     response_model=list[ContainerSummary],
-    responses=answers(400),
+    responses=answers(),
 )
 async def list_containers(
     run: Run, all: Flag = False, limit: Number = None, size: Flag = False, filters: Filters = ""
@@ -73,8 +76,8 @@ async def list_containers(
     operation_id="ContainerCreate",
     status_code=201,
     response_model=ContainerCreated,
-    responses=answers(400, 404, 409),
-    openapi_extra=body_schema(CreateContainerBody),
+    responses=answers(404, 409, 501),
+    openapi_extra=body_schema(CreateContainerBody, required=True),
 )
 async def create_container(
     run: Run,
@@ -83,16 +86,17 @@ async def create_container(
     platform: str = "",
 ) -> Response:
     """Make a container of an image; nothing of it runs yet."""
-    adapt_create(body, run.version)
+    warnings = adapt_create(body, run.version)
     config = {field: getattr(body, field) for field in ContainerConfig.model_fields}
     request = CreateContainer(
         name=name.removeprefix("/") or None,
-        platform=read_platform(platform),
+        platform=read_platform(platform) if run.version >= _PLATFORM_SINCE else None,
         config=ContainerConfig.model_construct(**config),
         host_config=body.host_config,
         networking_config=body.networking_config,
     )
-    return await run.result("container_create", request, 201)
+    created: ContainerCreated = await run.value("container_create", request)
+    return run.answer(created.model_copy(update={"warnings": [*created.warnings, *warnings]}), 201)
 
 
 @router.get(
@@ -112,7 +116,7 @@ async def inspect_container(run: Run, name: Name, size: Flag = False) -> Respons
     summary="Get the logs of a container",
     operation_id="ContainerLogs",
     response_class=Response,
-    responses=answers(400, 404) | {200: _RAW},
+    responses=answers(404, 409, 501) | {200: _RAW},
 )
 async def container_logs(
     run: Run,
@@ -126,8 +130,11 @@ async def container_logs(
     timestamps: Flag = False,
     tail: str = "all",
     details: Flag = False,
+    format: Annotated[str, Query(include_in_schema=False)] = "",
 ) -> Response:
     """What a container has written, and with `follow` what it writes until it ends."""
+    if run.version >= _LOG_FORMAT_SINCE:
+        _check_format(format)
     if not stdout and not stderr:
         raise InvalidArgument("Bad parameters: you must choose at least one stream")
     request = ContainerLogs(
@@ -149,7 +156,7 @@ async def container_logs(
     summary="Start a container",
     operation_id="ContainerStart",
     status_code=204,
-    responses=answers(304, 400, 404, 409),
+    responses=answers(304, 404, 409),
 )
 async def start_container(
     run: Run, name: Name, detach_keys: Annotated[str, Query(alias="detachKeys")] = ""
@@ -163,7 +170,7 @@ async def start_container(
     summary="Stop a container",
     operation_id="ContainerStop",
     status_code=204,
-    responses=answers(304, 400, 404),
+    responses=answers(304, 404),
 )
 async def stop_container(
     run: Run,
@@ -181,7 +188,7 @@ async def stop_container(
     summary="Send a signal to a container",
     operation_id="ContainerKill",
     status_code=204,
-    responses=answers(400, 404, 409),
+    responses=answers(404, 409),
 )
 async def kill_container(
     run: Run, name: Name, signal: Annotated[str, Query(description="name or number; KILL by default")] = ""
@@ -195,7 +202,7 @@ async def kill_container(
     summary="Resize the terminal of a container",
     operation_id="ContainerResize",
     response_class=Response,
-    responses=answers(400, 404, 409),
+    responses=answers(404, 409),
 )
 async def resize_container(run: Run, name: Name, h: Size, w: Size) -> Response:
     """Set height and width of its terminal."""
@@ -207,7 +214,7 @@ async def resize_container(run: Run, name: Name, h: Size, w: Size) -> Response:
     summary="Attach to a container",
     operation_id="ContainerAttach",
     response_class=Response,
-    responses=answers(101, 400, 404, 409) | {200: _RAW},
+    responses=answers(101, 404, 409) | {200: _RAW},
     openapi_extra={"x-hijack": "With `Connection: Upgrade` and `Upgrade: tcp` the answer is 101, else 200."},
 )
 async def attach_container(
@@ -233,7 +240,7 @@ async def attach_container(
     summary="Wait for a container",
     operation_id="ContainerWait",
     response_class=Response,
-    responses=answers(400, 404) | {200: items("How it ended", "WaitResult", "application/json")},
+    responses=answers(404) | {200: items("How it ended", "WaitResult", "application/json")},
 )
 async def wait_for_container(
     run: Run,
@@ -241,6 +248,8 @@ async def wait_for_container(
     condition: Annotated[str, Query(description="not-running, next-exit or removed")] = "not-running",
 ) -> Response:
     """The exit code, once the condition holds. The answer's head comes at once, before the container has ended."""
+    if run.version < _CONDITION_SINCE:
+        return run.output("container_wait", WaitContainer(name=name), early_head=False)
     return run.output("container_wait", WaitContainer(name=name, condition=condition or "not-running"))
 
 
@@ -249,7 +258,7 @@ async def wait_for_container(
     summary="Remove a container",
     operation_id="ContainerDelete",
     status_code=204,
-    responses=answers(400, 404, 409),
+    responses=answers(404, 409),
 )
 async def remove_container(
     run: Run,
@@ -260,3 +269,11 @@ async def remove_container(
 ) -> Response:
     """Remove it and what it has written."""
     return await run.result("container_remove", RemoveContainer(name=name, volumes=v, force=force, link=link), 204)
+
+
+def _check_format(format: str) -> None:
+    """Docker's experiment of 1.54, which its own document doesn't mention."""
+    if format == "json":
+        raise Unsupported("sampan does not serve logs as JSON yet")
+    if format:
+        raise InvalidArgument("unsupported log format")

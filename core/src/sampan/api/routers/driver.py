@@ -30,7 +30,7 @@ async def list_drivers(run: Run) -> Response:
     summary="List plugins",
     operation_id="PluginList",
     response_model=list[Plugin],
-    responses=answers(400),
+    responses=answers(),
 )
 async def list_plugins(run: Run, filters: Filters = "") -> Response:
     """The packages that offer drivers, as `docker plugin ls` shows them."""

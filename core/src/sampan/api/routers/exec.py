@@ -31,7 +31,7 @@ _CONSOLE_SIZE_SINCE = (1, 42)
     operation_id="ContainerExec",
     status_code=201,
     response_model=ExecCreated,
-    responses=answers(400, 404, 409),
+    responses=answers(404, 409),
     openapi_extra=body_schema(ExecConfig),
 )
 async def create_exec(run: Run, name: Name, body: Annotated[ExecConfig, Depends(json_body(ExecConfig))]) -> Response:
@@ -45,7 +45,7 @@ async def create_exec(run: Run, name: Name, body: Annotated[ExecConfig, Depends(
     summary="Start an exec",
     operation_id="ExecStart",
     response_class=Response,
-    responses=answers(101, 400, 404, 409)
+    responses=answers(101, 404, 409)
     | {200: stream("Its output, or nothing if it is detached", RAW_STREAM, MULTIPLEXED_STREAM)},
     openapi_extra=body_schema(ExecStartBody)
     | {"x-hijack": "With `Connection: Upgrade` and `Upgrade: tcp` the answer is 101, else 200."},
@@ -64,7 +64,7 @@ async def start_exec(
     summary="Resize the terminal of an exec",
     operation_id="ExecResize",
     response_class=Response,
-    responses=answers(400, 404, 409),
+    responses=answers(404, 409),
 )
 async def resize_exec(run: Run, id: Name, h: Size, w: Size) -> Response:
     """Set height and width of its terminal."""

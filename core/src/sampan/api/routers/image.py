@@ -34,7 +34,7 @@ _PROGRESS: dict[int | str, dict[str, Any]] = {
     summary="List images",
     operation_id="ImageList",
     response_model=list[ImageSummary],
-    responses=answers(400),
+    responses=answers(),
 )
 async def list_images(
     run: Run,
@@ -57,7 +57,7 @@ async def list_images(
     summary="Pull or import an image",
     operation_id="ImageCreate",
     response_class=Response,
-    responses=answers(400, 404) | _PROGRESS,
+    responses=answers(404, 501) | _PROGRESS,
     openapi_extra=_TAR,
 )
 async def create_image(
@@ -99,7 +99,7 @@ async def create_image(
     summary="Load images",
     operation_id="ImageLoad",
     response_class=Response,
-    responses=answers(400) | _PROGRESS,
+    responses=answers() | _PROGRESS,
     openapi_extra=_TAR,
 )
 async def load_images(
@@ -115,7 +115,7 @@ async def load_images(
     summary="Inspect an image",
     operation_id="ImageInspect",
     response_model=ImageInspect,
-    responses=answers(400, 404),
+    responses=answers(404),
 )
 async def inspect_image(run: Run, name: Name, manifests: Flag = False, platform: str = "") -> Response:
     """All that is known of an image."""
@@ -129,7 +129,7 @@ async def inspect_image(run: Run, name: Name, manifests: Flag = False, platform:
     operation_id="ImageTag",
     status_code=201,
     response_class=Response,
-    responses=answers(400, 404, 409),
+    responses=answers(404, 409),
 )
 async def tag_image(run: Run, name: Name, repo: str = "", tag: str = "") -> Response:
     """Give an image one more name; a name that another image has is taken from it."""
@@ -143,7 +143,7 @@ async def tag_image(run: Run, name: Name, repo: str = "", tag: str = "") -> Resp
     summary="Remove an image",
     operation_id="ImageDelete",
     response_model=list[ImageRemoved],
-    responses=answers(400, 404, 409),
+    responses=answers(404, 409),
 )
 async def remove_image(
     run: Run,

@@ -16,7 +16,7 @@ router = APIRouter(tags=["Network"])
     summary="List networks",
     operation_id="NetworkList",
     response_model=list[NetworkInspect],
-    responses=answers(400),
+    responses=answers(),
 )
 async def list_networks(run: Run, filters: Filters = "") -> Response:
     """The networks of this engine, without their containers."""

@@ -53,7 +53,7 @@ async def info(run: Run) -> Response:
     summary="Watch events",
     operation_id="SystemEvents",
     response_class=Response,
-    responses=answers(400) | {200: items("Events as they happen", "Event", "application/jsonl", "application/json")},
+    responses=answers() | {200: items("Events as they happen", "Event", "application/jsonl", "application/json")},
 )
 async def events(run: Run, since: Timestamp = "", until: Timestamp = "", filters: Filters = "") -> Response:
     """Events since a moment and until another; without an end it goes on until the client hangs up."""

@@ -8,9 +8,9 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from sampan.api.describe import only
 from sampan.api.operations import OPERATIONS, Operation
 from sampan.errdefs import Unsupported
-from sampan.models import ErrorResponse
 
 _SWARM = frozenset({"Swarm", "Node", "Service", "Task", "Secret", "Config"})
 _PARAMETER = re.compile(r"{([a-z]+)(?::path)?}")
@@ -41,8 +41,13 @@ def _add(router: APIRouter, operation: Operation) -> None:
         operation_id=operation.id,
         response_class=Response,
         status_code=501,
-        responses={501: {"model": ErrorResponse, "description": "Not served by this engine"}},
+        responses=only(404, 501),
+        openapi_extra={"parameters": [_parameter(name) for name in _PARAMETER.findall(operation.path)]},
     )
+
+
+def _parameter(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def _refusal(operation: Operation) -> Callable[[], Coroutine[Any, Any, Response]]:

@@ -15,7 +15,7 @@ router = APIRouter(tags=["Volume"])
 
 
 @router.get(
-    "/volumes", summary="List volumes", operation_id="VolumeList", response_model=VolumeList, responses=answers(400)
+    "/volumes", summary="List volumes", operation_id="VolumeList", response_model=VolumeList, responses=answers()
 )
 async def list_volumes(run: Run, filters: Filters = "") -> Response:
     """The volumes of this engine."""
@@ -28,7 +28,7 @@ async def list_volumes(run: Run, filters: Filters = "") -> Response:
     operation_id="VolumeCreate",
     status_code=201,
     response_model=Volume,
-    responses=answers(400, 404, 409),
+    responses=answers(404, 409, 501),
     openapi_extra=body_schema(CreateVolume),
 )
 async def create_volume(run: Run, body: Annotated[CreateVolume, Depends(json_body(CreateVolume))]) -> Response:
