@@ -60,7 +60,7 @@ class Database:
 
     def read(self, query: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         """Run `query` on a connection of its own, in the caller's thread."""
-        with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             return query(connection)
 
     def close(self) -> None:
