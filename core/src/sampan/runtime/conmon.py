@@ -68,8 +68,15 @@ def start(monitor: Monitor) -> int:
     why the *runtime* failed, its own log says.
     """
     with _pipe() as (sync, write_end), _short_tmp_dir(monitor) as tmp_dir, _memory_file() as words:
-        # TZ: conmon stamps log lines in local time. Nothing of the daemon's environment is passed on.
-        environment = {"PATH": os.defpath, "TZ": "UTC", "TMPDIR": tmp_dir, "_OCI_SYNCPIPE": str(write_end.fileno())}
+        # TZ: conmon stamps log lines in local time. LC_ALL: it refuses arguments that are not of its locale. Nothing
+        # of the daemon's environment is passed on.
+        environment = {
+            "PATH": os.defpath,
+            "TZ": "UTC",
+            "LC_ALL": "C.UTF-8",
+            "TMPDIR": tmp_dir,
+            "_OCI_SYNCPIPE": str(write_end.fileno()),
+        }
         process = subprocess.Popen(
             command_line(monitor),
             stdin=subprocess.DEVNULL,
