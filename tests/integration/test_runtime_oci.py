@@ -448,6 +448,14 @@ async def test_containers_are_created_side_by_side(host: Host) -> None:
     assert [output[STDOUT] for _, output in results] == [f"{number}\n".encode() for number in range(12)]
 
 
+async def test_paths_need_not_be_ascii(host: Host) -> None:
+    log = host.work / "ünï.log"
+    await host.runtime.create(replace(host.bundle("c1", "echo", "hi"), log_path=log))
+    await host.runtime.start("c1")
+    assert (await host.runtime.wait("c1")).code == 0
+    assert log.read_text().endswith(" F hi\n")
+
+
 async def test_nothing_is_left(host: Host) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for number in range(3):
