@@ -80,6 +80,7 @@ async def _serve(config: DaemonConfig) -> None:
         _log.info("sampand %s answers on %s", __version__, ", ".join(config.hosts))
         await stopping.wait()
         notify_stopping()
+        await engine.stop(config.shutdown_timeout)  # before the server: its connections end with the jobs' streams
     _log.info("sampand has stopped; containers go on running")
 
 
