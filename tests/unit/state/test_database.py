@@ -35,13 +35,6 @@ def test_a_path_may_hold_what_means_something_in_a_uri(tmp_path: Path) -> None:
     database.close()
 
 
-def test_a_path_may_hold_what_means_something_in_a_uri(tmp_path: Path) -> None:
-    (tmp_path / "100%?#").mkdir()
-    database = Database(tmp_path / "100%?#" / "db")
-    assert database.read(names) == []
-    database.close()
-
-
 async def test_a_change_that_raises_leaves_nothing(tmp_path: Path) -> None:
     database = Database(tmp_path / "db")
 
