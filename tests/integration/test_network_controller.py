@@ -157,8 +157,8 @@ async def test_after_release_nothing_of_the_container_is_in_the_kernel(room: Roo
     await room.controller.release_sandbox(WEB)
     await room.controller.close()
     ruleset = subprocess.run(["nft", "list", "ruleset"], check=True, capture_output=True, text=True).stdout
-    assert link_count() == links
-    assert "172.17.0.2" not in ruleset
+    assert link_count() == links - 1  # with no container left, the bridge goes as the controller closes
+    assert "table inet sampan" not in ruleset
 
 
 async def test_a_port_where_a_program_of_the_host_listens_is_refused_in_dockers_words(room: Room) -> None:

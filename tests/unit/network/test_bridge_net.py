@@ -32,7 +32,7 @@ def test_without_options_the_settings_are_dockers() -> None:
 
 def test_the_default_bridge_is_named_after_the_instance() -> None:
     network = with_option("com.docker.network.bridge.default_bridge", "true")
-    assert settings_of(network, "sampan").ifname == "sampan0"
+    assert settings_of(network, "test").ifname == "spn-test0"
 
 
 def test_an_internal_network_is_not_masqueraded() -> None:

@@ -120,10 +120,22 @@ class NetworkController:
         self._sandboxes.start()
 
     async def close(self) -> None:
-        """Finish what is under way and let go. Containers keep their networks."""
+        """Finish what is under way and let go.
+
+        Containers keep their networks. If there are none, nothing stays in the kernel either: the next `open` makes
+        the networks again.
+        """
         await self._settle(*self._leaving)
+        if not self._endpoints:
+            await self._take_down()
         await self._sandboxes.close()
         self._ports.close()
+
+    async def _take_down(self) -> None:
+        for network in self._networks.values():
+            driver = self._drivers.get(network.driver)
+            if driver is not None and not network.builtin:
+                await asyncio.to_thread(_try_logged, driver.remove_network, network.for_driver())
 
     # --- networks
 

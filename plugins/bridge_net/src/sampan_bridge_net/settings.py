@@ -35,7 +35,7 @@ def settings_of(network: Network, instance: str) -> BridgeSettings:
     """The settings of a network. Raises `InvalidArgument` for a value that makes no sense."""
     options = network.options
     default = _flag(options, DEFAULT_BRIDGE, default=False)
-    ifname = options.get(NAME) or (f"{instance}0" if default else f"spn-{network.id[:8]}")
+    ifname = options.get(NAME) or (f"spn-{instance}0" if default else f"spn-{network.id[:8]}")
     if not _IFNAME.fullmatch(ifname) or ifname in (".", ".."):
         raise InvalidArgument(f"invalid bridge name {ifname!r}")
     return BridgeSettings(
