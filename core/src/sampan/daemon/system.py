@@ -16,6 +16,8 @@ from sampan.daemon.container import Status
 from sampan.daemon.events import Occurrence
 from sampan.drivers.loader import Provenance
 from sampan.engine import Job
+from sampan.errdefs import InvalidArgument
+from sampan.images.reference import Reference
 from sampan.models import (
     ComponentVersion,
     DriverInfo,
@@ -194,24 +196,31 @@ def _plugin(one: Provenance) -> Plugin:
 
 
 def _is_wanted(wanted: filters.Filters, one: Occurrence) -> bool:
+    """Docker's rules (moby daemon/events/filter.go): a container's events count as its image's too."""
     names = (one.actor_id, one.attributes.get("name", ""))
+    image = one.attributes.get("name" if one.type == "image" else "image", "")
     return (
         filters.equals(wanted, "type", one.type)
         and filters.equals(wanted, "event", one.action, one.action.partition(":")[0])
         and filters.equals(wanted, "scope", "local")
         and filters.matches_labels(wanted, one.attributes)
         and all(
-            filters.equals(wanted, kind, *names) if one.type == kind else kind not in wanted
-            for kind in ("container", "image", "network", "volume", "plugin", "daemon")
+            any(filters.starts(wanted, kind, name) for name in names)
+            for kind in ("container", "network", "volume", "plugin", "daemon")
         )
+        and filters.equals(wanted, "image", one.actor_id, image, _without_tag(image))
     )
+
+
+def _without_tag(image: str) -> str:
+    try:
+        return Reference.parse(image).familiar_name
+    except InvalidArgument:  # an id
+        return image
 
 
 def _event(one: Occurrence) -> Event:
     return Event(
-        status=one.action if one.type in ("container", "image") else "",
-        id=one.actor_id if one.type in ("container", "image") else "",
-        from_=one.attributes.get("image", "") if one.type == "container" else "",
         type=one.type,
         action=one.action,
         actor=EventActor(id=one.actor_id, attributes=dict(one.attributes)),
