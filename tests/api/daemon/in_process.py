@@ -13,10 +13,14 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import quote
+
+from fastapi import FastAPI
+from pluggy import PluginManager
 
 from sampan.api.app import create_app
 from sampan.api.server import Listener, Server
@@ -39,6 +43,7 @@ from sampan.testing.memory_storage import MemoryStorage
 from tests.support.engines import UnixConnection
 
 T = TypeVar("T")
+_spare_apps: list[FastAPI] = []  # making one takes longer than most tests
 IMAGE = "busybox:test"
 JSON = MappingProxyType({"Content-Type": "application/json"})
 UPGRADE = MappingProxyType({"Connection": "Upgrade", "Upgrade": "tcp"})
@@ -76,6 +81,7 @@ class InProcess:
         self.daemon: Daemon
         self.engine: Engine
         self._server: Server
+        self._app: FastAPI
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="daemon")
         self._thread.start()
@@ -142,7 +148,8 @@ class InProcess:
             head = [f"POST {path} HTTP/1.1", "Host: x", *(f"{name}: {value}" for name, value in UPGRADE.items())]
             head += ["Content-Type: application/json", f"Content-Length: {len(content)}"] if content else []
             connection.sendall("\r\n".join([*head, "", ""]).encode() + content)
-            yield Raw(connection)
+            with contextlib.closing(Raw(connection)) as raw:
+                yield raw
 
     def create(self, *command: str, name: str = "", **fields: Any) -> str:
         """A container of the test image; its id. `fields` are those of Docker's body."""
@@ -193,21 +200,22 @@ class InProcess:
         networks = NetworkController({"bridge": self.network}, database, make_namespace=_own_namespace)
         await networks.open()
         engine.on_stop(networks.close)
-        parts = Parts(
-            database, images, networks, self.runtime, self.storage, self.resources, load().hooks, _PROVENANCE
-        )
+        parts = Parts(database, images, networks, self.runtime, self.storage, self.resources, _hooks(), _PROVENANCE)
         self.daemon = Daemon(_settings(self.root, settings), parts, engine.serial)
         self.daemon.install(engine)
         await self.daemon.open()
         engine.on_stop(self.daemon.close)
         engine.started()
         self.engine = engine
-        self._server = Server(create_app(engine), [Listener(self.url)])
+        self._app = _spare_apps.pop() if _spare_apps else create_app(engine)
+        self._app.state.engine = engine
+        self._server = Server(self._app, [Listener(self.url)])
         await self._server.start()
 
     async def _stop(self) -> None:
         await self._server.close(1)
         await self.engine.stop(1)
+        _spare_apps.append(self._app)
 
     async def _end_containers(self) -> None:
         for id in self.runtime.list():
@@ -271,6 +279,10 @@ class Raw:
     def send(self, content: bytes) -> None:
         self.connection.sendall(content)
 
+    def close(self) -> None:
+        """Go away."""
+        self._reader.close()
+
     def half_close(self) -> None:
         """No more input."""
         self.connection.shutdown(socket.SHUT_WR)
@@ -298,6 +310,11 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
 
 def _quoted(filters: Mapping[str, Sequence[str]] | None) -> str:
     return quote(json.dumps(filters or {}))
+
+
+@cache
+def _hooks() -> PluginManager:
+    return load().hooks
 
 
 def _own_namespace() -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sampan.daemon import restart
+from tests.api.daemon.conftest import MakeHouse
 from tests.api.daemon.in_process import InProcess
 
 FAIL = ("sh", "-c", "exit 3")
@@ -27,7 +28,10 @@ def waiting_container(house: InProcess) -> Iterator[str]:
         id = house.launch(*FAIL, name="loop", **policy("always"))
         next_action(died)
     assert house.state(id)["Status"] == "restarting"
-    yield id
+    try:
+        yield id
+    finally:
+        house.call("DELETE", f"/containers/{id}?force=1")
 
 
 @contextmanager
@@ -39,6 +43,11 @@ def events_of(house: InProcess, *actions: str) -> Iterator[HTTPResponse]:
 
 def next_action(events: HTTPResponse) -> str:
     return str(json.loads(events.readline())["Action"])
+
+
+@pytest.fixture(scope="module")
+def shared(make_shared_house: MakeHouse) -> InProcess:
+    return make_shared_house()
 
 
 @pytest.fixture
@@ -55,9 +64,9 @@ def test_on_failure_tries_as_often_as_it_says(house: InProcess) -> None:
     assert (told["RestartCount"], told["State"]["Status"], told["State"]["ExitCode"]) == (2, "exited", 3)
 
 
-def test_on_failure_leaves_success_alone(house: InProcess) -> None:
-    id = house.finish("true", **policy("on-failure"))
-    assert house.state(id)["Status"] == "exited"
+def test_on_failure_leaves_success_alone(shared: InProcess) -> None:
+    id = shared.finish("true", **policy("on-failure"))
+    assert shared.state(id)["Status"] == "exited"
 
 
 def test_always_starts_what_succeeded(house: InProcess) -> None:
@@ -68,10 +77,10 @@ def test_always_starts_what_succeeded(house: InProcess) -> None:
 
 @pytest.mark.parametrize("verb", ["stop", "kill"])
 @pytest.mark.parametrize("name", ["always", "unless-stopped", "on-failure"])
-def test_what_the_user_ends_stays_ended(house: InProcess, name: str, verb: str) -> None:
-    id = house.launch(**policy(name))
-    assert house.call("POST", f"/containers/{id}/{verb}").status == 204
-    assert house.state(id)["Status"] == "exited"
+def test_what_the_user_ends_stays_ended(shared: InProcess, name: str, verb: str) -> None:
+    id = shared.launch(**policy(name))
+    assert shared.call("POST", f"/containers/{id}/{verb}").status == 204
+    assert shared.state(id)["Status"] == "exited"
 
 
 @pytest.mark.usefixtures("long_delay")
@@ -103,29 +112,29 @@ def test_a_container_that_waits_for_its_restart_counts_as_running(house: InProce
     ],
 )
 def test_what_a_container_that_waits_for_its_restart_refuses(
-    house: InProcess, method: str, path: str, status: int, message: str | None
+    shared: InProcess, method: str, path: str, status: int, message: str | None
 ) -> None:
-    with waiting_container(house):
-        answer = house.call(method, path)
+    with waiting_container(shared):
+        answer = shared.call(method, path)
         assert answer.status == status
         assert message is None or message in answer.message
 
 
 @pytest.mark.usefixtures("long_delay")
 @pytest.mark.parametrize("verb", ["stop", "kill", "kill?signal=TERM"])
-def test_a_restart_that_is_waited_for_can_be_called_off(house: InProcess, verb: str) -> None:
-    with waiting_container(house) as id, house.opened("POST", f"/containers/{id}/wait") as ended:
-        assert house.call("POST", f"/containers/{id}/{verb}").status == 204
+def test_a_restart_that_is_waited_for_can_be_called_off(shared: InProcess, verb: str) -> None:
+    with waiting_container(shared) as id, shared.opened("POST", f"/containers/{id}/wait") as ended:
+        assert shared.call("POST", f"/containers/{id}/{verb}").status == 204
         assert json.loads(ended.read())["StatusCode"] == 3
-        assert house.state(id)["Status"] == "exited"
-        assert house.call("POST", f"/containers/{id}/start").status == 204
+        assert shared.state(id)["Status"] == "exited"
+        assert shared.call("POST", f"/containers/{id}/start").status == 204
 
 
 @pytest.mark.usefixtures("long_delay")
-def test_a_container_that_waits_for_its_restart_can_be_removed_by_force(house: InProcess) -> None:
-    with waiting_container(house) as id:
-        assert house.call("DELETE", f"/containers/{id}?force=1").status == 204
-        assert house.ps() == []
+def test_a_container_that_waits_for_its_restart_can_be_removed_by_force(shared: InProcess) -> None:
+    with waiting_container(shared) as id:
+        assert shared.call("DELETE", f"/containers/{id}?force=1").status == 204
+        assert "loop" not in shared.ps()
 
 
 @pytest.mark.usefixtures("long_delay")
@@ -138,7 +147,7 @@ def test_a_new_daemon_starts_what_waited_for_its_restart(house: InProcess) -> No
         assert house.call("GET", f"/containers/{id}/json").body["RestartCount"] >= 1
 
 
-def test_auto_remove_and_a_restart_policy_exclude_each_other(house: InProcess) -> None:
+def test_auto_remove_and_a_restart_policy_exclude_each_other(shared: InProcess) -> None:
     body = {"Image": "busybox:test", "HostConfig": {"AutoRemove": True, "RestartPolicy": {"Name": "always"}}}
-    answer = house.call("POST", "/containers/create", body)
+    answer = shared.call("POST", "/containers/create", body)
     assert (answer.status, answer.message) == (400, "can't create 'AutoRemove' container with restart policy")

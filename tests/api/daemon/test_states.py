@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sampan.testing.memory_storage import MemoryStorage
+from tests.api.daemon.conftest import MakeHouse
 from tests.api.daemon.in_process import Answer, InProcess, wait_until
 
 OFF = 409, "container {id} is not running"
@@ -80,7 +81,7 @@ def container(house: InProcess, state: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def shared(make_shared_house: Callable[..., InProcess]) -> InProcess:
+def shared(make_shared_house: MakeHouse) -> InProcess:
     return make_shared_house(HeldStorage)
 
 
