@@ -53,10 +53,9 @@ async def _launch(daemon: Daemon, container: Container, undo: AsyncExitStack) ->
 async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -> Bundle:
     """Everything the runtime is told: mounts, sandbox, cgroup, spec."""
     record = container.record
-    await asyncio.to_thread(container.bundle_dir.mkdir, mode=0o700, parents=True, exist_ok=True)
-    undo.push_async_callback(asyncio.to_thread, shutil.rmtree, container.bundle_dir)
+    undo.push_async_callback(asyncio.to_thread, shutil.rmtree, container.bundle_dir, ignore_errors=True)
+    await asyncio.to_thread(_make_bundle, daemon, container)
     netns = await connect.sandbox(daemon, container, undo)
-    await asyncio.to_thread(connect.write_files, daemon, container)
     limits = resources_of(record.host_config)
     limiting = asyncio.create_task(asyncio.to_thread(daemon.resources.create, container.id, limits))
     undo.push_async_callback(asyncio.to_thread, daemon.resources.remove, container.id)
@@ -77,6 +76,11 @@ async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -
         log_max_bytes=daemon.settings.log_max_bytes,
         runtime=record.host_config.runtime or None,
     )
+
+
+def _make_bundle(daemon: Daemon, container: Container) -> None:
+    container.bundle_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    connect.write_files(daemon, container)
 
 
 async def _hand_streams(daemon: Daemon, container: Container) -> None:

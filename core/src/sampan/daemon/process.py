@@ -33,8 +33,7 @@ async def build_spec(
     """The OCI runtime spec of a container about to start. Raises `InvalidArgument` in Docker's words."""
     record, host = container.record, container.record.host_config
     config = record.config
-    await asyncio.to_thread(_make_bind_sources, host, record.mounts)
-    who = await asyncio.to_thread(_look_up_at_rest, rootfs, container, daemon.settings.exec_root)
+    who = await asyncio.to_thread(_prepare_files, rootfs, container, daemon.settings.exec_root)
     security = _SecurityOptions(host.security_opt or ())
     limits, warnings = rlimit.clamp(Rlimit(one.name, one.soft, one.hard) for one in host.ulimits or ())
     for warning in warnings:
@@ -123,8 +122,10 @@ def _look_up_now(container: Container, name: str) -> user.User:
         os.close(root)
 
 
-def _look_up_at_rest(rootfs: Sequence[Mount], container: Container, state_dir: Path) -> user.User:
+def _prepare_files(rootfs: Sequence[Mount], container: Container, state_dir: Path) -> user.User:
+    """Make what is missing of the binds' sources, and look up who the process is in the container's own files."""
     record = container.record
+    _make_bind_sources(record.host_config, record.mounts)
     with open_rootfs(rootfs, state_dir) as root:
         return user.look_up(root, record.config.user, record.host_config.group_add or ())
 

@@ -57,6 +57,7 @@ async def discard(daemon: Daemon, container: Container, *, volumes: bool) -> Non
         container.move(Status.DEAD)
         raise
     daemon.execs.forget(container.id)
+    await _collect_image(daemon, container)
     if volumes:
         await _remove_volumes(daemon, container)
     daemon.publish(container, "destroy")
@@ -77,6 +78,14 @@ async def _remove_snapshot(daemon: Daemon, container: Container) -> None:
         await asyncio.to_thread(daemon.storage.remove, container.id)
     except NotFound:  # a removal that was interrupted got this far
         return
+
+
+async def _collect_image(daemon: Daemon, container: Container) -> None:
+    """Free the layers of an image that was removed by force while this container, its last one, still had them."""
+    try:
+        daemon.images.get(container.record.image_id)
+    except NotFound:
+        await daemon.images.collect_garbage()
 
 
 async def _remove_volumes(daemon: Daemon, container: Container) -> None:

@@ -45,12 +45,6 @@ async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> No
     await releasing
 
 
-def _remove_group(daemon: Daemon, id: str) -> None:
-    """End what outlived init, which a container on the host's PID namespace may leave, and remove the cgroup."""
-    daemon.resources.kill(id)
-    daemon.resources.remove(id)
-
-
 async def release(daemon: Daemon, container: Container) -> None:
     """Free what the container holds in the kernel and in the exec root, its network apart. Every step is tried."""
     steps = (
@@ -64,6 +58,12 @@ async def release(daemon: Daemon, container: Container) -> None:
         except (SampanError, OSError) as error:
             _log.error("container %s: %s", container.id, error)
     container.free.set()
+
+
+def _remove_group(daemon: Daemon, id: str) -> None:
+    """End what outlived init, which a container on the host's PID namespace may leave, and remove the cgroup."""
+    daemon.resources.kill(id)
+    daemon.resources.remove(id)
 
 
 async def _oom_killed(daemon: Daemon, container: Container) -> bool:
