@@ -43,21 +43,22 @@ async def check(daemon: Daemon, request: CreateContainer) -> list[str]:
     return warnings
 
 
-def networks_of(daemon: Daemon, request: CreateContainer) -> dict[str, EndpointSettings]:
-    """The networks that the container will be on, by name. Raises `NotFound` for one that isn't there."""
+def networks_of(request: CreateContainer) -> dict[str, EndpointSettings]:
+    """The networks that the container will be on, by name.
+
+    Whether they, or the container whose network is shared, are there is asked at the start, as with Docker: to its
+    client, `NotFound` at creation means that the image has to be pulled.
+    """
     mode = network_mode(request.host_config)
     asked = request.networking_config.endpoints_config or {}
     if mode.startswith("container:"):
         if asked:
             raise InvalidArgument("conflicting options: container sharing a network can't be connected to networks")
-        daemon.containers.get(mode.removeprefix("container:"))
         return {}
     settings = {
         ("bridge" if name == "default" else name): given or EndpointSettings() for name, given in asked.items()
     }
     settings.setdefault(mode, EndpointSettings())
-    for name in settings:
-        daemon.networks.get(name)
     return settings
 
 

@@ -43,7 +43,7 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
             image_name=request.config.image,
             config=config,
             host_config=host,
-            networks=checks.networks_of(daemon, request),
+            networks=checks.networks_of(request),
             mounts=points,
             args=command_line(config),
         )

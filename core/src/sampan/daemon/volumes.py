@@ -129,8 +129,11 @@ class Volumes:
 
     def _make_dir(self, name: str) -> None:
         path = self.path(name)
-        path.parent.mkdir(mode=0o701, parents=True, exist_ok=True)
-        path.mkdir(mode=0o755, exist_ok=True)
+        try:
+            path.parent.mkdir(mode=0o701, parents=True, exist_ok=True)
+            path.mkdir(mode=0o755, exist_ok=True)
+        except OSError as error:
+            raise SystemFailure(f"create {name}: mkdir {error.filename}: {error.strerror}") from error
 
 
 def _entries(dir: Path) -> list[Path]:
