@@ -1,9 +1,16 @@
-"""container_list."""
+"""container_list.
+
+A list is asked for often and changes little, and making a summary costs more than all else of it: so each container's
+last one is kept together with the facts that it was made of, and made anew when one of them is another.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 from sampan.daemon import filters, inspect
 from sampan.daemon.clock import human_duration
@@ -12,11 +19,13 @@ from sampan.engine import Job
 from sampan.errdefs import NotFound
 from sampan.models import (
     ContainerSummary,
+    EndpointSettings,
     ListContainers,
     PortSummary,
     SummaryHostConfig,
     SummaryNetworkSettings,
 )
+from sampan.network.records import EndpointRecord
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
@@ -35,16 +44,68 @@ async def container_list(daemon: Daemon, job: Job[ListContainers]) -> list[Conta
     wanted = filters.checked(request.filters, _FILTERS)
     everything = request.all or request.limit > 0 or "status" in wanted or "exited" in wanted
     containers = sorted(daemon.containers, key=lambda container: container.record.created_at_ns, reverse=True)
-    found = [one for one in containers if (everything or one.active) and _is_wanted(daemon, wanted, one)]
-    summaries = [summary(daemon, container) for container in (found[: request.limit] if request.limit > 0 else found)]
+    found = [
+        one for one in containers if (everything or one.active) and (not wanted or _is_wanted(daemon, wanted, one))
+    ]
+    if request.limit > 0:
+        del found[request.limit :]
+    attachments = _attachments(daemon)
+    summaries = [_summary(daemon, container, attachments) for container in found]
     if request.size:
-        for answer in summaries:
-            answer.size_rw, answer.size_root_fs = await inspect.sizes(daemon, daemon.containers.get(answer.id))
+        return [await _with_sizes(daemon, one, answer) for one, answer in zip(found, summaries, strict=True)]
     return summaries
 
 
-def summary(daemon: Daemon, container: Container) -> ContainerSummary:
-    """One line of `docker ps`."""
+class _Attachments(NamedTuple):
+    """The networks' IDs by name, and the endpoints by container."""
+
+    network_ids: Mapping[str, str]
+    endpoints: Mapping[str, Sequence[EndpointRecord]]
+
+
+class _Facts(NamedTuple):
+    """All that can change of a container and shows in its summary, but for the text that tells how long it is so."""
+
+    name: str
+    status: Status
+    networks: Sequence[tuple[str, EndpointSettings, str | None]]
+    endpoints: Sequence[EndpointRecord]
+
+
+_made: WeakKeyDictionary[Container, tuple[_Facts, ContainerSummary]] = WeakKeyDictionary()
+
+
+def _attachments(daemon: Daemon) -> _Attachments:
+    endpoints: dict[str, list[EndpointRecord]] = defaultdict(list)
+    networks = daemon.networks.list()
+    for network in networks:
+        for endpoint in daemon.networks.endpoints_of(network):
+            endpoints[endpoint.container_id].append(endpoint)
+    return _Attachments({network.name: network.id for network in networks}, endpoints)
+
+
+def _summary(daemon: Daemon, container: Container, attachments: _Attachments) -> ContainerSummary:
+    """One line of `docker ps`, made or kept. Nobody changes it: what is kept is what others are sending."""
+    facts, status = _facts(container, attachments), status_text(container)
+    known = _made.get(container)
+    if known and known[0] == facts:
+        answer = known[1]
+        if answer.status == status:
+            return answer
+        answer = answer.model_copy(update={"status": status})
+    else:
+        answer = _make(daemon, container, status)
+    _made[container] = facts, answer
+    return answer
+
+
+def _facts(container: Container, attachments: _Attachments) -> _Facts:
+    record = container.record
+    networks = [(name, asked, attachments.network_ids.get(name)) for name, asked in record.networks.items()]
+    return _Facts(record.name, record.state.status, networks, attachments.endpoints.get(record.id, ()))
+
+
+def _make(daemon: Daemon, container: Container, status: str) -> ContainerSummary:
     record = container.record
     return ContainerSummary(
         id=record.id,
@@ -56,27 +117,41 @@ def summary(daemon: Daemon, container: Container) -> ContainerSummary:
         ports=_ports(daemon, container),
         labels=record.config.labels or {},
         state=record.state.status.value,
-        status=status_text(container),
+        status=status,
         host_config=SummaryHostConfig(network_mode=record.host_config.network_mode or "default"),
         network_settings=SummaryNetworkSettings(networks=inspect.networks(daemon, container)),
         mounts=record.mounts,
     )
 
 
+async def _with_sizes(daemon: Daemon, container: Container, answer: ContainerSummary) -> ContainerSummary:
+    size_rw, size_root_fs = await inspect.sizes(daemon, container)
+    return answer.model_copy(update={"size_rw": size_rw, "size_root_fs": size_root_fs})
+
+
 def status_text(container: Container) -> str:
     """`Up 2 minutes`, `Exited (0) 3 hours ago`… Source: moby daemon/container/state.go, String."""
-    state, now = container.state, time.time()
-    since = human_duration(now - state.started_at_ns / 1e9)
-    ended = human_duration(now - state.finished_at_ns / 1e9)
-    return {
-        Status.RUNNING: f"Up {since}",
-        Status.PAUSED: f"Up {since} (Paused)",
-        Status.RESTARTING: f"Restarting ({state.exit_code}) {ended} ago",
-        Status.CREATED: "Created",
-        Status.REMOVING: "Removal In Progress",
-        Status.DEAD: "Dead",
-        Status.EXITED: f"Exited ({state.exit_code}) {ended} ago",
-    }[state.status]
+    state = container.state
+    match state.status:
+        case Status.RUNNING:
+            text = f"Up {_since(state.started_at_ns)}"
+        case Status.PAUSED:
+            text = f"Up {_since(state.started_at_ns)} (Paused)"
+        case Status.RESTARTING:
+            text = f"Restarting ({state.exit_code}) {_since(state.finished_at_ns)} ago"
+        case Status.EXITED:
+            text = f"Exited ({state.exit_code}) {_since(state.finished_at_ns)} ago"
+        case Status.CREATED:
+            text = "Created"
+        case Status.REMOVING:
+            text = "Removal In Progress"
+        case Status.DEAD:
+            text = "Dead"
+    return text
+
+
+def _since(moment_ns: int) -> str:
+    return human_duration(time.time() - moment_ns / 1e9)
 
 
 def _ports(daemon: Daemon, container: Container) -> list[PortSummary]:
