@@ -41,7 +41,17 @@ def stream(description: str, *media_types: str, **more: dict[str, Any]) -> dict[
     return {"description": description, "content": {**content, **more}}
 
 
-def items(description: str, model: str, *media_types: str) -> dict[str, Any]:
-    """The description of a stream of JSON objects, one a line."""
+def item(description: str, model: str) -> dict[str, Any]:
+    """The description of one JSON object that a job writes."""
     schema = {"$ref": f"#/components/schemas/{model}"}
-    return {"description": description, "content": {kind: {"schema": schema} for kind in media_types}}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def items(description: str, model: str, *media_types: str) -> dict[str, Any]:
+    """The description of a stream of JSON objects, one a line.
+
+    All lines together are no JSON document, so there is no `schema`, which clients made from the description would
+    read them by. OpenAPI 3.2 has `itemSchema` for it.
+    """
+    schema = {"$ref": f"#/components/schemas/{model}"}
+    return {"description": description, "content": {kind: {"x-itemSchema": schema} for kind in media_types}}

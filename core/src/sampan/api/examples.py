@@ -33,6 +33,7 @@ _JOB = {
     "StartedAt": 1795472221.2,
     "EndedAt": 1795472221.3,
 }
+_PLUGIN = {"Name": "sampan-overlayfs:0.1.0", "Enabled": True}
 
 REQUESTS: dict[str, Any] = {
     "ContainerCreate": {
@@ -121,5 +122,6 @@ RESPONSES: dict[str, Any] = {
             "Selected": True,
         }
     ],
-    "PluginList": [{"Name": "sampan-overlayfs:0.1.0", "Enabled": True}],
+    "PluginList": [_PLUGIN],
+    "PluginInspect": _PLUGIN,
 }

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from sampan.api.adapt import adapt_create
 from sampan.api.body import body_schema, json_body
-from sampan.api.describe import answers, items, stream
+from sampan.api.describe import answers, item, stream
 from sampan.api.framing import MULTIPLEXED_STREAM, RAW_STREAM
 from sampan.api.params import (
     Filters,
@@ -240,7 +240,7 @@ async def attach_container(
     summary="Wait for a container",
     operation_id="ContainerWait",
     response_class=Response,
-    responses=answers(404) | {200: items("How it ended", "WaitResult", "application/json")},
+    responses=answers(404) | {200: item("How it ended", "WaitResult")},
 )
 async def wait_for_container(
     run: Run,

@@ -23,7 +23,8 @@ from sampan.models import (
 )
 
 router = APIRouter(tags=["Image"])
-_TAR = {"requestBody": {"content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}}}
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
+_TAR = {"requestBody": {"content": {"application/x-tar": _BYTES, "application/octet-stream": _BYTES}}}
 _PROGRESS: dict[int | str, dict[str, Any]] = {
     200: items("Progress, and at its end what was made or what went wrong", "Progress", "application/json")
 }
