@@ -41,6 +41,7 @@ REQUESTS: dict[str, type] = {
     "image_tag": models.TagImage,
     "network_inspect": models.InspectNetwork,
     "network_list": models.ListNetworks,
+    "plugin_inspect": models.InspectPlugin,
     "plugin_list": models.ListPlugins,
     "system_events": models.WatchEvents,
     "system_info": models.SystemInfoRequest,

@@ -142,6 +142,7 @@ class Daemon:
             ("image_tag", models.TagImage, image.image_tag, change),
             ("network_inspect", models.InspectNetwork, network.network_inspect, look),
             ("network_list", models.ListNetworks, network.network_list, look),
+            ("plugin_inspect", models.InspectPlugin, system.plugin_inspect, look),
             ("plugin_list", models.ListPlugins, system.plugin_list, look),
             ("system_events", models.WatchEvents, system.system_events, stream),
             ("system_info", models.SystemInfoRequest, system.system_info, look),

@@ -16,13 +16,14 @@ from sampan.daemon.container import Status
 from sampan.daemon.events import Occurrence
 from sampan.drivers.loader import Provenance
 from sampan.engine import Job
-from sampan.errdefs import InvalidArgument
+from sampan.errdefs import InvalidArgument, NotFound
 from sampan.images.reference import Reference
 from sampan.models import (
     ComponentVersion,
     DriverInfo,
     Event,
     EventActor,
+    InspectPlugin,
     ListDrivers,
     ListPlugins,
     PlatformInfo,
@@ -158,6 +159,15 @@ async def driver_list(daemon: Daemon, job: Job[ListDrivers]) -> list[DriverInfo]
 async def plugin_list(daemon: Daemon, job: Job[ListPlugins]) -> list[Plugin]:
     """The packages that bring drivers, in the shape of Docker's plugins."""
     return [_plugin(one) for one in daemon.provenance]
+
+
+async def plugin_inspect(daemon: Daemon, job: Job[InspectPlugin]) -> Plugin:
+    """One of these packages."""
+    name = job.request.name
+    for plugin in map(_plugin, daemon.provenance):
+        if name in (plugin.name, plugin.name.partition(":")[0]) or (name and plugin.id.startswith(name)):
+            return plugin
+    raise NotFound(f'plugin "{name}" not found')
 
 
 def _drivers(daemon: Daemon) -> list[DriverInfo]:

@@ -108,7 +108,7 @@ class RegistryClient:
             finally:
                 response.close() if not response.content.at_eof() else response.release()
         except _NETWORK_ERRORS as error:
-            raise Interrupted(_words(error)) from error
+            raise Interrupted(_words(error, url)) from error
 
     async def _follow(self, endpoint: Endpoint, url: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
         for _ in range(_REDIRECTS_MAX + 1):
@@ -280,7 +280,15 @@ def _retry_after(response: aiohttp.ClientResponse) -> int:
     return int(said) if said.isdigit() and len(said) < 6 else 60
 
 
-def _words(error: BaseException) -> str:
+def _words(error: BaseException, url: URL) -> str:
+    """Docker's words, which are those of Go's net package."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"dial tcp: lookup {url.host}: no such host"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"tls: failed to verify certificate: {error.certificate_error}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        reason = error.os_error.strerror or str(error.os_error)
+        return f"dial tcp {url.host}:{url.port}: connect: {reason.lower()}"
     if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
         return "net/http: request canceled: the registry took too long"
     return str(error) or type(error).__name__

@@ -115,6 +115,7 @@ from sampan.models.network import (
     PortBinding,
 )
 from sampan.models.plugin import (
+    InspectPlugin,
     ListPlugins,
     Plugin,
     PluginArgs,
@@ -210,6 +211,7 @@ __all__ = [
     "InspectExec",
     "InspectImage",
     "InspectNetwork",
+    "InspectPlugin",
     "InspectVolume",
     "JobCaller",
     "JobSummary",

@@ -86,6 +86,12 @@ class Plugin(Model):
     config: PluginConfig = Field(default_factory=PluginConfig)
 
 
+class InspectPlugin(Request):
+    """plugin_inspect; `name` is a package, with its version or without, or the beginning of an id."""
+
+    name: str
+
+
 class ListPlugins(Request):
     """plugin_list."""
 

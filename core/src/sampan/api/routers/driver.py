@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from sampan.api.describe import answers
 from sampan.api.params import Filters, Run, read_filters
-from sampan.models import DriverInfo, ListDrivers, ListPlugins, Plugin
+from sampan.models import DriverInfo, InspectPlugin, ListDrivers, ListPlugins, Plugin
 
 router = APIRouter()
 
@@ -35,3 +35,16 @@ async def list_drivers(run: Run) -> Response:
 async def list_plugins(run: Run, filters: Filters = "") -> Response:
     """The packages that offer drivers, as `docker plugin ls` shows them."""
     return await run.result("plugin_list", ListPlugins(filters=read_filters(filters)))
+
+
+@router.get(
+    "/plugins/{name}/json",
+    tags=["Plugin"],
+    summary="Inspect a plugin",
+    operation_id="PluginInspect",
+    response_model=Plugin,
+    responses=answers(404),
+)
+async def inspect_plugin(name: str, run: Run) -> Response:
+    """One package that offers drivers; clients look here last for whatever has a name."""
+    return await run.result("plugin_inspect", InspectPlugin(name=name))
