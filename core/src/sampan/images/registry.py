@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -287,7 +288,8 @@ def _words(error: BaseException, url: URL) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"tls: failed to verify certificate: {error.certificate_error}"
     if isinstance(error, aiohttp.ClientConnectorError):
-        reason = error.os_error.strerror or str(error.os_error)
+        # asyncio puts words of its own into strerror
+        reason = os.strerror(error.os_error.errno) if error.os_error.errno else str(error.os_error)
         return f"dial tcp {url.host}:{url.port}: connect: {reason.lower()}"
     if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
         return "net/http: request canceled: the registry took too long"
