@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 from typing import TYPE_CHECKING
 
 from sampan.daemon import stop
 from sampan.daemon.container import Container, Status
 from sampan.engine import Job
-from sampan.errdefs import Conflict, InvalidArgument, NotFound
+from sampan.errdefs import Conflict, InvalidArgument, NotFound, SampanError
 from sampan.models import RemoveContainer
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
+
+_log = logging.getLogger(__name__)
 
 
 async def container_remove(daemon: Daemon, job: Job[RemoveContainer]) -> None:
@@ -57,9 +60,7 @@ async def discard(daemon: Daemon, container: Container, *, volumes: bool) -> Non
         container.move(Status.DEAD)
         raise
     daemon.execs.forget(container.id)
-    await _collect_image(daemon, container)
-    if volumes:
-        await _remove_volumes(daemon, container)
+    await _free_shared(daemon, container, volumes=volumes)
     daemon.publish(container, "destroy")
     container.removed.set()
     container.tell_exit()
@@ -80,11 +81,21 @@ async def _remove_snapshot(daemon: Daemon, container: Container) -> None:
         return
 
 
+async def _free_shared(daemon: Daemon, container: Container, *, volumes: bool) -> None:
+    """Free what nobody else has. The container is gone by now, so what fails is logged (moby daemon/delete.go)."""
+    try:
+        await _collect_image(daemon, container)
+        if volumes:
+            await _remove_volumes(daemon, container)
+    except (SampanError, OSError) as error:
+        _log.error("container %s: what it shared can't be freed: %s", container.id, error)
+
+
 async def _collect_image(daemon: Daemon, container: Container) -> None:
     """Free the layers of an image that was removed by force while this container, its last one, still had them."""
     try:
         daemon.images.get(container.record.image_id)
-    except NotFound:
+    except (NotFound, InvalidArgument):  # invalid: its record can't be read
         await daemon.images.collect_garbage()
 
 
