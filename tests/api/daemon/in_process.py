@@ -213,8 +213,8 @@ class InProcess:
         await self._server.start()
 
     async def _stop(self) -> None:
+        await self.engine.stop(1)  # it ends the streams, so that the server need not wait for them
         await self._server.close(1)
-        await self.engine.stop(1)
         _spare_apps.append(self._app)
 
     async def _end_containers(self) -> None:

@@ -1,0 +1,156 @@
+"""One daemon after the other over the same database, drivers and running containers."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import Any
+
+import pytest
+
+from sampan.daemon.container import Status
+from tests.api.daemon.in_process import InProcess
+
+
+def restart(house: InProcess) -> None:
+    house.stop()
+    house.start()
+
+
+def test_everything_is_found_again(house: InProcess) -> None:
+    running = house.launch("cat", name="runs", OpenStdin=True, HostConfig={"Binds": ["kept:/kept"]})
+    house.finish("sh", "-c", "echo said; exit 3", name="ended")
+    house.create("true", name="made")
+    before = {name: house.call("GET", f"/containers/{name}/json").body for name in ("runs", "ended", "made")}
+    restart(house)
+    for name, told in before.items():
+        assert house.call("GET", f"/containers/{name}/json").body == told
+    assert house.call("GET", "/volumes/kept").status == 200
+    assert house.call("GET", "/containers/ended/logs?stdout=1").body.endswith(b"said\n")
+    with house.hijacked(f"/containers/{running}/attach?stream=1&stdin=1&stdout=1") as raw:
+        raw.send(b"still here")
+        assert raw.frame() == (1, b"still here")
+    assert house.call("POST", "/containers/runs/kill").status == 204
+    assert house.state("runs")["ExitCode"] == 137
+
+
+def test_an_end_while_no_daemon_ran_is_known(house: InProcess) -> None:
+    id = house.launch(name="web")
+    house.stop()
+    house.run(house.runtime.kill(id, 15))
+    house.start()
+    assert house.call("POST", "/containers/web/wait").body == {"StatusCode": 143}
+    state = house.state("web")
+    assert (state["Status"], state["ExitCode"]) == ("exited", 143)
+    assert house.runtime.list() == []
+
+
+def test_an_end_that_nobody_saw_is_255(house: InProcess) -> None:
+    id = house.launch(name="web")
+    house.stop()
+    house.run(house.runtime.delete(id))  # as after a reboot
+    house.start()
+    state = house.state("web")
+    assert (state["Status"], state["ExitCode"]) == ("exited", 255)
+    assert house.call("POST", "/containers/web/start").status == 204
+
+
+@pytest.mark.parametrize(
+    ("policy", "stopped", "runs"),
+    [
+        ("no", False, False),
+        ("always", False, True),
+        ("always", True, True),
+        ("unless-stopped", False, True),
+        ("unless-stopped", True, False),
+        ("on-failure", False, True),
+        ("on-failure", True, False),
+    ],
+)
+def test_policies_decide_what_runs_after_a_reboot(house: InProcess, policy: str, stopped: bool, runs: bool) -> None:
+    id = house.launch(name="web", HostConfig={"RestartPolicy": {"Name": policy}})
+    if stopped:
+        house.call("POST", "/containers/web/stop")
+    house.stop()
+    house.run(house.runtime.delete(id))
+    house.start()
+    house.run(_until_quiet(house))
+    assert house.state("web")["Running"] is runs
+
+
+async def _until_quiet(house: InProcess) -> None:
+    """Until no restart is under way."""
+    while pending := [task for task in asyncio.all_tasks() if task.get_name().startswith("restart ")]:
+        if any(container.state.status is Status.RUNNING for container in house.daemon.containers):
+            return
+        await asyncio.wait(pending, timeout=0.01)
+
+
+def test_what_was_half_removed_goes(house: InProcess) -> None:
+    house.create("true", name="half")
+    [container] = house.daemon.containers
+    house.stop()
+    container.state.status = Status.REMOVING
+    house.storage.remove(container.id)
+    _write_state(house, container.record.model_dump_json(), container.id)
+    house.start()
+    assert house.ps() == []
+
+
+def test_what_nobody_owns_goes(house: InProcess) -> None:
+    id = house.launch(name="lost")
+    house.stop()
+    _forget(house, id)
+    house.start()
+    assert house.ps() == []
+    assert house.runtime.list() == []
+    assert list(house.resources.list()) == []
+    assert [snapshot for snapshot in house.storage.list() if snapshot.labels] == []
+    assert list((house.root / "data/containers").iterdir()) == []
+    assert list((house.root / "exec/bundles").iterdir()) == []
+
+
+def test_a_record_that_cannot_be_read_is_a_dead_container_until_it_is_removed(house: InProcess) -> None:
+    broken, _ = house.create("true", name="broken"), house.create("true", name="sound")
+    house.stop()
+    _write_state(house, "{", broken)
+    house.start()
+    assert set(house.ps()) == {"broken", "sound"}
+    state = house.state("broken")
+    assert (state["Status"], state["Dead"]) == ("dead", True)
+    assert "can't be read" in state["Error"]
+    assert house.call("POST", "/containers/broken/start").status == 409
+    assert house.call("DELETE", "/containers/broken").status == 204
+    assert house.call("POST", "/containers/sound/start").status == 204
+
+
+def test_a_stream_ends_with_the_daemon_and_the_container_does_not(house: InProcess) -> None:
+    id = house.launch(name="web")
+    with house.opened("GET", "/containers/web/logs?stdout=1&follow=1") as logs:
+        house.stop()
+        logs.read()
+    assert house.runtime.list() == [id]
+    house.start()
+    assert house.state("web")["Running"]
+
+
+def test_a_stopping_daemon_refuses_new_work(house: InProcess) -> None:
+    house.run(house.engine.stop(0.1))
+    answer = house.call("GET", "/info")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert house.call("GET", "/_ping").status == 200
+
+
+def _change(house: InProcess, statement: str, *values: Any) -> None:
+    connection = sqlite3.connect(house.root / "data/state.db")
+    with connection:
+        connection.execute(statement, values)
+    connection.close()
+
+
+def _write_state(house: InProcess, document: str, id: str) -> None:
+    _change(house, "UPDATE containers SET document = ? WHERE id = ?", document, id)
+
+
+def _forget(house: InProcess, id: str) -> None:
+    _change(house, "DELETE FROM containers WHERE id = ?", id)
