@@ -5,11 +5,12 @@ PY := .venv/bin/python
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 SOURCES := core/src plugins/overlayfs/src plugins/bridge_net/src plugins/cgroups_v2/src
 
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test test-large check bench clean
 
 help:
 	@echo 'make demo    start a daemon, run a real container, leave nothing behind'
 	@echo 'make test    every test (as root: the ones on the real kernel too)'
+	@echo 'make test-large  an image of 70,000 files and 1.3 GB, compared file by file'
 	@echo 'make check   formatting, lint, types, which way imports point'
 	@echo 'make bench   sampan, Docker and Podman side by side'
 	@echo 'make setup   only the set-up: leaves .venv/bin/sampan and .venv/bin/sampand'
@@ -24,6 +25,10 @@ demo:
 test:
 	@tools/setup test
 	$(PY) -m pytest $(ARGS)
+
+test-large:
+	@tools/setup test
+	$(PY) -m pytest tests/compat/test_large_image.py --large $(ARGS)
 
 check:
 	@tools/setup check

@@ -19,7 +19,7 @@ GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc
 
 @dataclass(frozen=True)
 class Entry:
-    """One member of a layer; `content` is a file's bytes, `link` the target of a symbolic or hard link."""
+    """One member of a layer: `content` for a file, `link` for a symbolic or hard link, `device` for a device."""
 
     path: str
     content: bytes = b""
@@ -29,12 +29,14 @@ class Entry:
     gid: int = 0
     link: str = ""
     mtime_s: int = EPOCH_S
+    device: tuple[int, int] = (0, 0)
     xattrs: Mapping[str, str] = field(default_factory=dict)
 
     def header(self) -> tarfile.TarInfo:
         header = tarfile.TarInfo(self.path)
         header.type, header.mode, header.linkname = self.type, self.mode, self.link
         header.uid, header.gid, header.mtime, header.size = self.uid, self.gid, self.mtime_s, len(self.content)
+        header.devmajor, header.devminor = self.device
         header.pax_headers = {f"SCHILY.xattr.{name}": value for name, value in self.xattrs.items()}
         return header
 

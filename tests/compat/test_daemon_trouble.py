@@ -1,0 +1,158 @@
+"""Trouble around sampand: a full or read-only disk, drivers that are not there or broken, a registry that lies."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Archives
+from tests.support.clients import Client
+from tests.support.engines import Engine, Sampand, running
+from tests.support.images import Entry, busybox_layer, docker_archive, layer
+from tests.support.processes import StartFailed
+from tests.support.registry import Registry
+
+IMAGE = "busybox:test"
+LARGE_BYTES = 48 << 20
+BROKEN_PLUGIN = "raise RuntimeError('this plank is rotten')\n"
+
+
+@pytest.fixture(autouse=True)
+def only_sampand(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--engine") != "sampand":
+        pytest.skip("about sampand's own parts")
+
+
+@pytest.fixture
+def root(session_dir: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix="t", dir=session_dir))
+
+
+@contextmanager
+def tmpfs(directory: Path, options: str) -> Iterator[None]:
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "sampan-test", str(directory)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(directory)], check=True)
+
+
+def refusal(engine: Engine) -> str:
+    """The last lines of the log of a daemon that must not start."""
+    with pytest.raises(StartFailed) as raised:
+        engine.start()
+    return str(raised.value)
+
+
+def used(directory: Path) -> int:
+    """Bytes in use on the file system of `directory`."""
+    shown = subprocess.run(["df", "--output=used", "-B1", str(directory)], check=True, capture_output=True, text=True)
+    return int(shown.stdout.split()[-1])
+
+
+def test_a_full_disk_is_told_of_and_gives_everything_back(
+    root: Path, archives: Archives, leak_marks: list[str]
+) -> None:
+    docker_archive(root / "large.tar", "large:test", [busybox_layer(), layer([Entry("zeros", bytes(LARGE_BYTES))])])
+    engine = Sampand(root)
+    leak_marks.extend(engine.marks)
+    with tmpfs(engine.data_root, "size=32m"), running(engine):
+        docker = Client("docker", engine)
+        docker("load", "--input", str(archives.busybox))
+        before = used(engine.data_root)
+        done = docker.run("load", "--input", str(root / "large.tar"))
+        assert done.returncode == 1
+        assert "no space left on device" in done.stderr.lower()
+        assert docker("images", "--format", "{{.Repository}}:{{.Tag}}") == IMAGE
+        assert used(engine.data_root) <= before + (1 << 20)
+        assert docker("run", "--rm", IMAGE, "echo", "afloat") == "afloat"
+
+
+def test_a_container_that_fills_the_disk_can_be_removed(
+    root: Path, archives: Archives, leak_marks: list[str]
+) -> None:
+    engine = Sampand(root)
+    leak_marks.extend(engine.marks)
+    with tmpfs(engine.data_root, "size=32m"), running(engine):
+        docker = Client("docker", engine)
+        docker("load", "--input", str(archives.busybox))
+        before = used(engine.data_root)
+        done = docker.run("run", "--name", "filler", IMAGE, "sh", "-c", "cat /dev/zero >/zeros")
+        assert (done.returncode, "No space left on device" in done.stderr) == (1, True)
+        docker("rm", "filler")
+        assert used(engine.data_root) <= before + (1 << 20)
+        assert docker("run", "--rm", IMAGE, "echo", "afloat") == "afloat"
+
+
+def test_a_read_only_data_root_is_named(root: Path) -> None:
+    engine = Sampand(root)
+    with tmpfs(engine.data_root, "ro,size=1m"):
+        assert str(engine.data_root) in (told := refusal(engine))
+    assert "Read-only file system" in told or "read-only file system" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("kind", ["storage", "network", "resource"])
+def test_an_unknown_driver_is_named_with_the_package_to_install(root: Path, kind: str) -> None:
+    told = refusal(Sampand(root, [f"--{kind}-driver", "birchbark"]))
+    assert "birchbark" in told and "pip install sampan-birchbark" in told
+    assert "Traceback" not in told
+
+
+@pytest.fixture
+def broken_plugin(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A distribution `sampan-rotten` on the path of the daemon, whose module raises when it is imported."""
+    site = root / "site"
+    about = site / "sampan_rotten-0.0.1.dist-info"
+    about.mkdir(parents=True)
+    (site / "sampan_rotten.py").write_text(BROKEN_PLUGIN)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: sampan-rotten\nVersion: 0.0.1\n")
+    (about / "entry_points.txt").write_text("[sampan]\nrotten = sampan_rotten\n")
+    monkeypatch.setenv("PYTHONPATH", str(site))
+
+
+def test_a_plugin_that_raises_at_import_is_told_of_and_left_out(
+    root: Path, broken_plugin: None, archives: Archives, leak_marks: list[str]
+) -> None:
+    engine = Sampand(root)
+    leak_marks.extend(engine.marks)
+    with running(engine):
+        sampan = Client("sampan", engine)
+        sampan("load", "--input", str(archives.busybox))
+        assert sampan("run", "--rm", IMAGE, "echo", "hi") == "hi"
+        listed = sampan("drivers")
+        assert "sampan-rotten" in listed and "this plank is rotten" in listed
+        assert "this plank is rotten" in engine.log_tail()
+
+
+def test_a_selected_driver_that_raises_at_import_stops_the_start(root: Path, broken_plugin: None) -> None:
+    told = refusal(Sampand(root, ["--storage-driver", "rotten"]))
+    assert "rotten" in told and "this plank is rotten" in told
+
+
+@pytest.fixture
+def lying_registry(root: Path) -> Iterator[str]:
+    """The reference of an image of whose layers one has another content than its digest says."""
+    layers = [layer([Entry("of-this-test", os.urandom(1 << 20))])]
+    docker_archive(root / "honest.tar", "honest:test", layers)
+    with closing(Registry(root)) as registry:
+        reference = registry.push(root / "honest.tar", "planks/lie:1")
+        blobs = (root / "blobs/docker/registry/v2/blobs").rglob("data")
+        largest = max(blobs, key=lambda path: path.stat().st_size)
+        content = bytearray(largest.read_bytes())
+        content[len(content) // 2] ^= 1
+        largest.write_bytes(content)
+        yield reference
+
+
+def test_a_registry_that_lies_about_a_layer_is_found_out(client: Client, engine: Engine, lying_registry: str) -> None:
+    before = client("images", "-a", "--quiet", "--no-trunc")
+    done = client.run("pull", lying_registry)
+    assert done.returncode == 1
+    assert "filesystem layer verification failed for digest sha256:" in done.stderr
+    assert client("images", "-a", "--quiet", "--no-trunc") == before

@@ -1,0 +1,99 @@
+"""Containers through the API alone, for tests that need many, or none of a client's own doing."""
+
+import contextlib
+import json
+import socket
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tests.support.engines import Engine, UnixConnection
+
+IMAGE = "busybox:test"
+Answer = tuple[int, Any]
+FOREVER = ("sleep", "1000")
+
+
+def call(engine: Engine, method: str, path: str, body: Any = None) -> Answer:
+    """Status and body, decoded if it is a JSON object."""
+    status, content = engine.request(method, path, body)
+    return status, json.loads(content) if content.startswith(b"{") else content
+
+
+def at_once(engine: Engine, *requests: tuple[Any, ...]) -> list[Answer]:
+    """Make requests, each `(method, path)` or `(method, path, body)`, side by side; the answers in their order."""
+    with ThreadPoolExecutor(len(requests)) as threads:
+        return list(threads.map(lambda request: call(engine, *request), requests))
+
+
+def create(engine: Engine, name: str, *command: str, host: Any = None, **config: Any) -> str:
+    """A container of the busybox image; answers its id."""
+    body = {"Image": IMAGE, "Cmd": command or FOREVER, "HostConfig": host or {}, **config}
+    status, answer = call(engine, "POST", f"/containers/create?name={name}", body)
+    assert status == 201, answer
+    return str(answer["Id"])
+
+
+def run(engine: Engine, name: str, *command: str, host: Any = None, **config: Any) -> str:
+    """As `create`, and start it."""
+    id = create(engine, name, *command, host=host, **config)
+    status, answer = call(engine, "POST", f"/containers/{id}/start")
+    assert status == 204, answer
+    return id
+
+
+def state_of(engine: Engine, name: str) -> Any:
+    return engine.get(f"/containers/{name}/json")["State"]
+
+
+def send(engine: Engine, path: str, content: bytes) -> Answer:
+    """POST an archive."""
+    with contextlib.closing(UnixConnection(engine.socket)) as connection:
+        connection.request("POST", path, content)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+@contextlib.contextmanager
+def hijacked(engine: Engine, path: str) -> Iterator[socket.socket]:
+    """A connection that asks for an upgrade; it is closed without a word."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(30)
+        connection.connect(str(engine.socket))
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+        connection.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+        yield connection
+
+
+@contextlib.contextmanager
+def events(engine: Engine) -> Iterator[Iterator[dict[str, Any]]]:
+    """What happens from now on."""
+    with contextlib.closing(UnixConnection(engine.socket)) as connection:
+        connection.request("GET", "/events")
+        answer = connection.getresponse()
+        yield (json.loads(line) for line in answer)
+
+
+def await_event(told: Iterable[dict[str, Any]], action: str, id: str) -> dict[str, Any]:
+    """Read events until one of this container begins with `action`."""
+    return next(one for one in told if one["Action"].startswith(action) and one["Actor"]["ID"] == id)
+
+
+def held_by(pid: int) -> list[str]:
+    """What a process has open; the way to a file says which."""
+    return sorted(_target(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def _target(entry: Path) -> str:
+    try:
+        return str(entry.readlink())
+    except FileNotFoundError:
+        return ""
+
+
+def resident_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise AssertionError("no VmRSS")
