@@ -56,6 +56,7 @@ async def system_version(daemon: Daemon, job: Job[SystemVersionRequest]) -> Syst
     drivers = [
         ComponentVersion(name=f"{one.distribution}", version=one.version, details={"Driver": one.name})
         for one in daemon.provenance
+        if one.error is None
     ]
     return SystemVersion(
         platform=PlatformInfo(name="sampan"),
@@ -127,6 +128,7 @@ async def system_info(daemon: Daemon, job: Job[SystemInfoRequest]) -> SystemInfo
         drivers=[
             {"Kind": one.kind, "Name": one.name, "Package": one.distribution, "Version": one.version}
             for one in daemon.provenance
+            if one.error is None
         ],
     )
 

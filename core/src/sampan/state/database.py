@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,9 @@ from typing import TypeVar
 
 from sampan.errdefs import Conflict, SystemFailure
 from sampan.state.schema import MIGRATIONS
+
+RESERVE_BYTES = 512 * 1024
+"""Kept beside the database for a full disk, on which what frees space must be written down first."""
 
 _log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
@@ -31,6 +35,7 @@ class Database:
         Raises `SystemFailure` if it can't be read, or was written by a newer sampan.
         """
         self.path = path
+        self._reserve = path.with_name(f"{path.name}-reserve")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database")
         try:
             self._connection = self._writer.submit(self._open).result()
@@ -43,6 +48,7 @@ class Database:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA foreign_keys = ON")
             _migrate(connection)
+            self._keep_reserve()
         except BaseException:
             connection.close()
             raise
@@ -75,13 +81,24 @@ class Database:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
                     raise
-                # The log can be written again from its start: there must be room for taking things away.
-                self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
-                return self._transaction(change, durable)
+                return self._transaction_on_full_disk(change, durable)
         except sqlite3.IntegrityError as error:
             raise Conflict(str(error)) from error
         except sqlite3.Error as error:
             raise SystemFailure(f"the database {self.path} can't be written: {error}") from error
+
+    def _transaction_on_full_disk(self, change: Callable[[sqlite3.Connection], ResultT], durable: bool) -> ResultT:
+        """Once more, with the log written again from its start and in the room that was kept for this."""
+        self._reserve.unlink(missing_ok=True)
+        self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
+        result = self._transaction(change, durable)
+        self._keep_reserve()
+        return result
+
+    def _keep_reserve(self) -> None:
+        """Take room for a later change, if there is any."""
+        with contextlib.suppress(OSError), self._reserve.open("wb") as reserve:
+            os.posix_fallocate(reserve.fileno(), 0, RESERVE_BYTES)
 
     def _transaction(self, change: Callable[[sqlite3.Connection], ResultT], durable: bool) -> ResultT:
         connection = self._connection
