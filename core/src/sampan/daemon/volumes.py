@@ -46,14 +46,16 @@ class Volumes:
         self._lock = asyncio.Lock()
 
     def load(self) -> None:
-        """Read all volumes from the database. A row that can't be read is named in the log and left alone."""
+        """Read all volumes from the database. One that can't be read keeps its name and content, not its labels."""
         for name, document in self._database.read(
             lambda c: c.execute("SELECT name, document FROM volumes").fetchall()
         ):
             try:
                 self._volumes[name] = VolumeRecord.model_validate_json(document)
             except ValidationError as error:
-                _log.error("volume %s can't be read from the database and is left out: %s", name, error)
+                problem = error.errors()[0]["msg"]
+                _log.error("volume %s can't be read from the database and has lost its labels: %s", name, problem)
+                self._volumes[name] = VolumeRecord(name=name)
 
     def __iter__(self) -> Iterator[VolumeRecord]:
         return iter(list(self._volumes.values()))
