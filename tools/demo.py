@@ -146,7 +146,6 @@ class Demo:
         self.sampan("so does the volume", "volume", "rm", "planks")
         with self.page.step("the daemon ends, and its bridge, its table and its cgroup with it"):
             self.engine.stop()
-            self.engine.forget()
 
 
 class DemoFailed(Exception):

@@ -141,8 +141,8 @@ class Sampand(Engine):
             self.forget()
 
     def forget(self) -> None:
-        """Remove what an ended daemon keeps for the next one on its data root: bridges, its table, its slice."""
-        for bridge in Path("/sys/class/net").glob(f"{self.instance}*/bridge"):
+        """Remove what a daemon that did not end in peace has left: its bridge, its table, its slice."""
+        for bridge in Path("/sys/class/net").glob(f"spn-{self.instance}*/bridge"):
             subprocess.run(["ip", "link", "del", bridge.parent.name], check=True)
         subprocess.run(
             ["nft", "delete", "table", "inet", f"sampan_{self.instance}"], check=False, capture_output=True
