@@ -1,15 +1,73 @@
-"""The daemon's settings."""
+"""sampand's configuration: file, flags, and what is refused."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from sampan.config import load_config
 from sampan.errdefs import InvalidArgument
+from sampan.sampand import main
 
 
-def test_a_data_root_that_conmon_would_cut_is_refused_in_one_sentence() -> None:
-    with pytest.raises(InvalidArgument, match=r"^invalid setting data-root: /a:b has a colon in it, .*conmon"):
-        load_config(None, {"data_root": Path("/a:b")})
+def write(tmp_path: Path, settings: Any) -> Path:
+    file = tmp_path / "daemon.json"
+    file.write_text(settings if isinstance(settings, str) else json.dumps(settings))
+    return file
+
+
+def test_file_and_flags_together_make_the_configuration(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        {"data-root": "/x", "dns": ["10.0.0.1"], "default-address-pools": [{"base": "10.0.0.0/8", "size": 24}]},
+    )
+    config = load_config(file, {"exec_root": Path("/y"), "bip": "10.9.0.1/16"})
+    assert (config.data_root, config.exec_root) == (Path("/x"), Path("/y"))
+    assert config.dns == ("10.0.0.1",)
+    assert str(config.bip) == "10.9.0.1/16"
+
+
+def test_a_setting_in_both_places_is_refused_in_dockers_words(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="both as a flag and in the configuration file: data-root"):
+        load_config(write(tmp_path, {"data-root": "/x"}), {"data_root": Path("/y")})
+
+
+def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="don't match any configuration option: colour"):
+        load_config(write(tmp_path, {"colour": "red"}), {})
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"workers": "many"}', '{"log-level": "loud"}'])
+def test_a_file_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InvalidArgument):
+        load_config(write(tmp_path, text), {})
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="unable to read the configuration file"):
+        load_config(tmp_path / "none.json", {})
+
+
+def test_tcp_without_mutual_tls_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="a TCP listener needs mutual TLS"):
+        load_config(write(tmp_path, {"hosts": ["tcp://127.0.0.1:2375"]}), {})
+
+
+def test_two_data_roots_are_two_instances(tmp_path: Path) -> None:
+    one, two = (load_config(write(tmp_path, {"data-root": path}), {}) for path in ("/one", "/two"))
+    assert one.instance != two.instance
+    assert one.slice != two.slice
+    assert len(one.instance) == 8
+
+
+def test_validate_says_yes_or_what_is_missing(tmp_path: Path) -> None:
+    file = write(tmp_path, {})
+    good = CliRunner().invoke(main, ["--config-file", str(file), "--validate"])
+    assert (good.exit_code, good.output) == (0, "configuration OK\n")
+    bad = CliRunner().invoke(main, ["--config-file", str(file), "--validate", "--storage-driver", "zfs"])
+    assert bad.exit_code == 1
+    assert 'storage driver "zfs" is not installed: pip install sampan-zfs' in bad.output

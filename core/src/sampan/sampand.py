@@ -12,6 +12,7 @@ import click
 
 from sampan import __version__
 from sampan.config import DaemonConfig, load_config
+from sampan.drivers.loader import load
 from sampan.errdefs import SampanError
 from sampan.notify import READY_FD_VARIABLE
 
@@ -55,13 +56,14 @@ _PATH = click.Path(path_type=Path)
 @click.option("--tlskey", type=_PATH, help="This daemon's key")
 @click.option("--detach", is_flag=True, help="Run in the background; returns once the daemon is ready")
 @click.option("--log-file", type=_PATH, help="Where --detach sends the log [DATA_ROOT/sampand.log]")
-@click.option("--validate", is_flag=True, help="Check the configuration and exit")
+@click.option("--validate", is_flag=True, help="Check the configuration and that its drivers are installed, and exit")
 @click.version_option(__version__, "-v", "--version", message="sampand version %(version)s")
 def main(config_file: Path | None, detach: bool, log_file: Path | None, validate: bool, **flags: Any) -> None:
     """A container engine whose drivers are pip packages."""
     try:
         config = load_config(config_file, {name: value for name, value in flags.items() if value not in (None, ())})
         if validate:
+            _check_drivers(config)
             click.echo("configuration OK")
         elif detach:
             _detach(config, log_file)
@@ -70,6 +72,13 @@ def main(config_file: Path | None, detach: bool, log_file: Path | None, validate
     except (SampanError, OSError) as error:  # of files: a full disk, a pid file's directory that isn't there
         click.echo(f"sampand: {error}", err=True)
         sys.exit(1)
+
+
+def _check_drivers(config: DaemonConfig) -> None:
+    drivers = load()
+    drivers.storage_factory(config.storage_driver)
+    drivers.network_factory(config.network_driver)
+    drivers.resource_factory(config.resource_driver)
 
 
 def _serve(config: DaemonConfig) -> None:
