@@ -108,7 +108,7 @@ async def exec_start(daemon: Daemon, job: Job[StartExec]) -> None:
         return
     await job.streams.accept(multiplexed=not instance.request.tty)
     try:
-        running = await _launch(daemon, instance, job.request, stdin=instance.request.attach_stdin)
+        running = await _launch_whole(daemon, instance, job.request)
     except SampanError as error:
         await job.streams.write(STDOUT, f"{error}\r\n".encode())
         return
@@ -147,6 +147,18 @@ async def exec_inspect(daemon: Daemon, job: Job[InspectExec]) -> ExecInspect:
         detach_keys=request.detach_keys or "",
         pid=instance.pid,
     )
+
+
+async def _launch_whole(daemon: Daemon, instance: ExecInstance, start: StartExec) -> Exec:
+    """A caller who goes away meanwhile leaves an exec that runs and is followed, never half of one."""
+    launching = asyncio.ensure_future(_launch(daemon, instance, start, stdin=instance.request.attach_stdin))
+    try:
+        return await asyncio.shield(launching)
+    except asyncio.CancelledError:
+        await asyncio.wait([launching])
+        if launching.exception() is None:
+            await launching.result().attached.close()
+        raise
 
 
 async def _launch(daemon: Daemon, instance: ExecInstance, start: StartExec, *, stdin: bool) -> Exec:
