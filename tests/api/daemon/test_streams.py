@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -165,6 +167,24 @@ def test_an_exec_goes_with_its_container(shared: InProcess) -> None:
     one = exec_id(shared, id, "true")
     assert shared.call("DELETE", f"/containers/{id}?force=1").status == 204
     assert shared.call("GET", f"/exec/{one}/json").status == 404
+
+
+def test_a_client_that_goes_away_during_the_start_of_an_exec_leaves_a_whole_one(
+    shared: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starting, go_on, start = threading.Event(), threading.Event(), shared.runtime.exec
+
+    async def held(*args: Any, **kwargs: Any) -> Any:
+        starting.set()
+        await asyncio.to_thread(go_on.wait, 30)
+        return await start(*args, **kwargs)
+
+    monkeypatch.setattr(shared.runtime, "exec", held)
+    one = exec_id(shared, shared.launch(), "sleep", "infinity")
+    with shared.hijacked(f"/exec/{one}/start", {}):
+        assert starting.wait(10)
+    go_on.set()
+    wait_until(lambda: bool(shared.call("GET", f"/exec/{one}/json").body["Running"]))
 
 
 def test_inspect_names_the_execs_that_run(shared: InProcess) -> None:

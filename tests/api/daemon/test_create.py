@@ -1,0 +1,97 @@
+"""What a create refuses, warns of, and fills in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.api.daemon.conftest import MakeHouse
+from tests.api.daemon.in_process import IMAGE, InProcess
+
+
+@pytest.fixture(scope="module")
+def shared(make_shared_house: MakeHouse) -> InProcess:
+    return make_shared_house()
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "message"),
+    [
+        ({"Image": ""}, 400, "no image specified"),
+        ({"Image": "nosuch:1"}, 404, "No such image: nosuch:1"),
+        ({"WorkingDir": "here"}, 400, "the working directory 'here' is invalid, it needs to be an absolute path"),
+        ({"Env": ["=1"]}, 400, "invalid environment variable: =1"),
+        ({"StopSignal": "NOPE"}, 400, "invalid signal: NOPE"),
+        ({"ExposedPorts": {"http": {}}}, 400, 'invalid port specification: "http"'),
+        ({"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "x"}]}}}, 400, 'invalid port specification: "x"'),
+        ({"HostConfig": {"RestartPolicy": {"Name": "sometimes"}}}, 400, "unknown policy 'sometimes'"),
+        (
+            {"HostConfig": {"RestartPolicy": {"Name": "always", "MaximumRetryCount": 1}}},
+            400,
+            "maximum retry count can only be used with 'on-failure'",
+        ),
+        (
+            {"HostConfig": {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": -1}}},
+            400,
+            "maximum retry count cannot be negative",
+        ),
+        ({"HostConfig": {"LogConfig": {"Type": "syslog"}}}, 400, "no log driver named 'syslog' is registered"),
+        ({"HostConfig": {"Memory": 1024}}, 400, "Minimum memory limit allowed is 6MB"),
+        ({"HostConfig": {"Binds": ["/a:b"]}}, 400, "mount path must be absolute"),
+        (
+            {"HostConfig": {"Mounts": [{"Type": "bind", "Source": "/no/such", "Target": "/x"}]}},
+            400,
+            "bind source path does not exist: /no/such",
+        ),
+        (
+            {"HostConfig": {"NetworkMode": "container:x"}, "NetworkingConfig": {"EndpointsConfig": {"bridge": {}}}},
+            400,
+            "container sharing a network can't be connected to networks",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_and_leaves_nothing(
+    shared: InProcess, fields: dict[str, Any], status: int, message: str
+) -> None:
+    answer = shared.call("POST", "/containers/create", {"Image": IMAGE, **fields})
+    assert answer.status == status
+    assert message in answer.message
+    assert shared.ps() == []
+    assert [one for one in shared.storage.list() if one.labels] == []
+    assert shared.call("GET", "/volumes").body["Volumes"] == []
+
+
+def test_what_the_user_left_out_is_filled_in(shared: InProcess) -> None:
+    id = shared.create("true", HostConfig={"Memory": 64 << 20})
+    told = shared.call("GET", f"/containers/{id}/json").body
+    host, config = told["HostConfig"], told["Config"]
+    assert host["LogConfig"] == {"Type": "json-file", "Config": {}}
+    assert (host["NetworkMode"], host["IpcMode"], host["CgroupnsMode"]) == ("bridge", "private", "private")
+    assert (host["ShmSize"], host["MemorySwap"]) == (64 << 20, 128 << 20)
+    assert (config["Hostname"], config["Env"], config["Cmd"]) == (id[:12], ["PATH=/bin"], ["true"])
+    assert (told["Path"], told["Args"], told["Driver"]) == ("true", [], "memory")
+    shared.call("DELETE", f"/containers/{id}")
+
+
+def test_ports_on_the_hosts_network_are_warned_of(shared: InProcess) -> None:
+    host = {"NetworkMode": "host", "PortBindings": {"80/tcp": [{}]}}
+    answer = shared.call("POST", "/containers/create", {"Image": IMAGE, "HostConfig": host})
+    assert answer.body["Warnings"] == ["Published ports are discarded when using host network mode"]
+    shared.call("DELETE", f"/containers/{answer.body['Id']}")
+
+
+def test_limits_reach_the_resource_driver(shared: InProcess) -> None:
+    id = shared.launch(HostConfig={"Memory": 64 << 20, "NanoCpus": 500_000_000, "PidsLimit": 9})
+    limits = shared.resources.resources(id)
+    assert (limits.memory_max_bytes, limits.swap_max_bytes) == (64 << 20, 64 << 20)
+    assert (limits.cpu_quota_us, limits.cpu_period_us, limits.pids_max) == (50_000, 100_000, 9)
+    shared.call("DELETE", f"/containers/{id}?force=1")
+
+
+def test_an_oom_kill_is_told(shared: InProcess) -> None:
+    id = shared.launch()
+    shared.resources.report_oom_kill(id)
+    shared.call("POST", f"/containers/{id}/kill")
+    assert shared.state(id)["OOMKilled"] is True
+    shared.call("DELETE", f"/containers/{id}")
