@@ -50,6 +50,8 @@ def enter_own_namespaces() -> None:
             subprocess.run(["mount", "-t", "tmpfs", "bench", directory], check=True)
         return
     os.environ[INSIDE] = "1"
+    for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):  # a developer's settings, not an engine's
+        os.environ.pop(name, None)
     os.execvp("unshare", ["unshare", "--net", "--mount", sys.executable, "-m", "bench", *sys.argv[1:]])
 
 
@@ -78,12 +80,14 @@ def served_image(root: Path, size_gb: float) -> Iterator[Work]:
     layout = write_layout(root / "layout", int(size_gb * 1e9))
     storage = root / "registry"
     storage.mkdir()
+    pulled = root / "pulled"
+    pulled.mkdir()
     with closing(Registry(storage)) as registry:
         reference = registry.push(layout.path, "bench/packages:1", transport="oci")
         shutil.rmtree(layout.path)
         size = f"{layout.unpacked_bytes / 1e9:.2f} GB, {layout.files} files, {layout.layers} layers"
         say(f"{reference}: {size}, {layout.compressed_bytes / 1e9:.2f} GB compressed")
-        yield pull_work(reference, f"`pull` of {size}")
+        yield pull_work(reference, f"`pull` of {size}", pulled)
 
 
 def measure(work: Work, subjects: Sequence[Subject], rounds: int, figures: report.Figures) -> None:

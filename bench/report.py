@@ -1,6 +1,7 @@
 """The figures as a table, as JSON and as a plot."""
 
 import json
+import os
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from bench.works import Work
 
-REFERENCE = "dockerd"
+REFERENCE, OURS = "dockerd", "sampand"
 
 
 @dataclass
@@ -22,6 +23,7 @@ class Figures:
     versions: dict[str, str]
     rounds: int
     samples: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
 
     def add(self, work: str, engine: str, sample: float) -> None:
         self.samples.setdefault(work, {}).setdefault(engine, []).append(sample)
@@ -58,12 +60,13 @@ def table(figures: Figures, works: Sequence[Work]) -> str:
     engines = list(figures.versions)
     head = ["work", *(f"{engine} {figures.versions[engine]}" for engine in engines)]
     others = [engine for engine in engines if engine != REFERENCE and REFERENCE in engines]
-    head += [f"{engine} ÷ {REFERENCE}" for engine in others]
+    head += [*(f"{engine} ÷ {REFERENCE}" for engine in others), "budget"]
     rows = [
         [
             work.title,
             *(shown(figures.median(work.name, engine), work.unit) for engine in engines),
             *(ratio_text(figures.ratio(work.name, engine)) for engine in others),
+            budget_text(figures, work),
         ]
         for work in works
         if work.name in figures.samples
@@ -76,12 +79,25 @@ def ratio_text(ratio: float | None) -> str:
     return "–" if ratio is None else f"{ratio:.2f}"
 
 
+def budget_text(figures: Figures, work: Work) -> str:
+    """The budget, with ✓ or ✗ where sampan was measured."""
+    budget = work.budget
+    if budget.ratio is not None:
+        text, taken, most = f"≤ {budget.ratio} × {REFERENCE}", figures.ratio(work.name, OURS), budget.ratio
+    elif budget.limit is not None:
+        text, taken, most = f"≤ {shown(budget.limit, work.unit)}", figures.median(work.name, OURS), budget.limit
+    else:
+        return ""
+    return text if taken is None else f"{text} {'✓' if taken <= most else '✗'}"
+
+
 def write(figures: Figures, works: Sequence[Work], directory: Path) -> list[Path]:
     """Write table, JSON and plot into `directory` and answer their paths."""
     directory.mkdir(parents=True, exist_ok=True)
     markdown, document, plot = (directory / f"bench.{kind}" for kind in ("md", "json", "svg"))
     about = ", ".join(f"{name} {value}" for name, value in machine().items())
-    markdown.write_text(f"{table(figures, works)}\n\nMedians of {figures.rounds} interleaved rounds; {about}.\n")
+    note = f"Medians of {figures.rounds} interleaved rounds; {about}; load before: {figures.load:.1f}."
+    markdown.write_text(f"{table(figures, works)}\n\n{note}\n")
     document.write_text(
         json.dumps({"machine": machine(), "versions": figures.versions, "samples": figures.samples}, indent=1) + "\n"
     )

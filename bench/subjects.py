@@ -51,8 +51,17 @@ class Subject:
     def start(self) -> None:
         raise NotImplementedError
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        """End what runs; what is on the disk stays."""
         raise NotImplementedError
+
+    def close(self) -> None:
+        """Remove all of it."""
+        raise NotImplementedError
+
+    def fresh(self, root: Path) -> "Subject":
+        """The same engine with nothing in it, beside this one."""
+        return type(self)(root)
 
     def client(self, *words: str) -> list[str]:
         """The command line of the client."""
@@ -94,12 +103,15 @@ class DaemonSubject(Subject):
 
     engine_class: ClassVar[type[Engine]]
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, flags: Sequence[str] = ()) -> None:
         super().__init__(root)
-        self.engine = self.engine_class(root)
+        self.engine = self.engine_class(root, flags)
 
     def start(self) -> None:
         self.engine.start()
+
+    def stop(self) -> None:
+        self.engine.stop()
 
     def close(self) -> None:
         self.engine.close()
@@ -132,6 +144,9 @@ class DockerdSubject(DaemonSubject):
     name = "dockerd"
     engine_class = HostDockerd
 
+    def fresh(self, root: Path) -> Subject:
+        return DockerdSubject(root, ["--bridge", "none", "--iptables=false"])  # docker0 is the other one's
+
 
 class PodmanSubject(Subject):
     """podman through its own client: the same runtime, and limits that a host without CAP_SYS_RESOURCE allows."""
@@ -146,9 +161,12 @@ class PodmanSubject(Subject):
 
     def close(self) -> None:
         self.do("rm", "--force", "--all", "--time", "0")
-        with contextlib.suppress(FileNotFoundError):
-            subprocess.run(["umount", "--lazy", self.root / "storage/overlay"], check=False, capture_output=True)
+        self.stop()
         shutil.rmtree(self.root, ignore_errors=True)
+
+    def stop(self) -> None:
+        with contextlib.suppress(FileNotFoundError):  # podman leaves its store mounted on itself
+            subprocess.run(["umount", "--lazy", self.root / "storage/overlay"], check=False, capture_output=True)
 
     def client(self, *words: str) -> list[str]:
         roots = ["--root", str(self.root / "storage"), "--runroot", str(self.root / "run"), "--runtime", "runc"]

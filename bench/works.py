@@ -1,10 +1,12 @@
 """What is measured: each work answers one sample of one engine, or `None` where the engine has no such thing."""
 
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.subjects import Subject
 
@@ -20,6 +22,21 @@ def prepared(subject: Subject) -> AbstractContextManager[None]:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """What sampan may take: at most `ratio` of what Docker takes, at most `limit` in the work's unit."""
+
+    ratio: float | None = None
+    limit: float | None = None
+
+
+HALF, THIRD = Budget(ratio=0.5), Budget(ratio=0.33)
+
+
+def at_most(limit: float) -> Budget:
+    return Budget(limit=limit)
+
+
+@dataclass(frozen=True)
 class Work:
     """`around` prepares an engine for the samples and undoes it; `slow` works get fewer rounds."""
 
@@ -29,6 +46,7 @@ class Work:
     around: Callable[[Subject], AbstractContextManager[None]] = prepared
     unit: str = "s"
     slow: bool = False
+    budget: Budget = Budget()
 
 
 def seconds(command: list[str]) -> float:
@@ -127,24 +145,43 @@ def listed_containers(subject: Subject) -> Iterator[None]:
 
 
 WORKS = (
-    Work("run_bridge", "`run --rm` true, bridge", run_on_bridge),
-    Work("run_none", "`run --rm` true, no network", run_without_network),
-    Work("exec", "`exec` true", exec_true, one_running_container),
-    Work("ping", "GET /_ping", ping),
-    Work("list_api", f"GET /containers/json, {LISTED} containers", list_by_api, listed_containers),
+    Work("run_bridge", "`run --rm` true, bridge", run_on_bridge, budget=THIRD),
+    Work("run_none", "`run --rm` true, no network", run_without_network, budget=THIRD),
+    Work("exec", "`exec` true", exec_true, one_running_container, budget=HALF),
+    Work("ping", "GET /_ping", ping, budget=at_most(0.002)),
+    Work(
+        "list_api",
+        f"GET /containers/json, {LISTED} containers",
+        list_by_api,
+        listed_containers,
+        budget=HALF,
+    ),
     Work("list_client", f"`ps -a`, {LISTED} containers", list_by_client, listed_containers),
-    Work("cold_start", "the engine's own client: `version`", cold_start),
-    Work("idle_memory", "memory of the idle daemon", idle_memory, unit="MB", slow=True),
-    Work("container_memory", "memory per running container", memory_per_container, unit="MB", slow=True),
+    Work("cold_start", "the engine's own client: `version`", cold_start, budget=at_most(0.08)),
+    Work("idle_memory", "memory of the idle daemon", idle_memory, unit="MB", slow=True, budget=at_most(80)),
+    Work(
+        "container_memory",
+        "memory per running container",
+        memory_per_container,
+        unit="MB",
+        slow=True,
+        budget=at_most(3),
+    ),
 )
 
 
-def pull_work(reference: str, title: str) -> Work:
-    """The pull of `reference`, which is removed again after each sample."""
+def pull_work(reference: str, title: str, directory: Path) -> Work:
+    """The pull of `reference` into an engine with nothing in it, which stays until all is measured.
+
+    On ext4 a file system that has just lost many files is slow to make new ones: nothing is removed between samples.
+    """
 
     def pull(subject: Subject) -> float:
-        took = seconds(subject.client(*subject.pull_words(reference)))
-        subject.do("rmi", reference)
-        return took
+        fresh = subject.fresh(Path(tempfile.mkdtemp(prefix=subject.name, dir=directory)))
+        fresh.start()
+        try:
+            return seconds(fresh.client(*fresh.pull_words(reference)))
+        finally:
+            fresh.stop()
 
-    return Work("pull", title, pull, slow=True)
+    return Work("pull", title, pull, slow=True, budget=HALF)
