@@ -115,6 +115,18 @@ def test_a_handler_that_blocks_is_in_nobodys_way(make_house: MakeHouse) -> None:
         assert len({made.result() for made in creating}) == 16
 
 
+def test_a_volume_is_not_removed_from_under_a_container_that_is_being_made(make_house: MakeHouse) -> None:
+    house = make_house(StuckStorage)
+    assert isinstance(house.storage, StuckStorage)
+    house.call("POST", "/volumes/create", {"Name": "cargo"})
+    with ThreadPoolExecutor(1) as clients:
+        creating = clients.submit(house.create, HostConfig={"Binds": ["cargo:/cargo"]})
+        wait_until(lambda: [job["Name"] for job in jobs(house, "running")] == ["container_create"])
+        assert house.call("DELETE", "/volumes/cargo").status == 409
+        house.storage.go_on.set()
+        assert house.call("POST", f"/containers/{creating.result()}/start").status == 204
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [

@@ -70,7 +70,7 @@ async def test_what_local_volumes_cannot_do_is_said(volumes: Volumes) -> None:
 async def test_a_removed_volume_is_gone_for_good(volumes: Volumes) -> None:
     await volumes.create("cargo")
     (volumes.path("cargo") / "deep").mkdir()
-    await volumes.remove("cargo", ())
+    await volumes.remove("cargo")
     with pytest.raises(NotFound, match="get cargo: no such volume"):
         volumes.get("cargo")
     assert directories(volumes) == set()
@@ -80,7 +80,7 @@ async def test_a_removed_volume_is_gone_for_good(volumes: Volumes) -> None:
 async def test_a_volume_that_is_used_stays(volumes: Volumes) -> None:
     await volumes.create("cargo")
     with pytest.raises(Conflict, match=r"remove cargo: volume is in use - \[one, two\]"):
-        await volumes.remove("cargo", ("one", "two"))
+        await volumes.remove("cargo", lambda: ("one", "two"))
     assert (await restarted(volumes)).get("cargo")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sampan.daemon import checks, copyup
@@ -14,7 +15,7 @@ from sampan.daemon.merge import command_line, merge
 from sampan.daemon.names import check_name, random_name
 from sampan.daemon.points import mount_points
 from sampan.engine import Job
-from sampan.errdefs import NotFound
+from sampan.errdefs import Conflict, NotFound
 from sampan.images.platform import Platform
 from sampan.images.store import Image
 from sampan.models import ContainerConfig, ContainerCreated, CreateContainer, HostConfig, LogConfig, MountPoint
@@ -47,14 +48,15 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
             mounts=points,
             args=command_line(config),
         )
-        await _make_volumes(daemon, points, undo)
-        await _make_snapshot(daemon, id, image, undo)
-        await copyup.copy_up(daemon, id, points)
-        container = daemon.containers.make(record)
-        await asyncio.to_thread(container.dir.mkdir, mode=0o710)
-        undo.callback(container.dir.rmdir)
-        await daemon.containers.add(container)
-        undo.pop_all()
+        with daemon.making(id, points):
+            await _make_volumes(daemon, points, undo)
+            await _make_snapshot(daemon, id, image, undo)
+            await copyup.copy_up(daemon, id, points)
+            container = daemon.containers.make(record)
+            await asyncio.to_thread(container.dir.mkdir, mode=0o710)
+            undo.callback(container.dir.rmdir)
+            await daemon.containers.add(container)
+            undo.pop_all()
     daemon.publish(container, "create")
     return ContainerCreated(id=id, warnings=warnings)
 
@@ -98,9 +100,14 @@ async def _make_volumes(daemon: Daemon, points: list[MountPoint], undo: AsyncExi
             continue
         record, is_new = await daemon.volumes.create(point.name or "", driver=point.driver or "")
         if is_new:
-            undo.push_async_callback(daemon.volumes.remove, record.name, ())
+            undo.push_async_callback(_unmake_volume, daemon, record.name)
             daemon.events.publish("volume", "create", record.name, {"driver": "local"})
         point.name, point.source = record.name, str(daemon.volumes.path(record.name))
+
+
+async def _unmake_volume(daemon: Daemon, name: str) -> None:
+    with suppress(Conflict):  # another container has got it meanwhile
+        await daemon.volumes.remove(name, partial(daemon.volume_users, name))
 
 
 async def _make_snapshot(daemon: Daemon, id: str, image: Image, undo: AsyncExitStack) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -107,6 +108,7 @@ class Daemon:
         self.volumes = Volumes(parts.database, settings.data_root / "volumes")
         self.events = EventLog(parts.database)
         self.execs = exec.Execs()
+        self._being_made: dict[str, list[models.MountPoint]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def install(self, engine: Engine) -> None:
@@ -180,12 +182,18 @@ class Daemon:
         self.events.publish("container", action, record.id, said)
 
     def volume_users(self, name: str) -> tuple[str, ...]:
-        """The ids of the containers that have the volume."""
-        return tuple(
-            container.id
-            for container in self.containers
-            if any(point.type == "volume" and point.name == name for point in container.record.mounts)
-        )
+        """The ids of the containers that have the volume, those that are being made too."""
+        points = {container.id: container.record.mounts for container in self.containers} | self._being_made
+        return tuple(id for id, mounts in points.items() if any(_is_volume(point, name) for point in mounts))
+
+    @contextmanager
+    def making(self, id: str, points: list[models.MountPoint]) -> Iterator[None]:
+        """Within this, a container that is being made has its volumes as if it were there already."""
+        self._being_made[id] = points
+        try:
+            yield
+        finally:
+            del self._being_made[id]
 
     def image_users(self, image_id: str) -> tuple[Container, ...]:
         """The containers made of the image."""
@@ -199,3 +207,7 @@ class Daemon:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             _log.error("%s failed", task.get_name(), exc_info=error)
+
+
+def _is_volume(point: models.MountPoint, name: str) -> bool:
+    return point.type == "volume" and point.name == name

@@ -108,7 +108,7 @@ async def _remove_volumes(daemon: Daemon, container: Container) -> None:
         except NotFound:
             continue
         if volume.anonymous and not daemon.volume_users(point.name):
-            await daemon.volumes.remove(point.name, ())
+            await daemon.volumes.remove(point.name)
             daemon.events.publish("volume", "destroy", point.name, {"driver": "local"})
 
 

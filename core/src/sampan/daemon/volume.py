@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sampan.daemon import filters
@@ -57,7 +58,7 @@ async def volume_remove(daemon: Daemon, job: Job[RemoveVolume]) -> None:
     """Remove a volume that no container has; `force` takes one that is not there for removed."""
     name = job.request.name
     try:
-        await daemon.volumes.remove(name, daemon.volume_users(name))
+        await daemon.volumes.remove(name, partial(daemon.volume_users, name))
     except NotFound:
         if job.request.force:
             return

@@ -7,7 +7,7 @@ import logging
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
@@ -101,12 +101,15 @@ class Volumes:
             self._volumes[record.name] = record
             return record, True
 
-    async def remove(self, name: str, users: Iterable[str]) -> None:
-        """Remove the volume and its content. Raises `NotFound`, or `Conflict` if containers `users` have it."""
+    async def remove(self, name: str, users: Callable[[], Iterable[str]] = tuple) -> None:
+        """Remove the volume and its content. Raises `NotFound`, or `Conflict` if `users` names containers with it.
+
+        They are asked for when nobody is being given the volume any more.
+        """
         async with self._lock:
             self.get(name)
-            if users := list(users):
-                raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
+            if having := list(users()):
+                raise Conflict(f"remove {name}: volume is in use - [{', '.join(having)}]")
             await asyncio.to_thread(_move_away, self._dir / name, self._trash(name))
             await self._finish_removal(name)
 
