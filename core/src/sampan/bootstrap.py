@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
-import gc
 import grp
 import json
 import logging
@@ -36,6 +35,7 @@ from sampan.errdefs import SystemFailure, Unsupported
 from sampan.exclusive import lock_data_root, pid_file
 from sampan.images.registry_config import RegistryConfig
 from sampan.images.store import ImageStore
+from sampan.memory import GiveBack, limit_arenas, settle
 from sampan.network.controller import NetworkController, NetworkDefaults
 from sampan.notify import notify_ready, notify_stopping
 from sampan.runtime.namespace import RuntimeNamespace
@@ -53,6 +53,7 @@ def run(config: DaemonConfig) -> None:
     _log_to_stderr(config)
     faulthandler.register(signal.SIGUSR1)
     _allow_open_files()
+    limit_arenas()
     asyncio.run(_serve(config))
 
 
@@ -74,8 +75,7 @@ async def _serve(config: DaemonConfig) -> None:
         server = Server(create_app(engine, routers=drivers.hooks.hook.sampan_api_router()), _listeners(config))
         await server.start()
         stack.push_async_callback(server.close)
-        gc.collect()
-        gc.freeze()  # what is there now stays: later collections need not look at it
+        settle()
         notify_ready()
         _log.info("sampand %s answers on %s", __version__, ", ".join(config.hosts))
         await stopping.wait()
@@ -139,7 +139,7 @@ async def _install(engine: Engine, config: DaemonConfig, drivers: Drivers) -> No
     installed = (*drivers.provenance, *drivers.broken)
     parts = Parts(database, images, networks, runtime, storage, resources, drivers.hooks, installed)
     daemon = Daemon(_settings(config, found), parts, engine.serial)
-    engine.hooks.append(PluginHooks(drivers.hooks))
+    engine.hooks += [PluginHooks(drivers.hooks), GiveBack()]
     daemon.install(engine)
     await daemon.open()
     engine.on_stop(daemon.close)

@@ -6,7 +6,9 @@ import asyncio
 import builtins
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sampan.digest import Digest
 from sampan.drivers import StorageDriver
@@ -24,13 +26,15 @@ from sampan.images.leases import Lease, Leases
 from sampan.images.mounted import mounted, unmount_left
 from sampan.images.platform import Platform, host_platform
 from sampan.images.progress import Progress, relay
-from sampan.images.pull import Puller
 from sampan.images.reference import Reference
-from sampan.images.registry import RegistryClient
 from sampan.images.registry_config import RegistryAuth, RegistryConfig
 from sampan.images.remove import ImageUser, Removed, Remover, Users
 from sampan.images.tasks import in_thread
 from sampan.state import Database
+
+if TYPE_CHECKING:
+    from sampan.images.pull import Puller
+    from sampan.images.registry import RegistryClient
 
 __all__ = [
     "Image",
@@ -56,11 +60,11 @@ class ImageStore:
         self._content = ContentStore(root / "content")
         self._index = ImageIndex(database)
         self._leases = Leases()
-        self._registries = RegistryClient(registries)
+        self._registries = registries
+        self._client: RegistryClient | None = None
         maker = LayerMaker(storage, self._content, self._mounts_dir, downloads=registries.downloads)
         self._layers = Layers(maker)
         self._garbage = Garbage(storage, self._content, self._layers, self._index, self._leases)
-        self._puller = Puller(self._registries, self._content, self._layers, self._index)
         self._init_lock = asyncio.Lock()
 
     async def open(self) -> None:
@@ -77,7 +81,8 @@ class ImageStore:
 
     async def close(self) -> None:
         """Close the connections to registries."""
-        await self._registries.close()
+        if self._client:
+            await self._client.close()
 
     def get(self, name: str) -> Image:
         """The image of a reference, or of a full or abbreviated ID.
@@ -105,8 +110,9 @@ class ImageStore:
         cancelled, nothing of it is left.
         """
         wanted = Platform.parse(platform) if platform else host_platform()
+        puller = await self._make_puller()
         async with self._lease() as lease:
-            return await relay(progress, lambda report: self._puller.pull(reference, wanted, lease, report))
+            return await relay(progress, lambda report: puller.pull(reference, wanted, lease, report))
 
     async def load(self, body: AsyncIterator[bytes], *, progress: Progress, quiet: bool) -> builtins.list[Image]:
         """Load all images of a docker-archive or an OCI archive, compressed or not; answers them.
@@ -200,6 +206,16 @@ class ImageStore:
         self._layers.adopt(self._index.load({snapshot.name for snapshot in self._storage.list()}))
         self._garbage.clear_snapshots()
         self._content.open(self._garbage.needed_blobs())
+
+    async def _make_puller(self) -> Puller:
+        """Late: aiohttp takes 0.2 s and 9 MB, which only those pay for who pull."""
+        await asyncio.to_thread(import_module, "sampan.images.pull")
+        from sampan.images.pull import Puller  # noqa: PLC0415
+        from sampan.images.registry import RegistryClient  # noqa: PLC0415
+
+        if self._client is None:
+            self._client = RegistryClient(self._registries)
+        return Puller(self._client, self._content, self._layers, self._index)
 
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[Lease]:
