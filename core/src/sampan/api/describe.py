@@ -1,13 +1,19 @@
-"""What the OpenAPI document says of the answers of routes."""
+"""What the OpenAPI document says of the answers of routes.
+
+Models are named only. Given the models themselves, FastAPI would make a validator for each answer of each route, at
+every start: 0.2 s and 2 MB for what no route uses, as the routes answer bytes.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sampan.models import ErrorResponse
+from pydantic import BaseModel
 
 _DESCRIPTIONS = {
     101: "The connection becomes a raw stream, both ways",
+    200: "The answer",
+    201: "Made",
     204: "Done",
     304: "It is already so",
     400: "The request makes no sense",
@@ -31,8 +37,19 @@ def only(*statuses: int) -> dict[int | str, dict[str, Any]]:
     for status in statuses:
         documented[status] = {"description": _DESCRIPTIONS[status]}
         if status >= 400:
-            documented[status]["model"] = ErrorResponse
+            documented[status]["content"] = _json(_reference("ErrorResponse"))
     return documented
+
+
+def returns(model: type[BaseModel], status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """The description of an answer that is one JSON object."""
+    return {status: {"description": _DESCRIPTIONS[status], "content": _json(_reference(model.__name__))}}
+
+
+def lists(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """The description of an answer that is a list of JSON objects."""
+    schema = {"type": "array", "items": _reference(model.__name__)}
+    return {200: {"description": _DESCRIPTIONS[200], "content": _json(schema)}}
 
 
 def stream(description: str, *media_types: str, **more: dict[str, Any]) -> dict[str, Any]:
@@ -43,8 +60,7 @@ def stream(description: str, *media_types: str, **more: dict[str, Any]) -> dict[
 
 def item(description: str, model: str) -> dict[str, Any]:
     """The description of one JSON object that a job writes."""
-    schema = {"$ref": f"#/components/schemas/{model}"}
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+    return {"description": description, "content": _json(_reference(model))}
 
 
 def items(description: str, model: str, *media_types: str) -> dict[str, Any]:
@@ -53,5 +69,15 @@ def items(description: str, model: str, *media_types: str) -> dict[str, Any]:
     All lines together are no JSON document, so there is no `schema`, which clients made from the description would
     read them by. OpenAPI 3.2 has `itemSchema` for it.
     """
-    schema = {"$ref": f"#/components/schemas/{model}"}
-    return {"description": description, "content": {kind: {"x-itemSchema": schema} for kind in media_types}}
+    return {
+        "description": description,
+        "content": {kind: {"x-itemSchema": _reference(model)} for kind in media_types},
+    }
+
+
+def _reference(model: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{model}"}
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}

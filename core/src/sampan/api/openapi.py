@@ -7,14 +7,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from sampan import models
 from sampan.api.examples import REQUESTS, RESPONSES
 from sampan.api.versions import NEWEST, OLDEST, text
-from sampan.models import CreateContainerBody, CreateVolume, Event, ExecConfig, ExecStartBody, Progress, WaitResult
 
-# Models that routes name in their descriptions, but that FastAPI does not read or write itself.
-_NAMED_ONLY = (CreateContainerBody, CreateVolume, Event, ExecConfig, ExecStartBody, Progress, WaitResult)
+_SCHEMAS = "#/components/schemas/"
 _DESCRIPTION = f"""\
 The Docker Engine API, versions {text(OLDEST)} to {text(NEWEST)}, and what sampan adds to it: jobs, drivers, metrics.
 
@@ -40,19 +40,34 @@ def _make(app: FastAPI) -> dict[str, Any]:
         separate_input_output_schemas=False,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    schemas = made["components"]["schemas"]
-    for name in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(name, None)
-    _, others = models_json_schema(
-        [(model, "validation") for model in _NAMED_ONLY], ref_template="#/components/schemas/{model}"
-    )
-    schemas |= others["$defs"]
     for methods in made["paths"].values():
         for method, operation in methods.items():
             if method not in ("get", "head"):
                 operation["responses"]["403"] = copy.deepcopy(_FORBIDDEN)
             _finish(operation)
+    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas |= _schemas_of(_named(made["paths"]) - set(schemas))
     return made
+
+
+def _named(node: Any) -> set[str]:
+    """The names of the schemas that descriptions refer to."""
+    if isinstance(node, dict):
+        own = {node["$ref"].removeprefix(_SCHEMAS)} if isinstance(node.get("$ref"), str) else set()
+        return own.union(*map(_named, node.values()))
+    return set().union(*map(_named, node)) if isinstance(node, list) else set()
+
+
+def _schemas_of(names: set[str]) -> dict[str, Any]:
+    """The schemas of our models of these names, and of all that these refer to."""
+    wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        (getattr(models, name), "validation") for name in sorted(names)
+    ]
+    _, made = models_json_schema(wanted, ref_template=_SCHEMAS + "{model}")
+    schemas: dict[str, Any] = made["$defs"]
+    return schemas
 
 
 def _finish(operation: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from sampan.api.adapt import adapt_create
 from sampan.api.body import body_schema, json_body
-from sampan.api.describe import answers, item, stream
+from sampan.api.describe import answers, item, lists, returns, stream
 from sampan.api.framing import MULTIPLEXED_STREAM, RAW_STREAM
 from sampan.api.params import (
     Filters,
@@ -59,8 +59,8 @@ _RAW = stream(_FRAMES, RAW_STREAM, MULTIPLEXED_STREAM)
     "/containers/json",
     summary="List containers",
     operation_id="ContainerList",
-    response_model=list[ContainerSummary],
-    responses=answers(),
+    response_class=Response,
+    responses=lists(ContainerSummary) | answers(),
 )
 async def list_containers(
     run: Run, all: Flag = False, limit: Number = None, size: Flag = False, filters: Filters = ""
@@ -75,8 +75,8 @@ async def list_containers(
     summary="Create a container",
     operation_id="ContainerCreate",
     status_code=201,
-    response_model=ContainerCreated,
-    responses=answers(404, 409, 501),
+    response_class=Response,
+    responses=returns(ContainerCreated, 201) | answers(404, 409, 501),
     openapi_extra=body_schema(CreateContainerBody, required=True),
 )
 async def create_container(
@@ -103,8 +103,8 @@ async def create_container(
     "/containers/{name:path}/json",
     summary="Inspect a container",
     operation_id="ContainerInspect",
-    response_model=ContainerInspect,
-    responses=answers(404),
+    response_class=Response,
+    responses=returns(ContainerInspect) | answers(404),
 )
 async def inspect_container(run: Run, name: Name, size: Flag = False) -> Response:
     """All that is known of a container."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from sampan.api.describe import answers
+from sampan.api.describe import answers, lists, returns
 from sampan.api.params import Filters, Run, read_filters
 from sampan.models import DriverInfo, InspectPlugin, ListDrivers, ListPlugins, Plugin
 
@@ -16,8 +16,8 @@ router = APIRouter()
     tags=["Driver"],
     summary="List drivers",
     operation_id="DriverList",
-    response_model=list[DriverInfo],
-    responses=answers(),
+    response_class=Response,
+    responses=lists(DriverInfo) | answers(),
 )
 async def list_drivers(run: Run) -> Response:
     """The installed drivers with the packages that they come from, and what is wrong with those left out."""
@@ -29,8 +29,8 @@ async def list_drivers(run: Run) -> Response:
     tags=["Plugin"],
     summary="List plugins",
     operation_id="PluginList",
-    response_model=list[Plugin],
-    responses=answers(),
+    response_class=Response,
+    responses=lists(Plugin) | answers(),
 )
 async def list_plugins(run: Run, filters: Filters = "") -> Response:
     """The packages that offer drivers, as `docker plugin ls` shows them."""
@@ -42,8 +42,8 @@ async def list_plugins(run: Run, filters: Filters = "") -> Response:
     tags=["Plugin"],
     summary="Inspect a plugin",
     operation_id="PluginInspect",
-    response_model=Plugin,
-    responses=answers(404),
+    response_class=Response,
+    responses=returns(Plugin) | answers(404),
 )
 async def inspect_plugin(name: str, run: Run) -> Response:
     """One package that offers drivers; clients look here last for whatever has a name."""

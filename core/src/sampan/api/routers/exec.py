@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from sampan.api.body import body_schema, json_body
-from sampan.api.describe import answers, stream
+from sampan.api.describe import answers, returns, stream
 from sampan.api.framing import MULTIPLEXED_STREAM, RAW_STREAM
 from sampan.api.params import Name, Run, Size
 from sampan.models import (
@@ -30,8 +30,8 @@ _CONSOLE_SIZE_SINCE = (1, 42)
     summary="Create an exec",
     operation_id="ContainerExec",
     status_code=201,
-    response_model=ExecCreated,
-    responses=answers(404, 409),
+    response_class=Response,
+    responses=returns(ExecCreated, 201) | answers(404, 409),
     openapi_extra=body_schema(ExecConfig),
 )
 async def create_exec(run: Run, name: Name, body: Annotated[ExecConfig, Depends(json_body(ExecConfig))]) -> Response:
@@ -75,8 +75,8 @@ async def resize_exec(run: Run, id: Name, h: Size, w: Size) -> Response:
     "/exec/{id}/json",
     summary="Inspect an exec",
     operation_id="ExecInspect",
-    response_model=ExecInspect,
-    responses=answers(404),
+    response_class=Response,
+    responses=returns(ExecInspect) | answers(404),
 )
 async def inspect_exec(run: Run, id: Name) -> Response:
     """What became of it."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 
-from sampan.api.describe import answers, items
+from sampan.api.describe import answers, items, lists, returns
 from sampan.api.params import Filters, Flag, Name, Run, read_auth, read_filters, read_platform
 from sampan.errdefs import InvalidArgument
 from sampan.models import (
@@ -34,8 +34,8 @@ _PROGRESS: dict[int | str, dict[str, Any]] = {
     "/images/json",
     summary="List images",
     operation_id="ImageList",
-    response_model=list[ImageSummary],
-    responses=answers(),
+    response_class=Response,
+    responses=lists(ImageSummary) | answers(),
 )
 async def list_images(
     run: Run,
@@ -115,8 +115,8 @@ async def load_images(
     "/images/{name:path}/json",
     summary="Inspect an image",
     operation_id="ImageInspect",
-    response_model=ImageInspect,
-    responses=answers(404),
+    response_class=Response,
+    responses=returns(ImageInspect) | answers(404),
 )
 async def inspect_image(run: Run, name: Name, manifests: Flag = False, platform: str = "") -> Response:
     """All that is known of an image."""
@@ -143,8 +143,8 @@ async def tag_image(run: Run, name: Name, repo: str = "", tag: str = "") -> Resp
     "/images/{name:path}",
     summary="Remove an image",
     operation_id="ImageDelete",
-    response_model=list[ImageRemoved],
-    responses=answers(404, 409),
+    response_class=Response,
+    responses=lists(ImageRemoved) | answers(404, 409),
 )
 async def remove_image(
     run: Run,

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from sampan.api.describe import answers
+from sampan.api.describe import answers, lists, returns
 from sampan.api.params import Name, Run
 from sampan.engine import Job
 from sampan.models import JobCaller, JobSummary
@@ -15,7 +15,11 @@ router = APIRouter(tags=["Job"])
 
 
 @router.get(
-    "/jobs", summary="List jobs", operation_id="JobList", response_model=list[JobSummary], responses=answers()
+    "/jobs",
+    summary="List jobs",
+    operation_id="JobList",
+    response_class=Response,
+    responses=lists(JobSummary) | answers(),
 )
 async def list_jobs(run: Run) -> Response:
     """The jobs that are queued or running, and the last ones that ended; the oldest first."""
@@ -26,8 +30,8 @@ async def list_jobs(run: Run) -> Response:
     "/jobs/{id}",
     summary="Inspect a job",
     operation_id="JobInspect",
-    response_model=JobSummary,
-    responses=answers(404),
+    response_class=Response,
+    responses=returns(JobSummary) | answers(404),
 )
 async def inspect_job(run: Run, id: Name) -> Response:
     """One job."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from sampan.api.describe import answers
+from sampan.api.describe import answers, lists, returns
 from sampan.api.params import Filters, Flag, Name, Run, read_filters
 from sampan.models import InspectNetwork, ListNetworks, NetworkInspect
 
@@ -15,8 +15,8 @@ router = APIRouter(tags=["Network"])
     "/networks",
     summary="List networks",
     operation_id="NetworkList",
-    response_model=list[NetworkInspect],
-    responses=answers(),
+    response_class=Response,
+    responses=lists(NetworkInspect) | answers(),
 )
 async def list_networks(run: Run, filters: Filters = "") -> Response:
     """The networks of this engine, without their containers."""
@@ -27,8 +27,8 @@ async def list_networks(run: Run, filters: Filters = "") -> Response:
     "/networks/{name:path}",
     summary="Inspect a network",
     operation_id="NetworkInspect",
-    response_model=NetworkInspect,
-    responses=answers(404),
+    response_class=Response,
+    responses=returns(NetworkInspect) | answers(404),
 )
 async def inspect_network(run: Run, name: Name, verbose: Flag = False, scope: str = "") -> Response:
     """One network, with the containers attached to it."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from sampan.api.describe import answers, items
+from sampan.api.describe import answers, items, returns
 from sampan.api.params import Filters, Run, Timestamp, read_filters, read_time
 from sampan.api.versions import NEWEST, OLDEST, text
 from sampan.errdefs import InvalidArgument
@@ -30,8 +30,8 @@ async def ping() -> Response:
     "/version",
     summary="Get the version",
     operation_id="SystemVersion",
-    response_model=SystemVersion,
-    responses=answers(),
+    response_class=Response,
+    responses=returns(SystemVersion) | answers(),
 )
 async def get_version(run: Run) -> Response:
     """The version of the engine, of the API, and of the programs that it works with."""
@@ -41,7 +41,11 @@ async def get_version(run: Run) -> Response:
 
 
 @router.get(
-    "/info", summary="Get information", operation_id="SystemInfo", response_model=SystemInfo, responses=answers()
+    "/info",
+    summary="Get information",
+    operation_id="SystemInfo",
+    response_class=Response,
+    responses=returns(SystemInfo) | answers(),
 )
 async def info(run: Run) -> Response:
     """What the engine runs on, what it holds, and which drivers serve it."""

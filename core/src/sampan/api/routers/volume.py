@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from sampan.api.body import body_schema, json_body
-from sampan.api.describe import answers
+from sampan.api.describe import answers, returns
 from sampan.api.params import Filters, Flag, Name, Run, read_filters
 from sampan.models import CreateVolume, InspectVolume, ListVolumes, RemoveVolume, Volume, VolumeList
 
@@ -15,7 +15,11 @@ router = APIRouter(tags=["Volume"])
 
 
 @router.get(
-    "/volumes", summary="List volumes", operation_id="VolumeList", response_model=VolumeList, responses=answers()
+    "/volumes",
+    summary="List volumes",
+    operation_id="VolumeList",
+    response_class=Response,
+    responses=returns(VolumeList) | answers(),
 )
 async def list_volumes(run: Run, filters: Filters = "") -> Response:
     """The volumes of this engine."""
@@ -27,8 +31,8 @@ async def list_volumes(run: Run, filters: Filters = "") -> Response:
     summary="Create a volume",
     operation_id="VolumeCreate",
     status_code=201,
-    response_model=Volume,
-    responses=answers(404, 409, 501),
+    response_class=Response,
+    responses=returns(Volume, 201) | answers(404, 409, 501),
     openapi_extra=body_schema(CreateVolume),
 )
 async def create_volume(run: Run, body: Annotated[CreateVolume, Depends(json_body(CreateVolume))]) -> Response:
@@ -40,8 +44,8 @@ async def create_volume(run: Run, body: Annotated[CreateVolume, Depends(json_bod
     "/volumes/{name:path}",
     summary="Inspect a volume",
     operation_id="VolumeInspect",
-    response_model=Volume,
-    responses=answers(404),
+    response_class=Response,
+    responses=returns(Volume) | answers(404),
 )
 async def inspect_volume(run: Run, name: Name) -> Response:
     """All that is known of a volume."""
