@@ -1,7 +1,7 @@
 """Many at once, and two who want opposite things of one container."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import mkdtemp
@@ -16,6 +16,7 @@ from tests.support.containers import (
     call,
     create,
     events,
+    eventually,
     held_by,
     hijacked,
     resident_kib,
@@ -65,14 +66,6 @@ def whole_life(engine: Engine, name: str) -> None:
 def lives(engine: Engine, prefix: str, count: int) -> None:
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(lambda number: whole_life(engine, f"{prefix}{number}"), range(count)))
-
-
-def eventually(holds: Callable[[], bool], deadline_s: float = 10.0) -> bool:
-    """For what the kernel or the daemon does behind an answer, which no event tells."""
-    end = time.monotonic() + deadline_s
-    while not (done := holds()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return done
 
 
 def running_jobs(engine: Engine) -> list[str]:

@@ -3,7 +3,8 @@
 import contextlib
 import json
 import socket
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,14 @@ def events(engine: Engine) -> Iterator[Iterator[dict[str, Any]]]:
 def await_event(told: Iterable[dict[str, Any]], action: str, id: str) -> dict[str, Any]:
     """Read events until one of this container begins with `action`."""
     return next(one for one in told if one["Action"].startswith(action) and one["Actor"]["ID"] == id)
+
+
+def eventually(holds: Callable[[], bool], deadline_s: float = 10.0) -> bool:
+    """For what the kernel or the daemon does behind an answer, which no event tells."""
+    end = time.monotonic() + deadline_s
+    while not (done := holds()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return done
 
 
 def held_by(pid: int) -> list[str]:
