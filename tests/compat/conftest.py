@@ -56,14 +56,16 @@ def engine(shared_engine: Engine) -> Iterator[Engine]:
 
 
 @pytest.fixture(params=["docker", "sampan"])
-def client(request: pytest.FixtureRequest, engine: Engine) -> Client:
-    return Client(request.param, engine)
+def client(request: pytest.FixtureRequest, engine: Engine) -> Iterator[Client]:
+    with closing(Client(request.param, engine)) as client:
+        yield client
 
 
 @pytest.fixture
-def docker(engine: Engine) -> Client:
+def docker(engine: Engine) -> Iterator[Client]:
     """For what only prepares a test, or is about the docker client itself."""
-    return Client("docker", engine)
+    with closing(Client("docker", engine)) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

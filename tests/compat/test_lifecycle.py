@@ -84,7 +84,7 @@ def test_logs_follow_until_the_container_ends(client: Client) -> None:
     client("run", "-d", "--name", "talker", IMAGE, "sh", "-c", "mkfifo /go; echo one; read x </go; echo two")
     following = client.spawn("logs", "-f", "talker")
     assert first_line(following) == "one\n"
-    client("exec", "talker", "sh", "-c", "echo >/go")
+    client("exec", "-d", "talker", "sh", "-c", "echo >/go")  # dies with the container
     assert following.communicate(timeout=30)[0] == "two\n"
     assert following.returncode == 0
 

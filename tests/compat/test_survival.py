@@ -95,6 +95,6 @@ def _logs_work(docker: Client) -> None:
     following = docker.spawn("logs", "-f", "talker")
     assert following.stdout is not None
     assert following.stdout.readline() == "one\n"
-    docker("exec", "talker", "sh", "-c", "echo >/go")
+    docker("exec", "-d", "talker", "sh", "-c", "echo >/go")  # dies with the container
     assert following.communicate(timeout=30)[0] == "two\n"
     assert docker("wait", "talker") == "4"

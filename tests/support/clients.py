@@ -1,5 +1,6 @@
 """Command-line clients against one engine, as a person uses them: with output, with a pipe, with a terminal."""
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -22,6 +23,7 @@ class Client:
     def __init__(self, name: str, engine: Engine) -> None:
         self.name = name
         self.engine = engine
+        self._spawned: list[subprocess.Popen[str]] = []
 
     def command(self, *words: str) -> list[str]:
         program = str(BIN_DIR / "sampan") if self.name == "sampan" else self.name
@@ -42,9 +44,21 @@ class Client:
         return done.stdout.rstrip("\n")
 
     def spawn(self, *words: str) -> "subprocess.Popen[str]":
-        """Start one command with pipes, line by line."""
+        """Start one command with pipes, line by line; it ends with `close` at the latest."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(self.command(*words), stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1)
+        process = subprocess.Popen(self.command(*words), stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1)
+        self._spawned.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what was spawned and still runs, as after a failed test."""
+        for process in self._spawned:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                with contextlib.suppress(BrokenPipeError):
+                    if stream is not None:
+                        stream.close()
 
     def terminal(self, *words: str, rows: int = 24, columns: int = 80) -> "Terminal":
         return Terminal(self.command(*words), rows, columns)
