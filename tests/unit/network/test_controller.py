@@ -174,8 +174,8 @@ async def test_a_beginning_of_two_ids_is_ambiguous_in_dockers_words(room: Room) 
         network = await room.controller.create_network(f"lan{number}", "null")
         prefixes.append(network.id[0])
         number += 1
-    with pytest.raises(InvalidArgument, match=r"is ambiguous \(2 matches found based on ID prefix\)"):
-        room.controller.get(prefixes[-1])
+    with pytest.raises(InvalidArgument, match=r"is ambiguous \([23] matches found based on ID prefix\)"):
+        room.controller.get(max(prefixes, key=prefixes.count))
 
 
 async def test_a_network_of_ones_own_gets_the_next_subnet(room: Room) -> None:
