@@ -1,8 +1,9 @@
-"""Trouble around sampand: a full or read-only disk, drivers that are not there or broken, a registry that lies."""
+"""Trouble around sampand: a full or read-only disk, a plugin that is broken, a registry that lies."""
 
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,12 +13,11 @@ import pytest
 from tests.conftest import Archives
 from tests.support.clients import Client
 from tests.support.engines import Engine, Sampand, running
-from tests.support.images import Entry, busybox_layer, docker_archive, layer
+from tests.support.images import Entry, docker_archive, layer
 from tests.support.processes import StartFailed
 from tests.support.registry import Registry
 
 IMAGE = "busybox:test"
-LARGE_BYTES = 48 << 20
 BROKEN_PLUGIN = "raise RuntimeError('this plank is rotten')\n"
 
 
@@ -55,22 +55,12 @@ def used(directory: Path) -> int:
     return int(shown.stdout.split()[-1])
 
 
-def test_a_full_disk_is_told_of_and_gives_everything_back(
-    root: Path, archives: Archives, leak_marks: list[str]
-) -> None:
-    docker_archive(root / "large.tar", "large:test", [busybox_layer(), layer([Entry("zeros", bytes(LARGE_BYTES))])])
-    engine = Sampand(root)
-    leak_marks.extend(engine.marks)
-    with tmpfs(engine.data_root, "size=32m"), running(engine):
-        docker = Client("docker", engine)
-        docker("load", "--input", str(archives.busybox))
-        before = used(engine.data_root)
-        done = docker.run("load", "--input", str(root / "large.tar"))
-        assert done.returncode == 1
-        assert "no space left on device" in done.stderr.lower()
-        assert docker("images", "--format", "{{.Repository}}:{{.Tag}}") == IMAGE
-        assert used(engine.data_root) <= before + (1 << 20)
-        assert docker("run", "--rm", IMAGE, "echo", "afloat") == "afloat"
+def await_room(directory: Path, most_bytes: int) -> None:
+    """Return when no more than this is in use: what a container wrote goes in the background."""
+    deadline = time.monotonic() + 20
+    while (found := used(directory)) > most_bytes:
+        assert time.monotonic() < deadline, f"{found} bytes in use"
+        time.sleep(0.05)
 
 
 def test_a_container_that_fills_the_disk_can_be_removed(
@@ -85,7 +75,7 @@ def test_a_container_that_fills_the_disk_can_be_removed(
         done = docker.run("run", "--name", "filler", IMAGE, "sh", "-c", "cat /dev/zero >/zeros")
         assert (done.returncode, "No space left on device" in done.stderr) == (1, True)
         docker("rm", "filler")
-        assert used(engine.data_root) <= before + (1 << 20)
+        await_room(engine.data_root, before + (1 << 20))
         assert docker("run", "--rm", IMAGE, "echo", "afloat") == "afloat"
 
 
@@ -94,13 +84,6 @@ def test_a_read_only_data_root_is_named(root: Path) -> None:
     with tmpfs(engine.data_root, "ro,size=1m"):
         assert str(engine.data_root) in (told := refusal(engine))
     assert "Read-only file system" in told or "read-only file system" in told
-    assert "Traceback" not in told
-
-
-@pytest.mark.parametrize("kind", ["storage", "network", "resource"])
-def test_an_unknown_driver_is_named_with_the_package_to_install(root: Path, kind: str) -> None:
-    told = refusal(Sampand(root, [f"--{kind}-driver", "birchbark"]))
-    assert "birchbark" in told and "pip install sampan-birchbark" in told
     assert "Traceback" not in told
 
 
@@ -128,11 +111,6 @@ def test_a_plugin_that_raises_at_import_is_told_of_and_left_out(
         listed = sampan("drivers")
         assert "sampan-rotten" in listed and "this plank is rotten" in listed
         assert "this plank is rotten" in engine.log_tail()
-
-
-def test_a_selected_driver_that_raises_at_import_stops_the_start(root: Path, broken_plugin: None) -> None:
-    told = refusal(Sampand(root, ["--storage-driver", "rotten"]))
-    assert "rotten" in told and "this plank is rotten" in told
 
 
 @pytest.fixture
