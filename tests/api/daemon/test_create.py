@@ -22,6 +22,8 @@ def shared(make_shared_house: MakeHouse) -> InProcess:
         ({"Image": "nosuch:1"}, 404, "No such image: nosuch:1"),
         ({"WorkingDir": "here"}, 400, "the working directory 'here' is invalid, it needs to be an absolute path"),
         ({"Env": ["=1"]}, 400, "invalid environment variable: =1"),
+        ({"Env": ["A=\0"]}, 400, "can't hold a NUL character"),
+        ({"Cmd": ["a\0b"]}, 400, "can't hold a NUL character"),
         ({"StopSignal": "NOPE"}, 400, "invalid signal: NOPE"),
         ({"ExposedPorts": {"http": {}}}, 400, 'invalid port specification: "http"'),
         ({"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "x"}]}}}, 400, 'invalid port specification: "x"'),

@@ -70,6 +70,8 @@ def _check_config(config: ContainerConfig) -> None:
     for one in config.env or []:
         if not one.partition("=")[0]:
             raise InvalidArgument(f"invalid environment variable: {one}")
+    if any("\0" in word for word in (*(config.env or ()), *(config.cmd or ()), *(config.entrypoint or ()))):
+        raise InvalidArgument("environment and command can't hold a NUL character: a program could not be given it")
     if config.stop_signal:
         parse_signal(config.stop_signal)
     if config.healthcheck and (config.healthcheck.test or ["NONE"])[0] != "NONE":
