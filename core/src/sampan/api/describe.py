@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from sampan.api.framing import MULTIPLEXED_STREAM, RAW_STREAM
+
 _DESCRIPTIONS = {
     101: "The connection becomes a raw stream, both ways",
     200: "The answer",
@@ -56,6 +58,15 @@ def stream(description: str, *media_types: str, **more: dict[str, Any]) -> dict[
     """The description of a streamed answer."""
     content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in media_types}
     return {"description": description, "content": {**content, **more}}
+
+
+OUTPUT = stream(
+    "The output: raw bytes with a terminal; without one frames of an 8-byte header (stream number, three zeros, "
+    "big-endian length) and their content",
+    RAW_STREAM,
+    MULTIPLEXED_STREAM,
+)
+"""The description of an answer that is the output of processes."""
 
 
 def item(description: str, model: str) -> dict[str, Any]:

@@ -1,0 +1,63 @@
+"""What a container has to say: its output."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from sampan.api.describe import OUTPUT, answers
+from sampan.api.params import Flag, Name, Run, Timestamp, read_tail, read_time
+from sampan.errdefs import InvalidArgument, Unsupported
+from sampan.models import ContainerLogs
+
+router = APIRouter(tags=["Container"])
+_LOG_FORMAT_SINCE = (1, 54)
+
+
+@router.get(
+    "/containers/{name:path}/logs",
+    summary="Get the logs of a container",
+    operation_id="ContainerLogs",
+    response_class=Response,
+    responses=answers(404, 409, 501) | {200: OUTPUT},
+)
+async def container_logs(
+    run: Run,
+    name: Name,
+    *,
+    stdout: Flag = False,
+    stderr: Flag = False,
+    follow: Flag = False,
+    since: Timestamp = "",
+    until: Timestamp = "",
+    timestamps: Flag = False,
+    tail: str = "all",
+    details: Flag = False,
+    format: Annotated[str, Query(include_in_schema=False)] = "",
+) -> Response:
+    """What a container has written, and with `follow` what it writes until it ends."""
+    if run.version >= _LOG_FORMAT_SINCE:
+        _check_format(format)
+    if not stdout and not stderr:
+        raise InvalidArgument("Bad parameters: you must choose at least one stream")
+    request = ContainerLogs(
+        name=name,
+        stdout=stdout,
+        stderr=stderr,
+        follow=follow,
+        since_ns=read_time("since", since),
+        until_ns=read_time("until", until),
+        timestamps=timestamps,
+        tail=read_tail(tail),
+        details=details,
+    )
+    return run.logs("container_logs", request)
+
+
+def _check_format(format: str) -> None:
+    """Docker's experiment of 1.54, which its own document doesn't mention."""
+    if format == "json":
+        raise Unsupported("sampan does not serve logs as JSON yet")
+    if format:
+        raise InvalidArgument("unsupported log format")

@@ -1,0 +1,124 @@
+"""Containers as processes: what makes them run, stop and end, and their streams while they do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from sampan.api.describe import OUTPUT, answers, item
+from sampan.api.params import Flag, Name, Number, Run, Size
+from sampan.models import (
+    AttachContainer,
+    KillContainer,
+    ResizeContainer,
+    StartContainer,
+    StopContainer,
+    WaitContainer,
+)
+
+router = APIRouter(tags=["Container"])
+_SIGNAL_SINCE = (1, 42)
+_CONDITION_SINCE = (1, 30)
+
+
+@router.post(
+    "/containers/{name:path}/start",
+    summary="Start a container",
+    operation_id="ContainerStart",
+    status_code=204,
+    responses=answers(304, 404, 409),
+)
+async def start_container(
+    run: Run, name: Name, detach_keys: Annotated[str, Query(alias="detachKeys")] = ""
+) -> Response:
+    """Run it."""
+    return await run.result("container_start", StartContainer(name=name, detach_keys=detach_keys), 204)
+
+
+@router.post(
+    "/containers/{name:path}/stop",
+    summary="Stop a container",
+    operation_id="ContainerStop",
+    status_code=204,
+    responses=answers(304, 404),
+)
+async def stop_container(
+    run: Run,
+    name: Name,
+    signal: str = "",
+    t: Annotated[Number, Query(description="seconds until it is killed; -1 waits for ever")] = None,
+) -> Response:
+    """Ask it to end, and kill it if it takes too long."""
+    asked = signal or None if run.version >= _SIGNAL_SINCE else None
+    return await run.result("container_stop", StopContainer(name=name, signal=asked, timeout_s=t), 204)
+
+
+@router.post(
+    "/containers/{name:path}/kill",
+    summary="Send a signal to a container",
+    operation_id="ContainerKill",
+    status_code=204,
+    responses=answers(404, 409),
+)
+async def kill_container(
+    run: Run, name: Name, signal: Annotated[str, Query(description="name or number; KILL by default")] = ""
+) -> Response:
+    """Send a signal to its first process."""
+    return await run.result("container_kill", KillContainer(name=name, signal=signal or None), 204)
+
+
+@router.post(
+    "/containers/{name:path}/resize",
+    summary="Resize the terminal of a container",
+    operation_id="ContainerResize",
+    response_class=Response,
+    responses=answers(404, 409),
+)
+async def resize_container(run: Run, name: Name, h: Size, w: Size) -> Response:
+    """Set height and width of its terminal."""
+    return await run.result("container_resize", ResizeContainer(name=name, height=h, width=w))
+
+
+@router.post(
+    "/containers/{name:path}/attach",
+    summary="Attach to a container",
+    operation_id="ContainerAttach",
+    response_class=Response,
+    responses=answers(101, 404, 409) | {200: OUTPUT},
+    openapi_extra={"x-hijack": "With `Connection: Upgrade` and `Upgrade: tcp` the answer is 101, else 200."},
+)
+async def attach_container(
+    run: Run,
+    name: Name,
+    *,
+    stdin: Flag = False,
+    stdout: Flag = False,
+    stderr: Flag = False,
+    stream: Flag = False,
+    logs: Flag = False,
+    detach_keys: Annotated[str, Query(alias="detachKeys")] = "",
+) -> Response:
+    """Join its streams: the connection carries them both ways from then on, each way closed on its own."""
+    request = AttachContainer(
+        name=name, stdin=stdin, stdout=stdout, stderr=stderr, stream=stream, logs=logs, detach_keys=detach_keys
+    )
+    return run.hijacked("container_attach", request)
+
+
+@router.post(
+    "/containers/{name:path}/wait",
+    summary="Wait for a container",
+    operation_id="ContainerWait",
+    response_class=Response,
+    responses=answers(404) | {200: item("How it ended", "WaitResult")},
+)
+async def wait_for_container(
+    run: Run,
+    name: Name,
+    condition: Annotated[str, Query(description="not-running, next-exit or removed")] = "not-running",
+) -> Response:
+    """The exit code, once the condition holds. The answer's head comes at once, before the container has ended."""
+    if run.version < _CONDITION_SINCE:
+        return run.output("container_wait", WaitContainer(name=name), early_head=False)
+    return run.output("container_wait", WaitContainer(name=name, condition=condition or "not-running"))
