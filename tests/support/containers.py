@@ -90,8 +90,8 @@ def eventually(holds: Callable[[], bool], deadline_s: float = 10.0) -> bool:
 
 
 def held_by(pid: int) -> list[str]:
-    """What a process has open; the way to a file says which."""
-    return sorted(_target(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
+    """What a process has open, by path; without network namespaces, of which the daemon makes some ahead."""
+    return sorted(way for way in map(_target, Path(f"/proc/{pid}/fd").iterdir()) if not way.startswith("net:"))
 
 
 def _target(entry: Path) -> str:
