@@ -243,6 +243,7 @@ def _settings(config: DaemonConfig, found: Mapping[str, FoundRuntime]) -> Settin
         init_path=config.init_path or _find_init(),
         shm_bytes=config.default_shm_size,
         strict_resources=config.strict_resources,
+        events_kept=config.events_kept,
     )
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sampan.daemon.clock import now_ns
-from sampan.daemon.events import EventLog, Occurrence
+from sampan.daemon.events import LOST, EventLog, Occurrence
+from sampan.errdefs import InvalidArgument, SystemFailure
 from sampan.state import Database
 
 
@@ -27,7 +30,7 @@ async def take(events: AsyncIterator[Occurrence], count: int) -> list[str]:
 async def test_a_follower_sees_what_happens_after_it_came(database: Database) -> None:
     log = EventLog(database)
     log.publish("container", "before", "x")
-    following = asyncio.create_task(take(log.follow(), 2))
+    following = asyncio.create_task(take(log.follow(await log.position()), 2))
     await asyncio.sleep(0)
     log.publish("container", "one", "x")
     log.publish("container", "two", "x")
@@ -41,7 +44,7 @@ async def test_numbers_go_on_over_a_restart_and_nothing_is_lost(database: Databa
     await log.close()
     again = EventLog(database)
     again.publish("container", "two", "x")
-    follower = again.follow(after_seq=0)
+    follower = again.follow(0)
     first, second = [await anext(follower) for _ in range(2)]
     assert (first.seq, first.action, first.attributes) == (1, "one", {"name": "web"})
     assert (second.seq, second.action) == (2, "two")
@@ -52,7 +55,7 @@ async def test_a_slow_follower_reads_from_the_database_what_memory_has_lost(data
     log = EventLog(database)
     for number in range(3000):
         log.publish("container", str(number), "x")
-    assert await take(log.follow(after_seq=0), 3000) == [str(number) for number in range(3000)]
+    assert await take(log.follow(0), 3000) == [str(number) for number in range(3000)]
     await log.close()
 
 
@@ -62,6 +65,76 @@ async def test_the_past_ends_at_its_bound(database: Database) -> None:
     log.publish("container", "one", "x")
     end = now_ns()
     log.publish("container", "two", "x")
-    assert [one.action async for one in log.past(start, end)] == ["one"]
-    assert [one.action async for one in log.past(start, now_ns())] == ["one", "two"]
+    position = await log.position(since_ns=start)
+    assert [one.action async for one in log.past(position, end)] == ["one"]
+    assert [one.action async for one in log.past(position, now_ns())] == ["one", "two"]
+    assert await log.position(since_ns=now_ns() + 10**12) == 2
+    await log.close()
+
+
+async def test_who_asks_for_what_is_dropped_is_told_so_and_gets_the_rest(database: Database) -> None:
+    log = EventLog(database, owner="engine", kept=2000)
+    for number in range(1, 3001):
+        log.publish("container", str(number), "x")
+    [lost, first, *_] = told = [one async for one in log.past(10, now_ns())]
+    assert (lost.type, lost.action, lost.actor_id, lost.seq) == ("daemon", LOST, "engine", 1000)
+    assert lost.attributes == {"first": "11", "last": "1000", "count": "990"}
+    assert (first.seq, told[-1].seq, len(told)) == (1001, 3000, 2001)
+    assert await log.position(since_ns=0) == 1000  # a time asks for no number
+    await log.close()
+
+
+async def test_a_number_that_no_event_has_had_is_refused(database: Database) -> None:
+    log = EventLog(database)
+    log.publish("container", "one", "x")
+    assert await log.position(after_seq=1) == 1
+    with pytest.raises(InvalidArgument, match="no event has the number 2 yet: the last is 1"):
+        await log.position(after_seq=2)
+    await log.close()
+
+
+async def test_nobody_is_told_of_an_event_before_it_is_kept(database: Database) -> None:
+    log = EventLog(database)
+    follower = log.follow(0)
+    for number in range(1, 50):
+        log.publish("container", "one", "x")
+        assert (await anext(follower)).seq == number
+        assert database.read(lambda connection: connection.execute("SELECT max(seq) FROM events").fetchone()) == (
+            number,
+        )
+    await log.close()
+
+
+class FullDisk(Database):
+    """Refuses changes while it is told to."""
+
+    full = False
+
+    async def write(self, change: Callable[[sqlite3.Connection], Any], *, durable: bool = True) -> Any:
+        if self.full:
+            raise SystemFailure("the disk is full")
+        return await super().write(change, durable=durable)
+
+
+async def test_what_a_full_disk_refuses_is_told_and_kept_later(tmp_path: Path) -> None:
+    database = FullDisk(tmp_path / "db")
+    log = EventLog(database)
+    database.full = True
+    log.publish("container", "one", "x")
+    assert await take(log.follow(0), 1) == ["one"]
+    database.full = False
+    log.publish("container", "two", "x")
+    await log.close()
+    assert await take(EventLog(database).follow(0), 2) == ["one", "two"]
+    database.close()
+
+
+async def test_a_follower_that_gives_up_while_waiting_costs_nothing(database: Database) -> None:
+    log = EventLog(database)
+    log.publish("container", "one", "x")
+    waiting = asyncio.create_task(log.position(since_ns=0))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert await take(log.follow(0), 1) == ["one"]
     await log.close()

@@ -64,6 +64,7 @@ Timestamp = Annotated[
 ]
 """A moment as clients write it; `read_time` reads it."""
 
+_SEQUENCE = "seq:"
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
@@ -93,7 +94,12 @@ def _filter_values(values: Any) -> list[str]:
 
 def read_time(name: str, text: str) -> int | None:
     """Nanoseconds since the epoch; `None` for empty and 0. Raises `InvalidArgument` naming the parameter."""
-    if text in ("", "0"):
+    return None if text == "0" else read_moment(name, text)
+
+
+def read_moment(name: str, text: str) -> int | None:
+    """As `read_time`, but 0 is the epoch."""
+    if not text:
         return None
     try:
         return _unix_ns(text)
@@ -110,6 +116,16 @@ def read_time(name: str, text: str) -> int | None:
             f'invalid value for "{name}": failed to parse value as time or duration: "{text}"'
         ) from None
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000) * 1000
+
+
+def read_sequence(text: str) -> int | None:
+    """The number in `seq:NUMBER`, `None` for what is of another form. Raises `InvalidArgument`."""
+    if not text.startswith(_SEQUENCE):
+        return None
+    number = text.removeprefix(_SEQUENCE)
+    if not (number.isascii() and number.isdecimal() and len(number) < 19):
+        raise InvalidArgument(f'invalid value for "since": "{text}" must be "{_SEQUENCE}" and the number of an event')
+    return int(number)
 
 
 def _unix_ns(text: str) -> int:

@@ -30,6 +30,7 @@ from sampan.daemon import (
     system,
     volume,
     wait,
+    watch,
 )
 from sampan.daemon.container import Container
 from sampan.daemon.events import EventLog
@@ -68,6 +69,7 @@ class Settings:
     init_path: Path | None = None
     shm_bytes: int = 64 * 1024 * 1024
     strict_resources: bool = False
+    events_kept: int = 100_000
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Daemon:
             parts.database, settings.data_root / "containers", settings.exec_root / "bundles"
         )
         self.volumes = Volumes(parts.database, settings.data_root / "volumes")
-        self.events = EventLog(parts.database)
+        self.events = EventLog(parts.database, owner=settings.id, kept=settings.events_kept)
         self.execs = exec.Execs()
         self._being_made: dict[str, list[models.MountPoint]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -146,7 +148,7 @@ class Daemon:
             ("network_list", models.ListNetworks, network.network_list, look),
             ("plugin_inspect", models.InspectPlugin, system.plugin_inspect, look),
             ("plugin_list", models.ListPlugins, system.plugin_list, look),
-            ("system_events", models.WatchEvents, system.system_events, stream),
+            ("system_events", models.WatchEvents, watch.system_events, stream),
             ("system_info", models.SystemInfoRequest, system.system_info, look),
             ("system_version", models.SystemVersionRequest, system.system_version, look),
             ("volume_create", models.CreateVolume, volume.volume_create, change),

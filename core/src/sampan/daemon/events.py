@@ -13,13 +13,14 @@ from functools import partial
 from typing import Any
 
 from sampan.daemon.clock import now_ns
-from sampan.errdefs import SystemFailure
+from sampan.errdefs import InvalidArgument, SystemFailure
 from sampan.state import Database
 
 _log = logging.getLogger(__name__)
 _REMEMBERED = 1024
-_KEPT = 100_000
 _BATCH = 256
+LOST = "lost"
+"""The action of an event that stands for others, which are not kept any more."""
 
 
 @dataclass(frozen=True)
@@ -37,36 +38,58 @@ class Occurrence:
 class EventLog:
     """The log of events.
 
-    `publish` never waits: the last events are in memory, and a task of the log writes them to the database. A
-    follower reads at its own pace, from memory or, when it has fallen behind, from the database, so that none is
-    lost to a slow reader.
+    `publish` never waits: a task of the log writes what is new to the database, and then tells the followers, so that
+    nobody has seen a number that a killed daemon's successor gives out again. A follower reads at its own pace, from
+    memory or, when it has fallen behind, from the database: none is lost to a slow reader. The last `kept` events are
+    kept; a follower that asks for one before them is told which are lost.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, owner: str = "", kept: int = 100_000) -> None:
+        """`owner` is the engine's id, the actor of its own events."""
         self._database = database
+        self._owner = owner
+        self._kept = kept
         self._recent: deque[Occurrence] = deque(maxlen=_REMEMBERED)
-        self._last_seq: int = database.read(
+        self._told_seq: int = database.read(
             lambda connection: connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
         )
+        self._published_seq: int = self._told_seq
         self._unwritten: list[Occurrence] = []
+        self._unkept: list[Occurrence] = []
         self.followers = 0
         self._changed = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
 
     def publish(self, type: str, action: str, actor_id: str, attributes: Mapping[str, str] | None = None) -> None:
         """Note that `action` happened to the `type` (container, image, network, volume…) of id `actor_id`."""
-        self._last_seq += 1
-        occurrence = Occurrence(self._last_seq, now_ns(), type, action, actor_id, dict(attributes or {}))
-        self._recent.append(occurrence)
-        self._unwritten.append(occurrence)
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._published_seq += 1
+        self._unwritten.append(
+            Occurrence(self._published_seq, now_ns(), type, action, actor_id, dict(attributes or {}))
+        )
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write(), name="events")
 
-    async def follow(self, after_seq: int | None = None, since_ns: int | None = None) -> AsyncIterator[Occurrence]:
-        """Events after `after_seq`, or since `since_ns`, or else from now on; never ends."""
-        position = await self._position(after_seq, since_ns)
+    async def position(self, *, after_seq: int | None = None, since_ns: int | None = None) -> int:
+        """The number after which to read: the one given, the last before a time, or else the last of all.
+
+        Raises `InvalidArgument` for a number that no event has had.
+        """
+        if after_seq is not None:
+            if after_seq > self._published_seq:
+                raise InvalidArgument(
+                    f"no event has the number {after_seq} yet: the last is {self._published_seq}. "
+                    "Numbers begin anew with a new data root"
+                )
+            return after_seq
+        if since_ns is None:
+            return self._published_seq
+        await self.close()
+        query = "SELECT min(seq) - 1 FROM events WHERE time_ns >= ?"
+        [[before]] = await self._select(query, (since_ns,))
+        return self._published_seq if before is None else int(before)
+
+    async def follow(self, position: int) -> AsyncIterator[Occurrence]:
+        """Events after a `position`; never ends."""
         self.followers += 1
         try:
             while True:
@@ -74,14 +97,14 @@ class EventLog:
                 for occurrence in await self._after(position):
                     yield occurrence
                     position = occurrence.seq
-                if position == self._last_seq:
+                if position >= self._told_seq:
                     await changed.wait()
         finally:
             self.followers -= 1
 
-    async def past(self, since_ns: int, until_ns: int) -> AsyncIterator[Occurrence]:
-        """Events from `since_ns` to `until_ns`, both counted in."""
-        position = await self._position(None, since_ns)
+    async def past(self, position: int, until_ns: int) -> AsyncIterator[Occurrence]:
+        """Events after a `position` up to a time, counted in."""
+        await self.close()
         while batch := await self._after(position):
             for occurrence in batch:
                 if occurrence.time_ns > until_ns:
@@ -92,26 +115,29 @@ class EventLog:
     async def close(self) -> None:
         """Write what is not written yet."""
         if self._writer:
-            await self._writer
-
-    async def _position(self, after_seq: int | None, since_ns: int | None) -> int:
-        if after_seq is not None:
-            return after_seq
-        if since_ns is None:
-            return self._last_seq
-        await self.close()
-        query = "SELECT coalesce(max(seq), 0) FROM events WHERE time_ns < ?"
-        rows = await self._select(query, (since_ns,))
-        return int(rows[0][0])
+            await asyncio.shield(self._writer)
 
     async def _after(self, position: int) -> list[Occurrence]:
-        if position >= self._last_seq:
+        """The next events, and in their place a word about those that are not kept any more."""
+        if position >= self._told_seq:
             return []
         if self._recent and self._recent[0].seq <= position + 1:
             return [occurrence for occurrence in self._recent if occurrence.seq > position]
-        await self.close()
         query = "SELECT seq, time_ns, document FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
-        return [_from_row(row) for row in await self._select(query, (position, _BATCH))]
+        found = [_from_row(row) for row in await self._select(query, (position, _BATCH))]
+        told: list[Occurrence] = []
+        for one in found or self._recent:
+            if one.seq > position + 1:
+                told.append(self._lost(position + 1, one))
+            told.append(one)
+            position = one.seq
+        return told
+
+    def _lost(self, first: int, found: Occurrence) -> Occurrence:
+        """What stands for the events from `first` to the one before `found`; its number is the last of them."""
+        last = found.seq - 1
+        said = {"first": str(first), "last": str(last), "count": str(found.seq - first)}
+        return Occurrence(last, found.time_ns, "daemon", LOST, self._owner, said)
 
     async def _select(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         return await asyncio.to_thread(
@@ -119,20 +145,31 @@ class EventLog:
         )
 
     async def _write(self) -> None:
+        """What a full disk refuses is told all the same, and tried again with what comes next."""
         while self._unwritten:
             batch, self._unwritten = self._unwritten, []
+            keep = [*self._unkept, *batch]
             try:
-                await self._database.write(partial(_insert, batch=batch), durable=False)
+                await self._database.write(partial(_insert, batch=keep, kept=self._kept), durable=False)
+                self._unkept = []
             except SystemFailure as error:
-                _log.error("%d events are not kept: %s", len(batch), error)
+                _log.error("%d events are not kept: %s", len(keep), error)
+                self._unkept = keep[-_REMEMBERED:]
+            self._tell(batch)
+
+    def _tell(self, batch: list[Occurrence]) -> None:
+        self._recent.extend(batch)
+        self._told_seq = batch[-1].seq
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
-def _insert(connection: sqlite3.Connection, batch: list[Occurrence]) -> None:
+def _insert(connection: sqlite3.Connection, batch: list[Occurrence], kept: int) -> None:
     connection.executemany(
         "INSERT INTO events (seq, time_ns, document) VALUES (?, ?, ?)",
         [(one.seq, one.time_ns, json.dumps([one.type, one.action, one.actor_id, one.attributes])) for one in batch],
     )
-    connection.execute("DELETE FROM events WHERE seq <= ?", (batch[-1].seq - _KEPT,))
+    connection.execute("DELETE FROM events WHERE seq <= ?", (batch[-1].seq - kept,))
 
 
 def _from_row(row: tuple[Any, ...]) -> Occurrence:

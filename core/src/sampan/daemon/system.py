@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import platform
@@ -10,19 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sampan import __version__
-from sampan.daemon import filters
 from sampan.daemon.clock import now_ns, rfc3339
 from sampan.daemon.container import Status
-from sampan.daemon.events import Occurrence
 from sampan.drivers.loader import Provenance
 from sampan.engine import Job
-from sampan.errdefs import InvalidArgument, NotFound
-from sampan.images.reference import Reference
+from sampan.errdefs import NotFound
 from sampan.models import (
     ComponentVersion,
     DriverInfo,
-    Event,
-    EventActor,
     InspectPlugin,
     ListDrivers,
     ListPlugins,
@@ -36,19 +30,12 @@ from sampan.models import (
     SystemInfoRequest,
     SystemVersion,
     SystemVersionRequest,
-    WatchEvents,
 )
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
 API_VERSION, MIN_API_VERSION = "1.56", "1.24"
-_EVENT_FILTERS = frozenset(
-    {
-        "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret",
-        "service", "type", "volume",
-    }
-)  # fmt: skip
 
 
 async def system_version(daemon: Daemon, job: Job[SystemVersionRequest]) -> SystemVersion:
@@ -133,26 +120,6 @@ async def system_info(daemon: Daemon, job: Job[SystemInfoRequest]) -> SystemInfo
     )
 
 
-async def system_events(daemon: Daemon, job: Job[WatchEvents]) -> None:
-    """Tell what happens, and what has happened since a time; ends at `until`."""
-    output, request = job.require_output(), job.request
-    wanted = filters.checked(request.filters, _EVENT_FILTERS)
-    since_ns, until_ns = request.since_ns, request.until_ns
-    await output.open()
-    if until_ns is not None and until_ns <= now_ns():
-        async for occurrence in daemon.events.past(since_ns or 0, until_ns):
-            if _is_wanted(wanted, occurrence):
-                await output.write(_event(occurrence))
-        return
-    try:
-        async with asyncio.timeout((until_ns - now_ns()) / 1e9 if until_ns is not None else None):
-            async for occurrence in daemon.events.follow(since_ns=since_ns):
-                if _is_wanted(wanted, occurrence):
-                    await output.write(_event(occurrence))
-    except TimeoutError:
-        return
-
-
 async def driver_list(daemon: Daemon, job: Job[ListDrivers]) -> list[DriverInfo]:
     """Which package and version serves what, and what is broken."""
     return _drivers(daemon)
@@ -204,42 +171,6 @@ def _plugin(one: Provenance) -> Plugin:
             description=one.error or f"{one.kind} driver {one.name}",
             interface=PluginInterface(types=[f"sampan.{one.kind}driver/1.0"]),
         ),
-    )
-
-
-def _is_wanted(wanted: filters.Filters, one: Occurrence) -> bool:
-    """Docker's rules (moby daemon/events/filter.go): a container's events count as its image's too."""
-    names = (one.actor_id, one.attributes.get("name", ""))
-    image = one.attributes.get("name" if one.type == "image" else "image", "")
-    return (
-        filters.equals(wanted, "type", one.type)
-        and filters.equals(wanted, "event", one.action, one.action.partition(":")[0])
-        and filters.equals(wanted, "scope", "local")
-        and filters.matches_labels(wanted, one.attributes)
-        and all(
-            any(filters.starts(wanted, kind, name) for name in names)
-            for kind in ("container", "network", "volume", "plugin", "daemon")
-        )
-        and filters.equals(wanted, "image", one.actor_id, image, _without_tag(image))
-    )
-
-
-def _without_tag(image: str) -> str:
-    try:
-        return Reference.parse(image).familiar_name
-    except InvalidArgument:  # an id
-        return image
-
-
-def _event(one: Occurrence) -> Event:
-    return Event(
-        type=one.type,
-        action=one.action,
-        actor=EventActor(id=one.actor_id, attributes=dict(one.attributes)),
-        scope="local",
-        time=one.time_ns // 1_000_000_000,
-        time_nano=one.time_ns,
-        seq=one.seq,
     )
 
 

@@ -26,12 +26,16 @@ class Event(Model):
     scope: str = omitempty("local", alias="scope")
     time: Int64 = omitempty(0, alias="time")
     time_nano: Int64 = omitempty(0, alias="timeNano")
-    seq: Int64 | None = omitempty(alias="seq")
+    seq: Int64 | None = omitempty(alias="sampanSeq")
 
 
 class WatchEvents(Request):
-    """system_events; the bounds are nanoseconds since the epoch, `None` is no bound."""
+    """system_events; the bounds are nanoseconds since the epoch, `None` is no bound.
+
+    `after_seq`, instead of `since_ns`, is the number of the last event that the caller has seen.
+    """
 
     since_ns: int | None = None
+    after_seq: int | None = None
     until_ns: int | None = None
     filters: dict[str, list[str]] = Field(default_factory=dict)

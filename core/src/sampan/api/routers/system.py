@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from sampan.api.describe import answers, items, returns
-from sampan.api.params import Filters, Run, Timestamp, read_filters, read_time
+from sampan.api.params import Filters, Run, Timestamp, read_filters, read_moment, read_sequence
 from sampan.api.versions import NEWEST, OLDEST, text
 from sampan.errdefs import InvalidArgument
 from sampan.models import SystemInfo, SystemInfoRequest, SystemVersion, SystemVersionRequest, WatchEvents
@@ -60,10 +60,15 @@ async def info(run: Run) -> Response:
     responses=answers() | {200: items("Events as they happen", "Event", "application/jsonl", "application/json")},
 )
 async def events(run: Run, since: Timestamp = "", until: Timestamp = "", filters: Filters = "") -> Response:
-    """Events since a moment and until another; without an end it goes on until the client hangs up."""
-    since_ns, until_ns = read_time("since", since), read_time("until", until)
+    """Events since a moment and until another; without an end it goes on until the client hangs up.
+
+    `since` may also be `seq:NUMBER`, the `sampanSeq` of the last event that the client has seen: it gets those after
+    it, and first an event `lost` if some of them are not kept any more.
+    """
+    after_seq, until_ns = read_sequence(since), read_moment("until", until)
+    since_ns = read_moment("since", since) if after_seq is None else None
     if since_ns is not None and until_ns is not None and until_ns < since_ns:
         raise InvalidArgument(f"`since` time ({since}) cannot be after `until` time ({until})")
-    request = WatchEvents(since_ns=since_ns, until_ns=until_ns, filters=read_filters(filters))
+    request = WatchEvents(since_ns=since_ns, after_seq=after_seq, until_ns=until_ns, filters=read_filters(filters))
     media_type = "application/jsonl" if run.version >= _JSON_LINES_SINCE else "application/json"
     return run.output("system_events", request, media_type=media_type)

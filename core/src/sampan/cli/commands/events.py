@@ -17,12 +17,17 @@ def events(session: Session, options: Options) -> None:
     if template := options.text("format"):
         checked_template(template)
     query = {
-        "since": timestamp_of(options.text("since"), "since"),
+        "since": _since(options.text("since")),
         "until": timestamp_of(options.text("until"), "until"),
         "filters": filters_of(options.texts("filter")),
     }
     for event in session.client.stream("GET", "/events", query=query):
         session.say(render(template, event) if template else _line(event))
+
+
+def _since(text: str) -> str:
+    """A time, or `seq:NUMBER`, which is the daemon's to read."""
+    return text if text.startswith("seq:") else timestamp_of(text, "since")
 
 
 def _line(event: dict[str, Any]) -> str:
@@ -47,7 +52,7 @@ EVENTS = Command(
     (
         Flag("filter", "Filter output based on conditions provided", FILTER, "f"),
         Flag("format", "Format output: json, or a Go template"),
-        Flag("since", "Show all events created since timestamp"),
+        Flag("since", "Show all events created since timestamp, or after seq:NUMBER"),
         Flag("until", "Stream events until this timestamp"),
     ),
 )
