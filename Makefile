@@ -5,12 +5,13 @@ PY := .venv/bin/python
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 SOURCES := core/src plugins/overlayfs/src plugins/bridge_net/src plugins/cgroups_v2/src
 
-.PHONY: help setup demo test test-large check bench clean
+.PHONY: help setup demo test test-large test-vm test-vm-all check bench clean
 
 help:
 	@echo 'make demo    start a daemon, run a real container, leave nothing behind'
 	@echo 'make test    every test (as root: the ones on the real kernel too)'
 	@echo 'make test-large  an image of 70,000 files and 1.3 GB, compared file by file'
+	@echo 'make test-vm  what needs cgroup v2 alone: on this host, or else in a guest kernel'
 	@echo 'make check   formatting, lint, types, which way imports point'
 	@echo 'make bench   sampan, Docker and Podman side by side'
 	@echo 'make setup   only the set-up: leaves .venv/bin/sampan and .venv/bin/sampand'
@@ -29,6 +30,15 @@ test:
 test-large:
 	@tools/setup test
 	$(PY) -m pytest tests/compat/test_large_image.py --large $(ARGS)
+
+# A guest kernel without virtualisation starts programs some fifty times slower than the host.
+test-vm:
+	@tools/setup vm
+	$(PY) -m tools.guest --timeout 2400 -- $(PY) -m pytest -p no:cacheprovider tests/vm $(ARGS)
+
+test-vm-all:
+	@tools/setup vm
+	$(PY) -m tools.guest --timeout 36000 -- $(PY) -m pytest -p no:cacheprovider --timeout 3000 tests/vm tests/integration tests/conformance $(ARGS)
 
 check:
 	@tools/setup check

@@ -1,0 +1,68 @@
+"""`python -m tools.guest -- COMMAND…`; see the package."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import NoReturn
+
+from tools.guest import qemu, uml
+from tools.guest.console import NO_GUEST, Line, run
+
+_CGROUPS = Path("/sys/fs/cgroup/cgroup.controllers")
+_NEEDED = frozenset({"cpu", "memory", "pids"})
+_WORK_DIR = Path("/var/tmp")  # noqa: S108 - in the guest it is another
+
+
+def main() -> int:
+    options = _arguments()
+    engine = options.engine or _choose()
+    if engine == "native":
+        os.execvp(options.command[0], options.command)  # noqa: S606 - the command is the caller's own
+    find_kernel, machine = (uml.find_kernel, uml.machine) if engine == "uml" else (qemu.find_kernel, qemu.machine)
+    kernel = find_kernel()
+    if kernel is None:
+        print(f"guest: there is no kernel for {engine} here: {_ADVICE}", file=sys.stderr)
+        return NO_GUEST
+    print(f"guest: {engine}, {kernel}", file=sys.stderr, flush=True)
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    with tempfile.TemporaryDirectory(prefix="sampan-guest-", dir=_WORK_DIR) as directory:
+        work, cwd = Path(directory), Path.cwd()
+
+        def command(output: Line, control: Line) -> list[str]:
+            return machine(kernel, options.command, cwd, work, (output, control))
+
+        return run(command, work / "log", options.timeout)
+
+
+_ADVICE = (
+    f"name one of User Mode Linux in {uml.KERNEL}, build one with tools/guest/build-uml, or install qemu-system-x86 "
+    "and linux-image-amd64"
+)
+
+
+def _choose() -> str:
+    """The nearest thing there is: this host itself, a kernel that is a process, an emulated machine."""
+    if _CGROUPS.exists() and set(_CGROUPS.read_text().split()) >= _NEEDED:
+        return "native"
+    return "uml" if uml.find_kernel() else "qemu"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tools.guest", description="Run a command in a guest kernel")
+    parser.add_argument("--engine", choices=("native", "uml", "qemu"), help="instead of the first of them that works")
+    parser.add_argument("--timeout", type=float, default=3600.0, help="seconds that the command may take")
+    parser.add_argument("command", nargs="+")
+    return parser.parse_args()
+
+
+def _on_sigterm(*_: object) -> NoReturn:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

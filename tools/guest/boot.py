@@ -1,0 +1,99 @@
+"""What runs in the guest before the command, in the words of busybox's shell.
+
+`$B` is busybox, `$W` the directory with the files below, `$T` a tmpfs of the guest's own. The host's files are
+mounted read-only on `$T/lower`; the guest's root is an overlay over them with its upper directory in that tmpfs. A
+container's own overlay can't have its upper directory in another overlay, so where such directories lie (`$SCRATCH`)
+is plain tmpfs.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+SCRATCH = ("tmp", "var/tmp", "var/lib/sampan", "run")
+_HIDDEN = frozenset({"PWD", "OLDPWD", "SHLVL", "_", "TMPDIR", "XDG_RUNTIME_DIR", "DOCKER_HOST"})
+
+ROOT = r"""
+fail() { echo "guest: $*"; $B poweroff -f; $B sleep 60; }
+over() {
+    layers=$((layers + 1))
+    $B mkdir -p "$T/upper/$layers" "$T/work/$layers" "$2"
+    $B chmod "$($B stat -c %a "$1")" "$T/upper/$layers"
+    $B mount -t overlay -o "lowerdir=$1,upperdir=$T/upper/$layers,workdir=$T/work/$layers" overlay "$2" ||
+        fail "can't lay a writable layer over $1"
+}
+over "$T/lower" "$T/root"
+for directory in $SCRATCH; do
+    $B mkdir -p "$T/root/$directory"
+    mode=$($B stat -c %a "$T/root/$directory")
+    $B mount -t tmpfs -o "mode=$mode,size=60%" tmpfs "$T/root/$directory" || fail "can't mount $directory"
+done
+[ -z "$SHOWN" ] || over "$T/lower$SHOWN" "$T/root$SHOWN"
+$B mkdir -p "$T/root/run/guest"
+$B cp "$B" "$T/root/run/guest/busybox"
+$B cp "$W/config" "$W/session" "$W/command" "$T/root/run/guest/"
+"""
+
+SESSION = r"""
+B=/run/guest/busybox
+. /run/guest/config
+[ -d /run/guest/host ] && $B umount -l /run/guest/host
+$B mkdir -p /dev/pts /dev/shm /dev/mqueue /run/lock /run/netns
+$B mount -t devpts -o mode=620,gid=5,ptmxmode=666 devpts /dev/pts
+$B rm -f /dev/ptmx
+$B ln -s pts/ptmx /dev/ptmx
+$B mount -t tmpfs -o mode=1777 shm /dev/shm
+$B mount -t mqueue mqueue /dev/mqueue
+[ -e /dev/fd ] || $B ln -s /proc/self/fd /dev/fd
+$B mount -t bpf bpf /sys/fs/bpf 2>/dev/null
+$B mount -t cgroup2 -o nsdelegate,memory_recursiveprot cgroup2 /sys/fs/cgroup
+for controller in $($B cat /sys/fs/cgroup/cgroup.controllers); do
+    echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
+done
+$B ip link set lo up
+$B hostname guest
+$B mount --make-rshared /
+exec 3>"$CONTROL" 4>"$OUTPUT" </dev/null >/dev/null 2>&1
+# A process in the root cgroup would keep its controllers from the children's children.
+$B mkdir -p /sys/fs/cgroup/guest.command /sys/fs/cgroup/guest.init
+echo $$ >/sys/fs/cgroup/guest.init/cgroup.procs
+$B mkfifo /run/guest/output  # a pipe, as most runners of tests give it, rather than a terminal
+$B cat </run/guest/output >&4 3>&- &
+copier=$!
+exec 5>/run/guest/output
+(
+    echo 0 >/sys/fs/cgroup/guest.command/cgroup.procs
+    echo ready >&3
+    exec $B setsid $B sh /run/guest/command >&5 2>&1 3>&- 4>&- 5>&-
+) &
+command=$!
+exec 5>&-
+wait $command
+status=$?
+waited=0  # something that the command left behind may keep the pipe open
+while [ $waited -lt 40 ] && $B kill -0 $copier; do
+    waited=$((waited + 1))
+    $B sleep 0.05
+done
+echo "exit $status" >&3
+$B sleep 0.2
+$B poweroff -f
+"""
+
+
+def config(values: Mapping[str, str], command_cwd: Path) -> str:
+    """The variables that both shells read."""
+    scratch = [f"/{directory}" for directory in SCRATCH]
+    hidden = any(command_cwd == Path(one) or Path(one) in command_cwd.parents for one in scratch)
+    all_values = {"SCRATCH": " ".join(SCRATCH), "SHOWN": str(command_cwd) if hidden else "", **values}
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in all_values.items())
+
+
+def command(words: Sequence[str], cwd: Path, *, engine: str) -> str:
+    """The command with the caller's environment; `SAMPAN_GUEST` tells it where it is."""
+    environment = {name: value for name, value in os.environ.items() if name not in _HIDDEN and name.isidentifier()}
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in {**environment, "SAMPAN_GUEST": engine}.items()]
+    return "\n".join([*lines, f"cd {shlex.quote(str(cwd))} || exit 125", f"exec {shlex.join(words)}", ""])
