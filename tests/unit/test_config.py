@@ -71,3 +71,24 @@ def test_validate_says_yes_or_what_is_missing(tmp_path: Path) -> None:
     bad = CliRunner().invoke(main, ["--config-file", str(file), "--validate", "--storage-driver", "zfs"])
     assert bad.exit_code == 1
     assert 'storage driver "zfs" is not installed: pip install sampan-zfs' in bad.output
+
+
+@pytest.mark.parametrize(
+    ("mirror", "message"),
+    [
+        ("ftp://mirror.test", "unsupported scheme"),
+        ("mirror.test", "unsupported scheme"),
+        ("https://ann:secret@mirror.test", "username/password not allowed in URI"),
+        ("https://mirror.test/path", "path, query, or fragment"),
+        ("https://mirror.test?x", "path, query, or fragment"),
+    ],
+)
+def test_a_bad_mirror_is_refused_in_dockers_words(tmp_path: Path, mirror: str, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message) as refused:
+        load_config(write(tmp_path, {"registry-mirrors": [mirror]}), {})
+    assert "secret" not in str(refused.value)
+
+
+def test_a_mirror_needs_no_slash_at_its_end(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, {"registry-mirrors": ["https://mirror.test/"]}), {})
+    assert config.registry_mirrors == ("https://mirror.test",)

@@ -129,7 +129,7 @@ async def _install(engine: Engine, config: DaemonConfig, drivers: Drivers) -> No
         config.data_root / "images",
         storage,
         database,
-        registries=RegistryConfig(insecure=config.insecure_registries, downloads=config.max_concurrent_downloads),
+        registries=_registries(config),
     )
     await images.open()
     engine.on_stop(images.close)
@@ -218,6 +218,16 @@ def _directory(config: DaemonConfig, driver: str) -> Path:
 
 def _network_settings(config: DaemonConfig, driver: str) -> NetworkSettings:
     return NetworkSettings(_directory(config, driver), config.instance)
+
+
+def _registries(config: DaemonConfig) -> RegistryConfig:
+    return RegistryConfig(
+        insecure=config.insecure_registries,
+        mirrors=config.registry_mirrors,
+        certs_dirs=config.registry_certs_dirs,
+        downloads=config.max_concurrent_downloads,
+        uploads=config.max_concurrent_uploads,
+    )
 
 
 def _network_defaults(config: DaemonConfig) -> NetworkDefaults:

@@ -25,6 +25,19 @@ def _uncut(path: Path) -> Path:
     return path
 
 
+def _mirror(url: str) -> str:
+    """As dockerd has it (moby daemon/pkg/registry, ValidateMirror): where, and nothing more."""
+    scheme, separator, rest = url.partition("://")
+    authority, _, path = rest.partition("/")
+    if not separator or scheme not in ("http", "https") or not authority:
+        raise ValueError(f'invalid mirror: unsupported scheme "{scheme}" in "{url}"')
+    if "@" in authority:
+        raise ValueError("invalid mirror: username/password not allowed in URI")
+    if path or any(mark in authority for mark in "?#"):
+        raise ValueError(f'invalid mirror: path, query, or fragment at end of the URI "{url}"')
+    return f"{scheme}://{authority}"
+
+
 class AddressPoolConfig(BaseModel):
     """A range from which networks without a subnet of their own take one of prefix length `size`."""
 
@@ -92,7 +105,10 @@ class DaemonConfig(BaseModel):
     dns_opts: tuple[str, ...] = ()
 
     insecure_registries: tuple[str, ...] = ()
+    registry_mirrors: tuple[Annotated[str, AfterValidator(_mirror)], ...] = ()
+    registry_certs_dirs: tuple[AbsolutePath, ...] = (Path("/etc/sampan/certs.d"), Path("/etc/docker/certs.d"))
     max_concurrent_downloads: int = Field(6, ge=1)
+    max_concurrent_uploads: int = Field(5, ge=1)
 
     job_slots: int = Field(64, ge=1)
     job_queue: int = Field(256, ge=0)

@@ -46,6 +46,15 @@ _PATH = click.Path(path_type=Path)
 @click.option("--dns-search", multiple=True, help="DNS search domain for containers")
 @click.option("--dns-opt", "dns_opts", multiple=True, help="DNS option for containers")
 @click.option("--insecure-registry", "insecure_registries", multiple=True, help="Registry to talk plain HTTP with")
+@click.option("--registry-mirror", "registry_mirrors", multiple=True, help="URL asked before Docker Hub in pulls")
+@click.option(
+    "--registry-certs-dir",
+    "registry_certs_dirs",
+    type=_PATH,
+    multiple=True,
+    help="Directory of certificates by registry [/etc/sampan/certs.d, /etc/docker/certs.d]",
+)
+@click.option("--max-concurrent-uploads", type=int, help="Layers of a push sent at once [5]")
 @click.option("--max-concurrent-downloads", type=int, help="Layers of a pull fetched at once [6]")
 @click.option(
     "--tls", "tlsverify", is_flag=True, default=None, help="Same as --tlsverify: there is no TLS without it"

@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,11 @@ class Room:
     def restarted(self) -> ImageStore:
         """A second store on the same state, as after the first one's death."""
         return ImageStore(self.root / "images", self.storage, self.database, registries=FAST)
+
+    def mirrored(self, *mirrors: str) -> ImageStore:
+        """The store, with mirrors of Docker Hub."""
+        self.store._registries = replace(FAST, mirrors=mirrors)
+        return self.store
 
 
 FAST = RegistryConfig(retry_delay_s=0, attempts=3)

@@ -37,7 +37,9 @@ class FakeRegistry:
     """`manifests` by tag or digest, `blobs` by digest; `requests` counts what was asked for.
 
     `lies` maps the end of a path to what answers it instead. A blob in `held` is not sent before its event.
-    `truncate` maps a blob's digest to how many bytes one answer brings at most.
+    `truncate` maps a blob's digest to how many bytes one answer brings at most. `guard` may answer instead of the
+    registry; `seen` is who asked for what: method, path, `Authorization`. A blob in `owners` is only in the
+    repositories named there. An upload takes at most `upload_bytes` of a request before the connection breaks.
     """
 
     manifests: dict[str, tuple[str, bytes]] = field(default_factory=dict)
@@ -49,6 +51,11 @@ class FakeRegistry:
     truncate: dict[str, int] = field(default_factory=dict)
     ranges: bool = True
     host: str = ""
+    guard: Lie | None = None
+    seen: list[tuple[str, str, str | None]] = field(default_factory=list)
+    owners: dict[str, set[str]] = field(default_factory=dict)
+    uploads: dict[str, bytearray] = field(default_factory=dict)
+    upload_bytes: int | None = None
 
     def push(self, tag: str, layers: Sequence[bytes], **config: Any) -> bytes:
         """Put an image there and answer its manifest."""
@@ -74,24 +81,68 @@ class FakeRegistry:
         return Digest.of(gzip.compress(layer, 1, mtime=0))
 
     def application(self) -> web.Application:
-        app = web.Application()
-        app.router.add_get("/{path:.*}", self._answer)
+        app = web.Application(client_max_size=1 << 30)
+        app.router.add_route("*", "/{path:.*}", self._answer)
         return app
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         name = request.path.rpartition("/")[2]
         self.requests[name] += 1
+        self.seen.append((request.method, request.path_qs, request.headers.get("Authorization")))
         for end, lie in self.lies.items():
             if request.path.endswith(end) and (answer := lie(request)) is not None:
                 return answer
+        if self.guard and (refused := self.guard(request)) is not None:
+            return refused
         if request.path == "/v2/":
             return web.json_response({})
         if request.path.endswith("/tags/list"):
             tags = [tag for tag in self.manifests if not tag.startswith("sha256:")]
             return web.json_response({"name": "x", "tags": tags})
+        if "/blobs/uploads/" in request.path:
+            return await self._upload(request)
         if "/manifests/" in request.path:
-            return self._manifest(name)
+            return await self._take_manifest(request, name) if request.method == "PUT" else self._manifest(name)
         return await self._blob(request, name)
+
+    async def _upload(self, request: web.Request) -> web.StreamResponse:
+        repository, _, id = request.path.removeprefix("/v2/").partition("/blobs/uploads/")
+        if request.method == "POST":
+            return self._begin_upload(request, repository)
+        content = self.uploads[id]
+        if request.method in ("PATCH", "PUT"):
+            async for chunk in request.content.iter_any():
+                content += chunk
+                if self.upload_bytes is not None and len(content) > self.upload_bytes and request.transport:
+                    self.upload_bytes = None
+                    request.transport.abort()
+        if request.method != "PUT":
+            headers = {"Location": f"/v2/{repository}/blobs/uploads/{id}", "Range": f"0-{len(content) - 1}"}
+            return web.Response(status=202 if request.method == "PATCH" else 204, headers=headers)
+        digest = Digest.of(bytes(content))
+        if digest != request.query["digest"]:
+            return refusal(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+        self.blobs[digest] = bytes(content)
+        self.owners.setdefault(digest, set()).add(repository)
+        return web.Response(status=201, headers={"Docker-Content-Digest": digest})
+
+    def _begin_upload(self, request: web.Request, repository: str) -> web.Response:
+        digest, source = request.query.get("mount", ""), request.query.get("from", "")
+        if source in self.owners.get(digest, ()):
+            self.owners[digest].add(repository)
+            return web.Response(status=201, headers={"Docker-Content-Digest": digest})
+        id = str(len(self.uploads))
+        self.uploads[id] = bytearray()
+        return web.Response(status=202, headers={"Location": f"/v2/{repository}/blobs/uploads/{id}"})
+
+    async def _take_manifest(self, request: web.Request, name: str) -> web.Response:
+        content = await request.read()
+        document = json.loads(content)
+        for one in (document["config"], *document["layers"]):
+            if one["digest"] not in self.blobs:
+                return refusal(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry")
+        self.put(name, content, request.content_type)
+        return web.Response(status=201, headers={"Docker-Content-Digest": Digest.of(content)})
 
     def _manifest(self, name: str) -> web.Response:
         if name not in self.manifests:
@@ -100,7 +151,8 @@ class FakeRegistry:
         return web.Response(body=document, content_type=media_type)
 
     async def _blob(self, request: web.Request, name: str) -> web.StreamResponse:
-        if name not in self.blobs:
+        repository = request.path.removeprefix("/v2/").partition("/blobs/")[0]
+        if name not in self.blobs or repository not in self.owners.get(name, {repository}):
             return refusal(404, "BLOB_UNKNOWN", "blob unknown to registry")
         if name in self.asked:
             self.asked[name].set()
@@ -112,6 +164,8 @@ class FakeRegistry:
         response = web.StreamResponse(status=206 if start else 200, headers=headers)
         response.content_length = len(blob) - start
         await response.prepare(request)
+        if request.method == "HEAD":
+            return response
         end = start + self.truncate.get(name, len(blob))
         await response.write(blob[start:end])
         if end < len(blob) and request.transport:

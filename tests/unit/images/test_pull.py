@@ -353,6 +353,53 @@ async def test_a_refusal_is_told_in_dockers_words(
     assert str(refused.value) == message.format(host=room.registry.host)
 
 
+async def test_a_mirror_stands_in_for_docker_hub(room: Room) -> None:
+    manifest = room.registry.push("1", [BASE])
+    store = room.mirrored(f"http://{room.registry.host}")
+    image = await store.pull(Reference.parse("ann/app:1"), platform="linux/amd64", auth=None, progress=Items())
+    assert image.references == ("ann/app:1",)
+    assert image.repo_digests == (f"ann/app@{Digest.of(manifest)}",)
+
+
+async def test_what_a_mirror_lacks_the_next_one_has(room: Room) -> None:
+    room.registry.push("1", [BASE])
+    room.registry.lies["/ann/app/manifests/1"] = _once(lambda _: refusal(404, "MANIFEST_UNKNOWN", "manifest unknown"))
+    url = f"http://{room.registry.host}"
+    store = room.mirrored(url, url)
+    assert await store.pull(Reference.parse("ann/app:1"), platform="linux/amd64", auth=None, progress=Items())
+
+
+def _once(lie: Callable[[web.Request], web.Response]) -> Callable[[web.Request], web.Response | None]:
+    lies = [lie]
+    return lambda request: lies.pop()(request) if lies else None
+
+
+async def test_a_rate_limit_is_explained(room: Room) -> None:
+    def limited(_: web.Request) -> web.Response:
+        answer = refusal(429, "TOOMANYREQUESTS", "You have reached your pull rate limit.")
+        answer.headers.update({"RateLimit-Limit": "100;w=21600", "Retry-After": "90"})
+        return answer
+
+    room.registry.lies["/manifests/1"] = limited
+    with pytest.raises(Unavailable) as refused:
+        await room.pull("app:1")
+    assert str(refused.value) == (
+        "toomanyrequests: You have reached your pull rate limit. (the limit is 100 in 6 h; try again in 90 s)"
+    )
+    assert refused.value.retry_after_s == 90
+
+
+async def test_a_foreign_layer_is_asked_for_nowhere_else(room: Room) -> None:
+    manifest = json.loads(room.registry.push("1", [BASE]))
+    digest = manifest["layers"][0]["digest"]
+    manifest["layers"][0]["mediaType"] = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+    manifest["layers"][0]["urls"] = [f"http://{room.registry.host}/foreign/layer"]
+    room.registry.put("1", json.dumps(manifest).encode())
+    del room.registry.blobs[digest]
+    await refuses(room, NotFound, f"unknown blob: the registry does not have {digest}")
+    assert not room.registry.requests["layer"]
+
+
 async def test_a_registry_that_is_not_there_is_told_of(room: Room) -> None:
     with pytest.raises(SystemFailure, match=r'Get "http://127.0.0.1:1/v2/": '):
         await room.store.pull(Reference.parse("127.0.0.1:1/app:1"), platform=None, auth=None, progress=Items())

@@ -80,10 +80,19 @@ def certificate(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def secure(certificate: Path) -> AsyncIterator[FakeRegistry]:
+def wants_certificate() -> bool:
+    """Whether the registry asks for its clients' certificates."""
+    return False
+
+
+@pytest.fixture
+async def secure(certificate: Path, wants_certificate: bool) -> AsyncIterator[FakeRegistry]:
     fake = FakeRegistry()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
+    if wants_certificate:
+        context.load_verify_locations(certificate)
+        context.verify_mode = ssl.CERT_REQUIRED
     runner = web.AppRunner(fake.application(), access_log=None, shutdown_timeout=0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
@@ -137,3 +146,56 @@ async def test_a_redirect_from_https_to_http_is_refused(secure: FakeRegistry, ce
 async def test_a_missing_ca_file_is_told_of(secure: FakeRegistry, tmp_path: Path) -> None:
     with pytest.raises(SystemFailure, match=r"No such file or directory"):
         await document_of(Checked(ca_file=tmp_path / "nowhere.pem"), secure)
+
+
+@pytest.fixture
+def certs_dir(secure: FakeRegistry, tmp_path: Path) -> Path:
+    """The directory of the registry's certificates."""
+    path = tmp_path / "certs.d" / secure.host
+    path.mkdir(parents=True)
+    return path
+
+
+async def test_the_authority_in_a_registrys_directory_is_trusted(
+    secure: FakeRegistry, certificate: Path, certs_dir: Path
+) -> None:
+    manifest = secure.push("1", [])
+    config = Checked(certs_dirs=(certs_dir.parent / "nothing", certs_dir.parent))
+    with pytest.raises(SystemFailure, match="CERTIFICATE_VERIFY_FAILED"):
+        await document_of(config, secure)
+    (certs_dir / "ca.crt").write_bytes(certificate.read_bytes())
+    assert await document_of(config, secure) == manifest
+
+
+@pytest.mark.parametrize("wants_certificate", [True])
+async def test_a_registry_is_shown_the_certificate_for_it(
+    secure: FakeRegistry, certificate: Path, certs_dir: Path
+) -> None:
+    manifest = secure.push("1", [])
+    (certs_dir / "ca.crt").write_bytes(certificate.read_bytes())
+    with pytest.raises(SystemFailure):
+        await document_of(Checked(certs_dirs=(certs_dir.parent,)), secure)
+    (certs_dir / "client.cert").write_bytes(certificate.read_bytes())
+    (certs_dir / "client.key").write_bytes(certificate.read_bytes())
+    assert await document_of(Checked(certs_dirs=(certs_dir.parent,)), secure) == manifest
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("client.cert", "missing key client.key for client certificate client.cert"),
+        ("client.key", "missing client certificate client.cert for key client.key"),
+    ],
+)
+async def test_half_of_a_pair_is_told_of(
+    secure: FakeRegistry, certs_dir: Path, certificate: Path, name: str, message: str
+) -> None:
+    (certs_dir / name).write_bytes(certificate.read_bytes())
+    with pytest.raises(InvalidArgument, match=message):
+        await document_of(Checked(certs_dirs=(certs_dir.parent,)), secure)
+
+
+async def test_a_certificate_that_is_none_is_told_of(secure: FakeRegistry, certs_dir: Path) -> None:
+    (certs_dir / "ca.crt").write_text("nothing of the kind")
+    with pytest.raises(SystemFailure, match=r"the certificates for .* can't be read"):
+        await document_of(Checked(certs_dirs=(certs_dir.parent,)), secure)

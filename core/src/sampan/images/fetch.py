@@ -10,7 +10,8 @@ from contextlib import aclosing
 from typing import TypeVar
 
 from sampan.images.manifest import Descriptor
-from sampan.images.registry import Interrupted, Repository
+from sampan.images.refusal import Interrupted
+from sampan.images.registry import Repository
 from sampan.images.registry_config import RegistryConfig
 
 _log = logging.getLogger(__name__)

@@ -5,10 +5,11 @@ What the client sees is what moby daemon/internal/distribution/pull_v2.go sends.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from sampan.errdefs import DataLoss, Forbidden, InvalidArgument
+from sampan.errdefs import DataLoss, Forbidden, InvalidArgument, SampanError
 from sampan.images.content import ContentStore
 from sampan.images.fetch import fetch, retried
 from sampan.images.image import Image
@@ -30,9 +31,10 @@ from sampan.images.platform import Platform
 from sampan.images.progress import Report, Throttle, message, short, step
 from sampan.images.reference import Reference
 from sampan.images.registry import Document, RegistryClient, Repository
-from sampan.images.registry_config import RegistryConfig
+from sampan.images.registry_config import RegistryAuth, RegistryConfig
 from sampan.images.tasks import in_thread
 
+_log = logging.getLogger(__name__)
 _INDEX_DEPTH = 4
 _RESERVED = "scratch"
 
@@ -50,14 +52,27 @@ class Puller:
     def _config(self) -> RegistryConfig:
         return self._client.config
 
-    async def pull(self, reference: Reference, platform: Platform, lease: Lease, report: Report) -> Image:
+    async def pull(
+        self, reference: Reference, platform: Platform, auth: RegistryAuth | None, lease: Lease, report: Report
+    ) -> Image:
         """Pull what `reference` names, all tags if it has neither tag nor digest; answers the last image.
 
-        Raises what the registry, the documents and the layers raise.
+        Mirrors are asked first, and whatever is wrong with one, the next is asked. Raises what the registry, the
+        documents and the layers raise.
         """
         if reference.familiar_name == _RESERVED:
             raise Forbidden(f"'{_RESERVED}' is a reserved name")
-        repository = await self._client.repository(reference)
+        for mirror in await self._client.mirrors(reference):
+            try:
+                return await self._pull_from(mirror, reference, platform, lease, report)
+            except SampanError as error:
+                _log.warning("mirror %s: %s", mirror.endpoint.url, error)
+        repository = await self._client.repository(reference, auth)
+        return await self._pull_from(repository, reference, platform, lease, report)
+
+    async def _pull_from(
+        self, repository: Repository, reference: Reference, platform: Platform, lease: Lease, report: Report
+    ) -> Image:
         is_new = False
         image: Image | None = None
         for name in await self._names(repository, reference):

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from sampan.images import certificates
 from sampan.images.reference import DEFAULT_DOMAIN
 
 _HUB = "registry-1.docker.io"
+_HUB_NAMES = ("index.docker.io", "docker.io", _HUB)
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,14 @@ class RegistryAuth:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One way to reach a registry: `https://host:port`, and whether its certificate is checked."""
+    """One way to reach a registry: `https://host:port`, and whether its certificate is checked.
+
+    A mirror only ever serves pulls, and is never given credentials, which are those of the registry itself.
+    """
 
     url: str
     verify: bool
+    is_mirror: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,36 +43,45 @@ class RegistryConfig:
     """How registries are reached.
 
     `insecure` names registries (`host`, `host:port`, or a network such as `10.0.0.0/8`) whose certificate is not
-    checked and which may speak plain HTTP; loopback always may. `ca_file` is trusted beside the system's authorities.
-    `attempts` is how often a request that brings nothing is tried, waiting `retry_delay_s` longer each time.
-    `downloads` layers are fetched at once.
+    checked and which may speak plain HTTP; loopback always may. `mirrors` are URLs (`https://host:port`) asked before
+    Docker Hub. `ca_file` is trusted beside the system's authorities; the first of `certs_dirs` that has a directory
+    named for a registry (`host` or `host:port`) says whom to trust and what to show there. `attempts` is how often a
+    request that brings nothing is tried, waiting `retry_delay_s` longer each time. `downloads` layers are fetched
+    and `uploads` sent at once.
     """
 
     insecure: tuple[str, ...] = ()
+    mirrors: tuple[str, ...] = ()
     ca_file: Path | None = None
+    certs_dirs: tuple[Path, ...] = ()
     connect_timeout_s: float = 30.0
     read_timeout_s: float = 60.0
     attempts: int = 5
     retry_delay_s: float = 5.0
     downloads: int = 6
+    uploads: int = 5
 
     def endpoints(self, domain: str) -> tuple[Endpoint, ...]:
         """The ways to reach the registry `domain` (`host` or `host:port`), the best one first."""
         if domain == DEFAULT_DOMAIN:
-            return (Endpoint(f"https://{_HUB}", verify=True),)
-        if self._is_insecure(domain):
+            return (*self._mirrors, Endpoint(f"https://{_HUB}", verify=True))
+        if self.is_insecure(domain):
             return Endpoint(f"https://{domain}", verify=False), Endpoint(f"http://{domain}", verify=False)
         return (Endpoint(f"https://{domain}", verify=True),)
 
-    @cached_property
-    def trust(self) -> ssl.SSLContext:
-        """What certificates are checked with."""
-        context = ssl.create_default_context()
-        if self.ca_file is not None:
-            context.load_verify_locations(self.ca_file)
-        return context
+    def tls(self, authority: str, *, verify: bool) -> ssl.SSLContext:
+        """What the certificate of `authority` (`host` or `host:port`) is checked with, and what is shown to it.
 
-    def _is_insecure(self, domain: str) -> bool:
+        Reads files. Raises `OSError` for one that can't be read, `InvalidArgument` for a directory of certificates
+        that lacks one.
+        """
+        own = next((path for root in self.certs_dirs if (path := root / authority).is_dir()), None)
+        if own is None:
+            return self._trust if verify else self._no_trust
+        return certificates.context(own, ca_file=self.ca_file, verify=verify)
+
+    def is_insecure(self, domain: str) -> bool:
+        """Whether the registry may speak plain HTTP, and show any certificate."""
         host = _host_of(domain)
         if host == "localhost" or domain in self.insecure or host in self.insecure:
             return True
@@ -76,9 +91,31 @@ class RegistryConfig:
             return False
         return address.is_loopback or any(address in network for network in self._networks)
 
+    @property
+    def _mirrors(self) -> tuple[Endpoint, ...]:
+        return tuple(
+            Endpoint(url, verify=not self.is_insecure(url.partition("://")[2]), is_mirror=True)
+            for url in self.mirrors
+        )
+
+    @cached_property
+    def _trust(self) -> ssl.SSLContext:
+        return certificates.context(None, ca_file=self.ca_file, verify=True)
+
+    @cached_property
+    def _no_trust(self) -> ssl.SSLContext:
+        return certificates.context(None, ca_file=None, verify=False)
+
     @cached_property
     def _networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         return tuple(ipaddress.ip_network(text, strict=False) for text in self.insecure if "/" in text)
+
+
+def domain_of(server: str) -> str:
+    """The registry that clients mean by `https://index.docker.io/v1/`, `host:port`, or nothing (Docker Hub)."""
+    host = server.partition("://")[2] or server
+    host = host.partition("/")[0]
+    return DEFAULT_DOMAIN if host in ("", *_HUB_NAMES) else host
 
 
 def _host_of(domain: str) -> str:

@@ -33,8 +33,7 @@ from sampan.images.tasks import in_thread
 from sampan.state import Database
 
 if TYPE_CHECKING:
-    from sampan.images.pull import Puller
-    from sampan.images.registry import RegistryClient
+    from sampan.images.remote import Remote
 
 __all__ = [
     "Image",
@@ -61,7 +60,7 @@ class ImageStore:
         self._index = ImageIndex(database)
         self._leases = Leases()
         self._registries = registries
-        self._client: RegistryClient | None = None
+        self._remote: Remote | None = None
         maker = LayerMaker(storage, self._content, self._mounts_dir, downloads=registries.downloads)
         self._layers = Layers(maker)
         self._garbage = Garbage(storage, self._content, self._layers, self._index, self._leases)
@@ -81,8 +80,8 @@ class ImageStore:
 
     async def close(self) -> None:
         """Close the connections to registries."""
-        if self._client:
-            await self._client.close()
+        if self._remote:
+            await self._remote.close()
 
     def get(self, name: str) -> Image:
         """The image of a reference, or of a full or abbreviated ID.
@@ -105,14 +104,22 @@ class ImageStore:
     ) -> Image:
         """Pull `reference` (all tags, if it has neither tag nor digest) for `platform`, this machine's if `None`.
 
-        There is no authentication yet: `auth` is not used. Sends Docker's items to `progress`. Raises `NotFound`,
+        The registry is shown `auth` if it asks for it. Sends Docker's items to `progress`. Raises `NotFound`,
         `Unauthorized`, `Unavailable`, `InvalidArgument`, `DataLoss`, `SystemFailure`; then, and when it is
         cancelled, nothing of it is left.
         """
         wanted = Platform.parse(platform) if platform else host_platform()
-        puller = await self._make_puller()
+        remote = await self._reach()
         async with self._lease() as lease:
-            return await relay(progress, lambda report: puller.pull(reference, wanted, lease, report))
+            return await relay(progress, lambda report: remote.pull(reference, wanted, auth, lease, report))
+
+    async def login(self, auth: RegistryAuth) -> str:
+        """Have the registry `auth.server` (Docker Hub if empty) judge the credentials.
+
+        Answers the identity token to send from now on instead of the password; "" if it gives none. Raises
+        `Unauthorized`, `SystemFailure`, `InvalidArgument`.
+        """
+        return await (await self._reach()).login(auth)
 
     async def load(self, body: AsyncIterator[bytes], *, progress: Progress, quiet: bool) -> builtins.list[Image]:
         """Load all images of a docker-archive or an OCI archive, compressed or not; answers them.
@@ -207,15 +214,14 @@ class ImageStore:
         self._garbage.clear_snapshots()
         self._content.open(self._garbage.needed_blobs())
 
-    async def _make_puller(self) -> Puller:
-        """Late: aiohttp takes 0.2 s and 9 MB, which only those pay for who pull."""
-        await asyncio.to_thread(import_module, "sampan.images.pull")
-        from sampan.images.pull import Puller  # noqa: PLC0415
-        from sampan.images.registry import RegistryClient  # noqa: PLC0415
+    async def _reach(self) -> Remote:
+        """What talks to registries, loaded late."""
+        if self._remote is None:
+            await asyncio.to_thread(import_module, "sampan.images.remote")
+            from sampan.images.remote import Remote  # noqa: PLC0415
 
-        if self._client is None:
-            self._client = RegistryClient(self._registries)
-        return Puller(self._client, self._content, self._layers, self._index)
+            self._remote = self._remote or Remote(self._registries, self._content, self._layers, self._index)
+        return self._remote
 
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[Lease]:

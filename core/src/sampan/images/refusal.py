@@ -1,0 +1,88 @@
+"""What a registry's refusal means, in Docker's words.
+
+Sources: moby daemon/internal/distribution/errors.go, docker/distribution registry/api/errcode, distribution-spec
+(Error Codes).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import aiohttp
+
+from sampan.errdefs import InvalidArgument, NotFound, SampanError, SystemFailure, Unauthorized, Unavailable
+from sampan.images.reference import Reference
+
+_ERROR_BYTES_MAX = 64 << 10
+_PULL_DENIED = "pull access denied for {name}, repository does not exist or may require 'docker login': {cause}"
+_REFUSALS: dict[str, tuple[type[SampanError], str]] = {
+    "UNAUTHORIZED": (Unauthorized, _PULL_DENIED),
+    "DENIED": (NotFound, _PULL_DENIED),
+    "MANIFEST_UNKNOWN": (NotFound, "manifest for {reference} not found: {cause}"),
+    "NAME_UNKNOWN": (NotFound, "repository {name} not found: {cause}"),
+}
+_PUSH_REFUSALS: dict[str, tuple[type[SampanError], str]] = {
+    "UNAUTHORIZED": (Unauthorized, "{cause}"),
+    "DENIED": (Unauthorized, "{cause}"),
+    "NAME_UNKNOWN": (NotFound, "repository {name} not found: {cause}"),
+}
+_DEFAULT_ERRORS = {
+    401: ("UNAUTHORIZED", "authentication required"),
+    403: ("DENIED", "requested access to the resource is denied"),
+    404: ("MANIFEST_UNKNOWN", "manifest unknown"),
+    429: ("TOOMANYREQUESTS", "too many requests"),
+}
+
+
+class Interrupted(SystemFailure):
+    """The registry or the way to it failed; trying again may help."""
+
+
+async def refusal(response: aiohttp.ClientResponse, reference: Reference, *, pushing: bool = False) -> SampanError:
+    """What an answer that is not the one hoped for means."""
+    status = response.status
+    if status >= 500:
+        return Interrupted(f"received unexpected HTTP status: {status} {response.reason}")
+    code, text = error_of(await read_bounded(response, _ERROR_BYTES_MAX), status)
+    cause = f"{code.lower().replace('_', ' ')}: {text}"
+    if code == "TOOMANYREQUESTS" or status == 429:
+        return _too_many(response, cause)
+    kind, words = (_PUSH_REFUSALS if pushing else _REFUSALS).get(code, (SystemFailure, "{cause}"))
+    return kind(words.format(name=reference.familiar_name, reference=reference.familiar, cause=cause))
+
+
+def error_of(body: bytes, status: int) -> tuple[str, str]:
+    """Code and message of the first error in a registry's answer; a token server may say `details` alone."""
+    default = _DEFAULT_ERRORS.get(status, ("UNKNOWN", f"unexpected HTTP status {status}"))
+    try:
+        document: Any = json.loads(body)
+        if isinstance(document.get("details"), str):
+            return default[0], document["details"]
+        first = document["errors"][0]
+        code, text = first.get("code"), first.get("message")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        return default
+    if not isinstance(code, str) or not code:
+        return default
+    return code, text if isinstance(text, str) and text else default[1]
+
+
+async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The body, of at most `limit` bytes. Raises `InvalidArgument` if it is larger."""
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > limit:
+            raise InvalidArgument(f"the registry's answer is larger than {limit} bytes")
+    return bytes(content)
+
+
+def _too_many(response: aiohttp.ClientResponse, cause: str) -> Unavailable:
+    """With what the registry tells of its limit (`RateLimit-Limit: 100;w=21600`, docs.docker.com, Pull usage)."""
+    said = response.headers.get("Retry-After", "")
+    limit, _, window = response.headers.get("RateLimit-Limit", "").partition(";w=")
+    if limit.isdigit() and window.isdigit():
+        cause += f" (the limit is {int(limit)} in {int(window) / 3600:g} h"
+        cause += f"; try again in {int(said)} s)" if said.isdigit() else ")"
+    return Unavailable(cause, retry_after_s=int(said) if said.isdigit() and len(said) < 6 else 60)

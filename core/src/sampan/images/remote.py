@@ -1,0 +1,38 @@
+"""All that is done with registries, in one place: importing it takes 0.2 s and 9 MB (aiohttp), which only those pay
+for who talk to one."""
+
+from __future__ import annotations
+
+from sampan.images.content import ContentStore
+from sampan.images.image import Image
+from sampan.images.index import ImageIndex
+from sampan.images.layers import Layers
+from sampan.images.leases import Lease
+from sampan.images.platform import Platform
+from sampan.images.progress import Report
+from sampan.images.pull import Puller
+from sampan.images.reference import Reference
+from sampan.images.registry import RegistryClient
+from sampan.images.registry_config import RegistryAuth, RegistryConfig, domain_of
+
+
+class Remote:
+    """The registries, as one store sees them. Use it within one event loop; close it."""
+
+    def __init__(self, registries: RegistryConfig, content: ContentStore, layers: Layers, index: ImageIndex) -> None:
+        self._client = RegistryClient(registries)
+        self._puller = Puller(self._client, content, layers, index)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    async def login(self, auth: RegistryAuth) -> str:
+        """The identity token that a registry gives for credentials. Raises as `RegistryClient.login` does."""
+        return await self._client.login(domain_of(auth.server), auth)
+
+    async def pull(
+        self, reference: Reference, platform: Platform, auth: RegistryAuth | None, lease: Lease, report: Report
+    ) -> Image:
+        """Pull an image. Raises as `Puller.pull` does."""
+        return await self._puller.pull(reference, platform, auth, lease, report)

@@ -1,0 +1,147 @@
+"""HTTP to registries: one pool of connections, TLS, proxies, redirects that carry no credentials away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+from yarl import URL
+
+from sampan.errdefs import InvalidArgument, SystemFailure
+from sampan.images.proxy import proxy_of
+from sampan.images.refusal import Interrupted
+from sampan.images.registry_config import Endpoint, RegistryConfig
+
+_READ_BYTES = 1 << 20
+_REDIRECTS_MAX = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
+_NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
+
+Content = bytes | AsyncIterable[bytes] | None
+"""The body of a request."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request. `authorization` is meant for the origin of `url`, and goes nowhere else."""
+
+    method: str
+    url: URL
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: Content = None
+    authorization: str | None = field(default=None, repr=False)
+
+
+class Transport:
+    """Speaks to all registries. Use it within one event loop; close it."""
+
+    def __init__(self, config: RegistryConfig) -> None:
+        self.config = config
+        self._session: aiohttp.ClientSession | None = None
+        self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def forget_certificates(self) -> None:
+        """Read the certificates of registries again, as they may have changed on the disk."""
+        self._contexts.clear()
+
+    @asynccontextmanager
+    async def request(self, endpoint: Endpoint, asked: Asked) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Ask, following redirects of GET and HEAD.
+
+        Raises `Interrupted` if the network fails, also within the context, `InvalidArgument` for a redirect to where
+        it may not lead, `SystemFailure` for certificates that can't be read.
+        """
+        try:
+            response = await self._follow(endpoint, asked)
+            try:
+                yield response
+            finally:
+                response.close() if not response.content.at_eof() else response.release()
+        except _NETWORK_ERRORS as error:
+            raise Interrupted(_words(error, asked.url)) from error
+
+    async def _follow(self, endpoint: Endpoint, asked: Asked) -> aiohttp.ClientResponse:
+        url = asked.url
+        for _ in range(_REDIRECTS_MAX + 1):
+            response = await self._ask(endpoint, asked, url)
+            if response.status not in _REDIRECTS or asked.method not in ("GET", "HEAD"):
+                return response
+            response.close()
+            url = _target(endpoint, url, response.headers.get("Location", ""))
+        raise InvalidArgument(f"registry {endpoint.url} redirects more than {_REDIRECTS_MAX} times")
+
+    async def _ask(self, endpoint: Endpoint, asked: Asked, url: URL) -> aiohttp.ClientResponse:
+        headers = dict(asked.headers)
+        if asked.authorization and url.origin() == asked.url.origin():
+            headers["Authorization"] = asked.authorization
+        return await self._opened().request(
+            asked.method,
+            url,
+            headers=headers,
+            data=asked.content,
+            allow_redirects=False,
+            ssl=await self._tls(endpoint, url),
+            proxy=proxy_of(url),
+        )
+
+    async def _tls(self, endpoint: Endpoint, url: URL) -> ssl.SSLContext | bool:
+        if url.scheme != "https":
+            return True
+        verify = endpoint.verify or url.origin() != URL(endpoint.url).origin()
+        key = url.authority, verify
+        if key not in self._contexts:
+            try:
+                self._contexts[key] = await asyncio.to_thread(self.config.tls, url.authority, verify=verify)
+            except OSError as error:  # ssl's too
+                raise SystemFailure(f"the certificates for {url.authority} can't be read: {error}") from error
+        return self._contexts[key]
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            timeouts = aiohttp.ClientTimeout(
+                total=None,
+                sock_connect=self.config.connect_timeout_s,
+                sock_read=self.config.read_timeout_s,
+            )
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=timeouts,
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": "sampan", "Accept-Encoding": "identity"},
+                read_bufsize=_READ_BYTES,
+            )
+        return self._session
+
+
+def _target(endpoint: Endpoint, url: URL, location: str) -> URL:
+    target = url.join(URL(location))
+    if target.scheme != "https" and not (target.scheme == url.scheme == "http"):
+        raise InvalidArgument(f"registry {endpoint.url} redirects to {target.scheme}, which is refused")
+    return target
+
+
+def _words(error: BaseException, url: URL) -> str:
+    """Docker's words, which are those of Go's net package."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"dial tcp: lookup {url.host}: no such host"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"tls: failed to verify certificate: {error.certificate_error}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        # asyncio puts words of its own into strerror
+        reason = os.strerror(error.os_error.errno) if error.os_error.errno else str(error.os_error)
+        return f"dial tcp {url.host}:{url.port}: connect: {reason.lower()}"
+    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+        return "net/http: request canceled: the registry took too long"
+    return str(error) or type(error).__name__
