@@ -64,6 +64,6 @@ async def test_docker_attach_passes_input_its_end_and_both_outputs(api: Serving)
 
 
 async def test_docker_shows_our_refusals(api: Serving) -> None:
-    code, _, err = await docker(api, "pause", "web")
+    code, _, err = await docker(api, "swarm", "init")
     assert code == 1
-    assert "sampan does not serve POST /containers/{id}/pause yet" in err
+    assert "sampan does not serve POST /swarm/init yet" in err

@@ -20,6 +20,9 @@ After containerd's errdefs (github.com/containerd/errdefs).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class SampanError(Exception):
     """Base of all errors that a caller may see; `str(error)` is the message."""
@@ -78,3 +81,13 @@ class DataLoss(SampanError):
 
 class SystemFailure(SampanError):
     """A syscall or a program failed in a way that the caller can't mend by asking differently."""
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Within this, the message of an error begins with `what`, as Docker has it; its class stays."""
+    try:
+        yield
+    except SampanError as error:
+        error.args = (f"{what}: {error}", *error.args[1:])
+        raise

@@ -130,15 +130,12 @@ def test_a_volume_is_not_removed_from_under_a_container_that_is_being_made(make_
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/containers/x/pause"),
-        ("POST", "/containers/x/rename?name=y"),
-        ("POST", "/containers/x/update"),
         ("GET", "/containers/x/stats"),
-        ("GET", "/containers/x/top"),
         ("POST", "/commit"),
         ("POST", "/networks/create"),
         ("POST", "/build"),
         ("GET", "/swarm"),
+        ("POST", "/session"),
     ],
 )
 def test_what_is_not_served_says_so(narrow: InProcess, method: str, path: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sampan.daemon import restart
+from sampan.daemon import restart_policy
 from tests.api.daemon.conftest import MakeHouse
 from tests.api.daemon.in_process import InProcess
 
@@ -52,7 +52,7 @@ def shared(make_shared_house: MakeHouse) -> InProcess:
 
 @pytest.fixture
 def long_delay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restart, "_FIRST_DELAY_S", 3600.0)
+    monkeypatch.setattr(restart_policy, "_FIRST_DELAY_S", 3600.0)
 
 
 def test_on_failure_tries_as_often_as_it_says(house: InProcess) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, Field
@@ -92,6 +94,7 @@ class Container:
         self.removed = asyncio.Event()
         self.next_exit = asyncio.Event()
         self.awaiting_start: list[asyncio.Future[Attached]] = []
+        self._keepers = 0
 
     @property
     def id(self) -> str:
@@ -114,9 +117,28 @@ class Container:
         return self.running or self.state.status is Status.RESTARTING
 
     @property
+    def gone(self) -> bool:
+        """Whether something of it is gone already: it can only be removed."""
+        return self.state.status in (Status.REMOVING, Status.DEAD)
+
+    @property
     def log_path(self) -> Path:
         """Where its output is kept."""
         return self.dir / "output.log"
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it stays although it ended and was run with `--rm`: somebody is about to start it again."""
+        return self._keepers > 0
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within this, it is not removed because it has ended."""
+        self._keepers += 1
+        try:
+            yield
+        finally:
+            self._keepers -= 1
 
     def move(self, status: Status) -> None:
         """Change its status. Raises `Conflict` for a move that its life does not have."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pluggy
 
@@ -20,10 +20,14 @@ from sampan.daemon import (
     exec,
     image,
     inspect,
+    kill,
     listing,
     logs,
     network,
+    pause,
     remove,
+    rename,
+    restart,
     restore,
     start,
     stop,
@@ -39,12 +43,16 @@ from sampan.daemon.volumes import Volumes
 from sampan.drivers import ResourceDriver, StorageDriver
 from sampan.drivers.loader import Provenance
 from sampan.engine import Engine, Handler, Serial
+from sampan.errdefs import NotFound
 from sampan.images.store import ImageStore
 from sampan.network.controller import NetworkController
 from sampan.runtime.interface import Runtime
 from sampan.state import Database
 
 _log = logging.getLogger(__name__)
+
+Check: TypeAlias = Callable[[Container], None]
+"""Raises if a container's state does not allow what is to be done with it."""
 
 
 @dataclass(frozen=True)
@@ -119,18 +127,21 @@ class Daemon:
         stream = {"slot": False, "cancellable": True}
         change: dict[str, Any] = {}
         pull = {"cancellable": True}
-        alone = {"key": self._container_key}
         for name, request, function, how in (
             ("container_attach", models.AttachContainer, attach.container_attach, stream),
             ("container_create", models.CreateContainer, create.container_create, change),
             ("container_inspect", models.InspectContainer, inspect.container_inspect, look),
-            ("container_kill", models.KillContainer, stop.container_kill, look),
+            ("container_kill", models.KillContainer, kill.container_kill, look),
             ("container_list", models.ListContainers, listing.container_list, look),
             ("container_logs", models.ContainerLogs, logs.container_logs, stream),
+            ("container_pause", models.PauseContainer, pause.container_pause, change),
             ("container_remove", models.RemoveContainer, remove.container_remove, change),
+            ("container_rename", models.RenameContainer, rename.container_rename, change),
             ("container_resize", models.ResizeContainer, attach.container_resize, look),
-            ("container_start", models.StartContainer, start.container_start, alone),
-            ("container_stop", models.StopContainer, stop.container_stop, alone),
+            ("container_restart", models.RestartContainer, restart.container_restart, change),
+            ("container_start", models.StartContainer, start.container_start, change),
+            ("container_stop", models.StopContainer, stop.container_stop, change),
+            ("container_unpause", models.UnpauseContainer, pause.container_unpause, change),
             ("container_wait", models.WaitContainer, wait.container_wait, stream),
             ("driver_list", models.ListDrivers, system.driver_list, look),
             ("exec_create", models.CreateExec, exec.exec_create, change),
@@ -176,6 +187,21 @@ class Daemon:
         self._tasks.add(task)
         task.add_done_callback(self._reap)
 
+    @asynccontextmanager
+    async def alone(self, name: str, check: Check = lambda _: None) -> AsyncIterator[Container]:
+        """Within this, nobody else changes the container of that name or ID. It is for changes, not for waiting.
+
+        `check` raises if the container's state does not allow the change: it is asked at once, and again when the
+        caller's turn has come. Raises `NotFound`, also if the container is removed meanwhile.
+        """
+        container = self.containers.get(name)
+        check(container)
+        async with self.serial.hold(container.id):
+            if container.id not in self.containers:
+                raise NotFound(f"No such container: {name}")
+            check(container)
+            yield container
+
     def publish(self, container: Container, action: str, **attributes: str) -> None:
         """Note that `action` happened to a container, with Docker's attributes: labels, image and name."""
         record = container.record
@@ -200,10 +226,6 @@ class Daemon:
     def image_users(self, image_id: str) -> tuple[Container, ...]:
         """The containers made of the image."""
         return tuple(container for container in self.containers if container.record.image_id == image_id)
-
-    def _container_key(self, request: Any) -> str | None:
-        container = self.containers.find(request.name)
-        return container.id if container else None
 
     def _reap(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from sampan.daemon import connect, remove, restart, supervise
+from sampan.daemon import connect, pause, remove, restart_policy, supervise
 from sampan.daemon.clock import now_ns
 from sampan.daemon.container import CONTAINER_LABEL, Container, Status
 from sampan.errdefs import NotFound, SampanError
@@ -66,6 +66,7 @@ async def _adopt(daemon: Daemon, container: Container) -> None:
         container.state.pid = pid
         if connect.has_own_sandbox(container):
             daemon.networks.adopt_sandbox(container.id, pid)
+        await pause.reconcile(daemon, container)
         _log.info("container %s runs on", container.id[:12])
     daemon.spawn(supervise.supervise(daemon, container), f"supervise {container.id[:12]}")
 
@@ -80,14 +81,14 @@ async def run_policies(daemon: Daemon) -> None:
     """Start again what should run: as its policy says, and `always` even if somebody stopped it (moby daemon.go)."""
     for container in daemon.containers:
         always = container.record.host_config.restart_policy.name == "always"
-        if container.state.status in _ENDED and (always or restart.wants_restart(container)):
+        if container.state.status in _ENDED and (always or restart_policy.wants_restart(container)):
             daemon.spawn(_run_again(daemon, container), f"restart {container.id[:12]}")
 
 
 async def _run_again(daemon: Daemon, container: Container) -> None:
     async with daemon.serial.hold(container.id):
-        running = container.state.status in _ENDED and await restart.start_again(daemon, container)
-    if running or await restart.restarted(daemon, container):
+        running = container.state.status in _ENDED and await restart_policy.start_again(daemon, container)
+    if running or await restart_policy.restarted(daemon, container):
         await supervise.supervise(daemon, container)
 
 

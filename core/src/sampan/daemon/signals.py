@@ -7,6 +7,7 @@ import signal
 
 from sampan.errdefs import InvalidArgument
 
+SIGTERM, SIGKILL = int(signal.SIGTERM), int(signal.SIGKILL)
 _REALTIME = re.compile(r"RTM(?:IN\+(\d+)|AX-(\d+))")
 
 

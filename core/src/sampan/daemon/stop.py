@@ -1,49 +1,81 @@
-"""container_stop and container_kill."""
+"""container_stop: asking a container to end, and ending it when it does not.
+
+Whoever stops a container has its key while it asks and not while it waits, so that others can look after the
+container meanwhile: a start that comes then is told that it runs, a removal by force ends it at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from sampan.daemon import restart
+from sampan.daemon import pause, restart_policy
 from sampan.daemon.container import Container, Status
-from sampan.daemon.signals import parse_signal
+from sampan.daemon.signals import SIGKILL, SIGTERM, parse_signal
 from sampan.engine import Job
 from sampan.errdefs import Conflict, NotFound, NotModified, SystemFailure
-from sampan.models import KillContainer, StopContainer
+from sampan.models import StopContainer
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
-SIGTERM, SIGKILL = 15, 9
 _KILL_DEADLINE_S = 10.0
+
+
+class Ending(NamedTuple):
+    """How a container is asked to end, and for how long; a negative time is for ever."""
+
+    signal: int
+    timeout_s: int
 
 
 async def container_stop(daemon: Daemon, job: Job[StopContainer]) -> None:
     """Ask the container to end, and end it when its time is over. `NotModified` if it does not run."""
     container = daemon.containers.get(job.request.name)
-    signal = parse_signal(job.request.signal) if job.request.signal else None
-    if not container.active:
+    ending = ending_of(daemon, container, job.request.signal, job.request.timeout_s)
+    if container.gone or not await stop(daemon, container, ending):
         raise NotModified("container is already stopped")
-    if container.running:
-        await stop(daemon, container, signal=signal, timeout_s=job.request.timeout_s)
-    else:
-        await _call_off_restart(daemon, container)
-    daemon.publish(container, "stop")
 
 
-async def stop(
-    daemon: Daemon, container: Container, *, signal: int | None = None, timeout_s: int | None = None
-) -> None:
-    """Stop a running container; a negative timeout waits for ever. Returns when it has ended."""
+def ending_of(daemon: Daemon, container: Container, signal: str | None, timeout_s: int | None) -> Ending:
+    """What was asked for, or else the container's own, or else Docker's. Raises `InvalidArgument`."""
     config = container.record.config
-    if signal is None:
-        signal = parse_signal(config.stop_signal) if config.stop_signal else SIGTERM
-    if timeout_s is None:
-        timeout_s = config.stop_timeout if config.stop_timeout is not None else daemon.settings.stop_timeout_s
-    exited = container.next_exit
-    container.state.stopped_by_user = True
-    await _send(daemon, container, signal)
+    number = parse_signal(signal) if signal else stop_signal(container)
+    for seconds in (timeout_s, config.stop_timeout):
+        if seconds is not None:
+            return Ending(number, seconds)
+    return Ending(number, daemon.settings.stop_timeout_s)
+
+
+def stop_signal(container: Container) -> int:
+    """The signal by which the container wants to be told to end."""
+    text = container.record.config.stop_signal
+    return parse_signal(text) if text else SIGTERM
+
+
+async def stop(daemon: Daemon, container: Container, ending: Ending, *, by_user: bool = True) -> bool:
+    """Stop the container and return when it has ended; answers whether there was something to stop.
+
+    What is stopped by its user is not restarted. A restart that is waited for is called off. Raises `NotFound` for a
+    container that is removed meanwhile.
+    """
+    async with daemon.alone(container.id):
+        if not container.active:
+            return False
+        container.state.stopped_by_user = by_user
+        exited = container.next_exit if container.running else None
+        if exited:
+            await send(daemon, container, ending.signal)
+        else:
+            await restart_policy.let_go(daemon, container)
+    if exited:
+        await _await_end(daemon, container, exited, ending.timeout_s)
+    if by_user:
+        daemon.publish(container, "stop")
+    return True
+
+
+async def _await_end(daemon: Daemon, container: Container, exited: asyncio.Event, timeout_s: int) -> None:
     try:
         async with asyncio.timeout(timeout_s if timeout_s >= 0 else None):
             await exited.wait()
@@ -51,30 +83,12 @@ async def stop(
         await end(daemon, container)
 
 
-async def container_kill(daemon: Daemon, job: Job[KillContainer]) -> None:
-    """Send a signal to the container's init. It waits for no turn and no slot: it must reach a stop that hangs."""
-    number = parse_signal(job.request.signal) if job.request.signal else SIGKILL
-    container = daemon.containers.get(job.request.name)
-    if container.state.status is Status.RESTARTING:
-        async with daemon.serial.hold(container.id):
-            if await _call_off_restart(daemon, container):
-                return
-    if not container.running:
-        raise Conflict(f"cannot kill container: {job.request.name}: container {container.id} is not running")
-    if number in (SIGKILL, SIGTERM) or number == _stop_signal(container):
-        container.state.stopped_by_user = True
-    if number == SIGKILL:
-        await end(daemon, container)
-    else:
-        await _send(daemon, container, number)
-
-
 async def end(daemon: Daemon, container: Container) -> None:
     """SIGKILL every process of the container and wait for its end. Raises `SystemFailure` if that does not come."""
     exited = container.next_exit
     if not container.running:
         return
-    await _send(daemon, container, SIGKILL)
+    await send(daemon, container, SIGKILL)
     try:
         async with asyncio.timeout(_KILL_DEADLINE_S):
             await exited.wait()
@@ -82,23 +96,17 @@ async def end(daemon: Daemon, container: Container) -> None:
         raise SystemFailure(f"tried to kill container {container.id}, but did not receive an exit event") from None
 
 
-async def _call_off_restart(daemon: Daemon, container: Container) -> bool:
-    """Answers whether it waited for its restart. Whoever calls it holds the container's key."""
-    if container.state.status is not Status.RESTARTING:
-        return False
-    container.state.stopped_by_user = True
-    await restart.let_go(daemon, container)
-    return True
-
-
-async def _send(daemon: Daemon, container: Container, number: int) -> None:
+async def send(daemon: Daemon, container: Container, number: int) -> None:
+    """Send init a signal. One that is meant to end it has to reach it, so it lets a paused container go on."""
     daemon.publish(container, "kill", signal=str(number))
     try:
         await daemon.runtime.kill(container.id, number)
     except (Conflict, NotFound):  # it has just ended by itself, and may be cleared away already
         return
+    if container.state.status is Status.PAUSED and _wakes(container, number):
+        await pause.thaw(daemon, container)
 
 
-def _stop_signal(container: Container) -> int:
-    text = container.record.config.stop_signal
-    return parse_signal(text) if text else SIGTERM
+def _wakes(container: Container, number: int) -> bool:
+    """Docker's rule: any signal, unless a stop signal is set and it is another one (moby daemon/kill.go)."""
+    return not container.record.config.stop_signal or number in (SIGKILL, stop_signal(container))

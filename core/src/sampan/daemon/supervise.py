@@ -7,7 +7,7 @@ import logging
 import shutil
 from typing import TYPE_CHECKING
 
-from sampan.daemon import connect, remove, restart
+from sampan.daemon import connect, remove, restart_policy
 from sampan.daemon.container import Container
 from sampan.errdefs import SampanError
 from sampan.runtime.interface import ExitStatus
@@ -23,10 +23,10 @@ async def supervise(daemon: Daemon, container: Container) -> None:
     while True:
         status = await daemon.runtime.wait(container.id)
         await settle(daemon, container, status)
-        if container.record.host_config.auto_remove:
+        if container.record.host_config.auto_remove and not container.is_kept:
             await remove.auto_remove(daemon, container)
             return
-        if not await restart.restarted(daemon, container):
+        if not await restart_policy.restarted(daemon, container):
             return
 
 
@@ -39,7 +39,7 @@ async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> No
     await connect.disconnect(daemon, container)
     elapsed_ns = status.at_ns - container.state.started_at_ns
     container.note_exit(status.code, status.at_ns)
-    restart.consider(container)
+    restart_policy.consider(container)
     daemon.publish(container, "die", exitCode=str(status.code), execDuration=str(max(0, elapsed_ns) // 1_000_000_000))
     await daemon.containers.try_save(container)
     await releasing

@@ -64,6 +64,10 @@ class NoneResources:
         self._require(id)
         raise Unsupported("the none resource driver can't thaw processes")
 
+    def is_frozen(self, id: str) -> bool:
+        """Never."""
+        return False
+
     def kill(self, id: str) -> None:
         """No process is known: the runtime kills the init process, and with it its PID namespace."""
 

@@ -136,6 +136,9 @@ class ResourceDriver(Protocol):
     def thaw(self, id: str) -> None:
         """Let them go on. Raises `NotFound`, `Unsupported`."""
 
+    def is_frozen(self, id: str) -> bool:
+        """Whether `freeze` was called last, by whatever daemon. False for a group that is gone."""
+
     def kill(self, id: str) -> None:
         """SIGKILL every process of the group at once, also of a frozen one. No error if it is empty or gone."""
 

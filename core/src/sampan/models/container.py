@@ -258,6 +258,29 @@ class KillContainer(Request):
     signal: str | None = None
 
 
+class RestartContainer(StopContainer):
+    """container_restart."""
+
+
+class PauseContainer(Request):
+    """container_pause."""
+
+    name: str
+
+
+class UnpauseContainer(Request):
+    """container_unpause."""
+
+    name: str
+
+
+class RenameContainer(Request):
+    """container_rename."""
+
+    name: str
+    new_name: str
+
+
 class RemoveContainer(Request):
     """container_remove."""
 

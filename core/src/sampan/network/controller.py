@@ -309,6 +309,12 @@ class NetworkController:
             self._take_away(leaving)
         await self._settle(network.id)
 
+    async def rename(self, container_id: str, name: str) -> None:
+        """Call the container's endpoints by its new name."""
+        renamed = [replace(endpoint, container_name=name) for endpoint in self.endpoints(container_id)]
+        await self._database.write(lambda db: store.update_endpoints(db, renamed), durable=False)
+        self._endpoints.update({endpoint.id: endpoint for endpoint in renamed})
+
     def write_files(self, container_id: str, directory: Path, files: ContainerFiles) -> None:
         """Write the container's `hosts`, `hostname` and `resolv.conf` into `directory`, in place."""
         addresses = tuple(

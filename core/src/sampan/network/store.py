@@ -44,6 +44,11 @@ def insert_endpoint(db: sqlite3.Connection, record: EndpointRecord) -> None:
     )
 
 
+def update_endpoints(db: sqlite3.Connection, records: Sequence[EndpointRecord]) -> None:
+    """Write the records of endpoints anew."""
+    db.executemany("UPDATE endpoints SET document = ? WHERE id = ?", [(encode(one), one.id) for one in records])
+
+
 def delete_endpoints(db: sqlite3.Connection, records: Sequence[EndpointRecord]) -> None:
     """Forget endpoints and their ports; addresses stay taken until the interfaces are gone."""
     ids = [(record.id,) for record in records]

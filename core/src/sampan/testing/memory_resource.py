@@ -79,6 +79,11 @@ class MemoryResource:
         with self._lock:
             self._get(id).frozen = False
 
+    def is_frozen(self, id: str) -> bool:
+        """Whether `freeze` was called last."""
+        with self._lock:
+            return id in self._groups and self._groups[id].frozen
+
     def kill(self, id: str) -> None:
         """End all processes."""
         with self._lock:
@@ -134,11 +139,6 @@ class MemoryResource:
         """The limits in force."""
         with self._lock:
             return self._get(id).resources
-
-    def is_frozen(self, id: str) -> bool:
-        """Whether `freeze` was called last."""
-        with self._lock:
-            return self._get(id).frozen
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -193,10 +193,13 @@ class ResourceDriverSuite:
         if not driver.capabilities().freeze:
             pytest.skip("this host can't freeze")
         spawn(driver.create("web", Resources()))
+        assert not driver.is_frozen("web")
         driver.freeze("web")
         driver.freeze("web")
+        assert driver.is_frozen("web")
         driver.thaw("web")
         driver.thaw("web")
+        assert not driver.is_frozen("web")
         driver.freeze("web")
         driver.kill("web")
         driver.remove("web")
@@ -208,6 +211,7 @@ class ResourceDriverSuite:
         driver.create("web", Resources())
         with pytest.raises(Unsupported):
             driver.freeze("web")
+        assert not driver.is_frozen("web")
 
     # Events
 

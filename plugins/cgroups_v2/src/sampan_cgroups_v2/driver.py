@@ -87,6 +87,10 @@ class CgroupDriver:
         """Returns when `cgroup.events` says `frozen 0`."""
         self._existing(id).thaw(self._deadline_s)
 
+    def is_frozen(self, id: str) -> bool:
+        """As `cgroup.freeze` says."""
+        return self._group(id).find_number("cgroup.freeze") == 1
+
     def kill(self, id: str) -> None:
         """By cgroup.kill, or process by process on kernels before 5.14."""
         self._group(id).kill(self._deadline_s)

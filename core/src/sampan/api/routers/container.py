@@ -20,6 +20,7 @@ from sampan.models import (
     InspectContainer,
     ListContainers,
     RemoveContainer,
+    RenameContainer,
 )
 
 router = APIRouter(tags=["Container"])
@@ -80,6 +81,20 @@ async def create_container(
 async def inspect_container(run: Run, name: Name, size: Flag = False) -> Response:
     """All that is known of a container."""
     return await run.result("container_inspect", InspectContainer(name=name, size=size))
+
+
+@router.post(
+    "/containers/{name:path}/rename",
+    summary="Rename a container",
+    operation_id="ContainerRename",
+    status_code=204,
+    responses=answers(404, 409),
+)
+async def rename_container(
+    run: Run, name: Name, new_name: Annotated[str, Query(alias="name", description="its new name")] = ""
+) -> Response:
+    """Give it another name."""
+    return await run.result("container_rename", RenameContainer(name=name, new_name=new_name), 204)
 
 
 @router.delete(

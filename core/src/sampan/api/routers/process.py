@@ -11,15 +11,21 @@ from sampan.api.params import Flag, Name, Number, Run, Size
 from sampan.models import (
     AttachContainer,
     KillContainer,
+    PauseContainer,
     ResizeContainer,
+    RestartContainer,
     StartContainer,
     StopContainer,
+    UnpauseContainer,
     WaitContainer,
 )
 
 router = APIRouter(tags=["Container"])
 _SIGNAL_SINCE = (1, 42)
 _CONDITION_SINCE = (1, 30)
+
+Patience = Annotated[Number, Query(description="seconds until it is killed; -1 waits for ever")]
+"""How long a container is given to end."""
 
 
 @router.post(
@@ -47,11 +53,24 @@ async def stop_container(
     run: Run,
     name: Name,
     signal: str = "",
-    t: Annotated[Number, Query(description="seconds until it is killed; -1 waits for ever")] = None,
+    t: Patience = None,
 ) -> Response:
     """Ask it to end, and kill it if it takes too long."""
     asked = signal or None if run.version >= _SIGNAL_SINCE else None
     return await run.result("container_stop", StopContainer(name=name, signal=asked, timeout_s=t), 204)
+
+
+@router.post(
+    "/containers/{name:path}/restart",
+    summary="Restart a container",
+    operation_id="ContainerRestart",
+    status_code=204,
+    responses=answers(404, 409),
+)
+async def restart_container(run: Run, name: Name, signal: str = "", t: Patience = None) -> Response:
+    """Stop it, if it runs, as `stop` does, and start it."""
+    asked = signal or None if run.version >= _SIGNAL_SINCE else None
+    return await run.result("container_restart", RestartContainer(name=name, signal=asked, timeout_s=t), 204)
 
 
 @router.post(
@@ -66,6 +85,30 @@ async def kill_container(
 ) -> Response:
     """Send a signal to its first process."""
     return await run.result("container_kill", KillContainer(name=name, signal=signal or None), 204)
+
+
+@router.post(
+    "/containers/{name:path}/pause",
+    summary="Pause a container",
+    operation_id="ContainerPause",
+    status_code=204,
+    responses=answers(404, 409, 501),
+)
+async def pause_container(run: Run, name: Name) -> Response:
+    """Stop all its processes where they stand."""
+    return await run.result("container_pause", PauseContainer(name=name), 204)
+
+
+@router.post(
+    "/containers/{name:path}/unpause",
+    summary="Unpause a container",
+    operation_id="ContainerUnpause",
+    status_code=204,
+    responses=answers(404, 409, 501),
+)
+async def unpause_container(run: Run, name: Name) -> Response:
+    """Let its processes go on."""
+    return await run.result("container_unpause", UnpauseContainer(name=name), 204)
 
 
 @router.post(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sampan.daemon import restart
+from sampan.daemon import restart_policy
 from sampan.daemon.container import Status
 from tests.unit.daemon.making import container
 
@@ -30,8 +30,8 @@ def test_who_is_started_again(policy: str, exit_code: int, count: int, stopped: 
     one = container(RestartPolicy={"Name": name, "MaximumRetryCount": int(most or 0)})
     one.state.status = Status.EXITED
     one.state.exit_code, one.state.restart_count, one.state.stopped_by_user = exit_code, count, stopped
-    assert restart.wants_restart(one) is wanted
-    restart.consider(one)
+    assert restart_policy.wants_restart(one) is wanted
+    restart_policy.consider(one)
     assert one.state.status is (Status.RESTARTING if wanted else Status.EXITED)
 
 
@@ -45,7 +45,7 @@ def test_the_delay_doubles_up_to_a_minute_and_begins_anew_after_a_good_run(
     one = container()
     one.state.restart_delay_s = last_s
     one.state.started_at_ns, one.state.finished_at_ns = 10**18, 10**18 + int(ran_s * 1e9)
-    assert restart.delay_s(one) == pytest.approx(next_s)
+    assert restart_policy.delay_s(one) == pytest.approx(next_s)
 
 
 def test_delays_of_a_container_that_fails_at_once() -> None:
@@ -53,6 +53,6 @@ def test_delays_of_a_container_that_fails_at_once() -> None:
     delays = []
     for _ in range(12):
         one.state.status = Status.EXITED
-        restart.consider(one)
+        restart_policy.consider(one)
         delays.append(one.state.restart_delay_s)
     assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 60, 60])
