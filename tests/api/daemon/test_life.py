@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -31,16 +33,27 @@ def box(shared: InProcess) -> Iterator[str]:
 
 
 @contextmanager
-def actions(house: InProcess, name: str) -> Iterator[Callable[[], list[str]]]:
+def events(house: InProcess, name: str) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """A function that tells what has happened to the container since."""
-    since = house.daemon.events._last_seq
-    seen = house.daemon.events._recent
+    id, since = house.daemon.containers.get(name).id, now()
 
-    def told() -> list[str]:
-        id = house.daemon.containers.get(name).id
-        return [one.action for one in seen if one.seq > since and one.actor_id == id]
+    def told() -> list[dict[str, Any]]:
+        filters = json.dumps({"container": [id], "type": ["container"]}, separators=(",", ":"))
+        with house.opened("GET", f"/events?since={since}&until={now()}&filters={quote(filters)}") as answer:
+            return [json.loads(line) for line in answer]
 
     yield told
+
+
+def now() -> str:
+    return f"{time.time_ns() / 1e9:.9f}"
+
+
+@contextmanager
+def actions(house: InProcess, name: str) -> Iterator[Callable[[], list[str]]]:
+    """As `events`, but only what they are called."""
+    with events(house, name) as told:
+        yield lambda: [one["Action"] for one in told()]
 
 
 def test_a_paused_container_is_frozen_until_it_is_unpaused(shared: InProcess, box: str) -> None:
@@ -137,11 +150,11 @@ def test_a_restart_that_cannot_start_says_why(shared: InProcess) -> None:
 
 
 def test_a_renamed_container_has_its_new_name_everywhere(shared: InProcess, box: str) -> None:
-    with actions(shared, box) as told:
+    with events(shared, box) as told:
         assert shared.call("POST", "/containers/box/rename?name=crate").status == 204
-        assert told() == ["rename"]
-    happened = shared.daemon.events._recent[-1].attributes
-    assert (happened["oldName"], happened["name"]) == ("/box", "crate")
+        [event] = told()
+    attributes = event["Actor"]["Attributes"]
+    assert (event["Action"], attributes["oldName"], attributes["name"]) == ("rename", "/box", "crate")
     assert shared.call("GET", "/containers/crate/json").body["Name"] == "/crate"
     assert shared.call("GET", "/containers/box/json").status == 404
     assert shared.ps() == ["crate"]
