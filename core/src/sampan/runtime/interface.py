@@ -17,12 +17,27 @@ STDERR = 2
 
 
 @dataclass(frozen=True)
+class Tree:
+    """A file system that a container's mounts take from: the source of such a mount is `Bundle.place_of` it.
+
+    It is `mounts`, in order; or, with `owner`, the tree of the same name that this running container has. With
+    `subpath` only that part of it, to which no link may lead.
+    """
+
+    name: str
+    mounts: tuple[Mount, ...] = ()
+    owner: str | None = None
+    subpath: str = ""
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A container about to be created.
 
     `dir` is the bundle's directory, which the caller has made and will remove; the runtime writes `config.json`
     and `rootfs/` there. `spec` is the whole OCI runtime spec, its `root.path` is `rootfs`. `rootfs` are mounted
-    in order on `dir/rootfs`, in a mount namespace of the container's own, and are gone with it.
+    in order on `dir/rootfs`, in a mount namespace of the container's own, and are gone with it; `trees` likewise,
+    each on `dir/NAME`.
     `stdin` keeps stdin open for attachers; without it the process reads end of file at once. With `stdin_once` it
     ends when the first attacher that wrote to it goes or closes it. `log_path` is written in conmon's `k8s-file`
     format (see `runtime.logs`), and begun anew when it reaches `log_max_bytes`; without a path nothing is logged.
@@ -33,6 +48,7 @@ class Bundle:
     dir: Path
     spec: dict[str, Any]
     rootfs: tuple[Mount, ...]
+    trees: tuple[Tree, ...] = ()
     terminal: bool = False
     stdin: bool = False
     stdin_once: bool = False
@@ -114,6 +130,9 @@ class Runtime(Protocol):
 
     async def exec(self, id: str, exec_id: str, process: dict[str, Any], *, terminal: bool, stdin: bool) -> Exec:
         """Run `process` (the OCI spec's object of that name) in a running container. Raises as `create` does."""
+
+    def why_not_recursive(self, runtime: str | None) -> str | None:
+        """Why that runtime (`None` is the default one) can't make mounts read-only with all below them (`rro`)."""
 
     async def adopt(self, id: str) -> int | None:
         """After a daemon restart: the pid of init if it still runs, `None` if it ended (`wait` then answers).

@@ -28,17 +28,17 @@ from pathlib import Path
 from typing import Any
 
 from sampan.errdefs import Conflict, InvalidArgument, NotFound, SystemFailure
-from sampan.runtime import conmon, execution
+from sampan.runtime import conmon, execution, kernel
 from sampan.runtime.attach import SocketAttached, connect
 from sampan.runtime.command import RuntimeCommand
 from sampan.runtime.execution import ExecProcess, ExecRequest
 from sampan.runtime.failure import create_failure, last_error
-from sampan.runtime.interface import Bundle, ExitStatus
+from sampan.runtime.interface import Bundle, ExitStatus, Tree
 from sampan.runtime.namespace import RuntimeNamespace
 from sampan.runtime.orphans import OrphanReaper
 from sampan.runtime.probe import FoundRuntime
 from sampan.runtime.record import Process, Record
-from sampan.syscalls.overlay import mount_tower
+from sampan.runtime.tree import join_tree, make_tree
 from sampan.syscalls.pidfd import pidfd_open_checked, pidfd_send_signal, start_time
 from sampan.syscalls.process import reap, set_child_subreaper
 
@@ -46,6 +46,7 @@ _KILLED = 128 + signal.SIGKILL
 _UNKNOWN_EXIT = 255
 _RESIZE_PATIENCE_S = 0.2
 _KILL_PATIENCE_S = 10
+_RECURSIVE_SINCE = "5.12"  # mount_setattr(2)
 
 
 @dataclass
@@ -215,6 +216,12 @@ class OciRuntime:
         started.when_ended(lambda: container.execs.pop(exec_id, None))
         return started
 
+    def why_not_recursive(self, runtime: str | None) -> str | None:
+        command = self._command(runtime)
+        if not kernel.is_at_least(_RECURSIVE_SINCE):
+            return f"rro is not supported: kernel is older than {_RECURSIVE_SINCE}"
+        return None if command.kind in _GATES else f'rro is not supported by runtime "{command.name}"'
+
     async def adopt(self, id: str) -> int | None:
         if id not in self._watched and not self._adopt_if_there(id):
             raise NotFound(f"No such container: {id}")
@@ -252,14 +259,22 @@ class OciRuntime:
         return pid
 
     def _write_bundle(self, bundle: Bundle, command: RuntimeCommand) -> None:
-        rootfs = bundle.dir / "rootfs"
-        rootfs.mkdir(exist_ok=True)
-        for mount in bundle.rootfs:
-            mount_tower(mount.source, rootfs, mount.type, mount.options)
+        for tree in (Tree("rootfs", bundle.rootfs), *bundle.trees):
+            if tree.owner is None:
+                make_tree(tree, bundle.dir)
+            else:
+                self._join_tree(tree.owner, tree.name, bundle.dir / tree.name)
         spec = bundle.spec
         if path := spec["linux"].get("cgroupsPath") or self._namespace.own_cgroup(bundle.id):
             spec = {**spec, "linux": {**spec["linux"], "cgroupsPath": self._namespace.cgroups_path(path)}}
         (bundle.dir / "config.json").write_text(json.dumps(command.fitted(spec)))
+
+    def _join_tree(self, owner: str, name: str, place: Path) -> None:
+        record = self._container(owner).record
+        theirs = Path(record.bundle, name)
+        if record.conmon is None or not theirs.exists():
+            raise NotFound(f"container {owner} has no tree {name}")
+        join_tree(record.conmon.pid, theirs, place)
 
     def _monitor(self, bundle: Bundle, command: RuntimeCommand) -> conmon.Monitor:
         return conmon.Monitor(

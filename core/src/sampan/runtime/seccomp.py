@@ -11,11 +11,11 @@ import functools
 import json
 import os
 import platform
-import re
 from pathlib import Path
 from typing import Any
 
 from sampan.errdefs import InvalidArgument
+from sampan.runtime import kernel
 
 _DEFAULT = Path(__file__).parent / "profiles" / "seccomp-default.json"
 _X32 = "SCMP_ARCH_X32"
@@ -86,14 +86,14 @@ def _applies(rule: dict[str, Any], arch: str, capabilities: frozenset[str]) -> b
     excludes, includes = rule.get("excludes") or {}, rule.get("includes") or {}
     if arch in (excludes.get("arches") or []) or capabilities & set(excludes.get("caps") or []):
         return False
-    if (kernel := excludes.get("minKernel")) and _kernel_is_at_least(kernel):
+    if (unneeded := excludes.get("minKernel")) and kernel.is_at_least(unneeded):
         return False
     if (arches := includes.get("arches")) and arch not in arches:
         return False
     if not capabilities >= set(includes.get("caps") or []):
         return False
-    kernel = includes.get("minKernel")
-    return not kernel or _kernel_is_at_least(kernel)
+    needed = includes.get("minKernel")
+    return not needed or kernel.is_at_least(needed)
 
 
 def _plain(rule: dict[str, Any]) -> dict[str, Any]:
@@ -104,14 +104,3 @@ def _plain(rule: dict[str, Any]) -> dict[str, Any]:
     if "name" in rule:
         plain["names"] = [rule["name"]]
     return plain
-
-
-def _kernel_is_at_least(version: str) -> bool:
-    return _numbers(platform.release()) >= _numbers(version)
-
-
-def _numbers(version: str) -> tuple[int, int]:
-    match = re.match(r"(\d+)\.(\d+)", version)
-    if not match:
-        raise ValueError(f"invalid kernel version: {version}")
-    return int(match[1]), int(match[2])

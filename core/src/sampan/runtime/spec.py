@@ -40,7 +40,7 @@ _MASKED_PATHS = (
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 )
-_READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _WRITABLE_ON_READONLY_ROOT = frozenset({"/proc", "/dev/pts", "/dev/shm", "/dev/mqueue", "/dev"})  # noqa: S108
 
 
@@ -71,6 +71,7 @@ class ProcessSettings:
     cap_drop: Sequence[str] = ()
     privileged: bool = False
     no_new_privileges: bool = False
+    apparmor: str = ""
     rlimits: Sequence[Rlimit] = ()
     oom_score_adj: int = 0
 
@@ -83,7 +84,8 @@ class SpecSettings:
     named is private. `own_network` is false where the network namespace is another container's. `mounts` are the
     user's; they take the place of a default one at the same destination. `masked_paths` and `readonly_paths` of
     `None` are the defaults. `seccomp` is `default`, `unconfined` or a profile in Docker's JSON. `init` is the host's
-    path of an init program. `cgroups_path` is the resource driver's answer.
+    path of an init program. `cgroups_path` is the resource driver's answer. `shm_bytes` of `None` leaves
+    `/dev/shm` out.
     """
 
     process: ProcessSettings
@@ -99,7 +101,8 @@ class SpecSettings:
     readonly_paths: Sequence[str] | None = None
     sysctls: Mapping[str, str] = field(default_factory=dict)
     seccomp: str = "default"
-    shm_bytes: int = DEFAULT_SHM_BYTES
+    shm_bytes: int | None = DEFAULT_SHM_BYTES
+    writable_cgroups: bool = False
     init: Path | None = None
     cgroups_path: str | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -136,6 +139,8 @@ def build_process(settings: ProcessSettings) -> dict[str, Any]:
         "noNewPrivileges": settings.no_new_privileges,
         "oomScoreAdj": _oom_score_adj(settings.oom_score_adj),
     }
+    if settings.apparmor:
+        process["apparmorProfile"] = settings.apparmor
     if settings.console_size:
         process["consoleSize"] = dict(zip(("height", "width"), settings.console_size, strict=True))
     return process
@@ -175,7 +180,7 @@ def _linux(settings: SpecSettings, process: dict[str, Any]) -> dict[str, Any]:
         "resources": {"devices": rules},
         "sysctl": _sysctls(settings),
         "maskedPaths": _paths(settings.masked_paths, default_masked_paths(), privileged=privileged),
-        "readonlyPaths": _paths(settings.readonly_paths, _READONLY_PATHS, privileged=privileged),
+        "readonlyPaths": _paths(settings.readonly_paths, READONLY_PATHS, privileged=privileged),
     }
     if settings.cgroups_path:
         linux["cgroupsPath"] = settings.cgroups_path
@@ -277,6 +282,7 @@ def _mounts(settings: SpecSettings) -> list[dict[str, Any]]:
 
 def _default_mounts(settings: SpecSettings) -> list[SpecMount]:
     read_only = () if settings.process.privileged else ("ro",)
+    cgroups = () if settings.writable_cgroups else ("ro",)
     return [
         SpecMount("/proc", "proc", "proc", ("nosuid", "noexec", "nodev")),
         SpecMount("/dev", "tmpfs", "tmpfs", ("nosuid", "strictatime", "mode=755", "size=65536k")),
@@ -287,17 +293,19 @@ def _default_mounts(settings: SpecSettings) -> list[SpecMount]:
             ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
         ),
         SpecMount("/sys", "sysfs", "sysfs", ("nosuid", "noexec", "nodev", *read_only)),
-        SpecMount("/sys/fs/cgroup", "cgroup", "cgroup", (*read_only, "nosuid", "noexec", "nodev")),
+        SpecMount("/sys/fs/cgroup", "cgroup", "cgroup", (*cgroups, "nosuid", "noexec", "nodev")),
         SpecMount("/dev/mqueue", "mqueue", "mqueue", ("nosuid", "noexec", "nodev")),
-        _shm_mount(settings),
+        *_shm_mount(settings),
     ]
 
 
-def _shm_mount(settings: SpecSettings) -> SpecMount:
+def _shm_mount(settings: SpecSettings) -> list[SpecMount]:
+    if settings.shm_bytes is None:
+        return []
     if settings.namespaces.get("ipc") == HOST:
-        return SpecMount("/dev/shm", "bind", "/dev/shm", ("rbind", "rprivate"))  # noqa: S108
+        return [SpecMount("/dev/shm", "bind", "/dev/shm", ("rbind", "rprivate"))]  # noqa: S108
     size = f"size={settings.shm_bytes}"
-    return SpecMount("/dev/shm", "tmpfs", "shm", ("nosuid", "noexec", "nodev", "mode=1777", size))  # noqa: S108
+    return [SpecMount("/dev/shm", "tmpfs", "shm", ("nosuid", "noexec", "nodev", "mode=1777", size))]  # noqa: S108
 
 
 def _init_mount(settings: SpecSettings) -> list[SpecMount]:

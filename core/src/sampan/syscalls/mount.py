@@ -126,6 +126,16 @@ def parse_options(options: Iterable[str]) -> tuple[int, int, str]:
     return flags, propagation, ",".join(data)
 
 
+def flag_of(option: str) -> int | None:
+    """The flag that a word of mount(8) sets or clears, -1 for how mounts propagate; `None` for a file system's own.
+
+    Of two words with one flag the later one holds.
+    """
+    if option in _PROPAGATION:
+        return -1
+    return _SET.get(option, _CLEAR.get(option))
+
+
 def mount_with_options(source: str, target: Path | str, type: str, options: Iterable[str]) -> None:
     """Mount as mount(8) does: text options, read-only binds by a remount, then propagation. Raises `OSError`."""
     flags, propagation, data = parse_options(options)
@@ -143,17 +153,31 @@ def mount_with_options(source: str, target: Path | str, type: str, options: Iter
 
 
 def find_mount_point(path: Path) -> Path:
-    """The mount point, in the caller's mount namespace, of the mount that holds `path`."""
+    """The mount point, in the caller's mount namespace, of the mount that holds `path`. Raises `OSError`."""
+    # Space, tab, newline and backslash are octal escapes there (proc_pid_mountinfo(5)).
+    return Path(os.fsdecode(_mountinfo(path)[4].decode("unicode_escape").encode("latin-1")))
+
+
+def is_propagating(path: Path, *kinds: str) -> bool:
+    """Whether the mount that holds `path` is of one of these kinds: `shared`, `master` (a slave).
+
+    Raises `OSError`.
+    """
+    fields = _mountinfo(path)
+    return any(field.decode().partition(":")[0] in kinds for field in fields[6 : fields.index(b"-")])
+
+
+def _mountinfo(path: Path) -> list[bytes]:
+    """The fields of the mount's line in mountinfo."""
     fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         mount_id = _mount_id(fd)
     finally:
         os.close(fd)
     for line in Path("/proc/thread-self/mountinfo").read_bytes().splitlines():
-        fields = line.split(b" ", 5)
+        fields = line.split(b" ")
         if int(fields[0]) == mount_id:
-            # Space, tab, newline and backslash are octal escapes there (proc_pid_mountinfo(5)).
-            return Path(os.fsdecode(fields[4].decode("unicode_escape").encode("latin-1")))
+            return fields
     raise FileNotFoundError(f"no mount of {path} in this mount namespace")
 
 

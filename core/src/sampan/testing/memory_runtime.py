@@ -203,6 +203,9 @@ class MemoryRuntime:
         started.start()
         return running
 
+    def why_not_recursive(self, runtime: str | None) -> str | None:
+        return None
+
     async def adopt(self, id: str) -> int | None:
         init = self._container(id).init
         return None if init.exit.done() else init.pid
