@@ -6,11 +6,14 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from sampan.daemon.cpuset import cpuset_rules
 from sampan.drivers import IoLimit, Resources
 from sampan.errdefs import InvalidArgument
 from sampan.models import HostConfig, ThrottleDevice
 
 _CPU_PERIOD_US = 100_000
+_CPUS = Path("/sys/devices/system/cpu/online")
+_NODES = Path("/sys/devices/system/node/online")
 _MIN_MEMORY_BYTES = 6 * 1024 * 1024
 
 
@@ -32,42 +35,72 @@ def resources_of(host: HostConfig) -> Resources:
         cpuset_mems=host.cpuset_mems or None,
         pids_max=host.pids_limit if host.pids_limit and host.pids_limit > 0 else None,
         io_weight=_io_weight(host.blkio_weight) if host.blkio_weight else None,
+        io_weights={
+            _device_number(one.path): _io_weight(one.weight) for one in host.blkio_weight_device or () if one.weight
+        },
         io_max=_io_limits(host),
     )
 
 
+def resource_warnings(host: HostConfig) -> Iterator[str]:
+    """What Docker discards on cgroup v2, or on Linux, with a warning."""
+    unknown = "Your kernel does not support"
+    if host.memory_swappiness not in (None, -1):
+        yield (f"{unknown} memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded.")
+    if host.oom_kill_disable:
+        yield f"{unknown} OomKillDisable. OomKillDisable discarded."
+    if host.cpu_percent > 0:
+        yield "linux does not support CPU percent. Percent discarded."
+
+
 def _check(host: HostConfig) -> None:
-    for is_wrong, words in (*_memory_rules(host), *_cpu_rules(host)):
+    for is_wrong, words in (*_old_rules(host), *_memory_rules(host), *_cpu_rules(host)):
         if is_wrong:
             raise InvalidArgument(words)
 
 
+def _old_rules(host: HostConfig) -> Iterator[tuple[bool, str]]:
+    """What only Windows or cgroup v1 has."""
+    refused = "invalid option: QoS maximum"
+    yield host.io_maximum_bandwidth != 0, f"{refused} bandwidth configuration is not supported on linux"
+    yield host.io_maximum_iops != 0, f"{refused} IOPs configuration is not supported on linux"
+    realtime = bool(host.cpu_realtime_period or host.cpu_realtime_runtime)
+    yield realtime, "kernel does not support CPU real-time scheduler"
+
+
 def _memory_rules(host: HostConfig) -> Iterator[tuple[bool, str]]:
     memory, swap = host.memory, host.memory_swap
-    yield 0 < memory < _MIN_MEMORY_BYTES, "Minimum memory limit allowed is 6MB"
+    yield memory != 0 and memory < _MIN_MEMORY_BYTES, "Minimum memory limit allowed is 6MB"
     yield memory == 0 and swap > 0, "You should always set the Memory limit when using Memoryswap limit, see usage"
     yield 0 < swap < memory, "Minimum memoryswap limit should be larger than memory limit, see usage"
+    yield 0 < host.memory_reservation < _MIN_MEMORY_BYTES, "Minimum memory reservation allowed is 6MB"
     yield (
         0 < memory < host.memory_reservation,
         "Minimum memory limit can not be less than memory reservation limit, see usage",
     )
-    yield bool(host.blkio_weight) and not 10 <= host.blkio_weight <= 1000, "Range of blkio weight is from 10 to 1000"
+    weights = [host.blkio_weight, *(one.weight for one in host.blkio_weight_device or ())]
+    beyond = any(weight and not 10 <= weight <= 1000 for weight in weights)
+    yield beyond, "Range of blkio weight is from 10 to 1000"
 
 
 def _cpu_rules(host: HostConfig) -> Iterator[tuple[bool, str]]:
     nano, period, quota = host.nano_cpus, host.cpu_period, host.cpu_quota
+    shares = host.cpu_shares
+    yield shares < 0, f"invalid CPU shares ({shares}): value must be a positive integer"
     cpus = os.cpu_count() or 1
     yield bool(nano and period), "Conflicting options: Nano CPUs and CPU Period cannot both be set"
     yield bool(nano and quota), "Conflicting options: Nano CPUs and CPU Quota cannot both be set"
     yield (
         not 0 <= nano <= cpus * 1_000_000_000,
-        f"range of CPUs is from 0.01 to {cpus:.2f}, as there are only {cpus} CPUs available",
+        f"range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available",
     )
     yield (
         bool(period) and not 1000 <= period <= 1_000_000,
         "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
     )
     yield 0 < quota < 1000, "CPU cfs quota can not be less than 1ms (i.e. 1000)"
+    yield from cpuset_rules("cpus", "CPUs", host.cpuset_cpus, _CPUS)
+    yield from cpuset_rules("mems", "memory nodes", host.cpuset_mems, _NODES)
 
 
 def _swap_bytes(host: HostConfig) -> int | None:
@@ -112,5 +145,5 @@ def _device_number(path: str) -> str:
     try:
         number = Path(path).stat().st_rdev
     except OSError as error:
-        raise InvalidArgument(f"stat {path}: {error.strerror}") from None
+        raise InvalidArgument(f"stat {path}: {(error.strerror or '').lower()}") from None
     return f"{os.major(number)}:{os.minor(number)}"

@@ -65,6 +65,8 @@ def discarded(resources: Resources, enforces: Callable[[str], bool]) -> tuple[st
             for limit, (what, short) in _IO_WARNINGS.items()
             if any(getattr(device, limit) is not None for device in resources.io_max)
         ]
+    if resources.io_weights and not enforces("io.weight"):
+        found.append(f"Your kernel does not support Block I/O weight_device {_GONE} Weight-device discarded.")
     for size in resources.hugetlb_max_bytes:
         if not enforces(f"hugetlb.{size}.max"):
             found.append(f"Your kernel does not support hugetlb limit of {size} pages {_GONE} Limitation discarded.")

@@ -25,7 +25,10 @@ class IoLimit:
 
 @dataclass(frozen=True)
 class Resources:
-    """Limits asked for; `None` leaves a knob as it is. Bytes, microseconds and numbers, in the kernel's terms."""
+    """Limits asked for; `None` leaves a knob as it is. Bytes, microseconds and numbers, in the kernel's terms.
+
+    `io_weights` are of single block devices, by their `major:minor`.
+    """
 
     memory_max_bytes: int | None = None
     memory_high_bytes: int | None = None
@@ -40,6 +43,7 @@ class Resources:
     cpuset_mems: str | None = None
     pids_max: int | None = None
     io_weight: int | None = None
+    io_weights: Mapping[str, int] = field(default_factory=dict)
     io_max: tuple[IoLimit, ...] = ()
     hugetlb_max_bytes: Mapping[str, int] = field(default_factory=dict)
     unified: Mapping[str, str] = field(default_factory=dict)

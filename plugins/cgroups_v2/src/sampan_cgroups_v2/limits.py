@@ -92,11 +92,12 @@ def _cpu_writes(group: Group, resources: Resources) -> Iterator[tuple[str, str]]
 
 
 def _io_writes(group: Group, resources: Resources) -> Iterator[tuple[str, str]]:
+    weights = dict(resources.io_weights)
     if resources.io_weight is not None:
-        if _weight_file(group) == "io.bfq.weight":
-            yield "io.bfq.weight", f"default {min(resources.io_weight, _BFQ_MAX_WEIGHT)}"
-        else:
-            yield "io.weight", f"default {resources.io_weight}"
+        weights = {"default": resources.io_weight, **weights}
+    file = _weight_file(group)
+    for device, weight in weights.items():
+        yield file, f"{device} {min(weight, _BFQ_MAX_WEIGHT) if file == 'io.bfq.weight' else weight}"
     for device in resources.io_max:
         yield "io.max", _io_line(device)
 
