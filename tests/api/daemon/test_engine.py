@@ -148,13 +148,6 @@ def test_what_is_not_served_says_so(narrow: InProcess, method: str, path: str) -
     ("fields", "message"),
     [
         ({"Healthcheck": {"Test": ["CMD", "true"]}}, "sampan does not serve health checks yet"),
-        ({"HostConfig": {"Links": ["a:b"]}}, "sampan does not serve links yet"),
-        ({"HostConfig": {"VolumesFrom": ["a"]}}, "sampan does not serve --volumes-from yet"),
-        ({"HostConfig": {"UsernsMode": "private"}}, "sampan does not serve user namespaces yet"),
-        (
-            {"HostConfig": {"Mounts": [{"Type": "image", "Source": "a", "Target": "/a"}]}},
-            "sampan does not serve mounts of type image yet",
-        ),
     ],
 )
 def test_options_that_are_not_served_say_so(narrow: InProcess, fields: dict[str, Any], message: str) -> None:

@@ -5,11 +5,15 @@ Source: moby daemon/server/router/container, postContainersCreate and the functi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
 
 from sampan.api.versions import Version
 from sampan.errdefs import InvalidArgument
 from sampan.models import CreateContainerBody, EndpointSettings, HostConfig, Mount, PortBinding
+
+_ENDPOINT_SYSCTLS = "com.docker.network.endpoint.sysctls"
+_INTERFACE_SYSCTL = re.compile(r"(net\.[^.]+\.[^.]+)\.(eth[^.]*)\.(.+)")
 
 
 def adapt_create(body: CreateContainerBody, version: Version) -> list[str]:
@@ -28,7 +32,17 @@ def adapt_create(body: CreateContainerBody, version: Version) -> list[str]:
     if version < (1, 48):
         for endpoint in endpoints.values():
             endpoint.gw_priority = 0
-    return [*_adapt_mac(body, endpoints, version), *_fill_port_bindings(body.host_config, version)]
+    return [
+        *_warn_of_driver(body.host_config, version),
+        *_adapt_mac(body, version),
+        *_adapt_sysctls(body, version),
+        *_fill_port_bindings(body.host_config, version),
+    ]
+
+
+def read_only_recursive(version: Version) -> bool:
+    """Whether the client means read-only bind mounts to be so with all that is mounted below them."""
+    return version >= (1, 44)
 
 
 def _check_endpoints(body: CreateContainerBody) -> None:
@@ -71,21 +85,93 @@ def _check_options(mount: Mount, version: Version) -> None:
         setattr(mount, options, None)
 
 
-def _adapt_mac(body: CreateContainerBody, endpoints: Mapping[str, EndpointSettings], version: Version) -> list[str]:
-    """The container's own MAC address was the only one before 1.44, and is none from 1.52 on."""
-    if version < (1, 44):
-        for endpoint in endpoints.values():
-            endpoint.mac_address = ""
+def _warn_of_driver(host: HostConfig, version: Version) -> list[str]:
+    if not host.volume_driver or version < (1, 48):
         return []
-    if not body.mac_address:
+    for mount in host.mounts or ():
+        options = mount.volume_options
+        if mount.type == "volume" and not (options and options.driver_config and options.driver_config.name):
+            return [
+                "WARNING: the container-wide volume-driver configuration is ignored for volumes specified via "
+                "'mount'. Use '--mount type=volume,volume-driver=...' instead"
+            ]
+    return []
+
+
+def _adapt_mac(body: CreateContainerBody, version: Version) -> list[str]:
+    """The container's own MAC address was the only one before 1.44, and is none from 1.52 on."""
+    address, mode = body.mac_address, body.host_config.network_mode
+    if not address:
+        if version < (1, 44):
+            for given in (body.networking_config.endpoints_config or {}).values():
+                if given:
+                    given.mac_address = ""
         return []
     if version >= (1, 52):
         raise InvalidArgument(
             "container-wide MAC address no longer supported; use endpoint-specific MAC address instead"
         )
+    has_interface = mode not in ("host", "none") and not mode.startswith("container:")
+    if not has_interface and version < (1, 44):
+        raise InvalidArgument("conflicting options: mac-address and the network mode")
+    if has_interface:
+        endpoint = _endpoint(body)
+        if version >= (1, 44) and endpoint.mac_address not in ("", address):
+            raise InvalidArgument(
+                "the container-wide MAC address must match the endpoint-specific MAC address for the main network, "
+                "or be left empty"
+            )
+        endpoint.mac_address = address
+    if version < (1, 44):
+        return []
     return [
         "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead."
     ]
+
+
+def _adapt_sysctls(body: CreateContainerBody, version: Version) -> list[str]:
+    """Sysctls of an interface belong to the endpoint: when the others are set, it isn't there yet."""
+    host = body.host_config
+    mode = host.network_mode
+    found = {name: match for name in host.sysctls or {} if (match := _INTERFACE_SYSCTL.fullmatch(name))}
+    if not found or mode == "host" or mode.startswith("container:"):
+        return []
+    if version >= (1, 48):
+        raise InvalidArgument(
+            f"interface specific sysctl setting {_quoted(next(iter(found)))} must be supplied using driver option "
+            f"'{_ENDPOINT_SYSCTLS}'"
+        )
+    if other := next((name for name, match in found.items() if match[2] != "eth0"), None):
+        raise InvalidArgument(
+            f"unable to determine network endpoint for sysctl {other}, use driver option '{_ENDPOINT_SYSCTLS}' to "
+            "set per-interface sysctls"
+        )
+    sysctls = host.sysctls or {}
+    moved = ",".join(f"{match[1]}.IFNAME.{match[3]}={sysctls[name]}" for name, match in found.items())
+    endpoint = _endpoint(body)
+    given = (endpoint.driver_opts or {}).get(_ENDPOINT_SYSCTLS)
+    endpoint.driver_opts = {
+        **(endpoint.driver_opts or {}),
+        _ENDPOINT_SYSCTLS: f"{moved},{given}" if given else moved,
+    }
+    host.sysctls = {name: value for name, value in sysctls.items() if name not in found}
+    return [
+        f"Migrated sysctl {_quoted(','.join(found))} to DriverOpts{{{_quoted(_ENDPOINT_SYSCTLS)}:{_quoted(moved)}}}."
+    ]
+
+
+def _endpoint(body: CreateContainerBody) -> EndpointSettings:
+    """The endpoint on the container's main network, which is put there if it isn't."""
+    endpoints = body.networking_config.endpoints_config = body.networking_config.endpoints_config or {}
+    mode = body.host_config.network_mode or "default"
+    names = ("default", "bridge") if mode in ("default", "bridge") else (mode,)
+    name = next((name for name in names if name in endpoints), mode)
+    settings = endpoints[name] = endpoints.get(name) or EndpointSettings()
+    return settings
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _fill_port_bindings(host: HostConfig, version: Version) -> list[str]:

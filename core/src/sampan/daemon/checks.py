@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import posixpath
+import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sampan.daemon.connect import network_mode, parse_port, port_bindings
-from sampan.daemon.limits import resources_of
+from sampan.daemon import links
+from sampan.daemon.hosts import check_names
+from sampan.daemon.limits import resource_warnings, resources_of
+from sampan.daemon.namespaces import check_modes, network_mode
+from sampan.daemon.ports import exposed_ports, port_bindings
+from sampan.daemon.security import check_security
 from sampan.daemon.signals import parse_signal
 from sampan.drivers.limits import discarded
 from sampan.errdefs import InvalidArgument, Unsupported
-from sampan.models import ContainerConfig, CreateContainer, EndpointSettings, HostConfig
+from sampan.models import ContainerConfig, CreateContainer, HostConfig
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
 _RESTART_POLICIES = frozenset({"", "no", "always", "unless-stopped", "on-failure"})
+_NAME_BYTES = 64  # HOST_NAME_MAX of include/uapi/linux/limits.h
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtpe]?)(?:i?b)?", re.IGNORECASE)
 _LOG_DRIVERS = frozenset({"", "json-file", "local"})
 
 
@@ -28,38 +37,28 @@ async def check(daemon: Daemon, request: CreateContainer) -> list[str]:
     config, host = request.config, request.host_config
     if not config.image:
         raise InvalidArgument("no image specified")
+    check_modes(config, host)
     _check_config(config)
     _check_restart(host)
-    _check_modes(host)
-    for spec in config.exposed_ports or {}:
-        parse_port(spec)
+    _check_log_driver(host)
+    _check_host(daemon, host)
+    check_names(config, host)
+    exposed_ports(config)
     list(port_bindings(config, host))
     controllers = (await asyncio.to_thread(daemon.resources.capabilities)).controllers
-    warnings = list(discarded(resources_of(host), lambda file: file.partition(".")[0] in controllers))
+    limits = resources_of(host)
+    warnings = list(discarded(limits, lambda file: file.partition(".")[0] in controllers))
     if warnings and daemon.settings.strict_resources:
         raise Unsupported("this host can't enforce a limit that was asked for: " + " ".join(warnings))
-    if network_mode(host) == "host" and host.port_bindings:
-        warnings.append("Published ports are discarded when using host network mode")
-    return warnings
+    return [*warnings, *resource_warnings(host), *check_security(host), *_warnings(host)]
 
 
-def networks_of(request: CreateContainer) -> dict[str, EndpointSettings]:
-    """The networks that the container will be on, by name.
-
-    Whether they, or the container whose network is shared, are there is asked at the start, as with Docker: to its
-    client, `NotFound` at creation means that the image has to be pulled.
-    """
-    mode = network_mode(request.host_config)
-    asked = request.networking_config.endpoints_config or {}
-    if mode.startswith("container:"):
-        if asked:
-            raise InvalidArgument("conflicting options: container sharing a network can't be connected to networks")
-        return {}
-    settings = {
-        ("bridge" if name == "default" else name): given or EndpointSettings() for name, given in asked.items()
-    }
-    settings.setdefault(mode, EndpointSettings())
-    return settings
+def _warnings(host: HostConfig) -> Iterator[str]:
+    mode = network_mode(host)
+    if mode == "host" and host.port_bindings:
+        yield "Published ports are discarded when using host network mode"
+    if host.links and mode in ("bridge", "default"):
+        yield links.WARNING
 
 
 def _check_config(config: ContainerConfig) -> None:
@@ -70,12 +69,60 @@ def _check_config(config: ContainerConfig) -> None:
     for one in config.env or []:
         if not one.partition("=")[0]:
             raise InvalidArgument(f"invalid environment variable: {one}")
-    if any("\0" in word for word in (*(config.env or ()), *(config.cmd or ()), *(config.entrypoint or ()))):
+    if any("\0" in word for word in _texts(config)):
         raise InvalidArgument("environment and command can't hold a NUL character: a program could not be given it")
     if config.stop_signal:
         parse_signal(config.stop_signal)
+    for what, name in (("hostname", config.hostname), ("domainname", config.domainname)):
+        if len(name.encode()) > _NAME_BYTES:
+            raise InvalidArgument(f"{what} {json.dumps(name)} is too long (maximum {_NAME_BYTES} bytes)")
+        if not name.isprintable() or " " in name:
+            raise InvalidArgument(f"invalid {what}: {json.dumps(name)}")
     if config.healthcheck and (config.healthcheck.test or ["NONE"])[0] != "NONE":
         raise Unsupported("sampan does not serve health checks yet")
+
+
+def _texts(config: ContainerConfig) -> Iterator[str]:
+    """All that becomes an argument of a system call."""
+    yield from config.env or ()
+    yield from config.cmd or ()
+    yield from config.entrypoint or ()
+    yield from (config.working_dir, config.user)
+    yield from config.volumes or ()
+
+
+def _check_host(daemon: Daemon, host: HostConfig) -> None:
+    if host.isolation.lower() not in ("", "default"):
+        raise InvalidArgument(f"invalid isolation ({host.isolation}): linux only supports 'default'")
+    if "" in (host.annotations or {}):
+        raise InvalidArgument("invalid Annotations: the empty string is not permitted as an annotation key")
+    if host.shm_size < 0:
+        raise InvalidArgument("SHM size can not be less than 0")
+    if not -1000 <= host.oom_score_adj <= 1000:
+        raise InvalidArgument(f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]")
+    if host.runtime and host.runtime not in daemon.settings.runtimes:
+        raise InvalidArgument(f"unknown or invalid runtime name: {host.runtime}")
+    quota_bytes(daemon, host)
+
+
+def quota_bytes(daemon: Daemon, host: HostConfig) -> int | None:
+    """The size asked for of the writable layer. Raises `InvalidArgument` if the storage driver can't limit it."""
+    size = None
+    for name, value in (host.storage_opt or {}).items():
+        if name.lower() != "size":
+            raise InvalidArgument(f"Unknown option {name.lower()}")
+        size = _bytes_of(value)
+    if size is not None and not daemon.storage.capabilities.quota:
+        raise InvalidArgument("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
+    return size
+
+
+def _bytes_of(text: str) -> int:
+    """`64m`, `1.5GiB`, `512`, as github.com/docker/go-units RAMInBytes reads them."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise InvalidArgument(f"invalid size: '{text}'")
+    return int(float(match[1]) * 1024 ** " kmgtpe".index(match[2].lower() or " "))
 
 
 def _check_restart(host: HostConfig) -> None:
@@ -93,13 +140,7 @@ def _check_restart(host: HostConfig) -> None:
         raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
 
 
-def _check_modes(host: HostConfig) -> None:
+def _check_log_driver(host: HostConfig) -> None:
     driver = host.log_config.type
     if driver not in _LOG_DRIVERS:
         raise InvalidArgument(f"logger: no log driver named '{driver}' is registered")
-    if host.userns_mode and host.userns_mode != "host":
-        raise Unsupported("sampan does not serve user namespaces yet")
-    if host.volumes_from:
-        raise Unsupported("sampan does not serve --volumes-from yet")
-    if host.links:
-        raise Unsupported("sampan does not serve links yet")

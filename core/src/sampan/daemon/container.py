@@ -11,8 +11,9 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from sampan.daemon.clock import now_ns
+from sampan.daemon.mounts import Point
 from sampan.errdefs import Conflict
-from sampan.models import ContainerConfig, EndpointSettings, HostConfig, MountPoint
+from sampan.models import ContainerConfig, EndpointSettings, HostConfig
 from sampan.runtime.interface import Attached
 
 CONTAINER_LABEL = "sampan.container"
@@ -60,7 +61,8 @@ class State(BaseModel):
 class Record(BaseModel):
     """All of a container that outlives the daemon: the `document` of its row.
 
-    `args` is the command line after the rules of entrypoint and command; `image_name` what the user called the image.
+    `args` is the command line after the rules of entrypoint and command; `image_name` what the user called the image;
+    `links` the ids of the containers it links to, by alias.
     """
 
     id: str
@@ -71,7 +73,8 @@ class Record(BaseModel):
     config: ContainerConfig
     host_config: HostConfig
     networks: dict[str, EndpointSettings]
-    mounts: list[MountPoint]
+    mounts: list[Point]
+    links: dict[str, str] = Field(default_factory=dict)
     args: list[str] = Field(min_length=1)
     state: State = Field(default_factory=State)
 

@@ -5,56 +5,75 @@ Source: moby daemon/volumes_unix.go and container/container_unix.go, CopyImagePa
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
 
-from sampan.daemon.rootfs import open_rootfs
-from sampan.drivers import Mount
-from sampan.errdefs import SystemFailure
-from sampan.models import MountPoint
-from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
-
-if TYPE_CHECKING:
-    from sampan.daemon.daemon import Daemon
-
-
-async def copy_up(daemon: Daemon, id: str, points: list[MountPoint]) -> None:
-    """Fill the container's empty volumes from its snapshot. Raises `SystemFailure` if that fails."""
-    wanted = [point for point in points if point.type == "volume" and "nocopy" not in point.mode]
-    empty = await asyncio.to_thread(lambda: [point for point in wanted if not any(Path(point.source).iterdir())])
-    if empty:
-        mounts = await asyncio.to_thread(daemon.storage.mounts, id)
-        await asyncio.to_thread(_copy_all, mounts, empty, daemon.settings.exec_root)
+from sampan.daemon.mounts import Point
+from sampan.errdefs import InvalidArgument, SystemFailure
+from sampan.syscalls.openat2 import (
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    openat2,
+)
 
 
-def _copy_all(mounts: Sequence[Mount], points: list[MountPoint], state_dir: Path) -> None:
-    with open_rootfs(mounts, state_dir) as root:
-        for point in points:
-            try:
-                source = openat2(
-                    root,
-                    os.fsencode(point.destination),
-                    os.O_RDONLY | os.O_DIRECTORY,
-                    RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
-                )
-            except OSError:  # the image has no directory there
-                continue
-            try:
-                _copy(source, Path(point.source))
-            finally:
-                os.close(source)
+def fill_volumes(root: int, points: Sequence[Point]) -> None:
+    """Fill the empty ones among the volumes from the container's files, opened as `root`. Blocks.
+
+    Raises `InvalidArgument` in Docker's words where the image wants a volume in a file's place, `SystemFailure` if
+    copying fails.
+    """
+    for point in points:
+        with ExitStack() as files:
+            if (target := _open_empty(point, files)) is not None and (source := _open_source(root, point, files)):
+                _copy(source, target, point.name or "")
 
 
-def _copy(source: int, target: Path) -> None:
+def _open_empty(point: Point, files: ExitStack) -> int | None:
+    """The directory to be filled; `None` if something is in it. That a subpath is not there is told at the start."""
+    subpath = point.spec.volume_options.subpath if point.spec.volume_options else ""
+    volume = os.open(point.source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    files.callback(os.close, volume)
+    try:
+        resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
+        target = openat2(volume, os.fsencode(subpath or "."), os.O_RDONLY | os.O_DIRECTORY, resolve)
+    except OSError:
+        return None
+    files.callback(os.close, target)
+    with os.scandir(target) as entries:
+        return None if any(entries) else target
+
+
+def _open_source(root: int, point: Point, files: ExitStack) -> int | None:
+    """The image's directory at the mount point; `None` if there is none."""
+    try:
+        source = openat2(
+            root,
+            os.fsencode(point.destination),
+            os.O_RDONLY | os.O_DIRECTORY,
+            RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+        )
+    except NotADirectoryError:
+        if point.spec.type:
+            return None  # the user's own: the runtime will say what it thinks of it
+        raise InvalidArgument(f"cannot mount volume over existing file, file exists {point.destination}") from None
+    except OSError:
+        return None
+    files.callback(os.close, source)
+    return source
+
+
+def _copy(source: int, target: int, volume: str) -> None:
     """Copy what is in the directory, and the directory's own mode, owner and times.
 
     `cp -a` follows no link in the tree and keeps owners, times, hard links, xattrs and holes.
     """
-    command = ["cp", "-a", "--no-target-directory", f"/proc/self/fd/{source}/.", str(target)]
-    done = subprocess.run(command, pass_fds=[source], capture_output=True, text=True, check=False)
+    places = [f"/proc/self/fd/{fd}/." for fd in (source, target)]
+    command = ["cp", "-a", "--no-target-directory", *places]
+    done = subprocess.run(command, pass_fds=[source, target], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemFailure(f"failed to copy the image's content into volume {target}: {done.stderr.strip()}")
+        raise SystemFailure(f"failed to copy the image's content into volume {volume}: {done.stderr.strip()}")

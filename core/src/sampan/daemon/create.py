@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sampan.daemon import checks, copyup
-from sampan.daemon.connect import network_mode
+from sampan.daemon import checks, links
 from sampan.daemon.container import CONTAINER_LABEL, Record
+from sampan.daemon.copyup import fill_volumes
+from sampan.daemon.defaults import complete
+from sampan.daemon.endpoints import networks_of
 from sampan.daemon.merge import command_line, merge
+from sampan.daemon.mounting import image_snapshot
+from sampan.daemon.mounts import Point, clean
 from sampan.daemon.names import check_name, random_name
 from sampan.daemon.points import mount_points
+from sampan.daemon.ports import exposed_ports
+from sampan.daemon.rootfs import make_directory, open_rootfs
+from sampan.daemon.volumes import LOCAL_DRIVER
+from sampan.drivers import Mount
 from sampan.engine import Job
-from sampan.errdefs import Conflict, NotFound
+from sampan.errdefs import Conflict, InvalidArgument, NotFound
 from sampan.images.platform import Platform
 from sampan.images.store import Image
-from sampan.models import ContainerConfig, ContainerCreated, CreateContainer, HostConfig, LogConfig, MountPoint
+from sampan.models import ContainerConfig, ContainerCreated, CreateContainer, DriverConfig, VolumeOptions
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
@@ -28,15 +38,21 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
     """Make a container of an image: its name, volumes, writable snapshot and record, all or nothing."""
     request = job.request
     warnings = await checks.check(daemon, request)
-    host = _complete(daemon, request.host_config)
+    host = complete(daemon, request.host_config)
     image = daemon.images.get(request.config.image)
     _check_platform(request, image)
-    config = merge(request.config, ContainerConfig.model_validate(image.config.get("config") or {}))
+    config = _config_of(request, image)
     async with AsyncExitStack() as undo:
         id = secrets.token_hex(32)
         name = _reserve_name(daemon, request.name, id, undo)
-        config.hostname = config.hostname or ("" if host.network_mode == "host" else id[:12])
-        points = mount_points(config, host)
+        config.hostname = config.hostname or (daemon.settings.name if host.network_mode == "host" else id[:12])
+        points = mount_points(
+            config,
+            host,
+            partial(_points_of, daemon),
+            daemon.settings.data_root,
+            recursive=request.read_only_recursive,
+        )
         record = Record(
             id=id,
             name=name,
@@ -44,14 +60,16 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
             image_name=request.config.image,
             config=config,
             host_config=host,
-            networks=checks.networks_of(request),
+            networks=networks_of(request, host.network_mode),
             mounts=points,
+            links=links.resolve(daemon, host),
             args=command_line(config),
         )
         with daemon.making(id, points):
             await _make_volumes(daemon, points, undo)
-            await _make_snapshot(daemon, id, image, undo)
-            await copyup.copy_up(daemon, id, points)
+            await _make_image_mounts(daemon, record, undo)
+            await _make_snapshot(daemon, record, image, undo)
+            await _prepare_files(daemon, record)
             container = daemon.containers.make(record)
             await asyncio.to_thread(container.dir.mkdir, mode=0o710)
             undo.callback(container.dir.rmdir)
@@ -61,19 +79,21 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
     return ContainerCreated(id=id, warnings=warnings)
 
 
-def _complete(daemon: Daemon, asked: HostConfig) -> HostConfig:
-    """What the engine says where the user said nothing, so that inspect tells it too.
+def _config_of(request: CreateContainer, image: Image) -> ContainerConfig:
+    """What the request says and, where it says nothing, the image."""
+    config = merge(request.config, ContainerConfig.model_validate(image.config.get("config") or {}))
+    if config.working_dir:
+        config.working_dir = clean(config.working_dir)
+    config.exposed_ports = {port: {} for port in exposed_ports(config)}
+    return config
 
-    Source: moby daemon/daemon_unix.go, adaptContainerSettings, and daemon/logs.go, mergeAndVerifyLogConfig.
-    """
-    host = asked.model_copy()
-    host.network_mode = network_mode(asked)
-    host.log_config = LogConfig(type=asked.log_config.type or "json-file", config=asked.log_config.config or {})
-    host.ipc_mode = asked.ipc_mode or "private"
-    host.cgroupns_mode = asked.cgroupns_mode or "private"
-    host.shm_size = asked.shm_size or daemon.settings.shm_bytes
-    host.memory_swap = asked.memory_swap or asked.memory * 2
-    return host
+
+def _points_of(daemon: Daemon, name: str) -> list[Point]:
+    """A container that is missing is no `NotFound`, which to the docker command would mean the image."""
+    try:
+        return daemon.containers.get(name).record.mounts
+    except NotFound as error:
+        raise InvalidArgument(str(error)) from None
 
 
 def _check_platform(request: CreateContainer, image: Image) -> None:
@@ -94,15 +114,22 @@ def _reserve_name(daemon: Daemon, asked: str | None, id: str, undo: AsyncExitSta
     return name
 
 
-async def _make_volumes(daemon: Daemon, points: list[MountPoint], undo: AsyncExitStack) -> None:
+async def _make_volumes(daemon: Daemon, points: list[Point], undo: AsyncExitStack) -> None:
     for point in points:
         if point.type != "volume":
             continue
-        record, is_new = await daemon.volumes.create(point.name or "", driver=point.driver or "")
+        options = point.spec.volume_options or VolumeOptions()
+        driver = options.driver_config or DriverConfig()
+        record, is_new = await daemon.volumes.create(
+            point.name or "", driver=point.driver or "", options=driver.options, labels=options.labels
+        )
         if is_new:
             undo.push_async_callback(_unmake_volume, daemon, record.name)
-            daemon.events.publish("volume", "create", record.name, {"driver": "local"})
+            daemon.events.publish("volume", "create", record.name, {"driver": LOCAL_DRIVER})
         point.name, point.source = record.name, str(daemon.volumes.path(record.name))
+        point.driver = LOCAL_DRIVER
+        if point.spec.type and not point.mode:
+            point.mode = "z"
 
 
 async def _unmake_volume(daemon: Daemon, name: str) -> None:
@@ -110,7 +137,39 @@ async def _unmake_volume(daemon: Daemon, name: str) -> None:
         await daemon.volumes.remove(name, partial(daemon.volume_users, name))
 
 
-async def _make_snapshot(daemon: Daemon, id: str, image: Image, undo: AsyncExitStack) -> None:
+async def _make_image_mounts(daemon: Daemon, record: Record, undo: AsyncExitStack) -> None:
+    """A snapshot of its own for each image that is mounted: the image's files stay as long as the container."""
+    for number, point in enumerate(record.mounts):
+        if point.type == "image":
+            image = daemon.images.get(point.spec.source)
+            point.spec = point.spec.model_copy(update={"source": str(image.id)})
+            await _prepare_snapshot(daemon, record.id, image_snapshot(record.id, number), image.snapshot, undo)
+
+
+async def _make_snapshot(daemon: Daemon, record: Record, image: Image, undo: AsyncExitStack) -> None:
     parent = await daemon.images.init_snapshot(image)
-    await asyncio.to_thread(daemon.storage.prepare, id, parent, labels={CONTAINER_LABEL: id})
-    undo.push_async_callback(asyncio.to_thread, daemon.storage.remove, id)
+    size = checks.quota_bytes(daemon, record.host_config)
+    await _prepare_snapshot(daemon, record.id, record.id, parent, undo, size_bytes=size)
+
+
+async def _prepare_snapshot(
+    daemon: Daemon, id: str, key: str, parent: str | None, undo: AsyncExitStack, *, size_bytes: int | None = None
+) -> None:
+    labels = {CONTAINER_LABEL: id}
+    await asyncio.to_thread(daemon.storage.prepare, key, parent, labels=labels, size_bytes=size_bytes)
+    undo.push_async_callback(asyncio.to_thread, daemon.storage.remove, key)
+
+
+async def _prepare_files(daemon: Daemon, record: Record) -> None:
+    """The working directory, and what the image has in the places of new volumes."""
+    volumes = [point for point in record.mounts if point.type == "volume" and point.copies]
+    if not volumes and record.config.working_dir in ("", "/"):
+        return
+    mounts = await asyncio.to_thread(daemon.storage.mounts, record.id)
+    await asyncio.to_thread(_prepare_files_now, mounts, record, volumes, daemon.settings.exec_root)
+
+
+def _prepare_files_now(mounts: Sequence[Mount], record: Record, volumes: Sequence[Point], state_dir: Path) -> None:
+    with open_rootfs(mounts, state_dir) as root:
+        make_directory(root, record.config.working_dir)
+        fill_volumes(root, volumes)

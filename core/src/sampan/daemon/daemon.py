@@ -38,6 +38,7 @@ from sampan.daemon import (
 )
 from sampan.daemon.container import Container
 from sampan.daemon.events import EventLog
+from sampan.daemon.mounts import Point
 from sampan.daemon.registry import Containers
 from sampan.daemon.volumes import Volumes
 from sampan.drivers import ResourceDriver, StorageDriver
@@ -118,7 +119,7 @@ class Daemon:
         self.volumes = Volumes(parts.database, settings.data_root / "volumes")
         self.events = EventLog(parts.database, owner=settings.id, kept=settings.events_kept)
         self.execs = exec.Execs()
-        self._being_made: dict[str, list[models.MountPoint]] = {}
+        self._being_made: dict[str, list[Point]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def install(self, engine: Engine) -> None:
@@ -215,7 +216,7 @@ class Daemon:
         return tuple(id for id, mounts in points.items() if any(_is_volume(point, name) for point in mounts))
 
     @contextmanager
-    def making(self, id: str, points: list[models.MountPoint]) -> Iterator[None]:
+    def making(self, id: str, points: list[Point]) -> Iterator[None]:
         """Within this, a container that is being made has its volumes as if it were there already."""
         self._being_made[id] = points
         try:
@@ -224,13 +225,18 @@ class Daemon:
             del self._being_made[id]
 
     def image_users(self, image_id: str) -> tuple[Container, ...]:
-        """The containers made of the image."""
-        return tuple(container for container in self.containers if container.record.image_id == image_id)
+        """The containers made of the image, or with it as a mount."""
+        return tuple(container for container in self.containers if image_id in _images_of(container))
 
     def _reap(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             _log.error("%s failed", task.get_name(), exc_info=error)
+
+
+def _images_of(container: Container) -> set[str]:
+    mounted = {point.spec.source for point in container.record.mounts if point.type == "image"}
+    return {container.record.image_id, *mounted}
 
 
 def _is_volume(point: models.MountPoint, name: str) -> bool:

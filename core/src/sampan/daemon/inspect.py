@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from sampan.daemon import links
 from sampan.daemon.clock import rfc3339
-from sampan.daemon.container import Container, Status
+from sampan.daemon.container import Container, Record, Status
+from sampan.daemon.security import SecurityOptions
 from sampan.drivers import PublishedPort
 from sampan.engine import Job
 from sampan.errdefs import NotFound
@@ -20,6 +22,7 @@ from sampan.models import (
     PortBinding,
 )
 from sampan.network.records import EndpointRecord
+from sampan.runtime import apparmor
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
@@ -76,14 +79,18 @@ def _inspect(daemon: Daemon, container: Container) -> ContainerInspect:
         platform="linux",
         mount_label="",
         process_label="",
-        app_armor_profile="",
+        app_armor_profile=_apparmor_profile(record),
         exec_ids=daemon.execs.of(container) or None,
-        host_config=record.host_config,
+        host_config=links.shown(daemon, container),
         graph_driver=DriverData(name=daemon.settings.storage_driver, data=None),
-        mounts=record.mounts,
+        mounts=list(record.mounts),
         config=record.config,
         network_settings=_network_settings(daemon, container),
     )
+
+
+def _apparmor_profile(record: Record) -> str:
+    return SecurityOptions(record.host_config.security_opt or ()).apparmor if apparmor.supported() else ""
 
 
 def _state(container: Container) -> ContainerState:

@@ -7,10 +7,12 @@ import shutil
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from sampan.daemon import connect, process
+from sampan.daemon import connect, links, process
 from sampan.daemon.clock import now_ns
 from sampan.daemon.container import Container, Status
+from sampan.daemon.hosts import write_files
 from sampan.daemon.limits import resources_of
+from sampan.daemon.mounting import mounting
 from sampan.errdefs import SystemFailure
 from sampan.runtime.failure import StartFailure
 from sampan.runtime.interface import Bundle
@@ -53,6 +55,7 @@ async def _launch(daemon: Daemon, container: Container, undo: AsyncExitStack) ->
 async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -> Bundle:
     """Everything the runtime is told: mounts, sandbox, cgroup, spec."""
     record = container.record
+    links.check_running(daemon, container)
     undo.push_async_callback(asyncio.to_thread, shutil.rmtree, container.bundle_dir, ignore_errors=True)
     await asyncio.to_thread(_make_bundle, daemon, container)
     netns = await connect.sandbox(daemon, container, undo)
@@ -61,14 +64,18 @@ async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -
     undo.push_async_callback(asyncio.to_thread, daemon.resources.remove, container.id)
     try:
         rootfs = await asyncio.to_thread(daemon.storage.mounts, container.id)
+        mounted = await asyncio.to_thread(mounting, daemon, container)
     finally:
         cgroup = await limiting
-    spec = await process.build_spec(daemon, container, netns=netns, cgroup=cgroup.path, rootfs=rootfs)
+    spec = await process.build_spec(
+        daemon, container, netns=netns, cgroup=cgroup.path, rootfs=rootfs, mounts=mounted.mounts
+    )
     return Bundle(
         id=container.id,
         dir=container.bundle_dir,
         spec=spec,
         rootfs=tuple(rootfs),
+        trees=mounted.trees,
         terminal=record.config.tty,
         stdin=record.config.open_stdin,
         stdin_once=record.config.stdin_once,
@@ -80,7 +87,7 @@ async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -
 
 def _make_bundle(daemon: Daemon, container: Container) -> None:
     container.bundle_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    connect.write_files(daemon, container)
+    write_files(daemon, container)
 
 
 async def _hand_streams(daemon: Daemon, container: Container) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
-from sampan.daemon import filters, inspect
+from sampan.daemon import filters, inspect, links
 from sampan.daemon.clock import human_duration
 from sampan.daemon.container import Container, Status
 from sampan.engine import Job
@@ -109,7 +109,7 @@ def _make(daemon: Daemon, container: Container, status: str) -> ContainerSummary
     record = container.record
     return ContainerSummary(
         id=record.id,
-        names=[f"/{record.name}"],
+        names=[f"/{record.name}", *links.names(daemon, container)],
         image=record.image_name,
         image_id=record.image_id,
         command=" ".join(_quoted(arg) for arg in record.args),
@@ -120,7 +120,7 @@ def _make(daemon: Daemon, container: Container, status: str) -> ContainerSummary
         status=status,
         host_config=SummaryHostConfig(network_mode=record.host_config.network_mode or "default"),
         network_settings=SummaryNetworkSettings(networks=inspect.networks(daemon, container)),
-        mounts=record.mounts,
+        mounts=list(record.mounts),
     )
 
 

@@ -21,14 +21,14 @@ def merge(user: ContainerConfig, image: ContainerConfig) -> ContainerConfig:
         merged.cmd = user.cmd or image.cmd
         if user.entrypoint is None:
             merged.entrypoint = image.entrypoint
+    if merged.entrypoint == [""]:  # how a client resets the image's entrypoint
+        merged.entrypoint = None
     return merged
 
 
 def command_line(config: ContainerConfig) -> list[str]:
     """Entrypoint and command as one. Raises `InvalidArgument` if there is neither."""
     args = [*(config.entrypoint or []), *(config.cmd or [])]
-    if config.entrypoint == [""]:  # how a client resets the image's entrypoint
-        args = args[1:]
     if not args:
         raise InvalidArgument("no command specified")
     return args

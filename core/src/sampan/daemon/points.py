@@ -1,143 +1,101 @@
-"""Mount points: what a container's binds, mounts, tmpfs and volumes come to."""
+"""Mount points: what a container's binds, mounts, tmpfs, volumes and other containers' volumes come to.
+
+Source: moby daemon/volumes.go, registerMountPoints, and daemon/create_unix.go, createContainerVolumesOS.
+"""
 
 from __future__ import annotations
 
-import posixpath
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from sampan.daemon.volumes import LOCAL_DRIVER
-from sampan.errdefs import InvalidArgument, Unsupported
-from sampan.models import ContainerConfig, HostConfig, Mount, MountPoint
+from sampan.daemon.binds import merge_tmpfs_options, parse_bind, parse_volumes_from
+from sampan.daemon.mounts import Point, check_absolute, clean, parse_mount
+from sampan.errdefs import InvalidArgument
+from sampan.models import BindOptions, ContainerConfig, HostConfig
 
-_PROPAGATIONS = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
-_MODES = frozenset({"rw", "ro", "z", "Z", "nocopy", "consistent", "cached", "delegated"}) | _PROPAGATIONS
+PointsOf = Callable[[str], Sequence[Point]]
+"""The mount points of the container of a name or id. Raises `InvalidArgument` if there is none."""
+_SEES_ROOT = frozenset({"", "rslave", "rshared"})
+_SLAVE = "rslave"
 
 
-def mount_points(config: ContainerConfig, host: HostConfig) -> list[MountPoint]:
+def mount_points(
+    config: ContainerConfig, host: HostConfig, points_of: PointsOf, data_root: Path, *, recursive: bool = True
+) -> list[Point]:
     """All mount points of a container about to be created; a volume without a name is still to be made.
 
-    Raises `InvalidArgument` in Docker's words. The image's volumes yield to what the user puts in their place.
+    What comes first yields to what comes later: volumes of other containers, then the user's own. The `Volumes` of
+    the image fill places where nothing else is. Unless `recursive`, what is mounted below a read-only bind is not
+    read-only with it. Raises `InvalidArgument` in Docker's words.
     """
-    points: dict[str, MountPoint] = {}
-    for point in [*map(parse_bind, host.binds or []), *map(parse_mount, host.mounts or [])]:
-        if point.destination in points:
+    points = {point.destination: point for point in _volumes_from(host, points_of)}
+    asked: set[str] = set()
+    tmpfs = _tmpfs_destinations(host)
+    for point in _asked_for(host, tmpfs):
+        if point.destination in asked:
             raise InvalidArgument(f"Duplicate mount point: {point.destination}")
-        points[point.destination] = point
-    for destination, options in (host.tmpfs or {}).items():
-        path = _destination(destination, destination)
-        points[path] = MountPoint(type="tmpfs", destination=path, mode=options, rw=True)
-    for destination in config.volumes or {}:
-        path = _destination(destination, destination)
-        points.setdefault(path, MountPoint(type="volume", destination=path, rw=True, driver=LOCAL_DRIVER))
+        asked.add(point.destination)
+        points[point.destination] = _seeing(point if recursive else _not_recursive(point), data_root)
+    for destination in map(_checked, config.volumes or ()):
+        if destination not in points and destination not in tmpfs:
+            points[destination] = Point(
+                type="volume", destination=destination, rw=True, driver=host.volume_driver, copies=True
+            )
     return list(points.values())
 
 
-def parse_bind(spec: str) -> MountPoint:
-    """`SOURCE:DESTINATION[:MODE]`, where a source without a slash is a volume's name (moby volume/mounts)."""
-    source, _, rest = spec.partition(":")
-    destination, _, mode = rest.partition(":")
-    if not source or not destination or ":" in mode:
-        raise InvalidArgument(f"invalid volume specification: '{spec}'")
-    modes = [one for one in mode.split(",") if one]
-    if any(one not in _MODES for one in modes):
-        raise InvalidArgument(f"invalid volume specification: '{spec}': invalid mode: {mode}")
-    is_bind = source.startswith("/")
-    propagation = next((one for one in modes if one in _PROPAGATIONS), "")
-    if propagation and not is_bind:
-        raise InvalidArgument(f"invalid volume specification: '{spec}': invalid mode: {mode}")
-    return MountPoint(
-        type="bind" if is_bind else "volume",
-        name=None if is_bind else source,
-        source=posixpath.normpath(source) if is_bind else "",
-        destination=_destination(destination, spec),
-        driver=None if is_bind else LOCAL_DRIVER,
-        mode=mode,
-        rw="ro" not in modes,
-        propagation=propagation or ("rprivate" if is_bind else ""),
-    )
+def _asked_for(host: HostConfig, tmpfs: set[str]) -> Iterator[Point]:
+    for text in host.binds or ():
+        point = parse_bind(text, host.volume_driver)
+        if point.destination in tmpfs:
+            raise InvalidArgument(f"Duplicate mount point: {point.destination}")
+        yield point
+    for mount in host.mounts or ():
+        yield parse_mount(mount)
 
 
-def parse_mount(mount: Mount) -> MountPoint:
-    """An entry of HostConfig.Mounts. Raises `InvalidArgument`, or `Unsupported` for a type we don't serve yet."""
-    destination = mount.target or ""
-    if not destination:
-        raise _bad_mount(mount, "field Target must not be empty")
-    if not destination.startswith("/"):
-        raise _bad_mount(mount, f"invalid mount path: '{destination}' mount path must be absolute")
-    match mount.type:
-        case "bind":
-            return _bind_point(mount)
-        case "volume":
-            return _volume_point(mount)
-        case "tmpfs":
-            return MountPoint(
-                type="tmpfs", destination=_destination(destination, destination), mode=_tmpfs_mode(mount), rw=True
-            )
-        case "image" | "npipe" | "cluster":
-            raise Unsupported(f"sampan does not serve mounts of type {mount.type} yet")
-        case _:
-            raise _bad_mount(mount, "mount type unknown")
+def _tmpfs_destinations(host: HostConfig) -> set[str]:
+    for options in (host.tmpfs or {}).values():
+        merge_tmpfs_options(options.split(",") if options else ())
+    return set(map(_checked, host.tmpfs or ()))
 
 
-def _bind_point(mount: Mount) -> MountPoint:
-    source = mount.source or ""
-    if not source:
-        raise _bad_mount(mount, "field Source must not be empty")
-    if not source.startswith("/"):
-        raise _bad_mount(mount, f"invalid mount path: '{source}' mount path must be absolute")
-    options = mount.bind_options
-    if not Path(source).exists() and not (options and options.create_mountpoint):
-        raise _bad_mount(mount, f"bind source path does not exist: {source}")
-    propagation = (options.propagation if options else None) or "rprivate"
-    if propagation not in _PROPAGATIONS:
-        raise _bad_mount(mount, f"invalid propagation mode: {propagation}")
-    return MountPoint(
-        type="bind",
-        source=posixpath.normpath(source),
-        destination=_destination(mount.target or "", mount.target or ""),
-        rw=not mount.read_only,
-        mode="",
-        propagation=propagation,
-    )
+def _checked(destination: str) -> str:
+    check_absolute(destination)
+    return clean(destination)
 
 
-def _volume_point(mount: Mount) -> MountPoint:
-    options = mount.volume_options
-    if options and options.subpath:
-        raise Unsupported("sampan does not serve subpaths of volumes yet")
-    driver = options.driver_config.name if options and options.driver_config else None
-    return MountPoint(
-        type="volume",
-        name=mount.source or None,
-        destination=_destination(mount.target or "", mount.target or ""),
-        driver=driver or LOCAL_DRIVER,
-        mode="nocopy" if options and options.no_copy else "z",
-        rw=not mount.read_only,
-    )
+def _volumes_from(host: HostConfig, points_of: PointsOf) -> Iterator[Point]:
+    for text in host.volumes_from or ():
+        name, writable = parse_volumes_from(text)
+        for point in points_of(name):
+            yield point.model_copy(update={"rw": point.rw and writable, "copies": False, "mode": ""})
 
 
-def _tmpfs_mode(mount: Mount) -> str:
-    options = mount.tmpfs_options
-    said = ["ro"] if mount.read_only else []
-    if options and options.size_bytes:
-        said.append(f"size={options.size_bytes}")
-    if options and options.mode:
-        said.append(f"mode={options.mode:o}")
-    return ",".join(said)
+def _seeing(point: Point, data_root: Path) -> Point:
+    """The point, a slave of the host's mounts if the engine's own files lie in it.
 
-
-def _destination(path: str, spec: str) -> str:
-    if not path.startswith("/"):
+    Else a container that sees them would hold on to mounts that are to go (moby daemon/volumes_linux.go).
+    """
+    if point.type != "bind" or not _overlap(Path(point.source), data_root):
+        return point
+    asked = point.spec.bind_options.propagation if point.spec.bind_options else ""
+    if asked not in _SEES_ROOT:
         raise InvalidArgument(
-            f"invalid volume specification: '{spec}': invalid mount path: '{path}' mount path must be absolute"
+            'invalid mount config: must use either propagation mode "rslave" or "rshared" when mount source is '
+            f'within the daemon root, daemon root: "{data_root}", bind mount source: "{point.source}", '
+            f'propagation: "{asked}"'
         )
-    clean = posixpath.normpath("/" + path.lstrip("/"))
-    if clean == "/":
-        raise InvalidArgument(
-            f"invalid volume specification: '{spec}': invalid specification: destination can't be '/'"
-        )
-    return clean
+    return point if asked else point.model_copy(update={"propagation": _SLAVE})
 
 
-def _bad_mount(mount: Mount, reason: str) -> InvalidArgument:
-    return InvalidArgument(f'invalid mount config for type "{mount.type}": {reason}')
+def _overlap(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
+
+
+def _not_recursive(point: Point) -> Point:
+    if point.type != "bind" or point.rw:
+        return point
+    options = point.spec.bind_options or BindOptions()
+    options = options.model_copy(update={"read_only_non_recursive": True})
+    return point.model_copy(update={"spec": point.spec.model_copy(update={"bind_options": options})})

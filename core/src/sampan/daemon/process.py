@@ -5,37 +5,42 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sampan.daemon.connect import HOST_MODE, has_own_sandbox, network_mode
+from sampan.daemon.connect import has_own_sandbox
 from sampan.daemon.container import Container
-from sampan.daemon.rootfs import open_rootfs
+from sampan.daemon.namespaces import namespaces
+from sampan.daemon.rootfs import make_directory, open_rootfs
+from sampan.daemon.security import SecurityOptions, rlimits
 from sampan.drivers import Mount
-from sampan.errdefs import Conflict, InvalidArgument, SystemFailure
-from sampan.models import CreateExec, HostConfig, MountPoint
-from sampan.runtime import rlimit, spec, user
+from sampan.errdefs import Conflict, InvalidArgument
+from sampan.models import CreateExec, HostConfig
+from sampan.runtime import apparmor, rlimit, spec, user
 from sampan.runtime.device import DeviceMapping
-from sampan.runtime.rlimit import Rlimit
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
 _log = logging.getLogger(__name__)
-_CONTAINER = "container:"
-_FILES = ("hostname", "hosts", "resolv.conf")
 
 
 async def build_spec(
-    daemon: Daemon, container: Container, *, netns: Path | None, cgroup: str, rootfs: Sequence[Mount]
+    daemon: Daemon,
+    container: Container,
+    *,
+    netns: Path | None,
+    cgroup: str,
+    rootfs: Sequence[Mount],
+    mounts: Sequence[spec.SpecMount],
 ) -> dict[str, Any]:
     """The OCI runtime spec of a container about to start. Raises `InvalidArgument` in Docker's words."""
     record, host = container.record, container.record.host_config
     config = record.config
     who = await asyncio.to_thread(_prepare_files, rootfs, container, daemon.settings.exec_root)
-    security = _SecurityOptions(host.security_opt or ())
-    limits, warnings = rlimit.clamp(Rlimit(one.name, one.soft, one.hard) for one in host.ulimits or ())
+    security = SecurityOptions(host.security_opt or ())
+    limits, warnings = rlimit.clamp(rlimits(host))
     for warning in warnings:
         _log.warning("container %s: %s", container.id[:12], warning)
     init = spec.ProcessSettings(
@@ -49,6 +54,7 @@ async def build_spec(
         cap_drop=host.cap_drop or (),
         privileged=host.privileged,
         no_new_privileges=security.no_new_privileges,
+        apparmor=security.apparmor if apparmor.supported() else "",
         rlimits=limits,
         oom_score_adj=host.oom_score_adj,
     )
@@ -58,8 +64,8 @@ async def build_spec(
             hostname=config.hostname,
             domainname=config.domainname,
             readonly_root=host.readonly_rootfs,
-            mounts=[*_mounts(record.mounts), *_files(daemon, container)],
-            namespaces=_namespaces(daemon, host, netns),
+            mounts=mounts,
+            namespaces=namespaces(daemon, container, netns),
             own_network=has_own_sandbox(container),
             devices=[
                 DeviceMapping(one.path_on_host, one.path_in_container, one.cgroup_permissions or "rwm")
@@ -70,7 +76,8 @@ async def build_spec(
             readonly_paths=host.readonly_paths,
             sysctls=host.sysctls or {},
             seccomp=security.seccomp,
-            shm_bytes=host.shm_size or daemon.settings.shm_bytes,
+            shm_bytes=None if host.ipc_mode == "none" else host.shm_size or daemon.settings.shm_bytes,
+            writable_cgroups=host.privileged if security.writable_cgroups is None else security.writable_cgroups,
             init=_init(daemon, host),
             cgroups_path=cgroup,
             annotations=host.annotations or {},
@@ -85,6 +92,7 @@ async def exec_process(
 ) -> dict[str, Any]:
     """The `process` of the OCI spec for an exec: the container's own settings, where the request has none."""
     config, host = container.record.config, container.record.host_config
+    security = SecurityOptions(host.security_opt or ())
     size = console_size or request.console_size
     settings = spec.ProcessSettings(
         args=request.cmd or (),
@@ -96,7 +104,9 @@ async def exec_process(
         cap_add=host.cap_add or (),
         cap_drop=host.cap_drop or (),
         privileged=host.privileged or request.privileged,
-        no_new_privileges=_SecurityOptions(host.security_opt or ()).no_new_privileges,
+        no_new_privileges=security.no_new_privileges,
+        apparmor=security.apparmor if apparmor.supported() else "",
+        rlimits=rlimit.clamp(rlimits(host))[0],
         oom_score_adj=host.oom_score_adj,
     )
     return spec.build_process(settings)
@@ -123,95 +133,11 @@ def _look_up_now(container: Container, name: str) -> user.User:
 
 
 def _prepare_files(rootfs: Sequence[Mount], container: Container, state_dir: Path) -> user.User:
-    """Make what is missing of the binds' sources, and look up who the process is in the container's own files."""
+    """Make the working directory, and look up who the process is in the container's own files."""
     record = container.record
-    _make_bind_sources(record.host_config, record.mounts)
     with open_rootfs(rootfs, state_dir) as root:
+        make_directory(root, record.config.working_dir)
         return user.look_up(root, record.config.user, record.host_config.group_add or ())
-
-
-class _SecurityOptions:
-    """`--security-opt`. Source: moby daemon/daemon_unix.go, parseSecurityOpt."""
-
-    def __init__(self, options: Sequence[str]) -> None:
-        self.no_new_privileges = False
-        self.seccomp = "default"
-        for option in options:
-            name, _, value = option.partition("=" if "=" in option else ":")
-            match name:
-                case "no-new-privileges":
-                    self.no_new_privileges = value in ("", "true", "1")
-                case "seccomp":
-                    self.seccomp = "default" if value == "builtin" else value
-                case "label" | "apparmor" | "systempaths" | "writable-cgroups":  # no SELinux, no AppArmor here;
-                    continue  # clients turn systempaths into masked and read-only paths
-                case _:
-                    raise InvalidArgument(f"invalid --security-opt 2: {option!r}")
-
-
-def _mounts(points: Sequence[MountPoint]) -> Iterator[spec.SpecMount]:
-    for point in points:
-        if point.type == "tmpfs":
-            asked = [one for one in point.mode.split(",") if one]
-            options = ("noexec", "nosuid", "nodev", "rprivate", *asked)
-            yield spec.SpecMount(point.destination, "tmpfs", "tmpfs", options)
-        else:
-            options = ("rbind", point.propagation or "rprivate", "rw" if point.rw else "ro")
-            yield spec.SpecMount(point.destination, "bind", point.source, options)
-
-
-def _files(daemon: Daemon, container: Container) -> Iterator[spec.SpecMount]:
-    """The files that name things, unless the user mounts some of his own there."""
-    taken = {point.destination for point in container.record.mounts}
-    host = container.record.host_config
-    owner = container
-    if (mode := network_mode(host)).startswith(_CONTAINER):
-        owner = daemon.containers.get(mode.removeprefix(_CONTAINER))
-    for name in _FILES:
-        destination = f"/etc/{name}"
-        if destination not in taken:
-            options = ("rbind", "rprivate", "ro" if host.readonly_rootfs else "rw")
-            yield spec.SpecMount(destination, "bind", str(owner.bundle_dir / name), options)
-
-
-def _make_bind_sources(host: HostConfig, points: Sequence[MountPoint]) -> None:
-    """`-v` makes a missing directory on the host, as Docker does; `--mount` refuses it."""
-    strict = {mount.target for mount in host.mounts or () if not _makes_source(mount.bind_options)}
-    for point in points:
-        if point.type != "bind" or Path(point.source).exists():
-            continue
-        if point.destination in strict:
-            raise InvalidArgument(
-                f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
-            )
-        try:
-            Path(point.source).mkdir(mode=0o755, parents=True, exist_ok=True)
-        except OSError as error:
-            raise SystemFailure(
-                f"error while creating mount source path '{point.source}': mkdir {error.filename}: {error.strerror}"
-            ) from error
-
-
-def _makes_source(options: Any) -> bool:
-    return bool(options and options.create_mountpoint)
-
-
-def _namespaces(daemon: Daemon, host: HostConfig, netns: Path | None) -> dict[str, str]:
-    modes = {"pid": host.pid_mode, "ipc": host.ipc_mode, "uts": host.uts_mode, "cgroup": host.cgroupns_mode}
-    joined = {kind: _namespace(daemon, kind, mode) for kind, mode in modes.items()}
-    joined["network"] = str(netns) if netns else spec.HOST
-    return joined
-
-
-def _namespace(daemon: Daemon, kind: str, mode: str) -> str:
-    if mode == HOST_MODE:
-        return spec.HOST
-    if not mode.startswith(_CONTAINER):
-        return spec.PRIVATE
-    other = daemon.containers.get(mode.removeprefix(_CONTAINER))
-    if not other.running:
-        raise Conflict(f"cannot join {kind.upper()} of a non running container: {other.id}")
-    return f"/proc/{other.state.pid}/ns/{kind}"
 
 
 def _init(daemon: Daemon, host: HostConfig) -> Path | None:

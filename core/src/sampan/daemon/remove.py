@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sampan.daemon import stop
+from sampan.daemon import links, stop
 from sampan.daemon.container import Container, Status
+from sampan.daemon.hosts import write_files
+from sampan.daemon.mounting import image_snapshot
 from sampan.engine import Job
 from sampan.errdefs import Conflict, InvalidArgument, NotFound, SampanError
 from sampan.models import RemoveContainer
@@ -26,9 +29,12 @@ async def container_remove(daemon: Daemon, job: Job[RemoveContainer]) -> None:
     kills once more if it had to wait for a start.
     """
     request = job.request
-    container = daemon.containers.get(request.name)
     if request.link:
-        raise InvalidArgument("sampan has no legacy links to remove")
+        parent = await links.unlink(daemon, request.name)
+        if parent.running:
+            await asyncio.to_thread(write_files, daemon, parent)
+        return
+    container = daemon.containers.get(request.name)
     if container.state.status is Status.REMOVING:
         raise Conflict(f"removal of container {request.name} is already in progress")
     await _require_end(daemon, container, request)
@@ -53,7 +59,7 @@ async def discard(daemon: Daemon, container: Container, *, volumes: bool) -> Non
     try:
         await container.free.wait()
         await daemon.containers.save(container)
-        await _remove_snapshot(daemon, container)
+        await _remove_snapshots(daemon, container)
         await asyncio.to_thread(shutil.rmtree, container.dir, ignore_errors=True)
         await daemon.containers.delete(container)
     except BaseException:
@@ -74,11 +80,11 @@ async def auto_remove(daemon: Daemon, container: Container) -> None:
             await discard(daemon, container, volumes=True)
 
 
-async def _remove_snapshot(daemon: Daemon, container: Container) -> None:
-    try:
-        await asyncio.to_thread(daemon.storage.remove, container.id)
-    except NotFound:  # a removal that was interrupted got this far
-        return
+async def _remove_snapshots(daemon: Daemon, container: Container) -> None:
+    images = [number for number, point in enumerate(container.record.mounts) if point.type == "image"]
+    for key in (container.id, *(image_snapshot(container.id, number) for number in images)):
+        with suppress(NotFound):  # a removal that was interrupted got this far
+            await asyncio.to_thread(daemon.storage.remove, key)
 
 
 async def _free_shared(daemon: Daemon, container: Container, *, volumes: bool) -> None:
@@ -93,8 +99,11 @@ async def _free_shared(daemon: Daemon, container: Container, *, volumes: bool) -
 
 async def _collect_image(daemon: Daemon, container: Container) -> None:
     """Free the layers of an image that was removed by force while this container, its last one, still had them."""
+    record = container.record
+    mounted = [point.spec.source for point in record.mounts if point.type == "image"]
     try:
-        daemon.images.get(container.record.image_id)
+        for image_id in (record.image_id, *mounted):
+            daemon.images.get(image_id)
     except (NotFound, InvalidArgument):  # invalid: its record can't be read
         await daemon.images.collect_garbage()
 

@@ -124,5 +124,5 @@ def _free_files(daemon: Daemon, known: set[str]) -> None:
             if entry.name not in known:
                 shutil.rmtree(entry)
     for snapshot in list(daemon.storage.list()):
-        if CONTAINER_LABEL in snapshot.labels and snapshot.name not in known:
+        if CONTAINER_LABEL in snapshot.labels and snapshot.labels[CONTAINER_LABEL] not in known:
             daemon.storage.remove(snapshot.name)

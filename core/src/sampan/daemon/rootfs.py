@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sampan.drivers import Mount
+from sampan.errdefs import InvalidArgument, SystemFailure
 from sampan.images.mounted import mounted
+from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, openat2
+
+_MOST_LINKS = 40  # as the kernel's own MAXSYMLINKS
 
 
 @contextmanager
@@ -20,3 +26,48 @@ def open_rootfs(mounts: Sequence[Mount], state_dir: Path) -> Iterator[int]:
             yield root
         finally:
             os.close(root)
+
+
+def make_directory(root: int, path: str) -> None:
+    """Make the absolute `path` and what is missing above it, below the open directory `root`, as root's own.
+
+    Links are followed as a process in there would, also to where nothing is yet, and none leads out. Raises
+    `InvalidArgument` in Docker's words if something else is in the way.
+    """
+    at: list[str] = []
+    links, pending = 0, path.split("/")[::-1]
+    while pending:
+        name = pending.pop()
+        if name == "..":
+            at = at[:-1]
+        elif name not in ("", "."):
+            target = _enter(root, at, name, path)
+            links += target is not None
+            if links > _MOST_LINKS:
+                raise InvalidArgument(f"Cannot mkdir: {path}: {os.strerror(errno.ELOOP).lower()}")
+            if target is None:
+                at.append(name)
+            else:
+                at = [] if target.startswith("/") else at
+                pending += target.split("/")[::-1]
+
+
+def _enter(root: int, at: Sequence[str], name: str, path: str) -> str | None:
+    """Make the directory `name` if nothing has that name; answers where it leads if it is a link."""
+    try:
+        parent = openat2(
+            root, os.fsencode("/".join(at) or "."), os.O_PATH | os.O_DIRECTORY, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS
+        )
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(name, 0o755, dir_fd=parent)
+            mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+            if stat.S_ISLNK(mode):
+                return os.readlink(name, dir_fd=parent)
+        finally:
+            os.close(parent)
+    except OSError as error:
+        raise SystemFailure(f"Cannot mkdir: {path}: {(error.strerror or '').lower()}") from error
+    if not stat.S_ISDIR(mode):
+        raise InvalidArgument(f"Cannot mkdir: {path} is not a directory")
+    return None

@@ -170,13 +170,17 @@ class CreateContainerBody(ContainerConfig):
 
 
 class CreateContainer(Request):
-    """container_create; without a name it gets a random one."""
+    """container_create; without a name it gets a random one.
+
+    `read_only_recursive`: what is mounted below a read-only bind mount is read-only too.
+    """
 
     name: str | None = None
     platform: str | None = None
     config: ContainerConfig
     host_config: HostConfig = Field(default_factory=HostConfig)
     networking_config: NetworkingConfig = Field(default_factory=NetworkingConfig)
+    read_only_recursive: bool = True
 
 
 class ListContainers(Request):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 from pydantic import Field
 
-from sampan.models.base import Int64, Model, omitempty
+from sampan.models.base import Int64, Model, omitempty, omitnull
 
 
 class BindOptions(Model):
@@ -43,7 +45,7 @@ class TmpfsOptions(Model):
     """Of a mount of type `tmpfs`; `mode` is the file mode as a plain integer."""
 
     size_bytes: Int64 = omitempty(0)
-    mode: Int64 = omitempty(0)
+    mode: Annotated[int, Field(ge=0, lt=2**32)] = omitempty(0)
     options: list[list[str]] | None = omitempty()
 
 
@@ -59,6 +61,7 @@ class Mount(Model):
     volume_options: VolumeOptions | None = omitempty()
     image_options: ImageOptions | None = omitempty()
     tmpfs_options: TmpfsOptions | None = omitempty()
+    cluster_options: dict[str, Any] | None = omitnull()
 
 
 class MountPoint(Model):

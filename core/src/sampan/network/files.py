@@ -30,13 +30,15 @@ _LOOPBACK = (
 )
 _DEFAULT_SERVERS_V4 = ("8.8.8.8", "8.8.4.4")
 _DEFAULT_SERVERS_V6 = ("2001:4860:4860::8888", "2001:4860:4860::8844")
+_ANY_GATEWAY = IPv4Address("0.0.0.0")  # noqa: S104
 _WORD = re.compile(r"[^\s#;]+")
 
 
 @dataclass(frozen=True)
 class ContainerFiles:
     """What a container's request says about names. `extra_hosts` are `name:address`, as `--add-host` takes them; the
-    address may be `host-gateway`. `host_network`: it shares the host's network, so the host's own files hold."""
+    address may be `host-gateway`. `links` are addresses of linked containers, each with its names. `host_network`: it
+    shares the host's network, so the host's own files hold."""
 
     hostname: str
     domainname: str = ""
@@ -44,6 +46,7 @@ class ContainerFiles:
     dns: Sequence[str] = ()
     dns_search: Sequence[str] = ()
     dns_options: Sequence[str] = ()
+    links: Sequence[tuple[str, str]] = ()
     host_network: bool = False
 
 
@@ -72,6 +75,16 @@ def write_files(directory: Path, files: ContainerFiles, view: NetworkView) -> No
         path.chmod(0o644)
 
 
+def check(files: ContainerFiles) -> None:
+    """Raise `InvalidArgument` in Docker's words for what can't be written into the files."""
+    for entry in files.extra_hosts:
+        _extra_host(entry, _ANY_GATEWAY)
+    for server in files.dns:
+        _address(server)
+    for word in (*files.dns_search, *files.dns_options):
+        _word(word)
+
+
 def hosts(files: ContainerFiles, view: NetworkView) -> str:
     """The text of `/etc/hosts`."""
     if files.host_network and not files.extra_hosts:
@@ -79,7 +92,8 @@ def hosts(files: ContainerFiles, view: NetworkView) -> str:
     extra = [_extra_host(entry, view.host_gateway) for entry in files.extra_hosts]
     names = _own_names(files.hostname, files.domainname)
     own = [f"{address}\t{names}" for address in view.addresses]
-    return _lines((*_LOOPBACK, *extra, *own))
+    linked = [f"{address}\t{names}" for address, names in files.links]
+    return _lines((*_LOOPBACK, *extra, *own, *linked))
 
 
 def resolv_conf(files: ContainerFiles, view: NetworkView, *, source: Path | None = None) -> str:
@@ -168,7 +182,7 @@ def _address(text: str) -> IPv4Address | IPv6Address:
     try:
         return ip_address(text)
     except ValueError:
-        raise InvalidArgument(f"bad nameserver address {text}: not an IP address") from None
+        raise InvalidArgument(f'invalid JSON: ParseAddr("{text}"): unable to parse IP') from None
 
 
 def _word(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from sampan.api.adapt import adapt_create
+from sampan.api.adapt import adapt_create, read_only_recursive
 from sampan.api.body import body_schema, json_body
 from sampan.api.describe import answers, lists, returns
 from sampan.api.params import Filters, Flag, Name, Number, Run, read_filters, read_platform
@@ -66,6 +66,7 @@ async def create_container(
         config=ContainerConfig.model_construct(**config),
         host_config=body.host_config,
         networking_config=body.networking_config,
+        read_only_recursive=read_only_recursive(run.version),
     )
     created: ContainerCreated = await run.value("container_create", request)
     return run.answer(created.model_copy(update={"warnings": [*created.warnings, *warnings]}), 201)

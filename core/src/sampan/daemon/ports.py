@@ -1,0 +1,81 @@
+"""Ports: what a container exposes and publishes. Raises `InvalidArgument` in Docker's words for what is no port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from sampan.drivers import L4
+from sampan.errdefs import InvalidArgument
+from sampan.models import ContainerConfig, HostConfig
+from sampan.network.records import PortBinding
+
+
+def port_bindings(config: ContainerConfig, host: HostConfig) -> Iterator[PortBinding]:
+    """The ports to publish. Raises `InvalidArgument` in Docker's words for what is no port."""
+    for spec, bindings in (host.port_bindings or {}).items():
+        port, protocol = parse_port(spec)
+        for binding in bindings or ():
+            first, last = _port_range(binding.host_port or "")
+            yield PortBinding(protocol, port, _host_ip(binding.host_ip), first, last)
+    if host.publish_all_ports:
+        for spec in exposed_ports(config):
+            if spec not in (host.port_bindings or {}):
+                port, protocol = parse_port(spec)
+                yield PortBinding(protocol, port)
+
+
+def exposed_ports(config: ContainerConfig) -> list[str]:
+    """The exposed ports one by one, as `80/tcp`; `8000-8010/tcp` stands for each of its ports."""
+    ports: list[str] = []
+    for spec in config.exposed_ports or {}:
+        numbers, _, protocol = spec.partition("/")
+        try:
+            first, last = _port_range(numbers)
+            l4 = L4(protocol.lower() or "tcp")
+        except (InvalidArgument, ValueError):
+            raise InvalidArgument(f'invalid port specification: "{spec}"') from None
+        if not first:
+            raise InvalidArgument(f'invalid port specification: "{spec}"')
+        ports += [f"{number}/{l4}" for number in range(first, last + 1)]
+    return list(dict.fromkeys(ports))
+
+
+def parse_port(spec: str) -> tuple[int, L4]:
+    """`80/tcp` or `80`. Raises `InvalidArgument` in Docker's words."""
+    number, _, protocol = spec.partition("/")
+    try:
+        return _port(number), L4(protocol.lower() or "tcp")
+    except ValueError:
+        raise InvalidArgument(f'invalid port specification: "{spec}"') from None
+
+
+def _port_range(text: str) -> tuple[int, int]:
+    if not text:
+        return 0, 0
+    first, _, last = text.partition("-")
+    try:
+        low, high = _port(first, least=0), _port(last or first, least=0)
+    except ValueError:
+        raise InvalidArgument(f'invalid port specification: "{text}"') from None
+    if low > high:
+        raise InvalidArgument(f'invalid port specification: "{text}"')
+    return low, high
+
+
+def _port(text: str, *, least: int = 1) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(text)
+    number = int(text)
+    if not least <= number <= 65535:
+        raise ValueError(text)
+    return number
+
+
+def _host_ip(text: str | None) -> IPv4Address | IPv6Address | None:
+    if not text:
+        return None
+    try:
+        return ip_address(text.strip("[]"))
+    except ValueError:
+        raise InvalidArgument(f"invalid IP address: {text}") from None
