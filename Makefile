@@ -5,11 +5,12 @@ PY := .venv/bin/python
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 SOURCES := core/src plugins/overlayfs/src plugins/bridge_net/src plugins/cgroups_v2/src
 
-.PHONY: help setup demo test test-large test-vm test-vm-all check bench clean
+.PHONY: help setup demo test test-api-fuzz test-large test-vm test-vm-all check bench clean
 
 help:
 	@echo 'make demo    start a daemon, run a real container, leave nothing behind'
 	@echo 'make test    every test (as root: the ones on the real kernel too)'
+	@echo 'make test-api-fuzz  10,000 requests made up from the OpenAPI document, good and bad ones'
 	@echo 'make test-large  an image of 70,000 files and 1.3 GB, compared file by file'
 	@echo 'make test-vm  what needs cgroup v2 alone: on this host, or else in a guest kernel'
 	@echo 'make check   formatting, lint, types, which way imports point'
@@ -26,6 +27,10 @@ demo:
 test:
 	@tools/setup test
 	$(PY) -m pytest $(ARGS)
+
+test-api-fuzz:
+	@tools/setup test
+	$(PY) -m pytest tests/api/daemon/test_fuzz.py --fuzz-cases 10000 $(ARGS)
 
 test-large:
 	@tools/setup test

@@ -5,9 +5,7 @@ import gzip
 import json
 import re
 import shutil
-import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from sampan.api.examples import REQUESTS, RESPONSES
 from sampan.api.operations import OPERATIONS
 from sampan.engine import Engine
 from sampan.models.base import Model
+from tests.support.front import tcp_front
 from tests.support.serving import Serving, serving
 
 ONE_REQUEST: dict[str, type[Model]] = {
@@ -163,27 +162,6 @@ async def test_the_pages_parts_are_cached_for_good(api: Serving) -> None:
             assert answer.content_type == content_type
             assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
             assert len(gzip.decompress(await answer.read())) > 100_000
-
-
-@asynccontextmanager
-async def tcp_front(path: Path) -> AsyncIterator[int]:
-    """A loopback port in front of a unix socket, for a browser."""
-
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while content := await reader.read(65536):
-            writer.write(content)
-            await writer.drain()
-        writer.close()
-
-    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        back_reader, back_writer = await asyncio.open_unix_connection(str(path))
-        await asyncio.gather(copy(reader, back_writer), copy(back_reader, writer), return_exceptions=True)
-
-    server = await asyncio.start_server(connect, "127.0.0.1", 0, family=socket.AF_INET)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")

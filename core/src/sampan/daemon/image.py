@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sampan.daemon import filters
 from sampan.engine import Job
-from sampan.errdefs import InvalidArgument, Unsupported
+from sampan.errdefs import DataLoss, InvalidArgument, Unsupported
 from sampan.images.image import Image
 from sampan.images.reference import Reference
 from sampan.images.registry_config import RegistryAuth
@@ -104,7 +106,8 @@ async def image_pull(daemon: Daemon, job: Job[PullImage]) -> None:
 async def image_load(daemon: Daemon, job: Job[LoadImages]) -> None:
     """Take images from an archive of `docker save` or an OCI layout."""
     output = job.require_output()
-    images = await daemon.images.load(job.require_body(), progress=output.write, quiet=job.request.quiet)
+    with _blaming_the_caller():
+        images = await daemon.images.load(job.require_body(), progress=output.write, quiet=job.request.quiet)
     for image in images:
         _publish(daemon, "load", image.id, image)
 
@@ -114,13 +117,14 @@ async def image_import(daemon: Daemon, job: Job[ImportImage]) -> None:
     request, output = job.request, job.require_output()
     if request.source != "-":
         raise Unsupported("sampan does not import from URLs yet: fetch it and import from standard input")
-    image = await daemon.images.import_(
-        job.require_body(),
-        reference=_reference(request.reference, request.tag).tagged() if request.reference else None,
-        changes=request.changes,
-        message=request.message,
-        platform=request.platform,
-    )
+    with _blaming_the_caller():
+        image = await daemon.images.import_(
+            job.require_body(),
+            reference=_reference(request.reference, request.tag).tagged() if request.reference else None,
+            changes=request.changes,
+            message=request.message,
+            platform=request.platform,
+        )
     await output.write({"status": str(image.id)})
     _publish(daemon, "import", image.id, image)
 
@@ -148,6 +152,15 @@ async def image_remove(daemon: Daemon, job: Job[RemoveImage]) -> list[ImageRemov
     for step in removed:
         _publish(daemon, "untag" if step.untagged else "delete", step.untagged or step.deleted or "", image)
     return [ImageRemoved(untagged=step.untagged or "", deleted=step.deleted or "") for step in removed]
+
+
+@contextmanager
+def _blaming_the_caller() -> Iterator[None]:
+    """An archive that came with the request and is broken makes it an invalid one."""
+    try:
+        yield
+    except DataLoss as error:
+        raise InvalidArgument(str(error)) from error
 
 
 def _publish(daemon: Daemon, action: str, name: str, image: Image) -> None:

@@ -56,7 +56,10 @@ async def start_exec(
     """Run it. Unless it is detached, the connection carries its streams both ways from then on."""
     size = how.console_size if how.tty and run.version >= _CONSOLE_SIZE_SINCE else None
     request = StartExec(id=id, detach=how.detach, tty=how.tty, console_size=size)
-    return await run.result("exec_start", request) if how.detach else run.hijacked("exec_start", request)
+    if not how.detach:
+        return run.hijacked("exec_start", request)
+    await run.value("exec_start", request)
+    return Response(media_type=RAW_STREAM)
 
 
 @router.post(

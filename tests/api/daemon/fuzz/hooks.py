@@ -1,0 +1,135 @@
+"""What schemathesis can't know of a container engine: things that are there before a call, and calls that end.
+
+Imported by its command (see schemathesis.toml); the engine under test is at `SAMPAN_FUZZ_URL`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import requests
+import schemathesis
+
+from sampan.api.params import read_time
+from sampan.errdefs import SampanError
+
+URL = os.environ["SAMPAN_FUZZ_URL"]
+_KEPT_IMAGE = "keeper:1"  # in no dictionary, so that nothing happens to it
+_COMMANDS = {"web": ("sleep", "0.1"), "made": ("true",), "done": ("true",)}  # all end, and so does what follows them
+_ASKED = "Asked"  # before the name of a schema: as it is read in requests
+_session = requests.Session()
+
+
+@schemathesis.hook
+def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
+    """Say of requests what Docker takes besides what is good style, and the document says."""
+    schemas = raw_schema["components"]["schemas"]
+    schemas |= {_ASKED + name: _lenient(schema) for name, schema in schemas.items()}
+    for operation in [one for methods in raw_schema["paths"].values() for one in methods.values()]:
+        if body := operation.get("requestBody", {}).get("content", {}).get("application/json"):
+            body["schema"] = _lenient(body["schema"])
+        for parameter in operation.get("parameters", ()):
+            if parameter["schema"].get("type") == "boolean":
+                parameter["schema"] = {"type": ["boolean", "string"]}  # any word will do
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
+    """Have the things of the dictionaries there, and see to it that the call ends."""
+    _furnish(case.operation.path)
+    _name_what_is_new(case)
+    if bound := _BOUNDS.get(case.operation.definition.raw["operationId"]):
+        bound(case)
+
+
+def _furnish(path: str) -> None:
+    """See to it that what the dictionaries name is there, as far as the operation at `path` has to do with it."""
+    if path.startswith(("/containers/{", "/exec/", "/commit")):
+        _furnish_containers()
+    elif path.startswith("/images/{"):
+        for reference in ("busybox:test", "labelled:1"):
+            _call("POST", f"/images/{_KEPT_IMAGE}/tag?repo={reference}")
+    elif path.startswith("/volumes/{"):
+        _call("POST", "/volumes/create", {"Name": "data"})
+
+
+def _furnish_containers() -> None:
+    """`web` runs, for a moment; `made` never ran, `done` has ended; no other is there."""
+    states = {one["Names"][0][1:]: one["State"] for one in _call("GET", "/containers/json?all=1").json()}
+    for name in states.keys() - _COMMANDS.keys():
+        _call("DELETE", f"/containers/{name}?force=1")
+    for name in _COMMANDS.keys() - states.keys():
+        _call("POST", f"/containers/create?name={name}", {"Image": _KEPT_IMAGE, "Cmd": _COMMANDS[name]})
+    if states.get("web") != "running":
+        _call("POST", "/containers/web/start")
+    if states.get("done") != "exited":
+        _call("POST", "/containers/done/start")
+
+
+def _name_what_is_new(case: Any) -> None:
+    """Ids that only the engine knows stand in for those that the dictionaries name."""
+    if case.path_parameters.get("id") == "EXEC":
+        made = _call("POST", "/containers/web/exec", {"Cmd": ["echo", "hi"], "AttachStdout": True})
+        case.path_parameters["id"] = made.json().get("Id", "gone")
+    elif case.path_parameters.get("id") == "JOB":
+        case.path_parameters["id"] = _call("GET", "/info").headers["Sampan-Job"]
+
+
+def _call(method: str, path: str, body: Any = None) -> requests.Response:
+    return _session.request(method, URL + path, json=body, timeout=60)
+
+
+# What would go on for ever, or go out into the world.
+
+
+def _bound_events(case: Any) -> None:
+    """Events end at a moment that is past."""
+    try:
+        until = read_time("until", str(case.query.get("until", "")))
+    except SampanError:
+        return
+    if until is None or until > time.time_ns():
+        case.query["until"] = "1"
+
+
+def _bound_attach(case: Any) -> None:
+    """Nobody starts the container that a stream would wait for."""
+    case.query["stream"] = "0"
+
+
+def _bound_wait(case: Any) -> None:
+    """Nobody removes a container, nor starts one that doesn't run."""
+    if case.query.get("condition") in ("next-exit", "removed"):
+        case.query["condition"] = "not-running"
+
+
+def _bound_pull(case: Any) -> None:
+    """A registry that isn't there, on this host."""
+    if image := case.query.get("fromImage"):
+        case.query["fromImage"] = f"127.0.0.1:1/{image}"
+
+
+_BOUNDS: dict[str, Callable[[Any], None]] = {
+    "SystemEvents": _bound_events,
+    "ContainerAttach": _bound_attach,
+    "ContainerWait": _bound_wait,
+    "ImageCreate": _bound_pull,
+}
+
+
+def _lenient(schema: Any) -> Any:
+    """As Go reads JSON: null is as good as absent. And a command may be a single word."""
+    if isinstance(schema, list):
+        return [_lenient(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    changed = {name: _lenient(one) for name, one in schema.items()}
+    if isinstance(reference := schema.get("$ref"), str):
+        changed["$ref"] = reference.replace("schemas/", f"schemas/{_ASKED}")
+    for name, one in changed.get("properties", {}).items():
+        more = [{"type": "null"}, *([{"type": "string"}] if name in ("Cmd", "Entrypoint") else [])]
+        changed["properties"][name] = {"anyOf": [one, *more]}
+    return changed
