@@ -25,6 +25,7 @@ ONE_REQUEST: dict[str, type[Model]] = {
     "ContainerCreate": models.CreateContainerBody,
     "ContainerExec": models.ExecConfig,
     "ExecStart": models.ExecStartBody,
+    "SystemAuth": models.RegistryAuth,
     "VolumeCreate": models.CreateVolume,
 }
 STREAMED = {

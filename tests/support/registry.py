@@ -15,15 +15,24 @@ log: {{level: info}}
 storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
 http: {{addr: "127.0.0.1:0"}}
 """
+AUTH = """
+auth: {{htpasswd: {{realm: harbour, path: {path}}}}}
+"""
+USER, PASSWORD = "hannah", "plank"
+_HTPASSWD = f"{USER}:$2b$04$Z3KYRalJP.z8xbz/07K5LuBn7T70DqGdpnW9nN.oXn22XtSgrcC4y\n"
 
 
 class Registry:
-    """A plain-HTTP registry whose blobs are below `root`; `prefix` starts it elsewhere (`nsenter --net=…`)."""
+    """A plain-HTTP registry whose blobs are below `root`; `prefix` starts it elsewhere (`nsenter --net=…`).
 
-    def __init__(self, root: Path, *, prefix: Sequence[str] = ()) -> None:
+    A `closed` one lets in nobody but `USER` with `PASSWORD`.
+    """
+
+    def __init__(self, root: Path, *, prefix: Sequence[str] = (), closed: bool = False) -> None:
         self.prefix = tuple(prefix)
-        config = root / "registry.yml"
-        config.write_text(CONFIG.format(root=root / "blobs"))
+        config, users = root / "registry.yml", root / "htpasswd"
+        users.write_text(_HTPASSWD)
+        config.write_text(CONFIG.format(root=root / "blobs") + (AUTH.format(path=users) if closed else ""))
         self._process = subprocess.Popen(
             [*self.prefix, "docker-registry", "serve", str(config)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
         )

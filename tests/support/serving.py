@@ -50,6 +50,12 @@ REQUESTS: dict[str, type] = {
     "volume_inspect": models.InspectVolume,
     "volume_list": models.ListVolumes,
     "volume_remove": models.RemoveVolume,
+    "system_df": models.SystemDiskUsage,
+    "registry_login": models.CheckAuth,
+    "volume_prune": models.PruneVolumes,
+    "network_prune": models.PruneNetworks,
+    "image_prune": models.PruneImages,
+    "build_prune": models.PruneBuildCache,
 }
 
 

@@ -37,6 +37,7 @@ from sampan.images.registry_config import RegistryConfig
 from sampan.images.store import ImageStore
 from sampan.memory import GiveBack, limit_arenas, settle
 from sampan.network.controller import NetworkController, NetworkDefaults
+from sampan.network.ipam import DEFAULT_POOLS, PoolRange
 from sampan.notify import notify_ready, notify_stopping
 from sampan.runtime.namespace import RuntimeNamespace
 from sampan.runtime.oci import OciRuntime
@@ -231,7 +232,8 @@ def _registries(config: DaemonConfig) -> RegistryConfig:
 
 
 def _network_defaults(config: DaemonConfig) -> NetworkDefaults:
-    return NetworkDefaults(bip=config.bip)
+    pools = tuple(PoolRange(pool.base, pool.size) for pool in config.default_address_pools)
+    return NetworkDefaults(pools=pools or DEFAULT_POOLS, bip=config.bip)
 
 
 def _settings(config: DaemonConfig, found: Mapping[str, FoundRuntime]) -> Settings:
@@ -254,6 +256,11 @@ def _settings(config: DaemonConfig, found: Mapping[str, FoundRuntime]) -> Settin
         shm_bytes=config.default_shm_size,
         strict_resources=config.strict_resources,
         events_kept=config.events_kept,
+        debug=config.debug,
+        insecure_registries=config.insecure_registries,
+        registry_mirrors=config.registry_mirrors,
+        address_pools=tuple((str(pool.base), pool.size) for pool in config.default_address_pools),
+        conmon_path=Path(found_conmon) if (found_conmon := shutil.which("conmon")) else None,
     )
 
 

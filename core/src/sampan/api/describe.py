@@ -19,6 +19,7 @@ _DESCRIPTIONS = {
     204: "Done",
     304: "It is already so",
     400: "The request makes no sense",
+    401: "The registry does not take these credentials",
     403: "Not allowed here",
     404: "No such thing",
     409: "Its state does not allow this",

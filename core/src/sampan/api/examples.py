@@ -44,6 +44,7 @@ REQUESTS: dict[str, Any] = {
     },
     "ContainerExec": {"Cmd": ["date"], "AttachStdout": True, "AttachStderr": True},
     "ExecStart": {"Detach": False, "Tty": False},
+    "SystemAuth": {"username": "hannah", "password": "plank", "serveraddress": "registry.example.com"},
     "VolumeCreate": {"Name": "data", "Labels": {"com.example.role": "db"}},
 }
 
@@ -111,6 +112,15 @@ RESPONSES: dict[str, Any] = {
         "time": 1795472221,
         "timeNano": 1795472221000000000,
     },
+    "SystemAuth": {"Status": "Login Succeeded"},
+    "SystemDataUsage": {
+        "ImageUsage": {"ActiveCount": 1, "TotalCount": 1, "TotalSize": 4261550},
+        "ContainerUsage": {"ActiveCount": 1, "TotalCount": 1, "TotalSize": 8192},
+    },
+    "ImagePrune": {"ImagesDeleted": [{"Deleted": _IMAGE}], "SpaceReclaimed": 4261550},
+    "VolumePrune": {"VolumesDeleted": ["data"], "SpaceReclaimed": 8192},
+    "NetworkPrune": {"NetworksDeleted": None},
+    "BuildPrune": {"CachesDeleted": None, "SpaceReclaimed": 0},
     "JobList": [_JOB],
     "JobInspect": _JOB,
     "DriverList": [

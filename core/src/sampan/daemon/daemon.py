@@ -19,12 +19,15 @@ from sampan.daemon import (
     create,
     exec,
     image,
+    info,
     inspect,
     kill,
     listing,
+    login,
     logs,
     network,
     pause,
+    prune,
     remove,
     rename,
     restart,
@@ -32,6 +35,7 @@ from sampan.daemon import (
     start,
     stop,
     system,
+    usage,
     volume,
     wait,
     watch,
@@ -39,6 +43,7 @@ from sampan.daemon import (
 from sampan.daemon.container import Container
 from sampan.daemon.events import EventLog
 from sampan.daemon.mounts import Point
+from sampan.daemon.programs import Programs
 from sampan.daemon.registry import Containers
 from sampan.daemon.volumes import Volumes
 from sampan.drivers import ResourceDriver, StorageDriver
@@ -79,6 +84,11 @@ class Settings:
     shm_bytes: int = 64 * 1024 * 1024
     strict_resources: bool = False
     events_kept: int = 100_000
+    debug: bool = False
+    insecure_registries: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
+    address_pools: tuple[tuple[str, int], ...] = ()
+    conmon_path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,14 @@ class Daemon:
         self.events = EventLog(parts.database, owner=settings.id, kept=settings.events_kept)
         self.execs = exec.Execs()
         self._being_made: dict[str, list[Point]] = {}
+        self.pruning = prune.Pruning()
+        self.programs = Programs(
+            {
+                "runtime": Path(settings.runtimes[settings.default_runtime]),
+                "monitor": settings.conmon_path,
+                "init": settings.init_path,
+            }
+        )
         self._tasks: set[asyncio.Task[None]] = set()
 
     def install(self, engine: Engine) -> None:
@@ -129,6 +147,7 @@ class Daemon:
         change: dict[str, Any] = {}
         pull = {"cancellable": True}
         for name, request, function, how in (
+            ("build_prune", models.PruneBuildCache, prune.build_prune, change),
             ("container_attach", models.AttachContainer, attach.container_attach, stream),
             ("container_create", models.CreateContainer, create.container_create, change),
             ("container_inspect", models.InspectContainer, inspect.container_inspect, look),
@@ -154,18 +173,23 @@ class Daemon:
             ("image_list", models.ListImages, image.image_list, look),
             ("image_load", models.LoadImages, image.image_load, pull),
             ("image_pull", models.PullImage, image.image_pull, pull),
+            ("image_prune", models.PruneImages, prune.image_prune, change),
             ("image_remove", models.RemoveImage, image.image_remove, change),
             ("image_tag", models.TagImage, image.image_tag, change),
             ("network_inspect", models.InspectNetwork, network.network_inspect, look),
             ("network_list", models.ListNetworks, network.network_list, look),
+            ("network_prune", models.PruneNetworks, prune.network_prune, change),
             ("plugin_inspect", models.InspectPlugin, system.plugin_inspect, look),
             ("plugin_list", models.ListPlugins, system.plugin_list, look),
+            ("registry_login", models.CheckAuth, login.registry_login, pull),
+            ("system_df", models.SystemDiskUsage, usage.system_df, pull),
             ("system_events", models.WatchEvents, watch.system_events, stream),
-            ("system_info", models.SystemInfoRequest, system.system_info, look),
+            ("system_info", models.SystemInfoRequest, info.system_info, look),
             ("system_version", models.SystemVersionRequest, system.system_version, look),
             ("volume_create", models.CreateVolume, volume.volume_create, change),
             ("volume_inspect", models.InspectVolume, volume.volume_inspect, look),
             ("volume_list", models.ListVolumes, volume.volume_list, look),
+            ("volume_prune", models.PruneVolumes, prune.volume_prune, change),
             ("volume_remove", models.RemoveVolume, volume.volume_remove, change),
         ):
             engine.register(Handler(name, request, partial(function, self), **how))

@@ -54,6 +54,28 @@ def matches_labels(filters: Filters, labels: Mapping[str, str] | None, *, name: 
     return True
 
 
+def prune_labels(filters: Filters, labels: Mapping[str, str] | None) -> bool:
+    """Whether the labels of `label` are there and those of `label!` are not (moby daemon/prune.go, matchLabels)."""
+    unwanted = "label!" in filters and matches_labels(filters, labels, name="label!")
+    return matches_labels(filters, labels) and not unwanted
+
+
+def boolean(filters: Filters, name: str, *, default: bool) -> bool:
+    """The value of a filter that is yes or no. Raises `InvalidArgument` for anything else, or for both."""
+    values = {_boolean(name, text) for text in filters.get(name, ())}
+    if len(values) > 1:
+        raise InvalidArgument(f"invalid filter '{name}={list(filters[name])}'")
+    return values.pop() if values else default
+
+
+def until(filters: Filters) -> float | None:
+    """The moment of a prune's `until`, in seconds since the epoch. Raises `InvalidArgument` for more than one."""
+    moments = times(filters, "until")
+    if len(moments) > 1:
+        raise InvalidArgument("more than one until filter specified")
+    return moments[0] if moments else None
+
+
 def integers(filters: Filters, name: str) -> list[int]:
     """The values as numbers. Raises `InvalidArgument`."""
     try:

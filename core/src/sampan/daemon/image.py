@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from sampan import models
 from sampan.daemon import filters
 from sampan.engine import Job
 from sampan.errdefs import DataLoss, InvalidArgument, Unsupported
@@ -43,19 +44,22 @@ async def image_list(daemon: Daemon, job: Job[ListImages]) -> list[ImageSummary]
     request = job.request
     wanted = filters.checked(request.filters, _FILTERS)
     found = [image for image in daemon.images.list() if _is_wanted(daemon, wanted, image)]
-    return [
-        ImageSummary(
-            id=image.id,
-            created=_seconds(image.created),
-            labels=_config(image).get("Labels"),
-            repo_tags=list(image.references),
-            repo_digests=list(image.repo_digests),
-            shared_size=daemon.images.shared_bytes(image) if request.shared_size else -1,
-            size=image.size_bytes,
-            containers=len(daemon.image_users(image.id)),
-        )
-        for image in sorted(found, key=lambda image: _seconds(image.created), reverse=True)
-    ]
+    newest_first = sorted(found, key=created_s, reverse=True)
+    return [summary(daemon, image, shared_size=request.shared_size) for image in newest_first]
+
+
+def summary(daemon: Daemon, image: Image, *, shared_size: bool) -> ImageSummary:
+    """One line of a list."""
+    return ImageSummary(
+        id=image.id,
+        created=created_s(image),
+        labels=_config(image).get("Labels"),
+        repo_tags=list(image.references),
+        repo_digests=list(image.repo_digests),
+        shared_size=daemon.images.shared_bytes(image) if shared_size else -1,
+        size=image.size_bytes,
+        containers=len(daemon.image_users(image.id)),
+    )
 
 
 async def image_inspect(daemon: Daemon, job: Job[InspectImage]) -> ImageInspect:
@@ -85,22 +89,24 @@ async def image_pull(daemon: Daemon, job: Job[PullImage]) -> None:
     """Fetch an image from its registry, with Docker's stream of progress."""
     request, output = job.request, job.require_output()
     reference = _reference(request.reference, request.tag)
-    auth = request.auth
     image = await daemon.images.pull(
         reference.tagged(),
         platform=request.platform,
-        auth=RegistryAuth(
-            username=auth.username,
-            password=auth.password,
-            identity_token=auth.identity_token,
-            registry_token=auth.registry_token,
-            server=auth.server_address,
-        )
-        if auth
-        else None,
+        auth=credentials(request.auth) if request.auth else None,
         progress=output.write,
     )
     _publish(daemon, "pull", reference.tagged().familiar, image)
+
+
+def credentials(auth: models.RegistryAuth) -> RegistryAuth:
+    """What a client sent, as the registry's client takes it."""
+    return RegistryAuth(
+        username=auth.username,
+        password=auth.password,
+        identity_token=auth.identity_token,
+        registry_token=auth.registry_token,
+        server=auth.server_address,
+    )
 
 
 async def image_load(daemon: Daemon, job: Job[LoadImages]) -> None:
@@ -142,11 +148,15 @@ async def image_tag(daemon: Daemon, job: Job[TagImage]) -> None:
 
 async def image_remove(daemon: Daemon, job: Job[RemoveImage]) -> list[ImageRemoved]:
     """Take a name off an image, and remove it with its last one."""
-    request = job.request
-    image = daemon.images.get(request.name)
+    return await remove(daemon, job.request.name, force=job.request.force)
+
+
+async def remove(daemon: Daemon, name: str, *, force: bool) -> list[ImageRemoved]:
+    """As image_remove, for those who remove more than one. Raises `NotFound`, `Conflict` in Docker's words."""
+    image = daemon.images.get(name)
     removed = await daemon.images.remove(
-        request.name,
-        force=request.force,
+        name,
+        force=force,
         in_use=lambda one: [ImageUser(user.id, user.active) for user in daemon.image_users(one.id)],
     )
     for step in removed:
@@ -179,6 +189,11 @@ def _config(image: Image) -> dict[str, Any]:
     return image.config.get("config") or {}
 
 
+def created_s(image: Image) -> int:
+    """When it was made, in seconds since the epoch."""
+    return _seconds(image.created)
+
+
 def _seconds(created: str) -> int:
     """RFC 3339, of any precision, as seconds since the epoch; 0 for what is no time."""
     try:
@@ -188,9 +203,9 @@ def _seconds(created: str) -> int:
 
 
 def _is_wanted(daemon: Daemon, wanted: filters.Filters, image: Image) -> bool:
-    created = _seconds(image.created)
-    before = [_seconds(daemon.images.get(name).created) for name in wanted.get("before", ())]
-    since = [_seconds(daemon.images.get(name).created) for name in wanted.get("since", ())]
+    created = created_s(image)
+    before = [created_s(daemon.images.get(name)) for name in wanted.get("before", ())]
+    since = [created_s(daemon.images.get(name)) for name in wanted.get("since", ())]
     return (
         filters.is_true(wanted, "dangling", image.is_dangling)
         and filters.matches_labels(wanted, _config(image).get("Labels"))

@@ -40,11 +40,12 @@ async def container_inspect(daemon: Daemon, job: Job[InspectContainer]) -> Conta
 async def sizes(daemon: Daemon, container: Container) -> tuple[int, int]:
     """Bytes of the writable layer, and of that and the image together."""
     usage = await asyncio.to_thread(daemon.storage.usage, container.id)
+    written = usage.size_bytes if usage.inodes > 1 else 0  # an untouched layer is one empty directory
     try:
         image_bytes = daemon.images.get(container.record.image_id).size_bytes
     except NotFound:  # removed by force
         image_bytes = 0
-    return usage.size_bytes, usage.size_bytes + image_bytes
+    return written, written + image_bytes
 
 
 def networks(daemon: Daemon, container: Container) -> dict[str, EndpointSettings]:

@@ -40,7 +40,11 @@ _FILTERS = frozenset(
 
 async def container_list(daemon: Daemon, job: Job[ListContainers]) -> list[ContainerSummary]:
     """The containers that the filters let through, newest first; only running ones unless asked for others."""
-    request = job.request
+    return await summaries(daemon, job.request)
+
+
+async def summaries(daemon: Daemon, request: ListContainers) -> list[ContainerSummary]:
+    """As container_list, for other jobs."""
     wanted = filters.checked(request.filters, _FILTERS)
     everything = request.all or request.limit > 0 or "status" in wanted or "exited" in wanted
     containers = sorted(daemon.containers, key=lambda container: container.record.created_at_ns, reverse=True)
@@ -50,10 +54,10 @@ async def container_list(daemon: Daemon, job: Job[ListContainers]) -> list[Conta
     if request.limit > 0:
         del found[request.limit :]
     attachments = _attachments(daemon)
-    summaries = [_summary(daemon, container, attachments) for container in found]
+    answers = [_summary(daemon, container, attachments) for container in found]
     if request.size:
-        return [await _with_sizes(daemon, one, answer) for one, answer in zip(found, summaries, strict=True)]
-    return summaries
+        return [await _with_sizes(daemon, one, answer) for one, answer in zip(found, answers, strict=True)]
+    return answers
 
 
 class _Attachments(NamedTuple):

@@ -29,12 +29,12 @@ async def volume_create(daemon: Daemon, job: Job[CreateVolume]) -> Volume:
     )
     if is_new:
         daemon.events.publish("volume", "create", record.name, {"driver": LOCAL_DRIVER})
-    return _volume(daemon, record)
+    return described(daemon, record)
 
 
 async def volume_inspect(daemon: Daemon, job: Job[InspectVolume]) -> Volume:
     """One volume."""
-    return _volume(daemon, daemon.volumes.get(job.request.name))
+    return described(daemon, daemon.volumes.get(job.request.name))
 
 
 async def volume_list(daemon: Daemon, job: Job[ListVolumes]) -> VolumeList:
@@ -43,7 +43,7 @@ async def volume_list(daemon: Daemon, job: Job[ListVolumes]) -> VolumeList:
     used = {point.name for container in daemon.containers for point in container.record.mounts}
     return VolumeList(
         volumes=[
-            _volume(daemon, record)
+            described(daemon, record)
             for record in daemon.volumes
             if filters.matches_labels(wanted, record.labels)
             and filters.contains(wanted, "name", record.name)
@@ -56,17 +56,21 @@ async def volume_list(daemon: Daemon, job: Job[ListVolumes]) -> VolumeList:
 
 async def volume_remove(daemon: Daemon, job: Job[RemoveVolume]) -> None:
     """Remove a volume that no container has; `force` takes one that is not there for removed."""
-    name = job.request.name
     try:
-        await daemon.volumes.remove(name, partial(daemon.volume_users, name))
+        await remove(daemon, job.request.name)
     except NotFound:
-        if job.request.force:
-            return
-        raise
+        if not job.request.force:
+            raise
+
+
+async def remove(daemon: Daemon, name: str) -> None:
+    """Remove a volume that no container has. Raises `NotFound`, `Conflict`."""
+    await daemon.volumes.remove(name, partial(daemon.volume_users, name))
     daemon.events.publish("volume", "destroy", name, {"driver": LOCAL_DRIVER})
 
 
-def _volume(daemon: Daemon, record: VolumeRecord) -> Volume:
+def described(daemon: Daemon, record: VolumeRecord) -> Volume:
+    """A volume as clients see it."""
     return Volume(
         name=record.name,
         driver=LOCAL_DRIVER,

@@ -60,6 +60,10 @@ class ContentStore:
         except KeyError:
             raise NotFound(f"blob {digest} is not here") from None
 
+    def total_bytes(self) -> int:
+        """The size of all blobs."""
+        return sum(self._sizes.values())
+
     def read(self, digest: Digest, limit: int) -> bytes:
         """A whole small blob, verified again. Raises `NotFound`, or `DataLoss` if it is larger than `limit` bytes or
         not what was written."""

@@ -99,6 +99,14 @@ class ImageStore:
         users = self._index.layer_users()
         return sum(self._layers.get(one).size_bytes for one in image.layers if users[one] > 1)
 
+    def layer_bytes(self) -> int:
+        """The size of the files of all layers, each counted once, as Docker counts it."""
+        return sum(layer.size_bytes for layer in self._layers.list())
+
+    async def disk_bytes(self) -> int:
+        """What all images take on the disk: their files, the mount points made above them, and blobs."""
+        return await asyncio.to_thread(self._disk_bytes)
+
     async def pull(
         self, reference: Reference, *, platform: str | None, auth: RegistryAuth | None, progress: Progress
     ) -> Image:
@@ -222,6 +230,11 @@ class ImageStore:
 
             self._remote = self._remote or Remote(self._registries, self._content, self._layers, self._index)
         return self._remote
+
+    def _disk_bytes(self) -> int:
+        names = {name for layer in self._layers.list() for name in (layer.chain_id, init_name(layer.chain_id))}
+        there = names & {snapshot.name for snapshot in self._storage.list()}
+        return sum(self._storage.usage(name).size_bytes for name in there) + self._content.total_bytes()
 
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[Lease]:

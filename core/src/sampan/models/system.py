@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from sampan.models.base import Int64, Model, Request, omitempty
+from sampan.models.image import RegistryAuth
 
 
 class PlatformInfo(Model):
@@ -168,6 +169,19 @@ class SystemInfo(Model):
     cdi_spec_dirs: list[str] | None = Field(None, alias="CDISpecDirs")
     warnings: list[str] | None = None
     drivers: list[dict[str, str]] | None = omitempty(alias="Drivers")
+
+
+class AuthResult(Model):
+    """The answer to registry_login; the token, if the registry gave one, stands for the password from now on."""
+
+    status: str = "Login Succeeded"
+    identity_token: str = omitempty("")
+
+
+class CheckAuth(Request):
+    """registry_login."""
+
+    auth: RegistryAuth = Field(repr=False)
 
 
 class SystemInfoRequest(Request):

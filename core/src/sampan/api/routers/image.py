@@ -7,16 +7,20 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Response
 
 from sampan.api.describe import answers, items, lists, returns
-from sampan.api.params import Filters, Flag, Name, Run, read_auth, read_filters, read_platform
+from sampan.api.params import Filters, Flag, Name, Number, Run, read_auth, read_filters, read_platform
 from sampan.errdefs import InvalidArgument
 from sampan.models import (
+    BuildCachePruned,
     ImageInspect,
     ImageRemoved,
+    ImagesPruned,
     ImageSummary,
     ImportImage,
     InspectImage,
     ListImages,
     LoadImages,
+    PruneBuildCache,
+    PruneImages,
     PullImage,
     RemoveImage,
     TagImage,
@@ -51,6 +55,46 @@ async def list_images(
         all=all, filters=read_filters(filters), shared_size=shared_size, digests=digests, manifests=manifests
     )
     return await run.result("image_list", request)
+
+
+@router.post(
+    "/images/prune",
+    summary="Remove unused images",
+    operation_id="ImagePrune",
+    response_class=Response,
+    responses=returns(ImagesPruned) | answers(409),
+)
+async def prune_images(run: Run, filters: Filters = "") -> Response:
+    """Remove the images without a name, or with the filter `dangling=false` all that no container was made of."""
+    return await run.result("image_prune", PruneImages(filters=read_filters(filters)))
+
+
+@router.post(
+    "/build/prune",
+    summary="Empty the build cache",
+    operation_id="BuildPrune",
+    response_class=Response,
+    responses=returns(BuildCachePruned) | answers(),
+)
+async def prune_build_cache(
+    run: Run,
+    *,
+    all: Flag = False,
+    filters: Filters = "",
+    reserved_space: Annotated[Number, Query(alias="reserved-space", description="bytes")] = None,
+    keep_storage: Annotated[Number, Query(alias="keep-storage", description="as reserved-space, before 1.48")] = None,
+    max_used_space: Annotated[Number, Query(alias="max-used-space", description="bytes")] = None,
+    min_free_space: Annotated[Number, Query(alias="min-free-space", description="bytes")] = None,
+) -> Response:
+    """Remove what builds have left behind."""
+    request = PruneBuildCache(
+        all=all,
+        filters=read_filters(filters),
+        reserved_bytes=reserved_space or keep_storage or 0,
+        max_used_bytes=max_used_space or 0,
+        min_free_bytes=min_free_space or 0,
+    )
+    return await run.result("build_prune", request)
 
 
 @router.post(

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from sampan.api.describe import answers, lists, returns
 from sampan.api.params import Filters, Flag, Name, Run, read_filters
-from sampan.models import InspectNetwork, ListNetworks, NetworkInspect
+from sampan.models import InspectNetwork, ListNetworks, NetworkInspect, NetworksPruned, PruneNetworks
 
 router = APIRouter(tags=["Network"])
 
@@ -21,6 +21,18 @@ router = APIRouter(tags=["Network"])
 async def list_networks(run: Run, filters: Filters = "") -> Response:
     """The networks of this engine, without their containers."""
     return await run.result("network_list", ListNetworks(filters=read_filters(filters)))
+
+
+@router.post(
+    "/networks/prune",
+    summary="Remove unused networks",
+    operation_id="NetworkPrune",
+    response_class=Response,
+    responses=returns(NetworksPruned) | answers(409),
+)
+async def prune_networks(run: Run, filters: Filters = "") -> Response:
+    """Remove the networks that no container is on; the predefined ones stay."""
+    return await run.result("network_prune", PruneNetworks(filters=read_filters(filters)))
 
 
 @router.get(

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Query, Response
 
+from sampan.api.body import body_schema, json_body
 from sampan.api.describe import answers, items, returns
-from sampan.api.params import Filters, Run, Timestamp, read_filters, read_moment, read_sequence
+from sampan.api.disk_usage import dump_disk_usage
+from sampan.api.params import Filters, Flag, Run, Timestamp, read_filters, read_moment, read_sequence
 from sampan.api.versions import NEWEST, OLDEST, text
 from sampan.errdefs import InvalidArgument
-from sampan.models import SystemInfo, SystemInfoRequest, SystemVersion, SystemVersionRequest, WatchEvents
+from sampan.models import (
+    AuthResult,
+    CheckAuth,
+    DiskUsage,
+    RegistryAuth,
+    SystemDiskUsage,
+    SystemInfo,
+    SystemInfoRequest,
+    SystemVersion,
+    SystemVersionRequest,
+    WatchEvents,
+)
 
 router = APIRouter(tags=["System"])
 _JSON_LINES_SINCE = (1, 52)
+_TYPES_OF_USAGE_SINCE = (1, 42)
 _PING: dict[int | str, dict[str, Any]] = {
     200: {"description": "The engine answers", "content": {"text/plain": {"example": "OK"}}}
 }
@@ -50,6 +64,39 @@ async def get_version(run: Run) -> Response:
 async def info(run: Run) -> Response:
     """What the engine runs on, what it holds, and which drivers serve it."""
     return await run.result("system_info", SystemInfoRequest())
+
+
+@router.post(
+    "/auth",
+    summary="Check credentials",
+    operation_id="SystemAuth",
+    response_class=Response,
+    responses=returns(AuthResult) | answers(401),
+    openapi_extra=body_schema(RegistryAuth, required=True),
+)
+async def check_auth(
+    run: Run, body: Annotated[RegistryAuth, Depends(json_body(RegistryAuth, required=True))]
+) -> Response:
+    """Whether a registry takes these credentials; nothing of them is kept."""
+    return await run.result("registry_login", CheckAuth(auth=body))
+
+
+@router.get(
+    "/system/df",
+    summary="Get the disk usage",
+    operation_id="SystemDataUsage",
+    response_class=Response,
+    responses=returns(DiskUsage) | answers(),
+)
+async def disk_usage(
+    run: Run,
+    type: Annotated[list[str] | None, Query(description="container, image, volume, build-cache, log")] = None,
+    verbose: Flag = False,
+) -> Response:
+    """What takes room on the disk, and how much of it could be had back."""
+    types = list(type or ()) if run.version >= _TYPES_OF_USAGE_SINCE else []
+    usage: DiskUsage = await run.value("system_df", SystemDiskUsage(types=types))
+    return Response(dump_disk_usage(usage, run.version, verbose=verbose), media_type="application/json")
 
 
 @router.get(

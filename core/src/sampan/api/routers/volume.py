@@ -9,9 +9,19 @@ from fastapi import APIRouter, Depends, Response
 from sampan.api.body import body_schema, json_body
 from sampan.api.describe import answers, returns
 from sampan.api.params import Filters, Flag, Name, Run, read_filters
-from sampan.models import CreateVolume, InspectVolume, ListVolumes, RemoveVolume, Volume, VolumeList
+from sampan.models import (
+    CreateVolume,
+    InspectVolume,
+    ListVolumes,
+    PruneVolumes,
+    RemoveVolume,
+    Volume,
+    VolumeList,
+    VolumesPruned,
+)
 
 router = APIRouter(tags=["Volume"])
+_ANONYMOUS_ALONE_SINCE = (1, 42)
 
 
 @router.get(
@@ -38,6 +48,19 @@ async def list_volumes(run: Run, filters: Filters = "") -> Response:
 async def create_volume(run: Run, body: Annotated[CreateVolume, Depends(json_body(CreateVolume))]) -> Response:
     """Make a volume; one that is there already is answered as it is."""
     return await run.result("volume_create", body, 201)
+
+
+@router.post(
+    "/volumes/prune",
+    summary="Remove unused volumes",
+    operation_id="VolumePrune",
+    response_class=Response,
+    responses=returns(VolumesPruned) | answers(409),
+)
+async def prune_volumes(run: Run, filters: Filters = "") -> Response:
+    """Remove the volumes that no container has; before API 1.42 also those that somebody gave a name."""
+    request = PruneVolumes(filters=read_filters(filters), all=run.version < _ANONYMOUS_ALONE_SINCE)
+    return await run.result("volume_prune", request)
 
 
 @router.get(

@@ -55,7 +55,7 @@ _LAYERS_FAULT = frozenset(
 class Extracted:
     """What was written. Paths are relative to the directory.
 
-    `size_bytes` is the size of all regular files, as Docker counts a layer's; `inodes` how many were made.
+    `size_bytes` is the size of all files and links, as Docker counts a layer's; `inodes` how many were made.
     `implicit` are the directories that had to be made though the layer has no entry for them (see `parents`).
     `trusted` are the extended attributes that take a privilege which the worker does not have: path, name, value.
     """
@@ -211,6 +211,7 @@ class _Extractor:
             self._directories.opaque[join(parent.path, base)] = None
 
     def _symlink(self, directory: Directory, base: bytes, header: Header) -> None:
+        self._extracted.size_bytes += len(header.linkname)
         self._create(directory, base, lambda: os.symlink(header.linkname, base, dir_fd=directory.fd))
         self._set_metadata(directory, base, header)
 

@@ -1,0 +1,50 @@
+"""The answer to `GET /system/df`, whose shape depends on the client's version and on what it asks for.
+
+Source: moby daemon/server/router/system, getDiskUsage and disk_usage.go.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sampan.api.compat import dump_json
+from sampan.api.versions import NEWEST, Version
+from sampan.models import DiskUsage
+
+_USAGES_SINCE = (1, 52)
+_NO_VIRTUAL_SIZE_SINCE = (1, 44)
+_LISTS = {
+    "ImageUsage": "Images",
+    "ContainerUsage": "Containers",
+    "VolumeUsage": "Volumes",
+    "BuildCacheUsage": "BuildCache",
+}
+
+
+def dump_disk_usage(usage: DiskUsage, version: Version, *, verbose: bool) -> bytes:
+    """Lists of things before 1.52; from then on the sums too, and `verbose` puts the things among them instead."""
+    document: dict[str, Any] = json.loads(dump_json(usage, NEWEST))
+    if version >= _USAGES_SINCE and verbose:
+        return _dumped(document)
+    lists = _lists(document, version)
+    if version < _USAGES_SINCE:
+        return _dumped(lists)
+    for sums in document.values():
+        sums.pop("Items", None)
+    return _dumped({**lists, **document})
+
+
+def _lists(document: dict[str, Any], version: Version) -> dict[str, Any]:
+    lists: dict[str, Any] = {
+        name: document[usage].get("Items", []) for usage, name in _LISTS.items() if usage in document
+    }
+    if size := document.get("ImageUsage", {}).get("TotalSize"):
+        lists = {"LayersSize": size, **lists}
+    if version < _NO_VIRTUAL_SIZE_SINCE:
+        lists |= {"Images": [{**image, "VirtualSize": image["Size"]} for image in lists.get("Images", [])]}
+    return lists
+
+
+def _dumped(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,139 @@
+"""image_prune, volume_prune, network_prune, build_prune: remove all of a kind that nobody uses.
+
+Rules: moby daemon/images/image_prune.go, daemon/volume/service/service.go, daemon/prune.go.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sampan.daemon import filters, image, volume
+from sampan.daemon.usage import volume_bytes
+from sampan.daemon.volumes import VolumeRecord
+from sampan.engine import Job
+from sampan.errdefs import Conflict, SampanError
+from sampan.images.image import Image
+from sampan.models import (
+    BuildCachePruned,
+    ImageRemoved,
+    ImagesPruned,
+    NetworksPruned,
+    PruneBuildCache,
+    PruneImages,
+    PruneNetworks,
+    PruneVolumes,
+    VolumesPruned,
+)
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+_log = logging.getLogger(__name__)
+_LABELS = frozenset({"label", "label!"})
+_IMAGE_FILTERS = _LABELS | {"dangling", "until"}
+_VOLUME_FILTERS = _LABELS | {"all"}
+_NETWORK_FILTERS = _LABELS | {"until"}
+_CACHE_FILTERS = frozenset({"until", "id", "parent", "type", "description", "inuse", "shared", "private"})
+
+
+async def image_prune(daemon: Daemon, job: Job[PruneImages]) -> ImagesPruned:
+    """Remove the images without a name, or with `dangling=false` all that no container was made of."""
+    wanted = filters.checked(job.request.filters, _IMAGE_FILTERS)
+    dangling_only = filters.boolean(wanted, "dangling", default=True)
+    until = filters.until(wanted)
+    before = daemon.images.layer_bytes()
+    removed: list[ImageRemoved] = []
+    with daemon.pruning("images"):
+        for one in daemon.images.list():
+            if _is_unused(daemon, one, dangling_only) and _is_due(one, until) and _has_labels(one, wanted):
+                removed += await _remove_image(daemon, one)
+    reclaimed = max(0, before - daemon.images.layer_bytes())
+    daemon.events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
+    return ImagesPruned(images_deleted=removed or None, space_reclaimed=reclaimed)
+
+
+def _is_unused(daemon: Daemon, one: Image, dangling_only: bool) -> bool:
+    return not daemon.image_users(one.id) and (not one.references if dangling_only else True)
+
+
+def _is_due(one: Image, until: float | None) -> bool:
+    return until is None or image.created_s(one) <= until
+
+
+def _has_labels(one: Image, wanted: filters.Filters) -> bool:
+    return filters.prune_labels(wanted, (one.config.get("config") or {}).get("Labels"))
+
+
+async def _remove_image(daemon: Daemon, one: Image) -> list[ImageRemoved]:
+    """By each of its names, so that one which somebody begins to use meanwhile stays."""
+    removed: list[ImageRemoved] = []
+    for name in (*one.references, *one.repo_digests) or (one.id,):
+        try:
+            removed += await image.remove(daemon, name, force=False)
+        except SampanError as error:
+            _log.info("image %s is not pruned: %s", name, error)
+    return removed
+
+
+async def volume_prune(daemon: Daemon, job: Job[PruneVolumes]) -> VolumesPruned:
+    """Remove the volumes that no container has: those made for containers that named none, or all."""
+    wanted = filters.checked(job.request.filters, _VOLUME_FILTERS)
+    everything = job.request.all or filters.boolean(wanted, "all", default=False)
+    pruned = VolumesPruned()
+    with daemon.pruning("volumes"):
+        for record in daemon.volumes:
+            if _is_free(daemon, record, everything) and filters.prune_labels(wanted, record.labels):
+                await _remove_volume(daemon, record.name, pruned)
+    daemon.events.publish("volume", "prune", "", {"reclaimed": str(pruned.space_reclaimed)})
+    return pruned
+
+
+def _is_free(daemon: Daemon, record: VolumeRecord, everything: bool) -> bool:
+    return (everything or record.anonymous) and not daemon.volume_users(record.name)
+
+
+async def _remove_volume(daemon: Daemon, name: str, pruned: VolumesPruned) -> None:
+    try:
+        size = await volume_bytes(daemon, name)
+        await volume.remove(daemon, name)
+    except SampanError as error:
+        _log.info("volume %s is not pruned: %s", name, error)
+        return
+    pruned.volumes_deleted.append(name)
+    pruned.space_reclaimed += size
+
+
+async def network_prune(daemon: Daemon, job: Job[PruneNetworks]) -> NetworksPruned:
+    """Remove the networks that no container is on; the predefined ones, which are all there can be, stay."""
+    filters.until(filters.checked(job.request.filters, _NETWORK_FILTERS))
+    with daemon.pruning("networks"):
+        daemon.events.publish("network", "prune", "", {"reclaimed": "0"})
+    return NetworksPruned()
+
+
+async def build_prune(daemon: Daemon, job: Job[PruneBuildCache]) -> BuildCachePruned:
+    """Nothing is built here, so the cache is empty."""
+    filters.checked(job.request.filters, _CACHE_FILTERS)
+    daemon.events.publish("builder", "prune", "", {"reclaimed": "0"})
+    return BuildCachePruned()
+
+
+class Pruning:
+    """Lets one prune of each kind run at a time."""
+
+    def __init__(self) -> None:
+        self._running: set[str] = set()
+
+    @contextmanager
+    def __call__(self, kind: str) -> Iterator[None]:
+        """Within this, another one of `kind` is refused."""
+        if kind in self._running:
+            raise Conflict("a prune operation is already running")
+        self._running.add(kind)
+        try:
+            yield
+        finally:
+            self._running.discard(kind)
