@@ -23,7 +23,7 @@ async def docs() -> Response:
         swagger_js_url=f"docs/{version}/swagger-ui-bundle.js",
         swagger_css_url=f"docs/{version}/swagger-ui.css",
         swagger_favicon_url="data:,",
-        swagger_ui_parameters={"validatorUrl": None, "docExpansion": "none", "filter": True},
+        swagger_ui_parameters={"validatorUrl": None, "docExpansion": "list", "filter": True},
     )
 
 

@@ -14,6 +14,7 @@ from sampan import models
 from sampan.api.examples import REQUESTS, RESPONSES
 from sampan.api.versions import NEWEST, OLDEST, text
 
+_SWARM = ("Swarm", "Node", "Service", "Task", "Secret", "Config")
 _SCHEMAS = "#/components/schemas/"
 _DESCRIPTION = f"""\
 The Docker Engine API, versions {text(OLDEST)} to {text(NEWEST)}, and what sampan adds to it: jobs, drivers, metrics.
@@ -21,6 +22,20 @@ The Docker Engine API, versions {text(OLDEST)} to {text(NEWEST)}, and what sampa
 Any path may begin with a version, as in `/v{text(NEWEST)}/info`; without one it is the newest. Every error is
 `{{"message": …}}`. Every answer made by a job names it in the header `Sampan-Job`.
 """
+_TAGS = (
+    ("Container", "Processes of an image, with their own files, network and limits"),
+    ("Exec", "Further processes in a running container"),
+    ("Image", "What containers are made of"),
+    ("Network", "What containers talk over"),
+    ("Volume", "Files that outlive containers"),
+    ("System", "The engine itself, and what happens in it"),
+    ("Job", "What the engine is doing, and for whom: sampan's own"),
+    ("Driver", "Which package serves what: sampan's own"),
+    ("Plugin", "The packages of drivers, as Docker's clients list them"),
+    ("Distribution", "Images in registries"),
+    ("Session", "Part of Docker's API that this engine refuses"),
+    *((name, "Part of Docker's Swarm, which this engine has not") for name in _SWARM),
+)
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -38,6 +53,7 @@ def _make(app: FastAPI) -> dict[str, Any]:
         description=_DESCRIPTION,
         routes=app.routes,
         separate_input_output_schemas=False,
+        tags=[{"name": name, "description": text} for name, text in _TAGS],
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     for methods in made["paths"].values():
