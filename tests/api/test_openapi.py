@@ -26,6 +26,9 @@ ONE_REQUEST: dict[str, type[Model]] = {
     "ContainerExec": models.ExecConfig,
     "ExecStart": models.ExecStartBody,
     "SystemAuth": models.RegistryAuth,
+    "NetworkConnect": models.ConnectNetworkBody,
+    "NetworkCreate": models.CreateNetwork,
+    "NetworkDisconnect": models.DisconnectNetworkBody,
     "VolumeCreate": models.CreateVolume,
 }
 STREAMED = {

@@ -18,7 +18,7 @@ import pytest
 from sampan.drivers import L4, NetworkSettings
 from sampan.errdefs import SystemFailure
 from sampan.network.controller import NetworkController
-from sampan.network.records import PortBinding
+from sampan.network.records import EndpointWish, PortBinding
 from sampan.state import Database
 from sampan.syscalls.netns import run_in_netns
 from sampan.testing.network_suite import host_namespace
@@ -35,7 +35,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from sampan.drivers import L4, NetworkSettings
 from sampan.network.controller import NetworkController
-from sampan.network.records import PortBinding
+from sampan.network.records import EndpointWish, PortBinding
 from sampan.state import Database
 from sampan.syscalls.namespaces import CLONE_NEWNET, setns
 from sampan_bridge_net.driver import BridgeDriver
@@ -47,7 +47,7 @@ async def main(directory):
     await controller.open()
     for id in ("a1" * 32, "b2" * 32):
         record = await controller.acquire_sandbox(id)
-        await controller.connect(id, controller.get("bridge"), ports=[PortBinding(L4.TCP, 80)])
+        await controller.connect(id, controller.get("bridge"), EndpointWish(ports=(PortBinding(L4.TCP, 80),)))
     web = controller.sandbox("a1" * 32)
     print(web.path, flush=True)
     sys.stdin.read()
@@ -152,7 +152,9 @@ async def test_after_release_nothing_of_the_container_is_in_the_kernel(room: Roo
     links = link_count()
     await room.controller.acquire_sandbox(WEB)
     await room.controller.connect(
-        WEB, room.controller.get("bridge"), ports=[PortBinding(L4.TCP, 80), PortBinding(L4.UDP, 53)]
+        WEB,
+        room.controller.get("bridge"),
+        EndpointWish(ports=(PortBinding(L4.TCP, 80), PortBinding(L4.UDP, 53))),
     )
     await room.controller.release_sandbox(WEB)
     await room.controller.close()
@@ -171,7 +173,6 @@ async def test_a_port_where_a_program_of_the_host_listens_is_refused_in_dockers_
             await room.controller.connect(
                 WEB,
                 room.controller.get("bridge"),
-                container_name="web",
-                ports=[PortBinding(L4.TCP, 80, None, 8080, 8080)],
+                EndpointWish(container_name="web", ports=(PortBinding(L4.TCP, 80, None, 8080, 8080),)),
             )
     assert link_count() == 2  # loopback and the bridge

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import http.client
 import json
-import os
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -39,6 +38,7 @@ from sampan.state import Database
 from sampan.testing.memory_network import MemoryNetwork
 from sampan.testing.memory_resource import MemoryResource
 from sampan.testing.memory_runtime import MemoryRuntime
+from sampan.testing.memory_sandbox import MemorySandboxKernel
 from sampan.testing.memory_storage import MemoryStorage
 from tests.support.engines import UnixConnection
 
@@ -76,6 +76,7 @@ class InProcess:
             (root / path).mkdir(parents=True)
         self.storage = storage(root / "storage")
         self.network = MemoryNetwork(NetworkSettings(root, "test"))
+        self.sandboxes = MemorySandboxKernel()
         self.resources = MemoryResource(ResourceSettings(root, "/sampan-test"))
         self.runtime = MemoryRuntime()
         self.daemon: Daemon
@@ -197,7 +198,7 @@ class InProcess:
         images = ImageStore(self.root / "data/images", self.storage, database, registries=RegistryConfig())
         await images.open()
         engine.on_stop(images.close)
-        networks = NetworkController({"bridge": self.network}, database, make_namespace=_own_namespace)
+        networks = NetworkController({"bridge": self.network}, database, kernel=self.sandboxes)
         await networks.open()
         engine.on_stop(networks.close)
         parts = Parts(database, images, networks, self.runtime, self.storage, self.resources, _hooks(), _PROVENANCE)
@@ -315,10 +316,6 @@ def _quoted(filters: Mapping[str, Sequence[str]] | None) -> str:
 @cache
 def _hooks() -> PluginManager:
     return load().hooks
-
-
-def _own_namespace() -> int:
-    return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _settings(root: Path, more: Mapping[str, Any]) -> Settings:

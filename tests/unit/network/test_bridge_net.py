@@ -12,8 +12,9 @@ import pytest
 
 from sampan.drivers import Network, NetworkSettings
 from sampan.errdefs import InvalidArgument, Unsupported
+from sampan.syscalls import nftables, rtnetlink
 from sampan.testing.network_suite import make_network
-from sampan_bridge_net import forwarding, hooks, nft, rtnl
+from sampan_bridge_net import forwarding, hooks
 from sampan_bridge_net.driver import BridgeDriver
 from sampan_bridge_net.forwarding import Forwarding
 from sampan_bridge_net.settings import BridgeSettings, settings_of
@@ -65,14 +66,14 @@ def test_options_that_make_no_sense_are_refused(option: str, value: str) -> None
 def test_a_missing_libnftables_is_one_sentence_naming_the_package(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(nft, "LIBRARY", "libnftables-of-nowhere.so.1")
-    nft.load.cache_clear()
+    monkeypatch.setattr(nftables, "LIBRARY", "libnftables-of-nowhere.so.1")
+    nftables.load.cache_clear()
     try:
         reason = BridgeDriver(NetworkSettings(tmp_path, "test")).probe()
         with pytest.raises(Unsupported):
-            nft.load()
+            nftables.load()
     finally:
-        nft.load.cache_clear()
+        nftables.load.cache_clear()
     assert reason is not None and "install the package libnftables1" in reason and "\n" not in reason
 
 
@@ -88,15 +89,15 @@ def test_registering_the_driver_does_not_import_pyroute2() -> None:
 
 
 def test_messages_are_aligned_and_their_lengths_right() -> None:
-    veth = rtnl.Veth("spv0", 7, 1500, "eth0", 9, "02:42:0a:00:00:02")
-    body = rtnl.new_veth(veth).body
+    veth = rtnetlink.Veth("spv0", 7, 1500, "eth0", 9, "02:42:0a:00:00:02")
+    body = rtnetlink.new_veth(veth).body
     assert len(body) % 4 == 0
     assert bytes.fromhex("02420a000002") in body and b"eth0\0" in body
 
 
 def test_the_kernels_no_is_an_oserror() -> None:
     with pytest.raises(OSError, match=r".") as caught:
-        rtnl.request(rtnl.delete_link("no-such-link"))
+        rtnetlink.request(rtnetlink.delete_link("no-such-link"))
     assert caught.value.errno in (errno.ENODEV, errno.EPERM)
 
 

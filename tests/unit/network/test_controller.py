@@ -17,9 +17,10 @@ from sampan.errdefs import Conflict, Forbidden, InvalidArgument, NotFound, Syste
 from sampan.network.controller import NetworkController, NetworkDefaults
 from sampan.network.files import ContainerFiles
 from sampan.network.ipam import PoolRange, pool_of
-from sampan.network.records import PortBinding
+from sampan.network.records import EndpointWish, PortBinding
 from sampan.state import Database
 from sampan.testing.memory_network import MemoryNetwork
+from sampan.testing.memory_sandbox import MemorySandboxKernel
 
 WEB, DB = "a1" * 32, "b2" * 32
 LOOPBACK = IPv4Address("127.0.0.1")
@@ -51,10 +52,6 @@ class HeldUpNetwork(MemoryNetwork):
         super().publish(endpoint, ports)
 
 
-def open_own_namespace() -> int:
-    return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-
-
 class Room:
     """A controller on a database and a driver that outlive it."""
 
@@ -69,7 +66,7 @@ class Room:
             {"bridge": self.driver},
             self.database,
             defaults=NetworkDefaults(**defaults),
-            make_namespace=open_own_namespace,
+            kernel=MemorySandboxKernel(),
         )
 
     async def restart(self, **defaults: Any) -> NetworkController:
@@ -100,7 +97,7 @@ def tcp(first: int, last: int | None = None) -> PortBinding:
 
 async def start(controller: NetworkController, id: str, **wishes: Any) -> Any:
     await controller.acquire_sandbox(id)
-    return await controller.connect(id, controller.get("bridge"), container_name="web", **wishes)
+    return await controller.connect(id, controller.get("bridge"), EndpointWish(container_name="web", **wishes))
 
 
 # --- networks
@@ -212,7 +209,7 @@ async def test_a_removed_network_is_gone_for_good(room: Room) -> None:
 async def test_networks_in_use_and_predefined_ones_stay(room: Room) -> None:
     network = await room.controller.create_network("lan", "bridge")
     await room.controller.acquire_sandbox(WEB)
-    await room.controller.connect(WEB, network, container_name="web")
+    await room.controller.connect(WEB, network, EndpointWish(container_name="web"))
     with pytest.raises(Forbidden, match=r'network lan has active endpoints \(name:"web" id:"'):
         await room.controller.remove_network(network)
     with pytest.raises(Forbidden, match=r"^bridge is a pre-defined network and cannot be removed$"):
@@ -240,8 +237,8 @@ async def test_a_mac_asked_for_is_given(room: Room) -> None:
 async def test_a_second_network_becomes_a_second_interface_without_default_route(room: Room) -> None:
     first = await start(room.controller, WEB)
     network = await room.controller.create_network("lan", "bridge")
-    second = await room.controller.connect(WEB, network, aliases=["www"], ipv4=IPv4Address("172.18.0.9"))
-    assert (second.ifname, second.carries_gateway, second.aliases) == ("eth1", False, ("www",))
+    second = await room.controller.connect(WEB, network, EndpointWish(names=("www",), ipv4=IPv4Address("172.18.0.9")))
+    assert (second.ifname, second.carries_gateway, second.names) == ("eth1", False, ("www",))
     assert str(second.ipv4) == "172.18.0.9/16"
     assert room.controller.endpoints(WEB) == (first, second)
     await room.controller.disconnect(WEB, network)
@@ -355,11 +352,11 @@ async def test_a_fixed_address_waits_until_its_former_interface_is_gone(room: Ro
     network = await room.controller.create_network("lan", "bridge")
     await room.controller.acquire_sandbox(WEB)
     fixed = IPv4Address("172.18.0.9")
-    await room.controller.connect(WEB, network, ipv4=fixed)
+    await room.controller.connect(WEB, network, EndpointWish(ipv4=fixed))
     room.driver.go_detach.clear()
     await room.controller.release_sandbox(WEB)
     await room.controller.acquire_sandbox(WEB)
-    connecting = asyncio.create_task(room.controller.connect(WEB, network, ipv4=fixed))
+    connecting = asyncio.create_task(room.controller.connect(WEB, network, EndpointWish(ipv4=fixed)))
     await asyncio.sleep(0)
     assert not connecting.done()
     room.driver.go_detach.set()

@@ -45,6 +45,14 @@ REQUESTS: dict[str, Any] = {
     "ContainerExec": {"Cmd": ["date"], "AttachStdout": True, "AttachStderr": True},
     "ExecStart": {"Detach": False, "Tty": False},
     "SystemAuth": {"username": "hannah", "password": "plank", "serveraddress": "registry.example.com"},
+    "NetworkConnect": {"Container": "web", "EndpointConfig": {"Aliases": ["www"]}},
+    "NetworkCreate": {
+        "Name": "sea",
+        "Driver": "bridge",
+        "IPAM": {"Config": [{"Subnet": "10.20.0.0/24", "Gateway": "10.20.0.1"}]},
+        "Labels": {"com.example.role": "front"},
+    },
+    "NetworkDisconnect": {"Container": "web", "Force": False},
     "VolumeCreate": {"Name": "data", "Labels": {"com.example.role": "db"}},
 }
 
@@ -92,7 +100,9 @@ RESPONSES: dict[str, Any] = {
     "ImageLoad": {"stream": "Loaded image: busybox:latest\n"},
     "ImageDelete": [{"Untagged": "busybox:latest"}, {"Deleted": _IMAGE}],
     "NetworkList": [_NETWORK],
+    "NetworkCreate": {"Id": _NETWORK["Id"], "Warning": ""},
     "NetworkInspect": _NETWORK,
+    "NetworkPrune": {"NetworksDeleted": ["sea"]},
     "VolumeList": {"Volumes": [_VOLUME], "Warnings": []},
     "VolumeCreate": _VOLUME,
     "VolumeInspect": _VOLUME,
@@ -119,7 +129,6 @@ RESPONSES: dict[str, Any] = {
     },
     "ImagePrune": {"ImagesDeleted": [{"Deleted": _IMAGE}], "SpaceReclaimed": 4261550},
     "VolumePrune": {"VolumesDeleted": ["data"], "SpaceReclaimed": 8192},
-    "NetworkPrune": {"NetworksDeleted": None},
     "BuildPrune": {"CachesDeleted": None, "SpaceReclaimed": 0},
     "JobList": [_JOB],
     "JobInspect": _JOB,

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from sampan.daemon.container import Container
-from sampan.daemon.endpoints import interface_sysctls
-from sampan.daemon.hosts import tell_linkers, write_files
+from sampan.daemon.endpoints import check, wish_of
+from sampan.daemon.hosts import serve_names, tell_linkers, write_files
 from sampan.daemon.namespaces import HOST, SHARED, network_mode
 from sampan.daemon.ports import port_bindings
 from sampan.errdefs import Conflict, InvalidArgument, SampanError
 from sampan.models import EndpointSettings
-from sampan.network.records import NetworkRecord, PortBinding
-from sampan.syscalls.netns import run_in_netns
+from sampan.network import gateway
+from sampan.network.records import NetworkRecord
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
 _log = logging.getLogger(__name__)
-AddressT = TypeVar("AddressT", IPv4Address, IPv6Address)
 
 
 def has_own_sandbox(container: Container) -> bool:
@@ -68,62 +64,43 @@ async def sandbox(daemon: Daemon, container: Container, undo: AsyncExitStack) ->
 
 
 async def connect(daemon: Daemon, container: Container) -> None:
-    """Attach the sandbox to the container's networks, and write its hosts, hostname and resolv.conf.
+    """Attach the sandbox to the container's networks, write its hosts, hostname and resolv.conf, and serve names.
 
-    The first network that leads out publishes the ports: it carries the default routes that answers take.
+    Of the networks that lead out the best comes first, so that default routes and published ports need not move.
     """
-    record = container.record
-    if network_mode(record.host_config).startswith(SHARED):
+    if network_mode(container.record.host_config).startswith(SHARED):
         return
-    ports = list(port_bindings(record.config, record.host_config))
-    for name, settings in sorted(record.networks.items(), key=lambda item: -item[1].gw_priority):
-        network = daemon.networks.get(name)
-        leads_out = not network.builtin and not network.internal
-        await _attach(daemon, container, network, settings, ports if leads_out else ())
-        if leads_out:
-            ports = []
+    container.record.networks = by_name(daemon, container)
+    asked = container.record.networks.items()
+    for name, settings in sorted(asked, key=lambda one: gateway.rank(one[1].gw_priority, one[0])):
+        await attach(daemon, container, daemon.networks.get(name), settings)
     await asyncio.to_thread(write_files, daemon, container)
+    await serve_names(daemon, container)
     await tell_linkers(daemon, container)
 
 
-async def _attach(
-    daemon: Daemon,
-    container: Container,
-    network: NetworkRecord,
-    settings: EndpointSettings,
-    ports: Sequence[PortBinding],
-) -> None:
-    ipam = settings.ipam_config
-    endpoint = await daemon.networks.connect(
-        container.id,
-        network,
-        container_name=container.record.name,
-        aliases=settings.aliases or (),
-        ipv4=_address(IPv4Address, ipam.ipv4_address) if ipam and ipam.ipv4_address else None,
-        ipv6=_address(IPv6Address, ipam.ipv6_address) if ipam and ipam.ipv6_address else None,
-        mac=settings.mac_address or None,
-        ports=ports,
-    )
-    if sysctls := interface_sysctls(settings, endpoint.ifname):
-        await asyncio.to_thread(_set_sysctls, daemon.networks.sandbox(container.id).path, sysctls)
-    attributes = {"container": container.id, "name": network.name, "type": network.driver}
-    daemon.events.publish("network", "connect", network.id, attributes)
+async def attach(daemon: Daemon, container: Container, network: NetworkRecord, settings: EndpointSettings) -> None:
+    """Attach the sandbox to one network. Raises as `NetworkController.connect` does."""
+    check(network, settings)
+    ports = list(port_bindings(container.record.config, container.record.host_config))
+    await daemon.networks.connect(container.id, network, wish_of(container.record, settings, ports))
+    publish(daemon, "connect", container.id, network)
 
 
-def _set_sysctls(namespace: Path, sysctls: Mapping[str, str]) -> None:
-    """Set them in the network namespace, whose interface is there by now."""
+def by_name(daemon: Daemon, container: Container) -> dict[str, EndpointSettings]:
+    """The networks that the container asks for, by their names, also where it named them by id; one that is not there
+    stays as it was called."""
+    known = {name: daemon.networks.find(name) for name in container.record.networks}
+    return {
+        network.name if (network := known[name]) else name: settings
+        for name, settings in container.record.networks.items()
+    }
 
-    def write() -> None:
-        for name, value in sysctls.items():
-            Path("/proc/sys", *name.split(".")).write_text(value)
 
-    fd = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        run_in_netns(fd, write)
-    except OSError as error:
-        raise InvalidArgument(f"failed to set sysctl: {error.strerror}: {error.filename}") from None
-    finally:
-        os.close(fd)
+def publish(daemon: Daemon, action: str, container_id: str, network: NetworkRecord) -> None:
+    """Note that a container came onto a network, or left it."""
+    attributes = {"container": container_id, "name": network.name, "type": network.driver}
+    daemon.events.publish("network", action, network.id, attributes)
 
 
 async def disconnect(daemon: Daemon, container: Container) -> None:
@@ -134,13 +111,4 @@ async def disconnect(daemon: Daemon, container: Container) -> None:
     except SampanError as error:
         _log.error("container %s: %s", container.id, error)
     for endpoint in endpoints:
-        network = daemon.networks.get(endpoint.network_id)
-        attributes = {"container": container.id, "name": network.name, "type": network.driver}
-        daemon.events.publish("network", "disconnect", network.id, attributes)
-
-
-def _address(kind: type[AddressT], text: str) -> AddressT:
-    try:
-        return kind(text)
-    except ValueError:
-        raise InvalidArgument(f"invalid IP address: {text}") from None
+        publish(daemon, "disconnect", container.id, daemon.networks.get(endpoint.network_id))

@@ -1,4 +1,4 @@
-"""NetworkingConfig: which networks a container about to be created will be on, and how.
+"""A container's places in networks: which it asks for, and what is wrong with that.
 
 Source of rules and words: moby daemon/create.go (validateNetworkingConfig), container_operations.go
 (validateEndpointSettings).
@@ -7,20 +7,21 @@ Source of rules and words: moby daemon/create.go (validateNetworkingConfig), con
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from sampan.daemon.container import Record
+from sampan.daemon.links import parse_link
 from sampan.daemon.namespaces import SHARED
+from sampan.daemon.pools import together
 from sampan.errdefs import InvalidArgument, Unsupported
 from sampan.models import CreateContainer, EndpointIPAMConfig, EndpointSettings
-
-SYSCTLS = "com.docker.network.endpoint.sysctls"
-"""The driver option that holds sysctls of the endpoint's interface, with IFNAME for its name."""
+from sampan.network.endpoints import SYSCTLS_OPTION
+from sampan.network.kernel import parse_sysctl
+from sampan.network.records import EndpointWish, NetworkRecord, PortBinding
 
 _PREDEFINED = frozenset({"bridge", "host", "none", "default"})
 _MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
-_INTERFACE = re.compile(r"\.(IFNAME|ifname)\.")
-_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.[a-zA-Z0-9_-]+\.(IFNAME|ifname)\.[a-zA-Z0-9_-]+=[ -~]*")
 
 
 def networks_of(request: CreateContainer, mode: str) -> dict[str, EndpointSettings]:
@@ -41,20 +42,47 @@ def networks_of(request: CreateContainer, mode: str) -> dict[str, EndpointSettin
     return settings
 
 
-def interface_sysctls(settings: EndpointSettings, ifname: str) -> dict[str, str]:
-    """The sysctls asked for of this endpoint's interface, by name."""
-    asked = (settings.driver_opts or {}).get(SYSCTLS, "")
-    pairs = (one.partition("=") for one in asked.split(",") if one)
-    return {_INTERFACE.sub(f".{ifname}.", name): value for name, _, value in pairs} if ifname else {}
+def check(network: NetworkRecord, settings: EndpointSettings) -> None:
+    """Raise `InvalidArgument` for what the network can't give."""
+    if settings.ipam_config and settings.ipam_config.link_local_ips:
+        raise Unsupported("sampan does not serve link-local addresses of containers yet")
+    faults = list(_faults(network.name, settings))
+    together("invalid endpoint settings", faults or _misplaced(network, settings))
+
+
+def wish_of(record: Record, settings: EndpointSettings, ports: Sequence[PortBinding]) -> EndpointWish:
+    """What the container asks of its place in a network; `check` has found nothing wrong with it."""
+    ipam = settings.ipam_config or EndpointIPAMConfig()
+    return EndpointWish(
+        container_name=record.name,
+        names=dns_names(record, settings),
+        links=tuple((alias, name) for name, alias in map(parse_link, settings.links or ())),
+        ipv4=IPv4Address(ipam.ipv4_address) if ipam.ipv4_address else None,
+        ipv6=IPv6Address(ipam.ipv6_address) if ipam.ipv6_address else None,
+        mac=settings.mac_address.replace("-", ":").lower() or None,
+        ports=tuple(ports),
+        gateway_priority=settings.gw_priority,
+        options=settings.driver_opts or {},
+    )
+
+
+def dns_names(record: Record, settings: EndpointSettings) -> tuple[str, ...]:
+    """The names by which its neighbours find the container; the first is its own (moby buildEndpointDNSNames)."""
+    names = (record.name, *(settings.aliases or ()), record.id[:12], record.config.hostname or "")
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _misplaced(network: NetworkRecord, settings: EndpointSettings) -> Iterator[str]:
+    ipam = settings.ipam_config or EndpointIPAMConfig()
+    for text in filter(None, (ipam.ipv4_address, ipam.ipv6_address)):
+        if not any(ip_address(text) in pool.subnet for pool in network.pools):
+            yield f"no configured subnet contains IP address {text}"
 
 
 def _checked(name: str, settings: EndpointSettings | None) -> EndpointSettings:
     if settings is None:
         raise InvalidArgument(f"invalid config for network {name}: EndpointsConfig is nil")
-    faults = list(_faults(name, settings))
-    if faults:
-        text = faults[0] if len(faults) == 1 else "".join(f"* {fault}\n" for fault in faults).rstrip()
-        raise InvalidArgument(f"invalid config for network {name}: invalid endpoint settings:\n{text}")
+    together(f"invalid config for network {name}: invalid endpoint settings", _faults(name, settings))
     if settings.ipam_config and settings.ipam_config.link_local_ips:
         raise Unsupported("sampan does not serve link-local addresses of containers yet")
     return settings
@@ -73,12 +101,16 @@ def _faults(name: str, settings: EndpointSettings) -> Iterator[str]:
         yield f"invalid IPv6 address: {ipam.ipv6_address}"
     if settings.mac_address and not _MAC.fullmatch(settings.mac_address):
         yield f"address {settings.mac_address}: invalid MAC address"
-    for sysctl in (settings.driver_opts or {}).get(SYSCTLS, "").split(",") if settings.driver_opts else ():
-        if sysctl and not _SYSCTL.fullmatch(sysctl):
-            yield (
-                f"unrecognised network interface sysctl '{sysctl}'; represent 'net.X.Y.ethN.Z=V' as "
-                "'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"
-            )
+    if sysctls := (settings.driver_opts or {}).get(SYSCTLS_OPTION):
+        yield from filter(None, map(_sysctl_fault, sysctls.split(",")))
+
+
+def _sysctl_fault(text: str) -> str | None:
+    try:
+        parse_sysctl(text)
+    except InvalidArgument as error:
+        return str(error)
+    return None
 
 
 def _is_address(kind: type[IPv4Address] | type[IPv6Address], text: str) -> bool:

@@ -84,6 +84,11 @@ def integers(filters: Filters, name: str) -> list[int]:
         raise InvalidArgument(f"invalid filter '{name}={list(filters[name])}'") from None
 
 
+def parse_bool(text: str) -> bool | None:
+    """A yes or no as Go reads it; `None` for what is neither."""
+    return text in _TRUE if text in _TRUE | _FALSE else None
+
+
 def _boolean(name: str, text: str) -> bool:
     if text not in _TRUE | _FALSE:
         raise InvalidArgument(f"invalid filter '{name}={text}'")

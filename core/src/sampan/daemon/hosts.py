@@ -30,9 +30,19 @@ def check_names(config: ContainerConfig, host: HostConfig) -> None:
 
 def write_files(daemon: Daemon, container: Container) -> None:
     """Write them into the container's directory, in place."""
+    daemon.networks.write_files(container.id, container.bundle_dir, container_files(daemon, container))
+
+
+async def serve_names(daemon: Daemon, container: Container) -> None:
+    """Answer the container's questions for names, if its networks are such; anew after a restart of the daemon."""
+    await daemon.networks.serve_names(container.id, container_files(daemon, container))
+
+
+def container_files(daemon: Daemon, container: Container) -> ContainerFiles:
+    """What the container's request and the daemon's settings say about names."""
     host, config = container.record.host_config, container.record.config
     settings = daemon.settings
-    files = ContainerFiles(
+    return ContainerFiles(
         hostname=config.hostname or settings.name,
         domainname=config.domainname or "",
         extra_hosts=tuple(host.extra_hosts or ()),
@@ -42,7 +52,6 @@ def write_files(daemon: Daemon, container: Container) -> None:
         links=links.entries(daemon, container),
         host_network=network_mode(host) == HOST,
     )
-    daemon.networks.write_files(container.id, container.bundle_dir, files)
 
 
 async def tell_linkers(daemon: Daemon, container: Container) -> None:

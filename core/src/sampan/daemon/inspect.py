@@ -21,7 +21,7 @@ from sampan.models import (
     NetworkSettings,
     PortBinding,
 )
-from sampan.network.records import EndpointRecord
+from sampan.network.records import PREDEFINED, EndpointRecord
 from sampan.runtime import apparmor
 
 if TYPE_CHECKING:
@@ -139,6 +139,8 @@ def _endpoint(
         return settings
     settings.endpoint_id = endpoint.id
     settings.mac_address = endpoint.mac
+    if name not in PREDEFINED:
+        settings.dns_names = list(endpoint.names)
     settings.gateway = str(endpoint.gateway_v4 or "")
     settings.ipv6_gateway = str(endpoint.gateway_v6 or "")
     if endpoint.ipv4:

@@ -2,19 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sampan.daemon import filters
 from sampan.daemon.clock import rfc3339
+from sampan.daemon.pools import address_pools
 from sampan.engine import Job
-from sampan.models import IPAM, InspectNetwork, IPAMConfig, ListNetworks, NetworkContainer, NetworkInspect
-from sampan.network.records import NetworkRecord
+from sampan.errdefs import Forbidden, InvalidArgument, NotFound, Unsupported
+from sampan.models import (
+    IPAM,
+    CreateNetwork,
+    InspectNetwork,
+    IPAMConfig,
+    ListNetworks,
+    NetworkContainer,
+    NetworkCreated,
+    NetworkInspect,
+    RemoveNetwork,
+)
+from sampan.network.records import HOST_DRIVER, NULL_DRIVER, PREDEFINED, AddressPool, NetworkRecord
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
 _FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
-_PREDEFINED = frozenset({"bridge", "host", "none"})
+_DEFAULT_DRIVER = "bridge"
+_ENABLE = {4: "com.docker.network.enable_ipv4", 6: "com.docker.network.enable_ipv6"}
+
+
+async def network_create(daemon: Daemon, job: Job[CreateNetwork]) -> NetworkCreated:
+    """Make a network. What belongs to a swarm is refused in Docker's words (moby libnetwork/controller.go)."""
+    request = job.request
+    _refuse_foreign(request)
+    options = dict(request.options or {})
+    versions = _versions(request, options)
+    if not versions:
+        raise InvalidArgument("IPv4 or IPv6 must be enabled")
+    ipam = request.ipam or IPAM()
+    record = await daemon.networks.create_network(
+        request.name,
+        request.driver or _DEFAULT_DRIVER,
+        pools=address_pools(ipam, versions),
+        ipv4=4 in versions,
+        ipv6=6 in versions,
+        internal=request.internal,
+        attachable=request.attachable,
+        options=options,
+        ipam_options=ipam.options,
+        labels=request.labels,
+    )
+    _publish(daemon, "create", record)
+    return NetworkCreated(id=record.id)
+
+
+async def network_remove(daemon: Daemon, job: Job[RemoveNetwork]) -> None:
+    """Remove a network that no running container is on."""
+    await remove(daemon, daemon.networks.get(job.request.name))
+
+
+async def remove(daemon: Daemon, record: NetworkRecord) -> None:
+    """Remove a network. Raises `Forbidden` if it is predefined or in use."""
+    await daemon.networks.remove_network(record)
+    _publish(daemon, "destroy", record)
 
 
 async def network_list(daemon: Daemon, job: Job[ListNetworks]) -> list[NetworkInspect]:
@@ -26,6 +76,8 @@ async def network_list(daemon: Daemon, job: Job[ListNetworks]) -> list[NetworkIn
 async def network_inspect(daemon: Daemon, job: Job[InspectNetwork]) -> NetworkInspect:
     """One network, with the containers attached to it."""
     record = daemon.networks.get(job.request.name)
+    if job.request.scope not in ("", "local"):
+        raise NotFound(f"network {job.request.name} not found")
     answer = _network(daemon, record)
     answer.containers = {
         endpoint.container_id: NetworkContainer(
@@ -47,9 +99,9 @@ def _is_wanted(daemon: Daemon, wanted: filters.Filters, record: NetworkRecord) -
         and filters.starts(wanted, "id", record.id)
         and filters.equals(wanted, "driver", record.driver)
         and filters.equals(wanted, "scope", "local")
-        and filters.equals(wanted, "type", "builtin" if record.name in _PREDEFINED else "custom")
+        and filters.equals(wanted, "type", "custom" if record.user_defined else "builtin")
         and filters.matches_labels(wanted, record.labels)
-        and filters.is_true(wanted, "dangling", not used and record.name not in _PREDEFINED)
+        and filters.is_true(wanted, "dangling", not used and record.user_defined)
     )
 
 
@@ -60,15 +112,12 @@ def _network(daemon: Daemon, record: NetworkRecord) -> NetworkInspect:
         created=rfc3339(record.created_ns),
         scope="local",
         driver=record.driver,
-        enable_ipv4=True,
+        enable_ipv4=record.ipv4,
         enable_ipv6=record.ipv6,
         ipam=IPAM(
             driver="default",
-            options=None,
-            config=[
-                IPAMConfig(subnet=str(pool.subnet), gateway=str(pool.gateway), ip_range=str(pool.ip_range or ""))
-                for pool in record.pools
-            ],
+            options=dict(record.ipam_options) or None,
+            config=[_pool(pool) for pool in record.pools],
         ),
         internal=record.internal,
         attachable=record.attachable,
@@ -78,3 +127,57 @@ def _network(daemon: Daemon, record: NetworkRecord) -> NetworkInspect:
         options=dict(record.options),
         labels=dict(record.labels),
     )
+
+
+def _pool(pool: AddressPool) -> IPAMConfig:
+    return IPAMConfig(
+        subnet=str(pool.subnet),
+        gateway=str(pool.gateway),
+        ip_range=str(pool.ip_range or ""),
+        auxiliary_addresses={name: str(address) for name, address in pool.reserved.items()} or None,
+    )
+
+
+def _refuse_foreign(request: CreateNetwork) -> None:
+    if request.name in PREDEFINED:
+        raise Forbidden(f"operation is not permitted on predefined {request.name} network ")
+    if not request.name.strip():
+        raise InvalidArgument("invalid name: name is empty")
+    if request.driver in (HOST_DRIVER, NULL_DRIVER):
+        raise Forbidden(f'only one instance of "{request.driver}" network is allowed')
+    if request.driver == "overlay":
+        raise Forbidden(
+            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
+            "to swarm and try again."
+        )
+    if request.ingress:
+        raise Forbidden("Ingress network can only be global scope network")
+    if request.scope not in ("", "local"):
+        raise Forbidden("cannot create a swarm scoped network when swarm is not active")
+    if request.config_from and request.config_from.network:
+        raise NotFound(f'configuration network "{request.config_from.network}" does not exist')
+    if request.config_only:
+        raise Unsupported("sampan has no configuration-only networks: they are of use in a swarm")
+
+
+def _versions(request: CreateNetwork, options: dict[str, str]) -> set[int]:
+    """The IP versions that the network is to have; fields of the request go before options of the same meaning."""
+    fields = {4: request.enable_ipv4, 6: request.enable_ipv6}
+    for version, asked in fields.items():
+        if asked is not None:
+            options.pop(_ENABLE[version], None)
+    return {version for version, asked in fields.items() if _is_enabled(version, asked, options)}
+
+
+def _is_enabled(version: int, asked: bool | None, options: Mapping[str, str]) -> bool:
+    if asked is not None:
+        return asked
+    if (text := options.get(_ENABLE[version])) is None:
+        return version == 4
+    if (said := filters.parse_bool(text)) is None:
+        raise InvalidArgument(f'driver-opt "{_ENABLE[version]}" is not a valid bool')
+    return said
+
+
+def _publish(daemon: Daemon, action: str, record: NetworkRecord) -> None:
+    daemon.events.publish("network", action, record.id, {"name": record.name, "type": record.driver})

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sampan.daemon import filters, image, volume
+from sampan.daemon import filters, image, network, volume
 from sampan.daemon.usage import volume_bytes
 from sampan.daemon.volumes import VolumeRecord
 from sampan.engine import Job
@@ -27,6 +27,7 @@ from sampan.models import (
     PruneVolumes,
     VolumesPruned,
 )
+from sampan.network.records import NetworkRecord
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
@@ -107,11 +108,30 @@ async def _remove_volume(daemon: Daemon, name: str, pruned: VolumesPruned) -> No
 
 
 async def network_prune(daemon: Daemon, job: Job[PruneNetworks]) -> NetworksPruned:
-    """Remove the networks that no container is on; the predefined ones, which are all there can be, stay."""
-    filters.until(filters.checked(job.request.filters, _NETWORK_FILTERS))
+    """Remove the networks that no running container is on; the predefined ones stay."""
+    wanted = filters.checked(job.request.filters, _NETWORK_FILTERS)
+    until = filters.until(wanted)
+    removed = []
     with daemon.pruning("networks"):
-        daemon.events.publish("network", "prune", "", {"reclaimed": "0"})
-    return NetworksPruned()
+        for record in daemon.networks.list():
+            is_due = until is None or record.created_ns / 1e9 <= until
+            if is_due and _is_idle(daemon, record) and filters.prune_labels(wanted, record.labels):
+                removed += await _remove_network(daemon, record)
+    daemon.events.publish("network", "prune", "", {"reclaimed": "0"})
+    return NetworksPruned(networks_deleted=removed or None)
+
+
+def _is_idle(daemon: Daemon, record: NetworkRecord) -> bool:
+    return record.user_defined and not daemon.networks.endpoints_of(record)
+
+
+async def _remove_network(daemon: Daemon, record: NetworkRecord) -> list[str]:
+    try:
+        await network.remove(daemon, record)
+    except SampanError as error:  # somebody has begun to use it
+        _log.info("network %s is not pruned: %s", record.name, error)
+        return []
+    return [record.name]
 
 
 async def build_prune(daemon: Daemon, job: Job[PruneBuildCache]) -> BuildCachePruned:

@@ -102,6 +102,68 @@ class NetworkInspect(Model):
     labels: dict[str, str] | None = Field(default_factory=dict)
 
 
+class CreateNetwork(Model):
+    """network_create, as it comes in the body. A name is unique whatever `check_duplicate` says, as with Docker."""
+
+    name: str = ""
+    check_duplicate: bool = False
+    driver: str = ""
+    scope: str = ""
+    enable_ipv4: bool | None = None
+    enable_ipv6: bool | None = None
+    ipam: IPAM | None = None
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    config_only: bool = False
+    config_from: ConfigReference | None = None
+    options: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+
+
+class NetworkCreated(Model):
+    """The answer to network_create."""
+
+    id: str
+    warning: str = ""
+
+
+class ConnectNetworkBody(Model):
+    """What the body of a connect says."""
+
+    container: str = ""
+    endpoint_config: EndpointSettings | None = None
+
+
+class DisconnectNetworkBody(Model):
+    """What the body of a disconnect says."""
+
+    container: str = ""
+    force: bool = False
+
+
+class ConnectNetwork(Request):
+    """network_connect."""
+
+    name: str
+    container: str
+    settings: EndpointSettings = Field(default_factory=EndpointSettings)
+
+
+class DisconnectNetwork(Request):
+    """network_disconnect; `force` also takes off what is left of a container that is gone."""
+
+    name: str
+    container: str
+    force: bool = False
+
+
+class RemoveNetwork(Request):
+    """network_remove."""
+
+    name: str
+
+
 class ListNetworks(Request):
     """network_list."""
 

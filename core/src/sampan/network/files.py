@@ -19,6 +19,9 @@ HOST_RESOLV_CONF = Path("/etc/resolv.conf")
 RESOLVED_RESOLV_CONF = Path("/run/systemd/resolve/resolv.conf")
 """Where systemd-resolved lists the real servers, if the usual file names only its own stub."""
 
+MOST_BYTES = 1 << 20
+"""Of a file that a container writes and the daemon reads."""
+
 _RESOLVED_STUB = "127.0.0.53"
 _LOOPBACK = (
     "127.0.0.1\tlocalhost",
@@ -54,12 +57,14 @@ class ContainerFiles:
 class NetworkView:
     """What the files tell of a container's networks: its own addresses, and what `host-gateway` stands for.
 
-    `ipv6`: it has an IPv6 address, so that name servers with one are of use to it.
+    `ipv6`: it has an IPv6 address, so that name servers with one are of use to it. `name_server`: the engine's own,
+    which asks the others.
     """
 
     addresses: tuple[IPv4Address | IPv6Address, ...] = ()
     host_gateway: IPv4Address | None = None
     ipv6: bool = False
+    name_server: str | None = None
 
 
 def write_files(directory: Path, files: ContainerFiles, view: NetworkView) -> None:
@@ -85,6 +90,29 @@ def check(files: ContainerFiles) -> None:
         _word(word)
 
 
+def change_files(directory: Path, files: ContainerFiles, before: NetworkView, after: NetworkView) -> None:
+    """Bring the files of a running container from one state of its networks to another.
+
+    Of `hosts` only the lines of its own addresses change. One that the container has made larger than `MOST_BYTES`
+    is left alone.
+    """
+    _change_hosts(directory / "hosts", files, before, after)
+    if before.name_server != after.name_server:
+        (directory / "resolv.conf").write_text(resolv_conf(files, after))
+
+
+def _change_hosts(path: Path, files: ContainerFiles, before: NetworkView, after: NetworkView) -> None:
+    with path.open("rb") as file:
+        text = file.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        return
+    gone = {str(address).encode() for address in before.addresses if address not in after.addresses}
+    kept = [line for line in text.splitlines(keepends=True) if not gone.intersection(line.split()[:1])]
+    names = _own_names(files.hostname, files.domainname)
+    new = [f"{address}\t{names}" for address in after.addresses if address not in before.addresses]
+    path.write_bytes(b"".join(kept) + _lines(new).encode())
+
+
 def hosts(files: ContainerFiles, view: NetworkView) -> str:
     """The text of `/etc/hosts`."""
     if files.host_network and not files.extra_hosts:
@@ -103,7 +131,9 @@ def resolv_conf(files: ContainerFiles, view: NetworkView, *, source: Path | None
     Docker's defaults are taken.
     """
     servers, search, options, others = _parse(_host_resolv_conf() if source is None else source)
-    if files.dns:
+    if view.name_server is not None:
+        servers = [view.name_server]
+    elif files.dns:
         servers = [str(_address(server)) for server in files.dns]
     elif not files.host_network:
         servers = _reachable(servers, ipv6=view.ipv6)
@@ -111,12 +141,20 @@ def resolv_conf(files: ContainerFiles, view: NetworkView, *, source: Path | None
         search = [_word(domain) for domain in files.dns_search if domain != "."]
     if files.dns_options:
         options = [_word(option) for option in files.dns_options]
+    if view.name_server is not None and not any(option.startswith("ndots:") for option in options):
+        options = [*options, "ndots:0"]  # names without a dot are asked for as they are
     lines = [f"nameserver {server}" for server in servers]
     if search:
         lines.append(f"search {' '.join(search)}")
     if options:
         lines.append(f"options {' '.join(options)}")
     return _lines((*lines, *others))
+
+
+def asks_for_search(files: ContainerFiles) -> bool:
+    """Whether the options of resolv.conf say that names without dots are to be completed first (`ndots`, not 0)."""
+    options = files.dns_options or _parse(HOST_RESOLV_CONF)[2]
+    return any(re.fullmatch("ndots:0*[1-9][0-9]*", option) for option in options)
 
 
 def _host_resolv_conf() -> Path:

@@ -99,6 +99,21 @@ class Addresses:
         taken.add(wanted)
         return ip_interface((wanted, pool.subnet.prefixlen))
 
+    def reserve_any(
+        self, network: NetworkRecord, version: int, wanted: IPv4Address | IPv6Address | None
+    ) -> tuple[IPv4Interface | IPv6Interface | None, IPv4Address | IPv6Address | None]:
+        """Take an address of this IP version from the pool that has it, and say that pool's gateway.
+
+        Both are `None` if the network has no such pool. Raises as `reserve` does.
+        """
+        pools = [pool for pool in network.pools if pool.subnet.version == version]
+        if not pools:
+            if wanted is not None:
+                raise InvalidArgument(f"no configured subnet contains IP address {wanted}")
+            return None, None
+        pool = next((pool for pool in pools if wanted is not None and wanted in pool.subnet), pools[0])
+        return self.reserve(network, pool, wanted), pool.gateway
+
     def release(self, network_id: str, address: IPv4Address | IPv6Address) -> None:
         """Give an address back."""
         self._taken.get(network_id, set()).discard(address)

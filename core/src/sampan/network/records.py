@@ -5,6 +5,8 @@ Networks and endpoints are stored as JSON documents; `encode` and `decode` turn 
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
@@ -18,6 +20,10 @@ from sampan.drivers import L4, Network, Pool, PublishedPort
 HOST_DRIVER = "host"
 NULL_DRIVER = "null"
 """The drivers of the predefined networks `host` and `none`; the core itself serves them."""
+
+BRIDGE, HOST, NONE = "bridge", "host", "none"
+PREDEFINED = frozenset({BRIDGE, HOST, NONE})
+"""The names of the networks that are always there."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,18 @@ class NetworkRecord:
     ipv6: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    ipv4: bool = True
+    ipam_options: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def new(cls, name: str, driver: str, **fields: Any) -> NetworkRecord:
+        """A network about to be made, with an id of its own."""
+        return cls(secrets.token_hex(32), name, driver, time.time_ns(), **fields)
+
+    @property
+    def user_defined(self) -> bool:
+        """Made by a user: its containers find each other by name."""
+        return self.name not in PREDEFINED
 
     @property
     def builtin(self) -> bool:
@@ -73,6 +91,26 @@ class PortBinding:
 
 
 @dataclass(frozen=True)
+class EndpointWish:
+    """What a container asks of its attachment to a network; what it leaves open is chosen.
+
+    `names` are those by which its neighbours on a user-defined network find it, `links` further names by which it
+    finds others: its own name for each, and theirs. Of all its networks that lead out, the one with the greatest
+    `gateway_priority`, and of equals the first by name, carries the default routes and the `ports`.
+    """
+
+    container_name: str = ""
+    names: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    ipv4: IPv4Address | None = None
+    ipv6: IPv6Address | None = None
+    mac: str | None = None
+    ports: tuple[PortBinding, ...] = ()
+    gateway_priority: int = 0
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class EndpointRecord:
     """One container's attachment to one network, with what it got: addresses, gateway, MAC, host ports chosen.
 
@@ -91,9 +129,12 @@ class EndpointRecord:
     gateway_v4: IPv4Address | None = None
     gateway_v6: IPv6Address | None = None
     mac: str = ""
-    aliases: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     ports: tuple[PublishedPort, ...] = ()
     carries_gateway: bool = False
+    gateway_priority: int = 0
+    links: tuple[tuple[str, str], ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def addresses(self) -> tuple[IPv4Interface | IPv6Interface, ...]:

@@ -8,33 +8,25 @@ the others are found through the container's pid.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from sampan.errdefs import NotFound, SystemFailure
+from sampan.network.kernel import SandboxKernel
 from sampan.network.records import SandboxRecord
-from sampan.syscalls.netns import new_netns, set_link_up
 
 _log = logging.getLogger(__name__)
 _REFILL_DELAY_S = 0.2
-
-SYSCTLS = {
-    # as Docker sets them for containers with a network namespace of their own (moby daemon/oci_linux.go)
-    "net/ipv4/ping_group_range": "0 2147483647",
-    "net/ipv4/ip_unprivileged_port_start": "0",
-}
 
 
 class Sandboxes:
     """The sandboxes in use, by container, and a few ready for the next ones. Used from the event loop only."""
 
-    def __init__(self, *, warm: int, make: Callable[[], int]) -> None:
-        """Keep `warm` namespaces ready; `make` makes one and answers it as an open file."""
+    def __init__(self, kernel: SandboxKernel, *, warm: int) -> None:
+        """Keep `warm` namespaces ready."""
+        self.kernel = kernel
         self._target = warm
-        self._make = make
         self._warm: list[int] = []
         self._used: dict[str, int] = {}
         self._refill: asyncio.Task[None] | None = None
@@ -60,7 +52,7 @@ class Sandboxes:
     async def acquire(self, container_id: str) -> SandboxRecord:
         """A sandbox for the container: the one it has, or else a new one. Raises `SystemFailure`."""
         if container_id not in self._used:
-            fd = self._warm.pop() if self._warm else await asyncio.to_thread(self._make)
+            fd = self._warm.pop() if self._warm else await asyncio.to_thread(self.kernel.make)
             self._used[container_id] = fd
             # Making one takes the kernel some 10 ms, which the start that takes this one need not share the CPU with.
             asyncio.get_running_loop().call_later(_REFILL_DELAY_S, self.start)
@@ -98,22 +90,7 @@ class Sandboxes:
     async def _fill(self) -> None:
         while len(self._warm) < self._target:
             try:
-                self._warm.append(await asyncio.to_thread(self._make))
+                self._warm.append(await asyncio.to_thread(self.kernel.make))
             except SystemFailure as error:
                 _log.warning("no network namespace could be made ahead: %s", error)
                 return
-
-
-def make_sandbox() -> int:
-    """A new network namespace, furnished for a container, as an open file. Raises `SystemFailure`."""
-    try:
-        return new_netns(_furnish)
-    except OSError as error:
-        raise SystemFailure(f"a network namespace can't be made: {error}") from error
-
-
-def _furnish() -> None:
-    set_link_up("lo")
-    for name, value in SYSCTLS.items():
-        with contextlib.suppress(FileNotFoundError):  # a kernel without it
-            Path("/proc/sys", name).write_text(value)

@@ -38,15 +38,16 @@ def insert_endpoint(db: sqlite3.Connection, record: EndpointRecord) -> None:
         "INSERT OR REPLACE INTO addresses (network_id, address, endpoint_id) VALUES (?, ?, ?)",
         [(record.network_id, str(address.ip), record.id) for address in record.addresses],
     )
-    db.executemany(
-        "INSERT OR REPLACE INTO ports (protocol, host_ip, host_port, endpoint_id) VALUES (?, ?, ?, ?)",
-        [(str(port.protocol), str(port.host_ip), port.host_port, record.id) for port in record.ports],
-    )
+    _insert_ports(db, record)
 
 
 def update_endpoints(db: sqlite3.Connection, records: Sequence[EndpointRecord]) -> None:
-    """Write the records of endpoints anew."""
-    db.executemany("UPDATE endpoints SET document = ? WHERE id = ?", [(encode(one), one.id) for one in records])
+    """Record endpoints as they are now: what they say, and which ports lead to them."""
+    ids = [(record.id,) for record in records]
+    db.executemany("DELETE FROM ports WHERE endpoint_id = ?", ids)
+    for record in records:
+        db.execute("UPDATE endpoints SET document = ? WHERE id = ?", (encode(record), record.id))
+        _insert_ports(db, record)
 
 
 def delete_endpoints(db: sqlite3.Connection, records: Sequence[EndpointRecord]) -> None:
@@ -89,6 +90,13 @@ def delete_addresses(db: sqlite3.Connection, record: EndpointRecord) -> None:
 def delete_ownerless_addresses(db: sqlite3.Connection) -> None:
     """Give back what endpoints left that were forgotten before their interfaces were gone."""
     db.execute("DELETE FROM addresses WHERE endpoint_id NOT IN (SELECT id FROM endpoints)")
+
+
+def _insert_ports(db: sqlite3.Connection, record: EndpointRecord) -> None:
+    db.executemany(
+        "INSERT OR REPLACE INTO ports (protocol, host_ip, host_port, endpoint_id) VALUES (?, ?, ?, ?)",
+        [(str(port.protocol), str(port.host_ip), port.host_port, record.id) for port in record.ports],
+    )
 
 
 def _delete_endpoint(db: sqlite3.Connection, id: str) -> None:

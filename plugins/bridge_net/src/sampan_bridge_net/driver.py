@@ -19,8 +19,9 @@ from sampan.drivers import (
     Sandbox,
 )
 from sampan.errdefs import Conflict, InvalidArgument, NotFound, SampanError, SystemFailure
+from sampan.syscalls import rtnetlink
 from sampan.syscalls.netns import run_in_netns
-from sampan_bridge_net import links, rtnl
+from sampan_bridge_net import links
 from sampan_bridge_net.conntrack import forget_flows
 from sampan_bridge_net.firewall import Firewall, Zone
 from sampan_bridge_net.forwarding import Forwarding
@@ -87,20 +88,20 @@ class BridgeDriver:
     def attach(self, endpoint: Endpoint, sandbox: Sandbox) -> Attachment:
         """Make a veth pair with its peer in the sandbox, and furnish that from inside."""
         settings = settings_of(endpoint.network, self._instance)
-        bridge_index = rtnl.index_of(settings.ifname)
+        bridge_index = rtnetlink.index_of(settings.ifname)
         if bridge_index is None:
             raise NotFound(f"network {endpoint.network.name} has no bridge {settings.ifname}")
         ifname = _port_name(endpoint)
-        veth = rtnl.Veth(ifname, bridge_index, settings.mtu, endpoint.ifname, sandbox.netns_fd, endpoint.mac)
-        port = rtnl.set_bridge_port(
+        veth = rtnetlink.Veth(ifname, bridge_index, settings.mtu, endpoint.ifname, sandbox.netns_fd, endpoint.mac)
+        port = rtnetlink.set_bridge_port(
             ifname, alias=self._mark("endpoint", endpoint.id), isolated=not settings.icc, ipv6=IPV6_CONF.exists()
         )
         try:
-            rtnl.request(rtnl.new_veth(veth))
+            rtnetlink.request(rtnetlink.new_veth(veth))
         except OSError as error:
             raise _attach_failure(endpoint, error) from error
         try:
-            rtnl.request(port)
+            rtnetlink.request(port)
             mac = run_in_netns(sandbox.netns_fd, lambda: _furnish(endpoint))
         except OSError as error:
             self.detach(endpoint)
@@ -110,9 +111,9 @@ class BridgeDriver:
     def detach(self, endpoint: Endpoint) -> None:
         """Delete the veth pair."""
         try:
-            rtnl.request(rtnl.delete_link(_port_name(endpoint)))
+            rtnetlink.request(rtnetlink.delete_link(_port_name(endpoint)))
         except OSError as error:
-            if not rtnl.is_missing(error):
+            if not rtnetlink.is_missing(error):
                 raise SystemFailure(f"interface {_port_name(endpoint)} can't be deleted: {error}") from error
 
     def publish(self, endpoint: Endpoint, ports: tuple[PublishedPort, ...]) -> None:
@@ -176,17 +177,17 @@ def _tune_ipv6(ifname: str, *, enabled: bool) -> None:
 
 def _furnish(endpoint: Endpoint) -> str:
     """Inside the sandbox: give the interface its addresses, set it up, set the default routes; answers its MAC."""
-    index = rtnl.index_of(endpoint.ifname)
+    index = rtnetlink.index_of(endpoint.ifname)
     if index is None:
         raise OSError(errno.ENODEV, f"no interface {endpoint.ifname} in the sandbox")
     _tune_ipv6(endpoint.ifname, enabled=any(address.version == 6 for address in endpoint.addresses))
     gateways = [gateway for gateway in (endpoint.gateway_v4, endpoint.gateway_v6) if gateway is not None]
-    rtnl.request(
-        *(rtnl.new_address(index, address) for address in endpoint.addresses),
-        rtnl.set_up(index),
-        *(rtnl.new_default_route(index, gateway) for gateway in gateways),
+    rtnetlink.request(
+        *(rtnetlink.new_address(index, address) for address in endpoint.addresses),
+        rtnetlink.set_up(index),
+        *(rtnetlink.new_default_route(index, gateway) for gateway in gateways),
     )
-    return endpoint.mac or rtnl.mac_of(endpoint.ifname)
+    return endpoint.mac or rtnetlink.mac_of(endpoint.ifname)
 
 
 def _attach_failure(endpoint: Endpoint, error: OSError) -> SampanError:

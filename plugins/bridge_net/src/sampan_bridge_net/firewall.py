@@ -14,7 +14,7 @@ from typing import Any
 
 from sampan.drivers import L4, PublishedPort
 from sampan.errdefs import Conflict
-from sampan_bridge_net.nft import Nft
+from sampan.syscalls.nftables import Nft
 
 PROTOCOL_NUMBERS = {L4.TCP: 6, L4.UDP: 17, L4.SCTP: 132}
 _PROTOCOLS = {number: protocol for protocol, number in PROTOCOL_NUMBERS.items()}

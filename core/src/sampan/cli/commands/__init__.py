@@ -94,10 +94,15 @@ GROUPS = {
     "network": Group(
         "Manage networks",
         {
+            "connect": Entry("network", "CONNECT", "Connect a container to a network"),
+            "create": Entry("network_create", "CREATE", "Create a network"),
+            "disconnect": Entry("network", "DISCONNECT", "Disconnect a container from a network"),
             "inspect": Entry("inspect", "NETWORK", "Display detailed information on one or more networks"),
             "ls": Entry("network", "LIST", "List networks"),
+            "prune": Entry("network", "PRUNE", "Remove all unused networks"),
+            "rm": Entry("network", "REMOVE", "Remove one or more networks"),
         },
-        {"list": "ls"},
+        {"list": "ls", "remove": "rm"},
     ),
     "plugin": Group("Manage plugins", {"ls": Entry("plugin", "LIST", "List plugins")}, {"list": "ls"}),
     "system": Group("Manage sampan", {"events": EVENTS, "info": INFO}, {}),

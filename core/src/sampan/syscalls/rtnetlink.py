@@ -1,4 +1,4 @@
-"""The few rtnetlink messages on the way of a container's start, packed by hand.
+"""The few rtnetlink messages on the way of a container's start, packed by hand, for the core and for network drivers.
 
 pyroute2 does the rest. For these few it would cost 1-2 ms of encoding and decoding a container, and the daemon
 memory for as long as it lives. Layouts: Linux uapi/linux/{netlink,rtnetlink,if_link,if_addr}.h, veth.h.
@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
-RTM_NEWLINK, RTM_DELLINK, RTM_SETLINK, RTM_NEWADDR, RTM_NEWROUTE = 16, 17, 19, 20, 24
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x200, 0x400
+RTM_NEWLINK, RTM_DELLINK, RTM_SETLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_DELROUTE = 16, 17, 19, 20, 24, 25
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 NLMSG_ERROR, NLM_F_ACK_TLVS, NLMSGERR_ATTR_MSG = 2, 0x200, 1
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 IFF_UP = 1
@@ -30,7 +30,7 @@ IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
 VETH_INFO_PEER = 1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS, IFA_F_NODAD = 1, 2, 4, 8, 0x02
 RTA_OIF, RTA_GATEWAY = 4, 5
-RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 3, 0, 1
+RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RT_SCOPE_NOWHERE, RTN_UNICAST = 254, 3, 0, 255, 1
 
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
@@ -115,10 +115,17 @@ def new_address(index: int, address: IPv4Interface | IPv6Interface) -> Message:
 
 def new_default_route(index: int, gateway: IPv4Address | IPv6Address) -> Message:
     """The default route over a gateway."""
-    family = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
-    body = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
-    body += _attribute(RTA_GATEWAY, gateway.packed) + _u32(RTA_OIF, index)
-    return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body)
+    return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, _default_route(index, gateway))
+
+
+def replace_default_route(index: int, gateway: IPv4Address | IPv6Address) -> Message:
+    """The default route over a gateway, in the place of the one that is there, if any."""
+    return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, _default_route(index, gateway))
+
+
+def delete_default_route(family: socket.AddressFamily) -> Message:
+    """No default route of this family. The kernel answers ESRCH if there is none."""
+    return Message(RTM_DELROUTE, 0, _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, 0, RT_SCOPE_NOWHERE, 0, 0))
 
 
 def request(*messages: Message) -> None:
@@ -159,6 +166,12 @@ def mac_of(ifname: str) -> str:
 def is_missing(error: OSError) -> bool:
     """Whether the kernel says that there is no such link."""
     return error.errno == errno.ENODEV
+
+
+def _default_route(index: int, gateway: IPv4Address | IPv6Address) -> bytes:
+    family = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
+    body = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
+    return body + _attribute(RTA_GATEWAY, gateway.packed) + _u32(RTA_OIF, index)
 
 
 def _framed(number: int, message: Message) -> bytes:

@@ -1,0 +1,157 @@
+"""What the core itself does in a sandbox: making it, default routes, interfaces' settings, the name server."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampan.errdefs import InvalidArgument, SystemFailure
+from sampan.network.records import EndpointRecord
+from sampan.syscalls import rtnetlink
+from sampan.syscalls.netns import new_netns, run_in_netns, set_link_up
+from sampan.syscalls.nftables import Nft
+
+SYSCTLS = {
+    # as Docker sets them for containers with a network namespace of their own (moby daemon/oci_linux.go)
+    "net/ipv4/ping_group_range": "0 2147483647",
+    "net/ipv4/ip_unprivileged_port_start": "0",
+}
+NAME_SERVER = "127.0.0.11"
+"""Where containers on user-defined networks ask for names: Docker's address for it."""
+
+_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.([a-zA-Z0-9_-]+)\.(?:IFNAME|ifname)\.([a-zA-Z0-9_-]+)=([ -~]*)")
+_NO_ROUTE = (errno.ESRCH, errno.ENOENT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP)
+_DNS_TABLE = "sampan_names"
+
+
+@dataclass(frozen=True)
+class NameSockets:
+    """Where queries of one sandbox arrive: a datagram socket, and a stream socket that listens. Neither blocks."""
+
+    udp: socket.socket
+    tcp: socket.socket
+
+    def close(self) -> None:
+        """Close both."""
+        self.udp.close()
+        self.tcp.close()
+
+
+class SandboxKernel:
+    """The kernel's side of sandboxes. Blocks; for worker threads."""
+
+    def make(self) -> int:
+        """A new network namespace, furnished for a container, as an open file. Raises `SystemFailure`."""
+        try:
+            return new_netns(_furnish)
+        except OSError as error:
+            raise SystemFailure(f"a network namespace can't be made: {error}") from error
+
+    def set_default_routes(self, netns_fd: int, endpoint: EndpointRecord) -> None:
+        """Lead the default routes over this endpoint, and over no other. Raises `SystemFailure`."""
+        try:
+            run_in_netns(netns_fd, lambda: _set_default_routes(endpoint))
+        except OSError as error:
+            raise SystemFailure(f"the default route can't be set over {endpoint.network_name}: {error}") from error
+
+    def set_sysctls(self, netns_fd: int, ifname: str, settings: Sequence[str]) -> None:
+        """Set `net.FAMILY.AREA.IFNAME.NAME=VALUE` of an interface. Raises `InvalidArgument` for what can't be set."""
+        parsed = [parse_sysctl(text) for text in settings]
+        run_in_netns(netns_fd, lambda: _set_sysctls(ifname, parsed))
+
+    def listen_for_names(self, netns_fd: int, port: int) -> NameSockets:
+        """Listen for queries at 127.0.0.11:53, really at another port (`port`, if it is free), so that containers can
+        serve names of their own at port 53 of all addresses. Raises `SystemFailure`."""
+        try:
+            return run_in_netns(netns_fd, lambda: _listen_for_names(port))
+        except OSError as error:
+            raise SystemFailure(f"the name server of a container can't listen: {error}") from error
+
+
+def parse_sysctl(text: str) -> tuple[str, str, str, str]:
+    """Family, area, name and value of a setting of an interface. Raises `InvalidArgument` in Docker's words."""
+    if not (match := _SYSCTL.fullmatch(text)):
+        raise InvalidArgument(
+            f"unrecognised network interface sysctl '{text}'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', "
+            "'X' must be 'ipv4', 'ipv6' or 'mpls'"
+        )
+    family, area, name, value = match.groups()
+    return family, area, name, value
+
+
+def _furnish() -> None:
+    set_link_up("lo")
+    for name, value in SYSCTLS.items():
+        with contextlib.suppress(FileNotFoundError):  # a kernel without it
+            Path("/proc/sys", name).write_text(value)
+
+
+def _set_default_routes(endpoint: EndpointRecord) -> None:
+    index = rtnetlink.index_of(endpoint.ifname)
+    if index is None:
+        raise OSError(errno.ENODEV, f"no interface {endpoint.ifname} in the sandbox")
+    for family, gateway in ((socket.AF_INET, endpoint.gateway_v4), (socket.AF_INET6, endpoint.gateway_v6)):
+        if gateway is not None:
+            rtnetlink.request(rtnetlink.replace_default_route(index, gateway))
+            continue
+        try:
+            rtnetlink.request(rtnetlink.delete_default_route(family))
+        except OSError as error:
+            if error.errno not in _NO_ROUTE:
+                raise
+
+
+def _set_sysctls(ifname: str, settings: Sequence[tuple[str, str, str, str]]) -> None:
+    for family, area, name, value in settings:
+        try:
+            Path("/proc/sys/net", family, area, ifname, name).write_text(value)
+        except OSError as error:
+            key = f"net.{family}.{area}.{ifname}.{name}"
+            raise InvalidArgument(f"failed to set sysctl {key}={value}: {error.strerror}") from error
+
+
+def _listen_for_names(port: int) -> NameSockets:
+    sockets = _bound(port) or _bound(0)
+    if sockets is None:
+        raise OSError(errno.EADDRINUSE, "no port is free for both UDP and TCP")
+    try:
+        _lead_queries_to(sockets.udp.getsockname()[1])
+    except BaseException:
+        sockets.close()
+        raise
+    return sockets
+
+
+def _bound(port: int) -> NameSockets | None:
+    """Both sockets at one port; `None` if it is taken."""
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    sockets = NameSockets(udp, tcp)
+    try:
+        udp.bind((NAME_SERVER, port))
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        tcp.bind(udp.getsockname())
+        tcp.listen(64)
+    except OSError:
+        sockets.close()
+        return None
+    return sockets
+
+
+def _lead_queries_to(port: int) -> None:
+    """As Docker does (moby daemon/libnetwork/resolver_unix.go), but with a table that is made anew each time."""
+    rules = "".join(
+        f"add rule ip {_DNS_TABLE} output ip daddr {NAME_SERVER} {protocol} dport 53 dnat to {NAME_SERVER}:{port}\n"
+        for protocol in ("udp", "tcp")
+    )
+    chain = f"add chain ip {_DNS_TABLE} output {{ type nat hook output priority -100; policy accept; }}\n"
+    nft = Nft()  # a connection of this thread's, which is in the sandbox
+    try:
+        nft.run(f"add table ip {_DNS_TABLE}\ndelete table ip {_DNS_TABLE}\nadd table ip {_DNS_TABLE}\n{chain}{rules}")
+    finally:
+        nft.close()

@@ -1,0 +1,55 @@
+"""What a daemon does with its networks as it starts: records and kernel are brought together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from sampan.drivers import Endpoint, Network, NetworkDriver
+from sampan.errdefs import SampanError
+from sampan.network.endpoints import Endpoints, for_driver, remove_endpoint
+from sampan.network.networks import Networks, try_logged
+from sampan.network.ports import HostPorts
+from sampan.network.records import EndpointRecord, NetworkRecord
+
+_log = logging.getLogger(__name__)
+
+
+async def remove_strays(driver: NetworkDriver, networks: Networks, endpoints: Endpoints) -> None:
+    """Remove what the driver holds and no record knows, as after the data root was removed.
+
+    It comes before networks are made: a bridge of that kind has the name and subnet that the next is to have.
+    """
+    held = await asyncio.to_thread(driver.list)
+    for id in sorted(held.networks):
+        if id not in networks:
+            _log.info("network %s is nobody's: removed", id[:12])
+            await asyncio.to_thread(try_logged, driver.remove_network, Network(id, id[:12], ()))
+    for id in held.endpoints - {endpoint.id for endpoint in endpoints.all()}:
+        _log.info("endpoint %s is nobody's: removed", id[:12])
+        await asyncio.to_thread(remove_endpoint, driver, Endpoint(id, Network("", "", ()), "", ()))
+
+
+async def adopt_endpoints(name: str, networks: Networks, endpoints: Endpoints, ports: HostPorts) -> None:
+    """Take over the endpoints that the driver of this name still holds, with their ports; forget the others."""
+    driver = networks.driver(name)
+    held = await asyncio.to_thread(driver.list)
+    for endpoint in endpoints.all():
+        network = networks.get(endpoint.network_id)
+        if network.driver != name:
+            continue
+        if endpoint.id in held.endpoints:
+            await _adopt(driver, endpoint, network, ports)
+        else:
+            _log.info("endpoint %s of container %s ended meanwhile", endpoint.id[:12], endpoint.container_id[:12])
+            await asyncio.to_thread(remove_endpoint, driver, for_driver(endpoint, network))
+            await endpoints.forget(endpoint)
+
+
+async def _adopt(driver: NetworkDriver, endpoint: EndpointRecord, network: NetworkRecord, ports: HostPorts) -> None:
+    ports.adopt(endpoint.ports)
+    if endpoint.ports:
+        try:
+            await asyncio.to_thread(driver.publish, for_driver(endpoint, network), endpoint.ports)
+        except SampanError as error:
+            _log.error("ports of container %s: %s", endpoint.container_id[:12], error)

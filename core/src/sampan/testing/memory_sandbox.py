@@ -1,0 +1,41 @@
+"""Sandboxes that are none: the calling process's own network namespace, of which nothing is changed."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+
+from sampan.network.kernel import NameSockets, SandboxKernel, parse_sysctl
+from sampan.network.records import EndpointRecord
+
+
+class MemorySandboxKernel(SandboxKernel):
+    """For tests without root. Name servers listen at a free port of 127.0.0.1; what else was asked for is noted."""
+
+    def __init__(self) -> None:
+        self.default_routes: list[EndpointRecord] = []
+        self.sysctls: list[tuple[str, str]] = []
+        self.listening: list[NameSockets] = []
+
+    def make(self) -> int:
+        """The process's own namespace."""
+        return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    def set_default_routes(self, netns_fd: int, endpoint: EndpointRecord) -> None:
+        """Noted in `default_routes`."""
+        self.default_routes.append(endpoint)
+
+    def set_sysctls(self, netns_fd: int, ifname: str, settings: Sequence[str]) -> None:
+        """Noted in `sysctls`."""
+        self.sysctls += [(ifname, text) for text in settings if parse_sysctl(text)]
+
+    def listen_for_names(self, netns_fd: int, port: int) -> NameSockets:
+        """At any free port, noted in `listening`."""
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        udp.bind(("127.0.0.1", 0))
+        tcp.bind(udp.getsockname())
+        tcp.listen()
+        self.listening.append(NameSockets(udp, tcp))
+        return self.listening[-1]
