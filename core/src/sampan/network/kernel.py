@@ -25,6 +25,7 @@ NAME_SERVER = "127.0.0.11"
 """Where containers on user-defined networks ask for names: Docker's address for it."""
 
 _SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.([a-zA-Z0-9_-]+)\.(?:IFNAME|ifname)\.([a-zA-Z0-9_-]+)=([ -~]*)")
+_TRIES = 8
 _NO_ROUTE = (errno.ESRCH, errno.ENOENT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP)
 _DNS_TABLE = "sampan_names"
 
@@ -115,31 +116,38 @@ def _set_sysctls(ifname: str, settings: Sequence[tuple[str, str, str, str]]) -> 
             raise InvalidArgument(f"failed to set sysctl {key}={value}: {error.strerror}") from error
 
 
-def _listen_for_names(port: int) -> NameSockets:
-    sockets = _bound(port) or _bound(0)
+def bind_name_sockets(address: str, port: int) -> NameSockets:
+    """Both sockets at one port of `address`: at `port`, or else at any that is free for both. Raises `OSError`."""
+    tried = (_bound(address, number) for number in (port, *[0] * _TRIES))
+    sockets = next(filter(None, tried), None)
     if sockets is None:
         raise OSError(errno.EADDRINUSE, "no port is free for both UDP and TCP")
-    try:
-        _lead_queries_to(sockets.udp.getsockname()[1])
-    except BaseException:
-        sockets.close()
-        raise
     return sockets
 
 
-def _bound(port: int) -> NameSockets | None:
+def _bound(address: str, port: int) -> NameSockets | None:
     """Both sockets at one port; `None` if it is taken."""
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     sockets = NameSockets(udp, tcp)
     try:
-        udp.bind((NAME_SERVER, port))
+        udp.bind((address, port))
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         tcp.bind(udp.getsockname())
         tcp.listen(64)
     except OSError:
         sockets.close()
         return None
+    return sockets
+
+
+def _listen_for_names(port: int) -> NameSockets:
+    sockets = bind_name_sockets(NAME_SERVER, port)
+    try:
+        _lead_queries_to(sockets.udp.getsockname()[1])
+    except BaseException:
+        sockets.close()
+        raise
     return sockets
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Sequence
 
-from sampan.network.kernel import NameSockets, SandboxKernel, parse_sysctl
+from sampan.network.kernel import NameSockets, SandboxKernel, bind_name_sockets, parse_sysctl
 from sampan.network.records import EndpointRecord
 
 
@@ -32,10 +31,5 @@ class MemorySandboxKernel(SandboxKernel):
 
     def listen_for_names(self, netns_fd: int, port: int) -> NameSockets:
         """At any free port, noted in `listening`."""
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        udp.bind(("127.0.0.1", 0))
-        tcp.bind(udp.getsockname())
-        tcp.listen()
-        self.listening.append(NameSockets(udp, tcp))
+        self.listening.append(bind_name_sockets("127.0.0.1", 0))
         return self.listening[-1]

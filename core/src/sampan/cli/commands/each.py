@@ -9,11 +9,12 @@ from sampan.cli.session import Session
 
 
 def for_each(session: Session, names: list[str], act: Callable[[str], str]) -> int:
-    """Call `act` with each name and print what it answers; errors go to stderr, and make the status 1."""
+    """Call `act` with each name and print what it answers, if anything; errors go to stderr and make the status 1."""
     status = 0
     for name in names:
         try:
-            session.say(act(name))
+            if answer := act(name):
+                session.say(answer)
         except ConnectionFailed:
             raise
         except CliError as error:

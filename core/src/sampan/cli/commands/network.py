@@ -99,8 +99,9 @@ def remove(session: Session, options: Options) -> int:
         try:
             session.client.call("DELETE", f"/networks/{segment(name)}")
         except DaemonError as error:
-            if not (options.on("force") and error.code == 404):
-                raise
+            if options.on("force") and error.code == 404:
+                return ""
+            raise
         return name
 
     return for_each(session, options.args, one)
