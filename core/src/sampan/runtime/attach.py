@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 from sampan.runtime import conmon
 from sampan.runtime.interface import STDERR, STDOUT
+from sampan.runtime.packets import Packets
 
 # conmon marks each packet with the pipe it came from (src/utils.h: STDOUT_PIPE 2, STDERR_PIPE 3).
 _STREAMS = {2: STDOUT, 3: STDERR}
-_PACKET_BYTES = 65536
 _STDIN_BYTES = 8192  # conmon reads at most 32767 of a packet and loses the rest
 _PIPE_BYTES = 65536
 
@@ -44,16 +45,22 @@ class SocketAttached:
 
     def __init__(self, connection: socket.socket, park: Callable[[socket.socket], None]) -> None:
         self._socket = connection
+        self._packets = Packets(connection)
+        self._pieces: deque[tuple[int, bytes]] = deque()
         self._park = park
         self._wrote = False
         self._closed = False
 
     async def read(self) -> tuple[int, bytes] | None:
-        try:
-            packet = await asyncio.get_running_loop().sock_recv(self._socket, _PACKET_BYTES)
-        except OSError:  # reset when conmon ended with input of ours unread; closed by ourselves
-            return None
-        return (_STREAMS.get(packet[0], STDOUT), packet[1:]) if packet else None
+        while not self._pieces:
+            try:
+                pieces = await self._packets.read()
+            except OSError:  # closed by ourselves
+                return None
+            if not pieces:
+                return None
+            self._pieces.extend((_STREAMS.get(mark, STDOUT), content) for mark, content in pieces)
+        return self._pieces.popleft()
 
     async def write(self, content: bytes) -> None:
         self._wrote = True
@@ -70,6 +77,7 @@ class SocketAttached:
         if self._closed:
             return
         self._closed = True
+        self._packets.close()
         if self._wrote:
             self._socket.close()
             return
