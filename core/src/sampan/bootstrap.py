@@ -22,6 +22,7 @@ from sampan.api.app import create_app
 from sampan.api.server import Listener, Server, TlsFiles
 from sampan.config import DaemonConfig
 from sampan.daemon.daemon import Daemon, Parts, Settings
+from sampan.daemon.log_options import check as check_log
 from sampan.drivers import (
     NetworkDriver,
     NetworkSettings,
@@ -31,11 +32,12 @@ from sampan.drivers import (
 )
 from sampan.drivers.loader import Drivers, load
 from sampan.engine import Engine, Job, JobFilter, JobHook, Limits, install_workers
-from sampan.errdefs import SystemFailure, Unsupported
+from sampan.errdefs import InvalidArgument, SystemFailure, Unsupported
 from sampan.exclusive import lock_data_root, pid_file
 from sampan.images.registry_config import RegistryConfig
 from sampan.images.store import ImageStore
 from sampan.memory import GiveBack, limit_arenas, settle
+from sampan.models import LogConfig
 from sampan.network.controller import NetworkController, NetworkDefaults
 from sampan.network.ipam import DEFAULT_POOLS, PoolRange
 from sampan.notify import notify_ready, notify_stopping
@@ -248,7 +250,7 @@ def _settings(config: DaemonConfig, found: Mapping[str, FoundRuntime]) -> Settin
         runtimes={name: one.path for name, one in found.items() if one.problem is None},
         default_runtime=default_runtime(found, config.default_runtime),
         labels=config.labels,
-        log_max_bytes=config.log_max_size,
+        log_config=_log_config(config),
         dns=config.dns,
         dns_search=config.dns_search,
         dns_options=config.dns_opts,
@@ -262,6 +264,15 @@ def _settings(config: DaemonConfig, found: Mapping[str, FoundRuntime]) -> Settin
         address_pools=tuple((str(pool.base), pool.size) for pool in config.default_address_pools),
         conmon_path=Path(found_conmon) if (found_conmon := shutil.which("conmon")) else None,
     )
+
+
+def _log_config(config: DaemonConfig) -> LogConfig:
+    log = LogConfig(type=config.log_driver, config=dict(config.log_opts))
+    try:
+        check_log(log)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"failed to set log opts: {error}") from None
+    return log
 
 
 def _engine_id(path: Path) -> str:

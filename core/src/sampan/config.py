@@ -93,7 +93,8 @@ class DaemonConfig(BaseModel):
     runtimes: dict[str, RuntimeConfig] = {}
     init_path: AbsolutePath | None = None
     default_shm_size: int = 64 * 1024 * 1024
-    log_max_size: int = Field(10 * 1024 * 1024, ge=64 * 1024)
+    log_driver: str = "json-file"
+    log_opts: dict[str, str] = {}
     events_kept: int = Field(100_000, ge=1)
     shutdown_timeout: int = Field(15, ge=0)
 

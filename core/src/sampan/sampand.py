@@ -19,6 +19,16 @@ from sampan.notify import READY_FD_VARIABLE
 _PATH = click.Path(path_type=Path)
 
 
+def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
+    pairs = {}
+    for value in values:
+        name, equals, content = value.partition("=")
+        if not (name and equals):
+            raise click.BadParameter(f"{value} is not KEY=VALUE")
+        pairs[name] = content
+    return pairs or None
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config-file", type=_PATH, help="Configuration file [/etc/sampan/daemon.json]")
 @click.option("-H", "--host", "hosts", multiple=True, help="Socket to listen on: unix://PATH, tcp://HOST:PORT, fd://")
@@ -30,6 +40,8 @@ _PATH = click.Path(path_type=Path)
 @click.option("-D", "--debug", is_flag=True, default=None, help="Log everything")
 @click.option("-l", "--log-level", help="debug, info, warn or error [info]")
 @click.option("--log-format", help="text or json [text]")
+@click.option("--log-driver", help="Log driver of containers that name none [json-file]")
+@click.option("--log-opt", "log_opts", multiple=True, callback=_pairs, help="KEY=VALUE for that log driver")
 @click.option("--label", "labels", multiple=True, help="Label of this daemon")
 @click.option("--storage-driver", "-s", help="Storage driver [overlayfs]")
 @click.option("--network-driver", help="Driver behind Docker's network driver 'bridge' [bridge_net]")

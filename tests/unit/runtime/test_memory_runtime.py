@@ -12,7 +12,8 @@ from sampan.errdefs import Conflict, NotFound
 from sampan.runtime import logs
 from sampan.runtime.failure import StartFailure
 from sampan.runtime.interface import STDERR, STDOUT, Bundle, Runtime
-from sampan.runtime.logs import LogQuery
+from sampan.runtime.log_files import LogFiles, LogLimits
+from sampan.runtime.log_lines import LogQuery
 from sampan.runtime.oci import OciRuntime
 from sampan.testing.memory_runtime import MemoryAttached, MemoryRuntime
 
@@ -47,7 +48,9 @@ async def test_output_exit_code_and_log(tmp_path: Path) -> None:
     expected = [(STDOUT, b"out\n"), (STDERR, b"err\n")]
     assert await everything(attached) == expected
     assert (await runtime.wait("c1")).code == 3
-    assert [e async for batch in logs.read(tmp_path / "log", LogQuery()) for e in batch] == expected
+    files = LogFiles(tmp_path / "log", LogLimits())
+    files.number_current()
+    assert [e async for batch in logs.read(files, LogQuery()) for e in batch] == expected
 
 
 async def test_stdin_ends(tmp_path: Path) -> None:

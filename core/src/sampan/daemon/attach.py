@@ -23,6 +23,8 @@ async def container_attach(daemon: Daemon, job: Job[AttachContainer]) -> None:
     streams, request = job.require_streams(), job.request
     container = daemon.containers.get(request.name)
     _check(container, request.name)
+    if request.logs:
+        logs.require_readable(container)
     config = container.record.config
     keys = parse_keys(request.detach_keys or DEFAULT_KEYS)
     attached = await daemon.runtime.attach(container.id) if request.stream and container.running else None

@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sampan.daemon import links
+from sampan.daemon import links, log_options
 from sampan.daemon.hosts import check_names
 from sampan.daemon.limits import resource_warnings, resources_of
+from sampan.daemon.log_details import check_tag
 from sampan.daemon.namespaces import check_modes, network_mode
 from sampan.daemon.ports import exposed_ports, port_bindings
 from sampan.daemon.security import check_security
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 _RESTART_POLICIES = frozenset({"", "no", "always", "unless-stopped", "on-failure"})
 _NAME_BYTES = 64  # HOST_NAME_MAX of include/uapi/linux/limits.h
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtpe]?)(?:i?b)?", re.IGNORECASE)
-_LOG_DRIVERS = frozenset({"", "json-file", "local"})
 
 
 async def check(daemon: Daemon, request: CreateContainer) -> list[str]:
@@ -40,7 +40,7 @@ async def check(daemon: Daemon, request: CreateContainer) -> list[str]:
     check_modes(config, host)
     _check_config(config)
     _check_restart(host)
-    _check_log_driver(host)
+    _check_log(daemon, host)
     _check_host(daemon, host)
     check_names(config, host)
     exposed_ports(config)
@@ -140,7 +140,7 @@ def _check_restart(host: HostConfig) -> None:
         raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
 
 
-def _check_log_driver(host: HostConfig) -> None:
-    driver = host.log_config.type
-    if driver not in _LOG_DRIVERS:
-        raise InvalidArgument(f"logger: no log driver named '{driver}' is registered")
+def _check_log(daemon: Daemon, host: HostConfig) -> None:
+    config = log_options.complete(host.log_config, daemon.settings.log_config)
+    log_options.check(config)
+    check_tag((config.config or {}).get("tag", ""))

@@ -11,10 +11,12 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from sampan.daemon.clock import now_ns
+from sampan.daemon.log_options import limits_of
 from sampan.daemon.mounts import Point
 from sampan.errdefs import Conflict
 from sampan.models import ContainerConfig, EndpointSettings, HostConfig
 from sampan.runtime.interface import Attached
+from sampan.runtime.log_files import LogFiles
 
 CONTAINER_LABEL = "sampan.container"
 """The label of a snapshot that is a container's writable layer."""
@@ -82,9 +84,9 @@ class Record(BaseModel):
 class Container:
     """A container as it lives in the daemon.
 
-    `dir` keeps what outlives a reboot (logs), `bundle_dir` what doesn't. `free` is set while nothing of the container
-    is left in the kernel: a start waits for it. `removed` is set at the end of its life. One whose record in the
-    database can't be read is not `readable`: it is dead and can only be removed.
+    `dir` keeps what outlives a reboot, the `log` above all, `bundle_dir` what doesn't. `free` is set while nothing of
+    the container is left in the kernel: a start waits for it. `removed` is set at the end of its life. One whose
+    record in the database can't be read is not `readable`: it is dead and can only be removed.
     """
 
     def __init__(self, record: Record, dir: Path, bundle_dir: Path, *, readable: bool = True) -> None:
@@ -95,6 +97,7 @@ class Container:
         self.free = asyncio.Event()
         self.free.set()
         self.removed = asyncio.Event()
+        self.log = LogFiles(dir / "output.log", limits_of(record.host_config.log_config))
         self.next_exit = asyncio.Event()
         self.awaiting_start: list[asyncio.Future[Attached]] = []
         self._keepers = 0
@@ -123,11 +126,6 @@ class Container:
     def gone(self) -> bool:
         """Whether something of it is gone already: it can only be removed."""
         return self.state.status in (Status.REMOVING, Status.DEAD)
-
-    @property
-    def log_path(self) -> Path:
-        """Where its output is kept."""
-        return self.dir / "output.log"
 
     @property
     def is_kept(self) -> bool:

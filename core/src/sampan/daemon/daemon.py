@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -43,6 +43,7 @@ from sampan.daemon import (
 )
 from sampan.daemon.container import Container
 from sampan.daemon.events import EventLog
+from sampan.daemon.log_keeper import LogKeeper
 from sampan.daemon.mounts import Point
 from sampan.daemon.programs import Programs
 from sampan.daemon.registry import Containers
@@ -77,7 +78,7 @@ class Settings:
     default_runtime: str
     labels: tuple[str, ...] = ()
     stop_timeout_s: int = 10
-    log_max_bytes: int = 10 * 1024 * 1024
+    log_config: models.LogConfig = field(default_factory=lambda: models.LogConfig(type="json-file"))
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
@@ -129,6 +130,7 @@ class Daemon:
         )
         self.volumes = Volumes(parts.database, settings.data_root / "volumes")
         self.events = EventLog(parts.database, owner=settings.id, kept=settings.events_kept)
+        self.logs = LogKeeper(self.runtime.reopen_log)
         self.execs = exec.Execs()
         self._being_made: dict[str, list[Point]] = {}
         self.pruning = prune.Pruning()
@@ -209,6 +211,7 @@ class Daemon:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.logs.close()
         await self.events.close()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:

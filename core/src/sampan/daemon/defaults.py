@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sampan.daemon import log_options
 from sampan.daemon.namespaces import HOST, network_mode, resolve_shared
 from sampan.daemon.ports import parse_port
 from sampan.daemon.security import SecurityOptions
-from sampan.models import HostConfig, LogConfig
+from sampan.models import HostConfig
 from sampan.runtime import spec
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def complete(daemon: Daemon, asked: HostConfig) -> HostConfig:
     """The host configuration of a container about to be created."""
     host = asked.model_copy()
     host.network_mode = network_mode(asked)
-    host.log_config = LogConfig(type=asked.log_config.type or "json-file", config=asked.log_config.config or {})
+    host.log_config = log_options.complete(asked.log_config, daemon.settings.log_config)
     host.ipc_mode = asked.ipc_mode or "private"
     host.cgroupns_mode = asked.cgroupns_mode or "private"
     host.shm_size = asked.shm_size or daemon.settings.shm_bytes

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sampan import __version__
 from sampan.daemon.clock import now_ns, rfc3339
 from sampan.daemon.container import Status
+from sampan.daemon.log_options import LOG_DRIVERS
 from sampan.drivers import ResourceCapabilities
 from sampan.engine import Job
 from sampan.models import (
@@ -69,7 +70,7 @@ async def system_info(daemon: Daemon, job: Job[SystemInfoRequest]) -> SystemInfo
         images=len(daemon.images.list()),
         driver=settings.storage_driver,
         driver_status=[list(pair) for pair in daemon.storage.status()],
-        logging_driver="json-file",
+        logging_driver=settings.log_config.type,
         plugins=_plugins(daemon),
         default_runtime=settings.default_runtime,
         runtimes={name: RuntimeInfo(path=path) for name, path in settings.runtimes.items()},
@@ -128,9 +129,7 @@ def _describe_host(info: SystemInfo) -> None:
 def _plugins(daemon: Daemon) -> PluginsInfo:
     networks = {one.name for one in daemon.provenance if one.kind == "network" and one.error is None}
     others = networks - {daemon.settings.network_driver}
-    return PluginsInfo(
-        volume=["local"], network=sorted({"bridge", "host", "null", *others}), log=["json-file", "local"]
-    )
+    return PluginsInfo(volume=["local"], network=sorted({"bridge", "host", "null", *others}), log=list(LOG_DRIVERS))
 
 
 def _security_options() -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sampan.daemon import links
 from sampan.daemon.clock import rfc3339
 from sampan.daemon.container import Container, Record, Status
+from sampan.daemon.log_options import is_kept
 from sampan.daemon.security import SecurityOptions
 from sampan.drivers import PublishedPort
 from sampan.engine import Job
@@ -73,7 +74,7 @@ def _inspect(daemon: Daemon, container: Container) -> ContainerInspect:
         resolv_conf_path=str(bundle / "resolv.conf"),
         hostname_path=str(bundle / "hostname"),
         hosts_path=str(bundle / "hosts"),
-        log_path=str(container.log_path),
+        log_path=str(container.log.path) if is_kept(record.host_config.log_config) else "",
         name=f"/{record.name}",
         restart_count=record.state.restart_count,
         driver=daemon.settings.storage_driver,

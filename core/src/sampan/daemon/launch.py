@@ -12,6 +12,7 @@ from sampan.daemon.clock import now_ns
 from sampan.daemon.container import Container, Status
 from sampan.daemon.hosts import write_files
 from sampan.daemon.limits import resources_of
+from sampan.daemon.log_options import is_kept
 from sampan.daemon.mounting import mounting
 from sampan.errdefs import SystemFailure
 from sampan.runtime.failure import StartFailure
@@ -42,6 +43,9 @@ async def launch(daemon: Daemon, container: Container) -> None:
 async def _launch(daemon: Daemon, container: Container, undo: AsyncExitStack) -> None:
     bundle = await _prepare(daemon, container, undo)
     undo.push_async_callback(daemon.runtime.delete, container.id)
+    if bundle.log_path:
+        undo.callback(daemon.logs.forget, container.id)
+        daemon.logs.keep(container.id, container.log)
     connecting = asyncio.create_task(connect.connect(daemon, container))
     try:
         container.state.pid = await daemon.runtime.create(bundle)
@@ -79,8 +83,8 @@ async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -
         terminal=record.config.tty,
         stdin=record.config.open_stdin,
         stdin_once=record.config.stdin_once,
-        log_path=container.log_path,
-        log_max_bytes=daemon.settings.log_max_bytes,
+        log_path=container.log.path if is_kept(record.host_config.log_config) else None,
+        log_max_bytes=container.log.limits.monitor_bytes,
         runtime=record.host_config.runtime or None,
     )
 
@@ -88,6 +92,8 @@ async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -
 def _make_bundle(daemon: Daemon, container: Container) -> None:
     container.bundle_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_files(daemon, container)
+    if is_kept(container.record.host_config.log_config):
+        container.log.begin()
 
 
 async def _hand_streams(daemon: Daemon, container: Container) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from sampan.daemon.container import Container, Status
+from sampan.daemon.log_details import details_of
+from sampan.daemon.log_options import NONE
 from sampan.engine import Job, Streams
-from sampan.errdefs import Conflict, InvalidArgument
+from sampan.errdefs import Conflict, InvalidArgument, Unsupported
 from sampan.models import ContainerLogs
 from sampan.runtime import logs
-from sampan.runtime.logs import Batch, LogQuery
+from sampan.runtime.log_lines import LogQuery
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
@@ -25,6 +25,7 @@ async def container_logs(daemon: Daemon, job: Job[ContainerLogs]) -> None:
         raise InvalidArgument("Bad parameters: you must choose at least one stream")
     if container.state.status in (Status.REMOVING, Status.DEAD):
         raise Conflict("can not get logs from container which is dead or marked for removal")
+    require_readable(container)
     query = LogQuery(
         stdout=request.stdout,
         stderr=request.stderr,
@@ -32,20 +33,27 @@ async def container_logs(daemon: Daemon, job: Job[ContainerLogs]) -> None:
         since_ns=request.since_ns,
         until_ns=request.until_ns,
         timestamps=request.timestamps,
+        details=details_of(container.record) if request.details else b"",
     )
-    ended = container.next_exit.wait() if request.follow and container.running else None
+    if request.follow and container.running:
+        ended = container.next_exit.wait()
+        batches = logs.follow(container.log, query, changes=daemon.logs.changes, ended=ended)
+    else:
+        batches = logs.read(container.log, query)
     await streams.accept(multiplexed=not container.record.config.tty)
-    async for batch in logs.read(container.log_path, query, ended=ended):
-        await _send(streams, batch)
+    async for batch in batches:
+        for stream, content in batch:
+            await streams.write(stream, content)
 
 
 async def replay(container: Container, streams: Streams, *, stdout: bool, stderr: bool) -> None:
     """Send all that the container has said so far."""
-    async for batch in logs.read(container.log_path, LogQuery(stdout=stdout, stderr=stderr)):
-        await _send(streams, batch)
+    async for batch in logs.read(container.log, LogQuery(stdout=stdout, stderr=stderr)):
+        for stream, content in batch:
+            await streams.write(stream, content)
 
 
-async def _send(streams: Streams, batch: Batch) -> None:
-    """Lines that follow each other on one stream go out as one write."""
-    for stream, lines in groupby(batch, key=itemgetter(0)):
-        await streams.write(stream, b"".join(content for _, content in lines))
+def require_readable(container: Container) -> None:
+    """Raise `Unsupported` in Docker's words for a log that is kept nowhere."""
+    if container.record.host_config.log_config.type == NONE:
+        raise Unsupported("configured logging driver does not support reading")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sampan.daemon import connect, hosts, pause, remove, restart_policy, supervise
 from sampan.daemon.clock import now_ns
 from sampan.daemon.container import CONTAINER_LABEL, Container, Status
+from sampan.daemon.log_options import is_kept
 from sampan.errdefs import NotFound, SampanError
 from sampan.images.mounted import unmount_left
 from sampan.runtime.interface import ExitStatus
@@ -62,6 +63,8 @@ async def _adopt(daemon: Daemon, container: Container) -> None:
         await supervise.settle(daemon, container, ExitStatus(_LOST_EXIT_CODE, now_ns()))
         return
     container.free.clear()
+    if is_kept(container.record.host_config.log_config):
+        daemon.logs.keep(container.id, container.log)
     if pid is not None:
         container.state.pid = pid
         if connect.has_own_sandbox(container):

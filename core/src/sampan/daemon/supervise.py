@@ -32,6 +32,7 @@ async def supervise(daemon: Daemon, container: Container) -> None:
 
 async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> None:
     """Note how it ended; those who wait are told once its ports and addresses are free."""
+    daemon.logs.forget(container.id)
     container.state.oom_killed = await _oom_killed(daemon, container)
     if container.state.oom_killed:
         daemon.publish(container, "oom")

@@ -20,7 +20,7 @@ from sampan.errdefs import SystemFailure
 ATTACH_SOCKET = "attach"
 CONTROL_FIFO = "ctl"
 RESIZE_FIFO = "winsz"
-RESIZE = 1  # the message's type in the control fifo; 2 reopens the log
+RESIZE, REOPEN_LOG = 1, 2  # the types of messages in the control fifo, which hold two numbers each
 
 
 @dataclass(frozen=True)

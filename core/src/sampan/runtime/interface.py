@@ -40,7 +40,8 @@ class Bundle:
     each on `dir/NAME`.
     `stdin` keeps stdin open for attachers; without it the process reads end of file at once. With `stdin_once` it
     ends when the first attacher that wrote to it goes or closes it. `log_path` is written in conmon's `k8s-file`
-    format (see `runtime.logs`), and begun anew when it reaches `log_max_bytes`; without a path nothing is logged.
+    format (see `runtime.log_lines`), and begun anew under that name by `reopen_log` or, after `log_max_bytes`, by the
+    monitor itself; without a path nothing is logged.
     `runtime` is a configured runtime's name, `None` the default one.
     """
 
@@ -127,6 +128,9 @@ class Runtime(Protocol):
 
     async def resize(self, id: str, height: int, width: int, exec_id: str | None = None) -> None:
         """Set the terminal's size in characters. `Conflict` if there is none or it has ended."""
+
+    async def reopen_log(self, id: str) -> None:
+        """Have the log begun anew: a new file takes its name, soon. `Conflict` if the container has ended."""
 
     async def exec(self, id: str, exec_id: str, process: dict[str, Any], *, terminal: bool, stdin: bool) -> Exec:
         """Run `process` (the OCI spec's object of that name) in a running container. Raises as `create` does."""

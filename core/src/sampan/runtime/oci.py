@@ -44,7 +44,7 @@ from sampan.syscalls.process import reap, set_child_subreaper
 
 _KILLED = 128 + signal.SIGKILL
 _UNKNOWN_EXIT = 255
-_RESIZE_PATIENCE_S = 0.2
+_CONTROL_PATIENCE_S = 0.2
 _KILL_PATIENCE_S = 10
 _RECURSIVE_SINCE = "5.12"  # mount_setattr(2)
 
@@ -59,6 +59,7 @@ class _Container:
     conmon_pidfd: int | None
     execs: dict[str, ExecProcess] = field(default_factory=dict)
     parked: list[socket.socket] = field(default_factory=list)
+    control: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def bundle(self) -> Path:
@@ -194,10 +195,10 @@ class OciRuntime:
             return
         if not container.record.terminal:
             raise Conflict(f"Container {id} has no terminal")
-        try:
-            await _resize_init(container.bundle, height, width)
-        except OSError:
-            raise Conflict(f"Container {id} is not running") from None
+        await _tell_monitor(container, f"{conmon.RESIZE} {height} {width}\n")
+
+    async def reopen_log(self, id: str) -> None:
+        await _tell_monitor(self._container(id), f"{conmon.REOPEN_LOG} 0 0\n")
 
     async def exec(
         self, id: str, exec_id: str, process: dict[str, Any], *, terminal: bool, stdin: bool
@@ -489,17 +490,30 @@ def _resize_exec(container: _Container, exec_id: str, height: int, width: int) -
         raise Conflict(f"Exec {exec_id} has no terminal or is not running") from None
 
 
-async def _resize_init(bundle: Path, height: int, width: int) -> None:
-    """Tell conmon; wait until it has read it. Raises `OSError` if conmon is gone.
+async def _tell_monitor(container: _Container, message: str) -> None:
+    """Tell conmon, and wait until it has read it. Raises `Conflict` if conmon is gone.
 
-    Given two messages at once, conmon 2.1 obeys the first one twice (src/ctrl.c, read_from_ctrl_buffer), and the
-    terminal keeps the older size. Each passes through two fifos, so both must be empty before the next.
+    Given two messages at once, conmon 2.1 obeys the first one twice (src/ctrl.c, read_from_ctrl_buffer). A resize
+    passes through two fifos, so both must be empty before the next. A conmon that waits for a slow attacher reads
+    nothing; then this one is given to it all the same, and is obeyed later.
     """
-    deadline = time.monotonic() + _RESIZE_PATIENCE_S
-    with _fifo(bundle / conmon.CONTROL_FIFO) as control, _fifo(bundle / conmon.RESIZE_FIFO) as resize:
-        os.write(control, f"{conmon.RESIZE} {height} {width}\n".encode())
-        while (_unread(control) or _unread(resize)) and time.monotonic() < deadline:  # noqa: ASYNC110 no event tells
-            await asyncio.sleep(0.001)
+    try:
+        with (
+            _fifo(container.bundle / conmon.CONTROL_FIFO) as control,
+            _fifo(container.bundle / conmon.RESIZE_FIFO) as resize,
+        ):
+            async with container.control:
+                await _read_by_monitor(control, resize)
+                os.write(control, message.encode())
+                await _read_by_monitor(control, resize)
+    except OSError:
+        raise Conflict(f"Container {container.record.id} is not running") from None
+
+
+async def _read_by_monitor(*fifos: int) -> None:
+    deadline = time.monotonic() + _CONTROL_PATIENCE_S
+    while any(_unread(fifo) for fifo in fifos) and time.monotonic() < deadline:  # noqa: ASYNC110 no event tells
+        await asyncio.sleep(0.001)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""timerfd_create(2): a timer that poll(2) tells of, to the microsecond where epoll itself rounds up to a millisecond."""
+"""timerfd_create(2): a timer that poll(2) tells of, exact where epoll_wait(2) knows milliseconds only."""
 
 from __future__ import annotations
 

@@ -190,6 +190,13 @@ class MemoryRuntime:
             raise Conflict(f"Container {id} has no terminal")
         process.size = (height, width)
 
+    async def reopen_log(self, id: str) -> None:
+        path = self._running(id).init.log_path
+        if path is not None:
+            new = path.with_name(f"{path.name}.tmp")
+            new.touch()
+            new.replace(path)
+
     async def exec(
         self, id: str, exec_id: str, process: dict[str, Any], *, terminal: bool, stdin: bool
     ) -> MemoryExec:

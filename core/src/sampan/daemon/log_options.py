@@ -1,0 +1,115 @@
+"""Log drivers and their options: what is taken, and what it means.
+
+Source: moby daemon/logs.go, daemon/logger/factory.go (ValidateLogOpts) and the jsonfilelog and local drivers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from sampan.errdefs import InvalidArgument
+from sampan.models import LogConfig
+from sampan.runtime.log_files import LogLimits
+
+NONE = "none"
+LOG_DRIVERS = ("json-file", "local", NONE)
+_DEFAULTS = {
+    "json-file": LogLimits(10_000_000, 3),
+    "local": LogLimits(20 * 1024 * 1024, 5),
+}
+_MODE, _BUFFER = "mode", "max-buffer-size"
+_ROTATION = ("max-size", "max-file", "compress")
+_DETAILS = ("env", "env-regex", "labels", "labels-regex", "tag")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp])?(?:ib|b)?", re.IGNORECASE)
+_TRUTH = {**dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
+          **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False)}  # fmt: skip
+
+
+def complete(asked: LogConfig, default: LogConfig) -> LogConfig:
+    """What the user asked for, with the daemon's driver and, for that one, its options where the user named none."""
+    kind = asked.type or default.type
+    options = dict(asked.config or {})
+    if kind == default.type:
+        options = {**(default.config or {}), **options}
+    return LogConfig(type=kind, config=options)
+
+
+def is_kept(config: LogConfig) -> bool:
+    """Whether what a container says is kept in files of ours."""
+    return config.type in _DEFAULTS
+
+
+def check(config: LogConfig) -> None:
+    """Raise `InvalidArgument` in Docker's words for a driver or an option that can't be. The tag is not looked at."""
+    options = config.config or {}
+    if config.type == NONE:
+        return
+    _check_mode(options)
+    if config.type not in LOG_DRIVERS:
+        raise InvalidArgument(f"logger: no log driver named '{config.type}' is registered")
+    for name in options:
+        if name not in (*_ROTATION, *_DETAILS, _MODE, _BUFFER):
+            where = "json-file log driver" if config.type == "json-file" else f"log driver {config.type}"
+            raise InvalidArgument(f"unknown log opt '{name}' for {where}")
+    limits_of(config)
+    for name in ("env-regex", "labels-regex"):
+        pattern(options.get(name, ""))
+
+
+def limits_of(config: LogConfig) -> LogLimits:
+    """How large the log's files become, and how many are kept. Raises `InvalidArgument`.
+
+    Unlike with Docker a log without options is bounded; with a size and no number it is one file, as with Docker.
+    """
+    options = config.config or {}
+    default = _DEFAULTS.get(config.type, LogLimits())
+    size, files = options.get("max-size"), options.get("max-file")
+    file_bytes = default.file_bytes if size is None else _size(size)
+    count = (default.files if size is None else 1) if files is None else _number(files)
+    if file_bytes is not None and file_bytes <= 0:
+        raise InvalidArgument("max-size must be a positive number")
+    if count < 1:
+        raise InvalidArgument("max-file cannot be less than 1")
+    if _truth(options.get("compress", "false")) and count == 1:
+        raise InvalidArgument("compress cannot be true when max-file is less than 2 or max-size is not set")
+    return LogLimits(file_bytes, count)
+
+
+def _check_mode(options: Mapping[str, str]) -> None:
+    mode = options.get(_MODE, "")
+    if mode not in ("", "blocking", "non-blocking"):
+        raise InvalidArgument(f"logger: logging mode not supported: {mode}")
+    if _BUFFER in options:
+        if mode != "non-blocking":
+            raise InvalidArgument("logger: max-buffer-size option is only supported with 'mode=non-blocking'")
+        if not _SIZE.fullmatch(options[_BUFFER]):
+            raise InvalidArgument(f"error parsing option max-buffer-size: invalid size: '{options[_BUFFER]}'")
+
+
+def _size(text: str) -> int:
+    """A size in decimal units, as go-units' FromHumanSize reads it."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise InvalidArgument(f"invalid size: '{text}'")
+    return int(float(match[1]) * 1000 ** (" kmgtp".index(match[2].lower()) if match[2] else 0))
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        raise InvalidArgument(f'strconv.Atoi: parsing "{text}": invalid syntax')
+    return int(text)
+
+
+def _truth(text: str) -> bool:
+    if text not in _TRUTH:
+        raise InvalidArgument(f'strconv.ParseBool: parsing "{text}": invalid syntax')
+    return _TRUTH[text]
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """The regular expression. Raises `InvalidArgument`."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise InvalidArgument(f"error parsing regexp: {error.msg}: `{text}`") from None
