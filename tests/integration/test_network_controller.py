@@ -176,3 +176,21 @@ async def test_a_port_where_a_program_of_the_host_listens_is_refused_in_dockers_
                 EndpointWish(container_name="web", ports=(PortBinding(L4.TCP, 80, None, 8080, 8080),)),
             )
     assert link_count() == 2  # loopback and the bridge
+
+
+async def test_rules_that_another_program_takes_away_are_put_back(room: Room) -> None:
+    await room.controller.acquire_sandbox(WEB)
+    port = PortBinding(L4.TCP, 80, None, 8080, 8080)
+    await room.controller.connect(WEB, room.controller.get("bridge"), EndpointWish(ports=(port,)))
+    before = rules()
+    assert "8080" in before
+    for vandalism in ("flush ruleset", "flush table inet sampan_test", "delete table inet sampan_test"):
+        subprocess.run(["nft", vandalism], check=True)
+        deadline = asyncio.get_running_loop().time() + 20
+        while rules() != before:
+            assert asyncio.get_running_loop().time() < deadline, vandalism
+            await asyncio.sleep(0.01)
+
+
+def rules() -> str:
+    return subprocess.run(["nft", "list", "ruleset"], check=True, capture_output=True, text=True).stdout

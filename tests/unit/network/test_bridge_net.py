@@ -17,7 +17,7 @@ from sampan.testing.network_suite import make_network
 from sampan_bridge_net import forwarding, hooks
 from sampan_bridge_net.driver import BridgeDriver
 from sampan_bridge_net.forwarding import Forwarding
-from sampan_bridge_net.settings import BridgeSettings, settings_of
+from sampan_bridge_net.settings import BridgeSettings, GatewayMode, settings_of
 
 
 def with_option(name: str, value: str) -> Network:
@@ -27,13 +27,19 @@ def with_option(name: str, value: str) -> Network:
 def test_without_options_the_settings_are_dockers() -> None:
     network = make_network()
     assert settings_of(network, "test") == BridgeSettings(
-        f"spn-{network.id[:8]}", icc=True, masquerade=True, mtu=1500
+        f"spn-{network.id[:8]}", icc=True, masquerade=True, mtu=1500, modes=dict.fromkeys((4, 6), GatewayMode.NAT)
     )
 
 
 def test_the_default_bridge_is_named_after_the_instance() -> None:
     network = with_option("com.docker.network.bridge.default_bridge", "true")
     assert settings_of(network, "test").ifname == "spn-test0"
+
+
+@pytest.mark.parametrize(("mode", "masquerades"), [("nat", True), ("routed", False), ("nat-unprotected", True)])
+def test_a_routed_network_is_not_masqueraded(mode: str, masquerades: bool) -> None:
+    settings = settings_of(with_option("com.docker.network.bridge.gateway_mode_ipv6", mode), "test")
+    assert (settings.masquerades(6), settings.masquerades(4)) == (masquerades, True)
 
 
 def test_an_internal_network_is_not_masqueraded() -> None:
@@ -56,6 +62,9 @@ def test_booleans_are_read_as_docker_reads_them(value: str, meaning: bool) -> No
         ("com.docker.network.bridge.name", 'x" drop'),
         ("com.docker.network.bridge.name", "../all"),
         ("com.docker.network.bridge.name", ".."),
+        ("com.docker.network.bridge.gateway_mode_ipv4", "sideways"),
+        ("com.docker.network.bridge.gateway_mode_ipv6", "isolated"),
+        ("com.docker.network.bridge.host_binding_ipv4", "::1"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(option: str, value: str) -> None:

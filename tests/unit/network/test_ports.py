@@ -8,7 +8,7 @@ import pytest
 
 from sampan.drivers import L4, PublishedPort
 from sampan.errdefs import Conflict, Unsupported
-from sampan.network.ports import LOCAL_PORT_RANGE, HostPorts
+from sampan.network.ports import GATEWAY_MODE, HOST_BINDING, LOCAL_PORT_RANGE, HostPorts
 from sampan.network.records import PortBinding
 
 LOOPBACK = IPv4Address("127.0.0.1")
@@ -167,3 +167,26 @@ def test_adopted_ports_are_held_again_if_they_can_be(ports: HostPorts, free: int
         for number in (free, taken):
             with pytest.raises(Conflict, match="already allocated"):
                 reserve(ports, binding(number))
+
+
+# --- what a network's options say
+
+
+def test_a_networks_binding_address_is_taken_where_none_is_asked_for(ports: HostPorts, free: int) -> None:
+    options = {HOST_BINDING: "127.0.0.1"}
+    [port] = ports.reserve_on(options, [PortBinding(L4.TCP, 80, None, free, free)], versions={4, 6})
+    assert (port.host_ip, port.host_port) == (LOOPBACK, free)
+    asked = PortBinding(L4.TCP, 80, IPv4Address("127.0.0.2"), free, free)
+    [port] = ports.reserve_on(options, [asked], versions={4})
+    assert port.host_ip == IPv4Address("127.0.0.2")
+
+
+def test_a_routed_network_takes_no_host_port(ports: HostPorts, free: int) -> None:
+    options = {GATEWAY_MODE[4]: "routed"}
+    for _ in range(2):  # several may ask for the same
+        found = ports.reserve_on(options, [PortBinding(L4.TCP, 80, None, free, free)], versions={4})
+        assert found == (PublishedPort(L4.TCP, IPv4Address("0.0.0.0"), 0, 80),)
+    both = ports.reserve_on(options, [PortBinding(L4.TCP, 80, None, free, free)], versions={4, 6})
+    assert {(port.host_ip.version, port.host_port) for port in both} == {(4, 0), (6, free)}
+    ports.release(both)
+    ports.adopt(found)

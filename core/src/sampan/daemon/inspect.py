@@ -58,7 +58,8 @@ def networks(daemon: Daemon, container: Container) -> dict[str, EndpointSettings
 
 def ports(daemon: Daemon, container: Container) -> list[PublishedPort]:
     """The host ports that lead to the container now."""
-    return [port for endpoint in daemon.networks.endpoints(container.id) for port in endpoint.ports]
+    endpoints = daemon.networks.endpoints(container.id)
+    return [port for endpoint in endpoints for port in endpoint.ports if port.host_port]
 
 
 def _inspect(daemon: Daemon, container: Container) -> ContainerInspect:

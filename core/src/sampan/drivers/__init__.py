@@ -13,6 +13,7 @@ from sampan.drivers.network import (
     Pool,
     PublishedPort,
     Sandbox,
+    WatchfulDriver,
 )
 from sampan.drivers.resource import (
     Cgroup,
@@ -71,5 +72,6 @@ __all__ = [
     "StorageDriver",
     "StorageFactory",
     "Usage",
+    "WatchfulDriver",
     "hookimpl",
 ]

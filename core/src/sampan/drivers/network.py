@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,23 @@ class NetworkDriver(Protocol):
 
     def networks_on_host(self) -> Iterator[IPv4Network | IPv6Network]:
         """Subnets in use on this host that a new pool must keep off (routes, other engines' bridges)."""
+
+
+@runtime_checkable
+class WatchfulDriver(Protocol):
+    """What a network driver may have besides: it notices when others take away what it made in the kernel.
+
+    The core then has it make its networks again.
+    """
+
+    def watch(self) -> int:
+        """Begin to look; answers a file descriptor that is readable when there may be something."""
+
+    def is_disturbed(self) -> bool:
+        """Read what there is to read, and say whether something is missing that this driver made."""
+
+    def unwatch(self) -> None:
+        """Look no more, and close the descriptor. It is no error if nobody looks."""
 
 
 @dataclass(frozen=True)

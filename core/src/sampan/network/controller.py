@@ -19,6 +19,7 @@ from sampan.network import reconcile, store
 from sampan.network.dns.names import Names
 from sampan.network.endpoints import Endpoints
 from sampan.network.files import HOST_RESOLV_CONF, ContainerFiles, NetworkView, change_files, write_files
+from sampan.network.guard import Guard
 from sampan.network.kernel import NAME_SERVER, SandboxKernel
 from sampan.network.name_servers import NameServers
 from sampan.network.networks import NetworkDefaults, Networks
@@ -63,6 +64,7 @@ class NetworkController:
         self._sandboxes = Sandboxes(kernel or SandboxKernel(), warm=defaults.warm_sandboxes)
         self._ports = HostPorts()
         self._names = Names()
+        self._guard = Guard(self._networks)
         self._endpoints = Endpoints(database, self._networks, self._sandboxes, self._ports, self._names)
         self._name_servers = NameServers(self._endpoints, self._sandboxes, self._names, resolv_conf)
 
@@ -87,6 +89,7 @@ class NetworkController:
             await reconcile.adopt_endpoints(name, self._networks, self._endpoints, self._ports)
         await self._database.write(store.delete_ownerless_addresses, durable=False)
         self._sandboxes.start()
+        await self._guard.start()
 
     async def close(self) -> None:
         """Finish what is under way and let go.
@@ -94,6 +97,7 @@ class NetworkController:
         Containers keep their networks. If there are none, nothing stays in the kernel either: the next `open` makes
         the networks again.
         """
+        await self._guard.close()
         await self._endpoints.settle()
         if not self._endpoints.all():
             await self._networks.take_down()

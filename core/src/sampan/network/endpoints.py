@@ -93,7 +93,7 @@ class Endpoints:
             if not network.builtin:
                 endpoint = await self._address(endpoint, network, wish, undo)
                 if before is None and gateway.leads_out(endpoint):
-                    endpoint = self._reserve_ports(replace(endpoint, carries_gateway=True), wish, undo)
+                    endpoint = self._reserve_ports(replace(endpoint, carries_gateway=True), network, wish, undo)
             await self._enter(endpoint, undo)
             if not network.builtin:
                 endpoint = await self._plug(endpoint, network, undo)
@@ -146,9 +146,12 @@ class Endpoints:
         await self.settle(network.id)  # an address is free only once its last interface is gone
         return self._addresses.reserve_any(network, version, wanted)
 
-    def _reserve_ports(self, endpoint: EndpointRecord, wish: EndpointWish, undo: AsyncExitStack) -> EndpointRecord:
+    def _reserve_ports(
+        self, endpoint: EndpointRecord, network: NetworkRecord, wish: EndpointWish, undo: AsyncExitStack
+    ) -> EndpointRecord:
+        versions = {address.version for address in endpoint.addresses}
         try:
-            ports = self._ports.reserve(wish.ports, ipv4=endpoint.ipv4 is not None, ipv6=endpoint.ipv6 is not None)
+            ports = self._ports.reserve_on(network.options, wish.ports, versions=versions)
         except Conflict as error:
             raise _port_failure(endpoint, error) from error
         undo.callback(self._ports.release, ports)

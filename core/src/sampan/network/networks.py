@@ -123,8 +123,11 @@ class Networks:
 
     async def restore(self, network: NetworkRecord) -> None:
         """Put right what is missing of a network in the kernel. What fails is a line in the log."""
-        if network.builtin or network.name == BRIDGE:
-            return
+        if not network.builtin and network.name != BRIDGE:
+            await self.put_right(network)
+
+    async def put_right(self, network: NetworkRecord) -> None:
+        """Have the driver make what is missing of a network. What fails is a line in the log."""
         try:
             await asyncio.to_thread(self.driver(network.driver).create_network, network.for_driver())
         except SampanError as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -18,6 +19,15 @@ _log = logging.getLogger(__name__)
 
 ANY_V4 = IPv4Address("0.0.0.0")  # noqa: S104
 ANY_V6 = IPv6Address("::")
+ANY: Mapping[int, IPv4Address | IPv6Address] = {4: ANY_V4, 6: ANY_V6}
+HOST_BINDING = "com.docker.network.bridge.host_binding_ipv4"
+GATEWAY_MODE = {
+    4: "com.docker.network.bridge.gateway_mode_ipv4",
+    6: "com.docker.network.bridge.gateway_mode_ipv6",
+}
+ROUTED = "routed"
+"""Options of a network that say at which addresses its ports are published; Docker's names and values."""
+
 LOCAL_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -42,9 +52,33 @@ class HostPorts:
             undo.pop_all()
         return tuple(ports)
 
+    def reserve_on(
+        self, options: Mapping[str, str], bindings: Sequence[PortBinding], *, versions: Collection[int]
+    ) -> tuple[PublishedPort, ...]:
+        """As `reserve`, on a network with these options and for containers with addresses of these IP versions.
+
+        Where the network is routed there are no host ports: the container's own are opened, as host port 0.
+        """
+        routed = {version for version in versions if options.get(GATEWAY_MODE[version]) == ROUTED}
+        opened = dict.fromkeys(
+            PublishedPort(binding.protocol, ANY[version], 0, binding.container_port)
+            for binding in bindings
+            for version in sorted(routed)
+        )
+        default = IPv4Address(options.get(HOST_BINDING) or ANY_V4)
+        wanted = [
+            replace(binding, host_ip=default) if binding.host_ip is None and default != ANY_V4 else binding
+            for binding in bindings
+            if binding.host_ip is None or binding.host_ip.version not in routed
+        ]
+        left = set(versions) - routed
+        return (*(self.reserve(wanted, ipv4=4 in left, ipv6=6 in left) if left else ()), *opened)
+
     def adopt(self, ports: Iterable[PublishedPort]) -> None:
         """Note ports that are published already, after a restart; hold those that can be held."""
         for port in ports:
+            if port.host_port == 0:
+                continue
             try:
                 held = _hold(port.protocol, port.host_ip, port.host_port)
             except OSError as error:

@@ -18,14 +18,15 @@ from sampan.drivers import (
     PublishedPort,
     Sandbox,
 )
-from sampan.errdefs import Conflict, InvalidArgument, NotFound, SampanError, SystemFailure
+from sampan.errdefs import Conflict, Forbidden, InvalidArgument, NotFound, SampanError, SystemFailure
 from sampan.syscalls import rtnetlink
 from sampan.syscalls.netns import run_in_netns
 from sampan_bridge_net import links
 from sampan_bridge_net.conntrack import forget_flows
 from sampan_bridge_net.firewall import Firewall, Zone
 from sampan_bridge_net.forwarding import Forwarding
-from sampan_bridge_net.settings import BridgeSettings, settings_of
+from sampan_bridge_net.settings import BridgeSettings, GatewayMode, settings_of
+from sampan_bridge_net.watch import RuleWatch
 
 _log = logging.getLogger(__name__)
 
@@ -39,10 +40,31 @@ class BridgeDriver:
         self._instance = settings.instance
         self._firewall = Firewall(settings.instance)
         self._forwarding = Forwarding(settings.state_dir)
+        self._watch: RuleWatch | None = None
 
     def close(self) -> None:
-        """Let go of the connection to nftables, for those who make many drivers in one process."""
+        """Let go of the connections to nftables, for those who make many drivers in one process."""
+        self.unwatch()
         self._firewall.close()
+
+    def watch(self) -> int:
+        """Look at what is done to the kernel's tables."""
+        if self._watch is None:
+            try:
+                self._watch = RuleWatch()
+            except OSError as error:
+                raise SystemFailure(f"changes of nftables can't be watched: {error}") from error
+        return self._watch.fileno()
+
+    def is_disturbed(self) -> bool:
+        """Whether somebody has taken rules away that this driver made."""
+        return self._watch is not None and self._watch.saw_removal() and not self._firewall.is_whole()
+
+    def unwatch(self) -> None:
+        """Look no more."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
     def probe(self) -> str | None:
         """Whether nftables is there, library and kernel."""
@@ -55,8 +77,11 @@ class BridgeDriver:
     def validate(self, network: Network) -> None:
         """Check options and pools."""
         settings_of(network, self._instance)
-        if not any(pool.subnet.version == 4 for pool in network.pools):
-            raise InvalidArgument(f"network {network.name} has no IPv4 subnet")
+        versions = [pool.subnet.version for pool in network.pools]
+        if not versions:
+            raise InvalidArgument(f"network {network.name} has no subnet")
+        if len(versions) != len(set(versions)):
+            raise Forbidden("bridge driver doesn't support multiple subnets")
         for pool in network.pools:
             if pool.gateway is None:
                 raise InvalidArgument(f"subnet {pool.subnet} has no gateway, and the bridge needs an address")
@@ -76,7 +101,11 @@ class BridgeDriver:
             self._mark("network", network.id),
             _bridge_mac(network),
             settings.mtu,
-            tuple(ip_interface((pool.gateway, pool.subnet.prefixlen)) for pool in network.pools if pool.gateway),
+            tuple(
+                ip_interface((pool.gateway, pool.subnet.prefixlen))
+                for pool in network.pools
+                if pool.gateway and settings.modes[pool.subnet.version] is not GatewayMode.ISOLATED
+            ),
         )
         links.put_bridge(bridge, lambda: _tune_bridge(settings.ifname, network))
 
@@ -160,7 +189,22 @@ def _bridge_mac(network: Network) -> str:
 
 def _zone(network: Network, settings: BridgeSettings) -> Zone:
     subnets = tuple(pool.subnet for pool in network.pools)
-    return Zone(network.id, settings.ifname, subnets, network.internal, settings.icc, settings.masquerade)
+    versions = {subnet.version for subnet in subnets}
+
+    def having(mode: GatewayMode) -> frozenset[int]:
+        return frozenset(version for version in versions if settings.modes[version] is mode)
+
+    return Zone(
+        network.id,
+        settings.ifname,
+        subnets,
+        network.internal,
+        settings.icc,
+        masquerade=frozenset(filter(settings.masquerades, versions)),
+        routed=having(GatewayMode.ROUTED),
+        unprotected=having(GatewayMode.UNPROTECTED),
+        known=frozenset(versions) - having(GatewayMode.ISOLATED),
+    )
 
 
 def _tune_bridge(ifname: str, network: Network) -> None:

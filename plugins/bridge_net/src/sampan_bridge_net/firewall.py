@@ -30,7 +30,11 @@ _CHAINS = {
     "forward": "type filter hook forward priority 0; policy accept;",
     "postrouting": "type nat hook postrouting priority 100; policy accept;",
 }
-_SETS = ("bridges", "internal", "talking", "subnets4", "subnets6", "masquerade4", "masquerade6")
+_OPEN = ("open4", "open6")
+_SETS = (
+    *("bridges", "internal", "talking", "subnets4", "subnets6", "masquerade4", "masquerade6"),
+    *("routed4", "routed6", "unprotected4", "unprotected6", "known4", "known6"),
+)
 
 
 @dataclass(frozen=True)
@@ -44,21 +48,32 @@ class Target:
 
 @dataclass(frozen=True)
 class Zone:
-    """One network as the firewall sees it."""
+    """One network as the firewall sees it.
+
+    Over these IP versions its containers leave with an address of the host's (`masquerade`), are reached at their own
+    (`routed`), or there at all ports (`unprotected`); the host is on the bridge itself and knows who belongs there
+    (`known`).
+    """
 
     id: str
     bridge: str
     subnets: tuple[IPv4Network | IPv6Network, ...]
     internal: bool
     talking: bool
-    masquerade: bool
+    masquerade: frozenset[int]
+    routed: frozenset[int]
+    unprotected: frozenset[int]
+    known: frozenset[int]
 
 
 @dataclass(frozen=True)
 class _Key:
+    """What a client asks for: a port of the host's, or if it is `open` one of a container's at its own address."""
+
     protocol: L4
     host_ip: IPv4Address | IPv6Address
     host_port: int
+    open: bool = False
 
 
 class Firewall:
@@ -69,6 +84,7 @@ class Firewall:
         self._nft = Nft()
         self._lock = threading.Lock()
         self._published: dict[_Key, Target] | None = None
+        self._rules = 0
 
     def close(self) -> None:
         """Let go of the connection to nftables."""
@@ -89,6 +105,7 @@ class Firewall:
             # what another program flushed away with the table comes back
             missing = known.items() - self._read().items()
             self._nft.run("".join(self._add(key, target) for key, target in missing))
+            self._rules = self._count_rules()
 
     def drop(self, network_id: str) -> None:
         """Take a network out; with the last one the table goes."""
@@ -100,12 +117,16 @@ class Firewall:
             if all(owner == network_id for _, _, owner in held):
                 commands = [f"delete table inet {self.table}\n"]
                 self._published = {}
+                self._rules = 0
             self._nft.run("".join(commands))
 
     def publish(self, endpoint_id: str, targets: dict[PublishedPort, IPv4Address | IPv6Address]) -> None:
-        """Lead ports to their targets, all or none. Raises `Conflict` if another endpoint has one."""
+        """Lead ports to their targets, all or none. Raises `Conflict` if another endpoint has one.
+
+        A host port 0 is none: the container's own port is opened.
+        """
         wanted = {
-            _Key(port.protocol, port.host_ip, port.host_port): Target(endpoint_id, address, port.container_port)
+            _key(port, address): Target(endpoint_id, address, port.container_port)
             for port, address in targets.items()
         }
         with self._lock:
@@ -128,8 +149,15 @@ class Firewall:
             for key in leaving:
                 del known[key]
         return [
-            PublishedPort(key.protocol, key.host_ip, key.host_port, target.port) for key, target in leaving.items()
+            PublishedPort(key.protocol, key.host_ip, key.host_port, target.port)
+            for key, target in leaving.items()
+            if not key.open
         ]
+
+    def is_whole(self) -> bool:
+        """Whether the rules are all there, as they were when this object last made them."""
+        with self._lock:
+            return self._rules == 0 or (self._exists() and self._count_rules() == self._rules)
 
     # --- elements
 
@@ -142,8 +170,14 @@ class Firewall:
             elements["talking"] = [f"{bridge} . {bridge}"]
         for subnet in zone.subnets:
             elements.setdefault(f"subnets{subnet.version}", []).append(str(subnet))
-            if zone.masquerade:
+            if subnet.version in zone.masquerade:
                 elements.setdefault(f"masquerade{subnet.version}", []).append(str(subnet))
+        for name, versions in (
+            ("routed", zone.routed),
+            ("unprotected", zone.unprotected),
+            ("known", zone.known),
+        ):
+            elements.update({f"{name}{version}": [bridge] for version in versions})
         return "".join(
             f'add element inet {self.table} {name} {{ {text} comment "{zone.id}" }}\n'
             for name, texts in elements.items()
@@ -152,8 +186,8 @@ class Firewall:
 
     def _add(self, key: _Key, target: Target) -> str:
         name, match = _place(key)
-        lead = f"{target.address} . {target.port}"
-        return f'add element inet {self.table} {name} {{ {match} comment "{target.endpoint_id}" : {lead} }}\n'
+        lead = "" if key.open else f" : {target.address} . {target.port}"
+        return f'add element inet {self.table} {name} {{ {match} comment "{target.endpoint_id}"{lead} }}\n'
 
     def _remove(self, key: _Key) -> str:
         return self._delete(*_place(key))
@@ -173,13 +207,25 @@ class Firewall:
         return any(table.get("name") == self.table for table in tables)
 
     def _read(self) -> dict[_Key, Target]:
-        return {
+        published = {
             key: target
             for name in _MAPS
             for item in self._nft.query(f"list map inet {self.table} {name}")
             for element in item.get("map", {}).get("elem", [])
             for key, target in [_parse_published(name, element)]
         }
+        opened = {
+            key: target
+            for name in _OPEN
+            for item in self._nft.query(f"list set inet {self.table} {name}")
+            for element in item.get("set", {}).get("elem", [])
+            for key, target in [_parse_open(element["elem"])]
+        }
+        return published | opened
+
+    def _count_rules(self) -> int:
+        chains = (self._nft.query(f"list chain inet {self.table} {name}") for name in _CHAINS)
+        return sum("rule" in item for chain in chains for item in chain)
 
     def _set_elements(self) -> Iterator[tuple[str, str, str]]:
         """Name of the set, the element as text, and the network it belongs to."""
@@ -189,9 +235,17 @@ class Firewall:
                     yield name, _element_text(element["elem"]["val"]), element["elem"].get("comment", "")
 
 
+def _key(port: PublishedPort, address: IPv4Address | IPv6Address) -> _Key:
+    if port.host_port == 0:
+        return _Key(port.protocol, address, port.container_port, open=True)
+    return _Key(port.protocol, port.host_ip, port.host_port)
+
+
 def _place(key: _Key) -> tuple[str, str]:
-    """Which map a published port is in, and what it matches there."""
+    """Which map or set a published port is in, and what it matches there."""
     protocol, version = PROTOCOL_NUMBERS[key.protocol], key.host_ip.version
+    if key.open:
+        return f"open{version}", f"{key.host_ip} . {protocol} . {key.host_port}"
     if key.host_ip.is_unspecified:
         return f"published{version}_any", f"{protocol} . {key.host_port}"
     return f"published{version}", f"{protocol} . {key.host_ip} . {key.host_port}"
@@ -203,6 +257,12 @@ def _parse_published(name: str, element: Any) -> tuple[_Key, Target]:
     any_host = "::" if name.startswith("published6") else "0.0.0.0"  # noqa: S104
     key = _Key(_PROTOCOLS[int(protocol)], ip_address(host[0] if host else any_host), int(host_port))
     return key, Target(match.get("comment", ""), ip_address(address), int(port))
+
+
+def _parse_open(element: Any) -> tuple[_Key, Target]:
+    address, protocol, port = element["val"]["concat"]
+    key = _Key(_PROTOCOLS[int(protocol)], ip_address(address), int(port), open=True)
+    return key, Target(element.get("comment", ""), key.host_ip, key.host_port)
 
 
 def _element_text(value: Any) -> str:
@@ -231,6 +291,14 @@ table inet {table} {{
   map published4_any {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
   map published6 {{ type inet_proto . ipv6_addr . inet_service : ipv6_addr . inet_service; }}
   map published6_any {{ type inet_proto . inet_service : ipv6_addr . inet_service; }}
+  set open4 {{ type ipv4_addr . inet_proto . inet_service; }}
+  set open6 {{ type ipv6_addr . inet_proto . inet_service; }}
+  set routed4 {{ type ifname; }}
+  set routed6 {{ type ifname; }}
+  set unprotected4 {{ type ifname; }}
+  set unprotected6 {{ type ifname; }}
+  set known4 {{ type ifname; }}
+  set known6 {{ type ifname; }}
   set bridges {{ type ifname; }}
   set internal {{ type ifname; }}
   set talking {{ type ifname . ifname; }}
@@ -250,10 +318,13 @@ def _rules(table: str, closed: frozenset[int]) -> str:
     return f"""
 table inet {table} {{
   # Loopback addresses never come over a wire. Bridges route them (route_localnet), so that the host reaches published
-  # ports at 127.0.0.1; without these rules its neighbours and containers could reach what listens there.
+  # ports at 127.0.0.1; without these rules its neighbours and containers could reach what listens there. Nor does a
+  # container send under addresses that are not on its network.
   chain arrive {{
     iifname != "lo" ip daddr 127.0.0.0/8 drop
     iifname @bridges ip saddr 127.0.0.0/8 drop
+    iifname @known4 fib saddr . iif oif missing ip saddr != 0.0.0.0 drop
+    iifname @known6 fib saddr . iif oif missing ip6 saddr != {{ ::, fe80::/10 }} drop
   }}
   chain translate {{
     dnat ip to meta l4proto . ip daddr . th dport map @published4
@@ -275,6 +346,12 @@ table inet {table} {{
     oifname @internal drop
     oifname @bridges ct state established,related accept
     oifname @bridges ct status dnat accept
+    ip daddr . meta l4proto . th dport @open4 accept
+    ip6 daddr . meta l4proto . th dport @open6 accept
+    oifname @routed4 meta l4proto icmp accept
+    oifname @routed6 meta l4proto ipv6-icmp accept
+    oifname @unprotected4 meta nfproto ipv4 iifname != @bridges accept
+    oifname @unprotected6 meta nfproto ipv6 iifname != @bridges accept
     oifname @bridges drop
     iifname @bridges accept
 {rest}  }}

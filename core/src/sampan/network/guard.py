@@ -1,0 +1,68 @@
+"""Putting right what other programs take away from networks while the daemon runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from sampan.drivers import WatchfulDriver
+from sampan.errdefs import SampanError
+from sampan.network.networks import Networks
+
+_log = logging.getLogger(__name__)
+
+
+class Guard:
+    """Has the drivers that notice such things make their networks again. Used from the event loop only."""
+
+    def __init__(self, networks: Networks) -> None:
+        self._networks = networks
+        self._watched: dict[str, tuple[WatchfulDriver, int]] = {}
+        self._repairs: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Begin to look, with each driver that can. One that can't on this host is a line in the log."""
+        for name, driver in self._networks.drivers.items():
+            if not isinstance(driver, WatchfulDriver):
+                continue
+            try:
+                self._watched[name] = driver, await asyncio.to_thread(driver.watch)
+            except SampanError as error:
+                _log.warning("network driver %s: %s", name, error)
+                continue
+            self._look(name)
+
+    async def close(self) -> None:
+        """Look no more; repairs under way are finished."""
+        watched, self._watched = self._watched, {}
+        for _, fd in watched.values():
+            asyncio.get_running_loop().remove_reader(fd)
+        if self._repairs:
+            await asyncio.wait(self._repairs)
+        for driver, _ in watched.values():
+            driver.unwatch()
+
+    def _look(self, name: str) -> None:
+        if name in self._watched:
+            asyncio.get_running_loop().add_reader(self._watched[name][1], self._on_news, name)
+
+    def _on_news(self, name: str) -> None:
+        driver, fd = self._watched[name]
+        asyncio.get_running_loop().remove_reader(fd)  # until this has been looked into
+        task = asyncio.create_task(self._check(name, driver), name=f"check of the networks of {name}")
+        self._repairs.add(task)
+        task.add_done_callback(self._repairs.discard)
+
+    async def _check(self, name: str, driver: WatchfulDriver) -> None:
+        try:
+            async with self._networks.changing:
+                if await asyncio.to_thread(driver.is_disturbed):
+                    _log.warning("another program has removed rules of network driver %s: they are put back", name)
+                    await self._restore(name)
+        finally:
+            self._look(name)
+
+    async def _restore(self, name: str) -> None:
+        for network in self._networks:
+            if network.driver == name:
+                await self._networks.put_right(network)
