@@ -91,3 +91,13 @@ async def test_list_inspect_tag_and_remove(api: Serving) -> None:
     removed = await api.call("DELETE", "/images/b/c:2?force=1&noprune=1")
     assert removed[:2] == (200, [{"Untagged": "a:1"}, {"Deleted": ID}])
     assert api.daemon.asked == models.RemoveImage(name="b/c:2", force=True, no_prune=True)
+
+
+async def test_push_names_tag_and_credentials(api: Serving) -> None:
+    api.daemon.answers["image_push"] = pulling
+    headers = {"X-Registry-Auth": "eyJ1c2VybmFtZSI6ICJtZSJ9"}
+    async with api.http.post("/images/host:5000/deep/app/push", params={"tag": "1"}, headers=headers) as answer:
+        assert answer.status == 200
+    asked = models.PushImage(name="host:5000/deep/app", tag="1", auth=models.RegistryAuth(username="me"))
+    assert api.daemon.asked == asked
+    assert "me" not in repr(asked)

@@ -37,6 +37,7 @@ REQUESTS: dict[str, type] = {
     "image_list": models.ListImages,
     "image_load": models.LoadImages,
     "image_pull": models.PullImage,
+    "image_push": models.PushImage,
     "image_remove": models.RemoveImage,
     "image_tag": models.TagImage,
     "network_connect": models.ConnectNetwork,

@@ -117,7 +117,7 @@ class FakeRegistry:
                     self.upload_bytes = None
                     request.transport.abort()
         if request.method != "PUT":
-            headers = {"Location": f"/v2/{repository}/blobs/uploads/{id}", "Range": f"0-{len(content) - 1}"}
+            headers = {"Location": f"/v2/{repository}/blobs/uploads/{id}", "Range": f"0-{max(len(content) - 1, 0)}"}
             return web.Response(status=202 if request.method == "PATCH" else 204, headers=headers)
         digest = Digest.of(bytes(content))
         if digest != request.query["digest"]:

@@ -17,6 +17,7 @@ from sampan import models
 from sampan.daemon import (
     attach,
     create,
+    distribution,
     exec,
     image,
     info,
@@ -177,6 +178,7 @@ class Daemon:
             ("image_load", models.LoadImages, image.image_load, pull),
             ("image_pull", models.PullImage, image.image_pull, pull),
             ("image_prune", models.PruneImages, prune.image_prune, change),
+            ("image_push", models.PushImage, distribution.image_push, pull),
             ("image_remove", models.RemoveImage, image.image_remove, change),
             ("image_tag", models.TagImage, image.image_tag, change),
             ("network_connect", models.ConnectNetwork, membership.network_connect, change),

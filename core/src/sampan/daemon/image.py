@@ -88,14 +88,14 @@ async def image_inspect(daemon: Daemon, job: Job[InspectImage]) -> ImageInspect:
 async def image_pull(daemon: Daemon, job: Job[PullImage]) -> None:
     """Fetch an image from its registry, with Docker's stream of progress."""
     request, output = job.request, job.require_output()
-    reference = _reference(request.reference, request.tag)
+    reference = reference_of(request.reference, request.tag)
     image = await daemon.images.pull(
-        reference.tagged(),
+        reference,
         platform=request.platform,
         auth=credentials(request.auth) if request.auth else None,
         progress=output.write,
     )
-    _publish(daemon, "pull", reference.tagged().familiar, image)
+    _publish(daemon, "pull", reference.familiar, image)
 
 
 def credentials(auth: models.RegistryAuth) -> RegistryAuth:
@@ -126,7 +126,7 @@ async def image_import(daemon: Daemon, job: Job[ImportImage]) -> None:
     with _blaming_the_caller():
         image = await daemon.images.import_(
             job.require_body(),
-            reference=_reference(request.reference, request.tag).tagged() if request.reference else None,
+            reference=reference_of(request.reference, request.tag).tagged() if request.reference else None,
             changes=request.changes,
             message=request.message,
             platform=request.platform,
@@ -139,7 +139,7 @@ async def image_tag(daemon: Daemon, job: Job[TagImage]) -> None:
     """Give an image one more name."""
     request = job.request
     image = daemon.images.get(request.name)
-    reference = _reference(request.repository, request.tag)
+    reference = reference_of(request.repository, request.tag)
     if reference.digest:
         raise InvalidArgument("refusing to create a tag with a digest reference")
     await daemon.images.tag(image, reference.tagged())
@@ -178,7 +178,7 @@ def _publish(daemon: Daemon, action: str, name: str, image: Image) -> None:
     daemon.events.publish("image", action, name, {**labels, "name": name})
 
 
-def _reference(name: str, tag: str) -> Reference:
+def reference_of(name: str, tag: str) -> Reference:
     """Docker's two parameters as one reference; the tag may be a digest."""
     if not tag:
         return Reference.parse(name)

@@ -115,17 +115,23 @@ class ImageIndex:
         names = [Reference.parse(text) for text, id in self._names.items() if id == image.id]
         return sorted(names, key=lambda name: (name.digest is not None, str(name)))
 
+    def tags(self, repository: str) -> builtins.list[Reference]:
+        """All tags of a repository (`docker.io/library/alpine`) that are here."""
+        names = (Reference.parse(text) for text in self._names if text.startswith(f"{repository}:"))
+        return sorted((name for name in names if name.name == repository and not name.digest), key=str)
+
     def layer_users(self) -> Counter[Digest]:
         """How many images have each layer, by chain ID."""
         return Counter(chain_id for image in self._images.values() for chain_id in image.layers)
 
     async def add(self, new: NewImage, names: Sequence[Reference]) -> Image:
-        """Put an image in and give it `names`, taking them from any other; one that is here gets the names only."""
+        """Put an image in and give it `names`, taking them from any other; one that is here gets them too."""
         known = self._images.get(new.id)
         fresh = [name for name in names if self._names.get(_key(name)) != new.id]
-        if known and not fresh:
+        documents = tuple(dict.fromkeys((*(known.documents if known else ()), *new.documents)))
+        if known and not fresh and known.documents == documents:
             return known
-        image = known or _image(new)
+        image = replace(known, documents=documents) if known else _image(new)
         if fresh:
             image = replace(image, tagged_at=_now())
 
@@ -149,6 +155,15 @@ class ImageIndex:
     async def name(self, image: Image, names: Sequence[Reference]) -> Image:
         """Give an image that is here `names`, taking them from any other."""
         return await self.add(NewImage(image.id, image.config, (), image.documents), names)
+
+    async def update_layer(self, layer: Layer) -> None:
+        """Note that a layer has another blob."""
+        row = rows.layer_row(layer)
+        await self._database.write(
+            lambda connection: connection.execute(
+                "UPDATE layers SET document = ? WHERE chain_id = ?", (row[-1], layer.chain_id)
+            )
+        )
 
     async def remove_names(self, names: Iterable[Reference]) -> None:
         """Take names away; no error if they are gone."""

@@ -53,6 +53,7 @@ class Manifest:
 
     config: Descriptor
     layers: tuple[Descriptor, ...]
+    media_type: str = OCI_MANIFEST
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def parse_document(content: bytes, media_type: str | None = None) -> Manifest | 
     layers = _list(document, "layers")
     if len(layers) > LAYERS_MAX:
         raise InvalidArgument(f"the manifest names {len(layers)} layers, more than {LAYERS_MAX}")
-    manifest = Manifest(_descriptor(document.get("config")), tuple(_descriptor(layer) for layer in layers))
+    manifest = Manifest(_descriptor(document.get("config")), tuple(_descriptor(layer) for layer in layers), kind)
     _check_image(manifest)
     return manifest
 

@@ -11,6 +11,7 @@ from sampan.images.leases import Lease
 from sampan.images.platform import Platform
 from sampan.images.progress import Report
 from sampan.images.pull import Puller
+from sampan.images.push import Pusher
 from sampan.images.reference import Reference
 from sampan.images.registry import RegistryClient
 from sampan.images.registry_config import RegistryAuth, RegistryConfig, domain_of
@@ -22,6 +23,7 @@ class Remote:
     def __init__(self, registries: RegistryConfig, content: ContentStore, layers: Layers, index: ImageIndex) -> None:
         self._client = RegistryClient(registries)
         self._puller = Puller(self._client, content, layers, index)
+        self._pusher = Pusher(self._client, content, layers, index)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -36,3 +38,7 @@ class Remote:
     ) -> Image:
         """Pull an image. Raises as `Puller.pull` does."""
         return await self._puller.pull(reference, platform, auth, lease, report)
+
+    async def push(self, reference: Reference, auth: RegistryAuth | None, lease: Lease, report: Report) -> None:
+        """Push an image. Raises as `Pusher.push` does."""
+        await self._pusher.push(reference, auth, lease, report)

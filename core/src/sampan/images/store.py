@@ -121,6 +121,16 @@ class ImageStore:
         async with self._lease() as lease:
             return await relay(progress, lambda report: remote.pull(reference, wanted, auth, lease, report))
 
+    async def push(self, reference: Reference, *, auth: RegistryAuth | None, progress: Progress) -> None:
+        """Push `reference`, all tags of its repository if it has none. Sends Docker's items to `progress`.
+
+        Raises `NotFound`, `Unauthorized`, `Unavailable`, `InvalidArgument`, `SystemFailure`.
+        """
+        remote = await self._reach()
+        async with self._lease() as lease:
+            await relay(progress, lambda report: remote.push(reference, auth, lease, report))
+        await self.collect_garbage()  # the bare tars of layers that are kept compressed now
+
     async def login(self, auth: RegistryAuth) -> str:
         """Have the registry `auth.server` (Docker Hub if empty) judge the credentials.
 

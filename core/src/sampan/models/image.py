@@ -136,6 +136,14 @@ class PullImage(Request):
     auth: RegistryAuth | None = Field(None, repr=False)
 
 
+class PushImage(Request):
+    """image_push; without `tag` all tags of the repository."""
+
+    name: str
+    tag: str = ""
+    auth: RegistryAuth | None = Field(None, repr=False)
+
+
 class LoadImages(Request):
     """image_load."""
 

@@ -22,6 +22,7 @@ from sampan.models import (
     PruneBuildCache,
     PruneImages,
     PullImage,
+    PushImage,
     RemoveImage,
     TagImage,
 )
@@ -111,7 +112,7 @@ async def create_image(
     from_image: Annotated[str, Query(alias="fromImage", description="the image to pull")] = "",
     from_src: Annotated[str, Query(alias="fromSrc", description="a URL to import, or `-` for the body")] = "",
     repo: str = "",
-    tag: Annotated[str, Query(description="tag or digest; empty pulls the tag in fromImage or latest")] = "",
+    tag: Annotated[str, Query(description="tag or digest; empty pulls the tag in fromImage, or all tags if there is none")] = "",
     message: str = "",
     changes: Annotated[list[str] | None, Query()] = None,
     platform: str = "",
@@ -153,6 +154,25 @@ async def load_images(
     """Add the images of an archive, as `docker save` or an OCI tool wrote it."""
     platforms = [wanted for text in platform or () if (wanted := read_platform(text))]
     return run.output("image_load", LoadImages(quiet=quiet, platforms=platforms), has_body=True)
+
+
+@router.post(
+    "/images/{name:path}/push",
+    summary="Push an image",
+    operation_id="ImagePush",
+    response_class=Response,
+    responses=answers(404) | _PROGRESS,
+)
+async def push_image(
+    run: Run,
+    name: Name,
+    tag: Annotated[str, Query(description="empty pushes every tag of the repository")] = "",
+    platform: str = "",
+    x_registry_auth: Annotated[str | None, Header(description="credentials: JSON in URL-safe base64")] = None,
+) -> Response:
+    """Send an image, or every tag of a repository, to its registry."""
+    read_platform(platform)  # an image here is for one platform only
+    return run.output("image_push", PushImage(name=name, tag=tag, auth=read_auth(x_registry_auth)))
 
 
 @router.get(

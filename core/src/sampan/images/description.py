@@ -1,0 +1,80 @@
+"""The manifest of an image that is here, as a registry or an archive is given it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampan.digest import Digest
+from sampan.errdefs import SampanError
+from sampan.images.content import ContentStore
+from sampan.images.image import Image
+from sampan.images.layer.decompress import sniff
+from sampan.images.layer_maker import Layer
+from sampan.images.manifest import DOCUMENT_BYTES_MAX, OCI_MANIFEST, Manifest, parse_document
+
+_OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+_OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+_SUFFIXES = {None: "", "gzip": "+gzip", "zstd": "+zstd"}
+_HEAD_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Description:
+    """A manifest and its bytes; all that it names is here."""
+
+    content: bytes
+    media_type: str
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the bytes."""
+        return Digest.of(self.content)
+
+
+def original(content: ContentStore, image: Image, layers: Sequence[Layer]) -> Description | None:
+    """The manifest that an image came with, if the blobs it names are those of its `layers`. Reads files."""
+    for digest in reversed(image.documents):
+        try:
+            document = content.read(digest, DOCUMENT_BYTES_MAX)
+            parsed = parse_document(document)
+        except SampanError:
+            continue  # gone, or of a kind that is not given on
+        if isinstance(parsed, Manifest) and _names(parsed) == [image.id, *(layer.blob for layer in layers)]:
+            return Description(document, parsed.media_type)
+    return None
+
+
+def described(content: ContentStore, image: Image, layers: Sequence[Layer]) -> Description:
+    """A manifest of our own: the same bytes for the same image and blobs. Reads files."""
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": {"mediaType": _OCI_CONFIG, "digest": image.id, "size": content.size_bytes(image.id)},
+        "layers": [
+            {
+                "mediaType": _OCI_LAYER + _SUFFIXES[compression_of(content.path(layer.blob))],
+                "digest": layer.blob,
+                "size": layer.blob_bytes,
+            }
+            for layer in layers
+        ],
+    }
+    return Description(json.dumps(manifest, separators=(",", ":")).encode(), OCI_MANIFEST)
+
+
+def is_distributable(content: ContentStore, layer: Layer) -> bool:
+    """Whether registries take the layer's blob as it is: compressed, and so that all can read it. Reads a file."""
+    return compression_of(content.path(layer.blob)) in ("gzip", "zstd")
+
+
+def compression_of(blob: Path) -> str | None:
+    """What a blob is compressed with, `None` if it is not."""
+    with blob.open("rb") as file:
+        return sniff(iter([file.read(_HEAD_BYTES)]))[0]
+
+
+def _names(manifest: Manifest) -> list[Digest]:
+    return [manifest.config.digest, *(layer.digest for layer in manifest.layers)]

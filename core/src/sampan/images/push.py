@@ -1,0 +1,179 @@
+"""Pushes an image: its layers and config where they are missing, then the manifest.
+
+What the client sees is what moby daemon/internal/distribution/push_v2.go sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sampan.digest import Digest
+from sampan.errdefs import InvalidArgument, NotFound
+from sampan.images.compress import compress
+from sampan.images.content import ContentStore
+from sampan.images.description import Description, described, is_distributable, original
+from sampan.images.destination import Destination
+from sampan.images.image import Image
+from sampan.images.index import ImageIndex, NewImage
+from sampan.images.layer_maker import Layer
+from sampan.images.layers import Layers
+from sampan.images.leases import Lease
+from sampan.images.progress import Report, Throttle, message, short, step
+from sampan.images.reference import Reference
+from sampan.images.registry import RegistryClient
+from sampan.images.registry_config import RegistryAuth
+from sampan.images.tasks import end, in_thread
+
+_MOUNTS_MAX = 4  # repositories that are tried for a blob, as with moby
+
+
+@dataclass(frozen=True)
+class _Blob:
+    """A blob to be pushed. `id` names it in progress items, a config has none."""
+
+    digest: Digest
+    size_bytes: int
+    id: str = ""
+
+
+class Pusher:
+    """Pushes images of one store."""
+
+    def __init__(self, client: RegistryClient, content: ContentStore, layers: Layers, index: ImageIndex) -> None:
+        self._client = client
+        self._content = content
+        self._layers = layers
+        self._index = index
+        self._compressing = asyncio.Lock()
+        self._uploads = asyncio.Semaphore(client.config.uploads)
+
+    async def push(self, reference: Reference, auth: RegistryAuth | None, lease: Lease, report: Report) -> None:
+        """Push `reference`, all tags of the repository if it has none.
+
+        Raises `NotFound` if there is no such name here, `InvalidArgument` for a digest, and what the registry
+        answers.
+        """
+        report(message(f"The push refers to repository [{reference.name}]"))
+        names = self._names(reference)
+        channel = await self._client.channel(reference.domain, auth)
+        for name in names:
+            await self._push_tag(Destination(channel, name), name, lease, report)
+
+    def _names(self, reference: Reference) -> list[Reference]:
+        if reference.digest is not None:
+            raise InvalidArgument("cannot push a digest reference")
+        if reference.tag is not None:
+            if self._index.find(reference) is None:
+                if self._index.tags(reference.name):
+                    raise NotFound(f"tag does not exist: {reference.familiar}")
+                raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
+            return [reference]
+        tags = self._index.tags(reference.name)
+        if not tags:
+            raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
+        return tags
+
+    async def _push_tag(self, to: Destination, name: Reference, lease: Lease, report: Report) -> None:
+        image = self._index.get(str(name))
+        await lease.add(image.id, *image.layers, *image.documents)
+        description = await self._describe(image, lease)
+        layers = [self._layers.get(chain_id) for chain_id in image.layers]
+        await self._push_layers(to, name, layers, report)
+        await self._push_blob(to, name, _Blob(image.id, self._content.size_bytes(image.id)), (), report)
+        await to.put_manifest(name.tag or "", description.content, description.media_type)
+        await self._note(image, name, description, lease)
+        size = len(description.content)
+        report(message(f"{name.tag}: digest: {description.digest} size: {size}"))
+        report({"progressDetail": {}, "aux": {"Tag": name.tag, "Digest": description.digest, "Size": size}})
+
+    async def _describe(self, image: Image, lease: Lease) -> Description:
+        """The manifest to push: that which the image came with, if all of it is here still."""
+        layers = [self._layers.get(chain_id) for chain_id in image.layers]
+        await lease.add(*(layer.blob for layer in layers))
+        came_with = await in_thread(original, self._content, image, layers)
+        if came_with is not None:
+            return came_with
+        ready = [await self._compressed(chain_id, lease) for chain_id in image.layers]
+        return await in_thread(described, self._content, image, ready)
+
+    async def _compressed(self, chain_id: Digest, lease: Lease) -> Layer:
+        """The layer with a blob that registries take: made once, and kept instead of the tar it was loaded from."""
+        async with self._compressing:
+            layer = self._layers.get(chain_id)
+            if await in_thread(is_distributable, self._content, layer):
+                return layer
+            with self._content.ingest() as ingest:
+                await in_thread(compress, self._content.path(layer.blob), ingest, diff_id=layer.diff_id)
+                await lease.add(ingest.digest)
+                blob = await in_thread(ingest.commit, durable=True)
+                layer = replace(layer, blob=blob, blob_bytes=ingest.size_bytes, media_type="")
+            await self._index.update_layer(layer)
+            self._layers.adopt([layer])
+            return layer
+
+    async def _push_layers(self, to: Destination, name: Reference, layers: Sequence[Layer], report: Report) -> None:
+        for layer in reversed(layers):
+            report(step(short(layer.diff_id), "Preparing"))
+        unique = {layer.blob: layer for layer in layers}.values()
+        pushing = [asyncio.ensure_future(self._push_layer(to, name, layer, report)) for layer in unique]
+        try:
+            await asyncio.gather(*pushing)
+        finally:
+            await end(*pushing)
+
+    async def _push_layer(self, to: Destination, name: Reference, layer: Layer, report: Report) -> None:
+        blob = _Blob(layer.blob, layer.blob_bytes, short(layer.diff_id))
+        if self._uploads.locked():
+            report(step(blob.id, "Waiting"))
+        async with self._uploads:
+            await self._push_blob(to, name, blob, self._sources(layer, name), report)
+
+    async def _push_blob(
+        self, to: Destination, name: Reference, blob: _Blob, sources: Sequence[Reference], report: Report
+    ) -> None:
+        tell = _Teller(blob, report)
+        if await to.has(blob.digest):
+            return tell.say("Layer already exists")
+        for source in sources:
+            if await to.mount(blob.digest, source):
+                return tell.say(f"Mounted from {source.path}")
+        tell.sent(0)
+        await to.send(self._content.path(blob.digest), blob.digest, blob.size_bytes, tell.sent)
+        return tell.say("Pushed")
+
+    def _sources(self, layer: Layer, name: Reference) -> list[Reference]:
+        """Repositories of the same registry that are known to have the layer."""
+        found = {
+            source.path: source
+            for image in self._index.list()
+            if layer.chain_id in image.layers
+            for source in self._index.names_of(image)
+            if source.digest is not None and source.domain == name.domain and source.path != name.path
+        }
+        return list(found.values())[:_MOUNTS_MAX]
+
+    async def _note(self, image: Image, name: Reference, description: Description, lease: Lease) -> None:
+        """Remember the manifest: a second push sends the same, and the image has a digest in this repository."""
+        await lease.add(description.digest)
+        await in_thread(self._content.put, description.content)
+        new = NewImage(image.id, image.config, (), (description.digest,))
+        await self._index.add(new, [name.with_digest(description.digest)])
+
+
+class _Teller:
+    """Tells of one blob's progress; of a config's, nothing is told."""
+
+    def __init__(self, blob: _Blob, report: Report) -> None:
+        self._blob = blob
+        self._report = report
+        self._throttle = Throttle()
+
+    def say(self, status: str) -> None:
+        if self._blob.id:
+            self._report(step(self._blob.id, status))
+
+    def sent(self, count: int) -> None:
+        if self._blob.id and (self._throttle.ready() or count == self._blob.size_bytes):
+            self._report(step(self._blob.id, "Pushing", count, self._blob.size_bytes))
