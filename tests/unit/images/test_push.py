@@ -191,11 +191,7 @@ async def test_a_name_that_is_not_here_is_refused_in_dockers_words(
 @pytest.mark.parametrize(
     ("answer", "kind", "message"),
     [
-        (
-            refusal(401, "UNAUTHORIZED", "authentication required"),
-            Unauthorized,
-            "unauthorized: authentication required",
-        ),
+        (("401", "UNAUTHORIZED", "no"), Unauthorized, "unauthorized: no"),
         (("403", "DENIED", "requested access"), Unauthorized, "denied: requested access"),
         (("429", "TOOMANYREQUESTS", "slow down"), Unavailable, "toomanyrequests: slow down"),
         (("400", "MANIFEST_INVALID", "no"), SystemFailure, "manifest invalid: no"),

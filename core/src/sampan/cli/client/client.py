@@ -50,23 +50,37 @@ class Client:
         return document_of(content) if content.strip() else None
 
     def stream(
-        self, method: str, path: str, *, query: Query | None = None, body: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """One request and the JSON documents of its answer as they come; the head has arrived when this returns."""
-        response = self.request(method, path, query=query, body=body)
+        response = self.request(method, path, query=query, body=body, headers=headers)
         return (document_of(line) for line in response.lines())
 
-    def request(self, method: str, path: str, *, query: Query | None = None, body: Any = None) -> Response:
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
         """One request; the body of its `Response` is still to be read. Bytes and iterables are sent as they are."""
-        headers, content = {}, body
+        sent, content = dict(headers or {}), body
         if body is None:
             content = b""
         elif isinstance(body, dict):
-            headers["Content-Type"] = "application/json"
+            sent["Content-Type"] = "application/json"
             content = json.dumps(body).encode()
         else:
-            headers["Content-Type"] = "application/x-tar"
-        return self._exchange(method, self._target(path, query), headers, content)
+            sent["Content-Type"] = "application/x-tar"
+        return self._exchange(method, self._target(path, query), sent, content)
 
     def hijack(self, path: str, *, query: Query | None = None, body: Any = None) -> Response:
         """A request after whose answer the connection is a raw stream both ways (attach, exec start)."""

@@ -42,6 +42,7 @@ IMAGES = Entry("image", "LIST", "List images")
 IMPORT = Entry("archive", "IMPORT", "Import the contents from a tarball to create a filesystem image")
 LOAD = Entry("archive", "LOAD", "Load an image from a tar archive or STDIN")
 PULL = Entry("pull", "PULL", "Download an image from a registry")
+PUSH = Entry("pull", "PUSH", "Upload an image to a registry")
 RMI = Entry("image", "REMOVE", "Remove one or more images")
 TAG = Entry("image", "TAG", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
 
@@ -81,6 +82,7 @@ GROUPS = {
             "load": LOAD,
             "ls": IMAGES,
             "pull": PULL,
+            "push": PUSH,
             "rm": RMI,
             "tag": TAG,
         },
@@ -123,7 +125,10 @@ COMMON = {
     "exec": EXEC,
     "ps": LIST,
     "pull": PULL,
+    "push": PUSH,
     "images": IMAGES,
+    "login": Entry("login", "LOGIN", "Authenticate to a registry"),
+    "logout": Entry("login", "LOGOUT", "Log out from a registry"),
     "version": Entry("version", "VERSION", "Show the sampan version information"),
     "info": INFO,
 }
