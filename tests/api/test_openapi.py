@@ -35,6 +35,7 @@ STREAMED = {
     "ContainerWait": models.WaitResult,
     "ImageCreate": models.Progress,
     "ImageLoad": models.Progress,
+    "ImagePush": models.Progress,
     "SystemEvents": models.Event,
 }
 

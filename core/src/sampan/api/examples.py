@@ -97,6 +97,7 @@ RESPONSES: dict[str, Any] = {
         "RootFS": {"Type": "layers", "Layers": [_IMAGE]},
     },
     "ImageCreate": {"status": "Pull complete", "id": "6549ce82abbf", "progressDetail": {}},
+    "ImagePush": {"status": "Pushed", "id": "6549ce82abbf", "progressDetail": {}},
     "ImageLoad": {"stream": "Loaded image: busybox:latest\n"},
     "ImageDelete": [{"Untagged": "busybox:latest"}, {"Deleted": _IMAGE}],
     "NetworkList": [_NETWORK],

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from sampan.digest import Digest
 from sampan.errdefs import SampanError
@@ -13,7 +14,7 @@ from sampan.images.content import ContentStore
 from sampan.images.image import Image
 from sampan.images.layer.decompress import sniff
 from sampan.images.layer_maker import Layer
-from sampan.images.manifest import DOCUMENT_BYTES_MAX, OCI_MANIFEST, Manifest, parse_document
+from sampan.images.manifest import DOCUMENT_BYTES_MAX, OCI_MANIFEST, Descriptor, Manifest, parse_document
 
 _OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 _OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -23,10 +24,11 @@ _HEAD_BYTES = 16
 
 @dataclass(frozen=True)
 class Description:
-    """A manifest and its bytes; all that it names is here."""
+    """A manifest, its bytes, and the blobs of the layers that it names, lowest first."""
 
     content: bytes
     media_type: str
+    layers: tuple[Descriptor, ...]
 
     @property
     def digest(self) -> Digest:
@@ -34,17 +36,19 @@ class Description:
         return Digest.of(self.content)
 
 
-def original(content: ContentStore, image: Image, layers: Sequence[Layer]) -> Description | None:
-    """The manifest that an image came with, if the blobs it names are those of its `layers`. Reads files."""
+def known(content: ContentStore, image: Image) -> list[Description]:
+    """The manifests that an image came with or was pushed with, newest first. The blobs they name may be others than
+    those that are here. Reads files."""
+    found, layers = [], len(image.layers)
     for digest in reversed(image.documents):
         try:
             document = content.read(digest, DOCUMENT_BYTES_MAX)
             parsed = parse_document(document)
         except SampanError:
             continue  # gone, or of a kind that is not given on
-        if isinstance(parsed, Manifest) and _names(parsed) == [image.id, *(layer.blob for layer in layers)]:
-            return Description(document, parsed.media_type)
-    return None
+        if isinstance(parsed, Manifest) and parsed.config.digest == image.id and len(parsed.layers) == layers:
+            found.append(Description(document, parsed.media_type, parsed.layers))
+    return found
 
 
 def described(content: ContentStore, image: Image, layers: Sequence[Layer]) -> Description:
@@ -62,7 +66,8 @@ def described(content: ContentStore, image: Image, layers: Sequence[Layer]) -> D
             for layer in layers
         ],
     }
-    return Description(json.dumps(manifest, separators=(",", ":")).encode(), OCI_MANIFEST)
+    document = json.dumps(manifest, separators=(",", ":")).encode()
+    return Description(document, OCI_MANIFEST, cast("Manifest", parse_document(document)).layers)
 
 
 def is_distributable(content: ContentStore, layer: Layer) -> bool:
@@ -74,7 +79,3 @@ def compression_of(blob: Path) -> str | None:
     """What a blob is compressed with, `None` if it is not."""
     with blob.open("rb") as file:
         return sniff(iter([file.read(_HEAD_BYTES)]))[0]
-
-
-def _names(manifest: Manifest) -> list[Digest]:
-    return [manifest.config.digest, *(layer.digest for layer in manifest.layers)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 
 from sampan.errdefs import DataLoss, Forbidden, InvalidArgument, SampanError
 from sampan.images.content import ContentStore
@@ -99,9 +100,12 @@ class Puller:
         await lease.add(manifest.config.digest, *(document.digest for document in documents))
         image = self._index.find_by_id(manifest.config.digest)
         if image is None:
-            new = await self._pull_content(repository, documents, manifest, lease, report)
+            new = await self._pull_content(repository, manifest, lease, report)
         else:
-            new = NewImage(image.id, image.config, (), image.documents)
+            new = NewImage(image.id, image.config, ())
+        for document in documents:
+            await in_thread(self._content.put, document.content)
+        new = replace(new, documents=tuple(document.digest for document in documents))
         report(message(f"Digest: {top.digest}"))
         return await self._index.add(new, [*([] if name.digest else [name]), name.with_digest(top.digest)])
 
@@ -128,7 +132,6 @@ class Puller:
     async def _pull_content(
         self,
         repository: Repository,
-        documents: list[Document],
         manifest: Manifest,
         lease: Lease,
         report: Report,
@@ -136,14 +139,8 @@ class Puller:
         content = await retried(lambda: repository.small_blob(manifest.config, CONFIG_BYTES_MAX), self._config)
         config = parse_config(content)
         layers = await self._layers.make(self._wanted(repository, manifest, config), lease, report)
-        for document in (content, *(document.content for document in documents)):
-            await in_thread(self._content.put, document)
-        return NewImage(
-            manifest.config.digest,
-            config.document,
-            tuple(layers),
-            tuple(document.digest for document in documents),
-        )
+        await in_thread(self._content.put, content)
+        return NewImage(manifest.config.digest, config.document, tuple(layers))
 
     def _wanted(self, repository: Repository, manifest: Manifest, config: Config) -> list[Wanted]:
         if len(manifest.layers) != len(config.diff_ids):

@@ -13,13 +13,14 @@ from sampan.digest import Digest
 from sampan.errdefs import InvalidArgument, NotFound
 from sampan.images.compress import compress
 from sampan.images.content import ContentStore
-from sampan.images.description import Description, described, is_distributable, original
+from sampan.images.description import Description, described, is_distributable, known
 from sampan.images.destination import Destination
 from sampan.images.image import Image
 from sampan.images.index import ImageIndex, NewImage
 from sampan.images.layer_maker import Layer
 from sampan.images.layers import Layers
 from sampan.images.leases import Lease
+from sampan.images.manifest import Descriptor
 from sampan.images.progress import Report, Throttle, message, short, step
 from sampan.images.reference import Reference
 from sampan.images.registry import RegistryClient
@@ -31,11 +32,12 @@ _MOUNTS_MAX = 4  # repositories that are tried for a blob, as with moby
 
 @dataclass(frozen=True)
 class _Blob:
-    """A blob to be pushed. `id` names it in progress items, a config has none."""
+    """A blob to be pushed. `id` names it in progress items, a config has none. `sources` may have it already."""
 
     digest: Digest
     size_bytes: int
     id: str = ""
+    sources: tuple[Reference, ...] = ()
 
 
 class Pusher:
@@ -78,25 +80,32 @@ class Pusher:
     async def _push_tag(self, to: Destination, name: Reference, lease: Lease, report: Report) -> None:
         image = self._index.get(str(name))
         await lease.add(image.id, *image.layers, *image.documents)
-        description = await self._describe(image, lease)
-        layers = [self._layers.get(chain_id) for chain_id in image.layers]
-        await self._push_layers(to, name, layers, report)
-        await self._push_blob(to, name, _Blob(image.id, self._content.size_bytes(image.id)), (), report)
+        await lease.add(*(self._layers.get(chain_id).blob for chain_id in image.layers))
+        description = await self._describe(to, name, image, lease)
+        await self._push_layers(to, name, image, description, report)
+        await self._push_blob(to, _Blob(image.id, self._content.size_bytes(image.id)), report)
         await to.put_manifest(name.tag or "", description.content, description.media_type)
         await self._note(image, name, description, lease)
         size = len(description.content)
         report(message(f"{name.tag}: digest: {description.digest} size: {size}"))
         report({"progressDetail": {}, "aux": {"Tag": name.tag, "Digest": description.digest, "Size": size}})
 
-    async def _describe(self, image: Image, lease: Lease) -> Description:
-        """The manifest to push: that which the image came with, if all of it is here still."""
-        layers = [self._layers.get(chain_id) for chain_id in image.layers]
-        await lease.add(*(layer.blob for layer in layers))
-        came_with = await in_thread(original, self._content, image, layers)
-        if came_with is not None:
-            return came_with
+    async def _describe(self, to: Destination, name: Reference, image: Image, lease: Lease) -> Description:
+        """The manifest to push: one that the image is known by, if each blob of it is here, or at the registry."""
+        for one in await in_thread(known, self._content, image):
+            absent = [(blob, at) for at, blob in enumerate(one.layers) if blob.digest not in self._content]
+            if all([await self._is_there(to, blob, self._sources(image.layers[at], name)) for blob, at in absent]):
+                return one
         ready = [await self._compressed(chain_id, lease) for chain_id in image.layers]
         return await in_thread(described, self._content, image, ready)
+
+    async def _is_there(self, to: Destination, blob: Descriptor, sources: Sequence[Reference]) -> bool:
+        if await to.has(blob.digest):
+            return True
+        for source in sources:
+            if await to.mount(blob.digest, source):
+                return True
+        return False
 
     async def _compressed(self, chain_id: Digest, lease: Lease) -> Layer:
         """The layer with a blob that registries take: made once, and kept instead of the tar it was loaded from."""
@@ -113,42 +122,47 @@ class Pusher:
             self._layers.adopt([layer])
             return layer
 
-    async def _push_layers(self, to: Destination, name: Reference, layers: Sequence[Layer], report: Report) -> None:
-        for layer in reversed(layers):
-            report(step(short(layer.diff_id), "Preparing"))
-        unique = {layer.blob: layer for layer in layers}.values()
-        pushing = [asyncio.ensure_future(self._push_layer(to, name, layer, report)) for layer in unique]
+    async def _push_layers(
+        self, to: Destination, name: Reference, image: Image, description: Description, report: Report
+    ) -> None:
+        blobs = {
+            blob.digest: _Blob(blob.digest, blob.size_bytes, short(diff_id), tuple(self._sources(chain_id, name)))
+            for blob, diff_id, chain_id in zip(description.layers, self._diff_ids(image), image.layers, strict=True)
+        }
+        for blob in reversed(blobs.values()):
+            report(step(blob.id, "Preparing"))
+        pushing = [asyncio.ensure_future(self._push_in_turn(to, blob, report)) for blob in blobs.values()]
         try:
             await asyncio.gather(*pushing)
         finally:
             await end(*pushing)
 
-    async def _push_layer(self, to: Destination, name: Reference, layer: Layer, report: Report) -> None:
-        blob = _Blob(layer.blob, layer.blob_bytes, short(layer.diff_id))
+    async def _push_in_turn(self, to: Destination, blob: _Blob, report: Report) -> None:
         if self._uploads.locked():
             report(step(blob.id, "Waiting"))
         async with self._uploads:
-            await self._push_blob(to, name, blob, self._sources(layer, name), report)
+            await self._push_blob(to, blob, report)
 
-    async def _push_blob(
-        self, to: Destination, name: Reference, blob: _Blob, sources: Sequence[Reference], report: Report
-    ) -> None:
+    async def _push_blob(self, to: Destination, blob: _Blob, report: Report) -> None:
         tell = _Teller(blob, report)
         if await to.has(blob.digest):
             return tell.say("Layer already exists")
-        for source in sources:
+        for source in blob.sources:
             if await to.mount(blob.digest, source):
                 return tell.say(f"Mounted from {source.path}")
         tell.sent(0)
         await to.send(self._content.path(blob.digest), blob.digest, blob.size_bytes, tell.sent)
         return tell.say("Pushed")
 
-    def _sources(self, layer: Layer, name: Reference) -> list[Reference]:
+    def _diff_ids(self, image: Image) -> list[Digest]:
+        return [self._layers.get(chain_id).diff_id for chain_id in image.layers]
+
+    def _sources(self, chain_id: Digest, name: Reference) -> list[Reference]:
         """Repositories of the same registry that are known to have the layer."""
         found = {
             source.path: source
             for image in self._index.list()
-            if layer.chain_id in image.layers
+            if chain_id in image.layers
             for source in self._index.names_of(image)
             if source.digest is not None and source.domain == name.domain and source.path != name.path
         }

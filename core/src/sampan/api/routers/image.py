@@ -112,9 +112,7 @@ async def create_image(
     from_image: Annotated[str, Query(alias="fromImage", description="the image to pull")] = "",
     from_src: Annotated[str, Query(alias="fromSrc", description="a URL to import, or `-` for the body")] = "",
     repo: str = "",
-    tag: Annotated[
-        str, Query(description="tag or digest; empty is the one in fromImage, or all tags")
-    ] = "",
+    tag: Annotated[str, Query(description="tag or digest; empty is the one in fromImage, or all tags")] = "",
     message: str = "",
     changes: Annotated[list[str] | None, Query()] = None,
     platform: str = "",
