@@ -13,13 +13,25 @@ from sampan.api import docs
 from sampan.api.edge import Edge
 from sampan.api.errors import install_handlers
 from sampan.api.openapi import document
-from sampan.api.routers import container, driver, exec, image, job, network, output, process, system, volume
+from sampan.api.routers import (
+    container,
+    driver,
+    exec,
+    image,
+    job,
+    network,
+    output,
+    process,
+    registry,
+    save,
+    system,
+    volume,
+)
 from sampan.api.routers.unserved import unserved_router
 from sampan.engine import Engine
 
-_ROUTERS = tuple(
-    module.router for module in (exec, process, output, container, image, network, volume, system, job, driver)
-)
+_MODULES = (exec, process, output, container, image, registry, save, network, volume, system, job, driver)
+_ROUTERS = tuple(module.router for module in _MODULES)
 
 
 def create_app(engine: Engine, *, routers: Sequence[APIRouter] = ()) -> FastAPI:

@@ -98,6 +98,16 @@ RESPONSES: dict[str, Any] = {
     },
     "ImageCreate": {"status": "Pull complete", "id": "6549ce82abbf", "progressDetail": {}},
     "ImagePush": {"status": "Pushed", "id": "6549ce82abbf", "progressDetail": {}},
+    "ImageSearch": [{"name": "busybox", "description": "Busybox.", "is_official": True, "star_count": 3300}],
+    "ImageHistory": [{"Id": _IMAGE, "Created": 1795472221, "CreatedBy": "CMD [sh]", "Tags": ["busybox:latest"]}],
+    "DistributionInspect": {
+        "Descriptor": {
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": _IMAGE,
+            "size": 867,
+        },
+        "Platforms": [{"os": "linux", "architecture": "amd64"}],
+    },
     "ImageLoad": {"stream": "Loaded image: busybox:latest\n"},
     "ImageDelete": [{"Untagged": "busybox:latest"}, {"Deleted": _IMAGE}],
     "NetworkList": [_NETWORK],

@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Header, Path, Query, Request
 from pydantic import BeforeValidator, ValidationError, WithJsonSchema
 
 from sampan.api.run import Runner
@@ -47,6 +47,11 @@ Size = Annotated[int, Query(ge=0, lt=2**16)]
 
 Name = Annotated[str, Path(description="ID or name", examples=["web"])]
 """A name or an ID in the path."""
+
+RegistryHeader = Annotated[
+    str | None, Header(alias="X-Registry-Auth", description="credentials: JSON in URL-safe base64")
+]
+"""Credentials for a registry; `read_auth` reads them."""
 
 Filters = Annotated[
     str,

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from sampan.api.compat import dump_json
 from sampan.api.protocol import CALLER, HIJACK
-from sampan.api.streams import ChunkedStreams, HijackedStreams, OutputStream
+from sampan.api.streams import ChunkedStreams, HijackedStreams, OutputStream, TarStream
 from sampan.api.versions import NEWEST, Version
 from sampan.engine import Caller, Engine, Job
 from sampan.errdefs import Conflict, InvalidArgument, NotFound, SampanError, Unavailable
@@ -66,6 +66,10 @@ class Runner:
     def logs(self, name: str, request: Any) -> Response:
         """An answer of framed output, written by the job."""
         return _JobResponse(self.engine, self._job(name, request), partial(ChunkedStreams, self.version))
+
+    def archive(self, name: str, request: Any, *, header: str = "") -> Response:
+        """An answer of bytes of a tar, written by the job; the model that it writes first goes into `header`."""
+        return _JobResponse(self.engine, self._job(name, request), partial(TarStream, self.version, header))
 
     def hijacked(self, name: str, request: Any) -> Response:
         """Have the job talk over the raw connection."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -88,6 +89,7 @@ class _Answer:
 
     def __init__(self, media_type: str, receive: Receive, send: Send, *, has_body: bool = False) -> None:
         self.media_type = media_type
+        self.headers: list[tuple[bytes, bytes]] = []
         self.started = False
         self._send = send
         self._lost = asyncio.Event()
@@ -108,7 +110,8 @@ class _Answer:
         if self.started:
             return
         self.started = True
-        headers = [(b"content-type", self.media_type.encode())]
+        headers = [(b"content-type", self.media_type.encode())] if self.media_type else []
+        headers += self.headers
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
     async def write_pieces(self, *pieces: bytes) -> None:
@@ -198,6 +201,34 @@ class OutputStream(_Answer):
 
     async def fail(self, message: str) -> None:
         await self.write({"errorDetail": {"message": message}, "error": message})
+
+
+class TarStream(_Answer):
+    """An archive as it comes. What the job writes before its first bytes, a model, goes into a header."""
+
+    def __init__(self, version: Version, header: str, receive: Receive, send: Send) -> None:
+        super().__init__("application/x-tar", receive, send)
+        self._version = version
+        self._header = header.encode()
+
+    def join(self, job: Job[Any]) -> None:
+        super().join(job)
+        job.output = self
+
+    async def open(self) -> None:
+        await self.start()
+
+    async def write(self, item: Any) -> None:
+        if isinstance(item, BaseModel):
+            self.headers.append((self._header, b64encode(dump_json(item, self._version))))
+        else:
+            await self.start()
+            await self.write_pieces(item)
+
+    async def fail(self, message: str) -> None:
+        """The client must not take half an archive for a whole one: the connection breaks off."""
+        _log.warning("an archive ended early: %s", message)
+        raise ConnectionAbortedError(message)
 
 
 class _RequestBody:

@@ -191,10 +191,10 @@ def _config(image: Image) -> dict[str, Any]:
 
 def created_s(image: Image) -> int:
     """When it was made, in seconds since the epoch."""
-    return _seconds(image.created)
+    return seconds_of(image.created)
 
 
-def _seconds(created: str) -> int:
+def seconds_of(created: str) -> int:
     """RFC 3339, of any precision, as seconds since the epoch; 0 for what is no time."""
     try:
         return int(datetime.fromisoformat(created).timestamp())

@@ -6,12 +6,13 @@ Formats: moby daemon/internal/image/tarexport (`manifest.json`), OCI image-spec 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sampan.digest import Digest
-from sampan.errdefs import DataLoss, InvalidArgument
+from sampan.errdefs import DataLoss, InvalidArgument, SampanError
 from sampan.images.archive_reader import Archive, Member, read_archive
 from sampan.images.content import ContentStore
 from sampan.images.image import Image
@@ -33,6 +34,7 @@ from sampan.images.progress import Report, short
 from sampan.images.reference import Reference
 from sampan.images.tasks import in_thread
 
+_log = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
 _INDEX = "index.json"
 _IMAGES_MAX = 1000
@@ -117,7 +119,27 @@ def _docker_images(archive: Archive) -> list[Found]:
         raise InvalidArgument("invalid manifest, manifest cannot be null (but can be [])")
     if not isinstance(items, list) or len(items) > _IMAGES_MAX:
         raise InvalidArgument(f"invalid archive: failed to decode {_MANIFEST}: it is not a list of images")
-    return [_docker_image(archive, item) for item in items]
+    beside = _described_beside(archive)
+    images = [_docker_image(archive, item) for item in items]
+    return [replace(image, documents=beside.get(_content(image), ())) for image in images]
+
+
+def _described_beside(archive: Archive) -> dict[tuple[Member, ...], tuple[Digest, ...]]:
+    """The manifests of an OCI layout that is in the same archive, by what they name: config and layers.
+
+    They are not needed here, so nothing is refused for their sake.
+    """
+    if archive.find(_INDEX) is None:
+        return {}
+    try:
+        return {_content(image): image.documents for image in _oci_images(archive)}
+    except SampanError as error:
+        _log.info("the OCI layout beside %s is not used: %s", _MANIFEST, error)
+        return {}
+
+
+def _content(image: Found) -> tuple[Member, ...]:
+    return (image.config, *image.layers)
 
 
 def _docker_image(archive: Archive, item: Any) -> Found:

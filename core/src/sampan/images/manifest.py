@@ -61,6 +61,7 @@ class Index:
     """Manifests (or further indexes), mostly one for each platform."""
 
     manifests: tuple[Descriptor, ...]
+    media_type: str = OCI_INDEX
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def parse_document(content: bytes, media_type: str | None = None) -> Manifest | 
     kind = _kind(document, _plain(media_type))
     if kind in INDEXES:
         entries = _list(document, "manifests")
-        return Index(tuple(_descriptor(entry) for entry in entries))
+        return Index(tuple(_descriptor(entry) for entry in entries), kind)
     layers = _list(document, "layers")
     if len(layers) > LAYERS_MAX:
         raise InvalidArgument(f"the manifest names {len(layers)} layers, more than {LAYERS_MAX}")

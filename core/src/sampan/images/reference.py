@@ -112,13 +112,18 @@ def parse_id(text: str) -> Digest | None:
         return None
 
 
+def is_domain(text: str) -> bool:
+    """Whether what stands before the first slash of a name is a registry, not a part of a repository's path."""
+    return text == "localhost" or "." in text or ":" in text or text.lower() != text
+
+
 def _split_domain(text: str) -> tuple[str, str]:
     first, slash, rest = text.partition("/")
     if not slash:
         return DEFAULT_DOMAIN, _OFFICIAL + text
     if first == _LEGACY_DOMAIN:
         domain, remainder = DEFAULT_DOMAIN, rest
-    elif first == "localhost" or "." in first or ":" in first or first.lower() != first:
+    elif is_domain(first):
         domain, remainder = first, rest
     else:
         domain, remainder = DEFAULT_DOMAIN, text

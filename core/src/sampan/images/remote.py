@@ -4,6 +4,7 @@ for who talk to one."""
 from __future__ import annotations
 
 from sampan.images.content import ContentStore
+from sampan.images.distribution import Distribution, describe
 from sampan.images.image import Image
 from sampan.images.index import ImageIndex
 from sampan.images.layers import Layers
@@ -12,9 +13,10 @@ from sampan.images.platform import Platform
 from sampan.images.progress import Report
 from sampan.images.pull import Puller
 from sampan.images.push import Pusher
-from sampan.images.reference import Reference
+from sampan.images.reference import DEFAULT_DOMAIN, Reference, is_domain
 from sampan.images.registry import RegistryClient
 from sampan.images.registry_config import RegistryAuth, RegistryConfig, domain_of
+from sampan.images.search import SEARCHED_HUB, SearchHit, search
 
 
 class Remote:
@@ -38,6 +40,22 @@ class Remote:
     ) -> Image:
         """Pull an image. Raises as `Puller.pull` does."""
         return await self._puller.pull(reference, platform, auth, lease, report)
+
+    async def describe(self, reference: Reference, auth: RegistryAuth | None) -> Distribution:
+        """What the registry has under a name. Raises as `Repository.document` does."""
+        repository = await self._client.repository(reference, auth)
+        return await describe(repository, reference, self._client.config)
+
+    async def search(self, term: str, limit: int, auth: RegistryAuth | None) -> list[SearchHit]:
+        """Images that a registry (named before the first slash of `term`, else Docker Hub) finds for a term.
+
+        Raises as `search` does.
+        """
+        host, slash, rest = term.partition("/")
+        if not slash or not is_domain(host):
+            host, rest = DEFAULT_DOMAIN, term
+        channel = await self._client.channel(host, auth)
+        return await search(channel, SEARCHED_HUB if host == DEFAULT_DOMAIN else channel.endpoint.url, rest, limit)
 
     async def push(self, reference: Reference, auth: RegistryAuth | None, lease: Lease, report: Report) -> None:
         """Push an image. Raises as `Pusher.push` does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +17,7 @@ from sampan.images import import_
 from sampan.images.archive import Loader
 from sampan.images.content import ContentStore
 from sampan.images.garbage import Garbage
+from sampan.images.history import Step, steps
 from sampan.images.image import Image
 from sampan.images.index import ImageIndex
 from sampan.images.init_snapshot import init_name, make_mount_points
@@ -29,11 +30,14 @@ from sampan.images.progress import Progress, relay
 from sampan.images.reference import Reference
 from sampan.images.registry_config import RegistryAuth, RegistryConfig
 from sampan.images.remove import ImageUser, Removed, Remover, Users
+from sampan.images.save import Saver
 from sampan.images.tasks import in_thread
 from sampan.state import Database
 
 if TYPE_CHECKING:
+    from sampan.images.distribution import Distribution
     from sampan.images.remote import Remote
+    from sampan.images.search import SearchHit
 
 __all__ = [
     "Image",
@@ -138,6 +142,28 @@ class ImageStore:
         `Unauthorized`, `SystemFailure`, `InvalidArgument`.
         """
         return await (await self._reach()).login(auth)
+
+    async def describe(self, reference: Reference, *, auth: RegistryAuth | None) -> Distribution:
+        """What the registry has under `reference`. Raises as `pull` does."""
+        return await (await self._reach()).describe(reference, auth)
+
+    async def search(self, term: str, *, limit: int, auth: RegistryAuth | None) -> builtins.list[SearchHit]:
+        """Images that a registry finds for `term`. Raises `NotFound` if it has no search, and as `pull` does."""
+        return await (await self._reach()).search(term, limit, auth)
+
+    def history(self, image: Image) -> builtins.list[Step]:
+        """How `image` was made, newest step first."""
+        return steps(image, [self._layers.get(chain_id) for chain_id in image.layers])
+
+    async def save(self, names: Sequence[str], *, platforms: Sequence[str]) -> AsyncGenerator[bytes, None]:
+        """The archive of all images of `names` (tags, IDs, or repositories with all their tags). Close it.
+
+        Raises `NotFound` before the first byte, `DataLoss`, `SystemFailure`.
+        """
+        wanted = [Platform.parse(text) for text in platforms]
+        async with self._leases.lease() as lease:
+            async for piece in Saver(self._content, self._layers, self._index, lease).save(names, wanted):
+                yield piece
 
     async def load(self, body: AsyncIterator[bytes], *, progress: Progress, quiet: bool) -> builtins.list[Image]:
         """Load all images of a docker-archive or an OCI archive, compressed or not; answers them.

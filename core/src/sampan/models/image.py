@@ -109,6 +109,34 @@ class RegistryAuth(Model):
     registry_token: str = omitempty("", alias="registrytoken")
 
 
+class HistoryStep(Model):
+    """One step of how an image was made; `created` is seconds since the epoch, `size` bytes."""
+
+    id: str
+    created: Int64 = 0
+    created_by: str = ""
+    tags: list[str] | None = None
+    size: Int64 = 0
+    comment: str = ""
+
+
+class DistributionInspect(Model):
+    """What a registry has under a name."""
+
+    descriptor: Descriptor = Field(default_factory=Descriptor)
+    platforms: list[Platform] = Field(default_factory=list)
+
+
+class SearchResult(Model):
+    """An image that a registry offers."""
+
+    description: str = Field("", alias="description")
+    is_official: bool = Field(False, alias="is_official")
+    is_automated: bool = Field(False, alias="is_automated")
+    name: str = Field("", alias="name")
+    star_count: int = Field(0, alias="star_count")
+
+
 class ListImages(Request):
     """image_list."""
 
@@ -141,6 +169,36 @@ class PushImage(Request):
 
     name: str
     tag: str = ""
+    auth: RegistryAuth | None = Field(None, repr=False)
+
+
+class SaveImages(Request):
+    """image_save."""
+
+    names: list[str]
+    platforms: list[str] = Field(default_factory=list)
+
+
+class ImageHistory(Request):
+    """image_history."""
+
+    name: str
+    platform: str | None = None
+
+
+class InspectDistribution(Request):
+    """distribution_inspect."""
+
+    name: str
+    auth: RegistryAuth | None = Field(None, repr=False)
+
+
+class SearchImages(Request):
+    """image_search."""
+
+    term: str
+    limit: int = 25
+    filters: dict[str, list[str]] = Field(default_factory=dict)
     auth: RegistryAuth | None = Field(None, repr=False)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from sampan.api.describe import answers, items, lists, returns
-from sampan.api.params import Filters, Flag, Name, Number, Run, read_auth, read_filters, read_platform
+from sampan.api.params import Filters, Flag, Name, Number, RegistryHeader, Run, read_auth, read_filters, read_platform
 from sampan.errdefs import InvalidArgument
 from sampan.models import (
     BuildCachePruned,
@@ -22,7 +22,6 @@ from sampan.models import (
     PruneBuildCache,
     PruneImages,
     PullImage,
-    PushImage,
     RemoveImage,
     TagImage,
 )
@@ -116,7 +115,7 @@ async def create_image(
     message: str = "",
     changes: Annotated[list[str] | None, Query()] = None,
     platform: str = "",
-    x_registry_auth: Annotated[str | None, Header(description="credentials: JSON in URL-safe base64")] = None,
+    x_registry_auth: RegistryHeader = None,
 ) -> Response:
     """Pull an image from a registry, or make one of a tar archive."""
     if from_image:
@@ -154,25 +153,6 @@ async def load_images(
     """Add the images of an archive, as `docker save` or an OCI tool wrote it."""
     platforms = [wanted for text in platform or () if (wanted := read_platform(text))]
     return run.output("image_load", LoadImages(quiet=quiet, platforms=platforms), has_body=True)
-
-
-@router.post(
-    "/images/{name:path}/push",
-    summary="Push an image",
-    operation_id="ImagePush",
-    response_class=Response,
-    responses=answers(404) | _PROGRESS,
-)
-async def push_image(
-    run: Run,
-    name: Name,
-    tag: Annotated[str, Query(description="empty pushes every tag of the repository")] = "",
-    platform: str = "",
-    x_registry_auth: Annotated[str | None, Header(description="credentials: JSON in URL-safe base64")] = None,
-) -> Response:
-    """Send an image, or every tag of a repository, to its registry."""
-    read_platform(platform)  # an image here is for one platform only
-    return run.output("image_push", PushImage(name=name, tag=tag, auth=read_auth(x_registry_auth)))
 
 
 @router.get(

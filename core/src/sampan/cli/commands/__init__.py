@@ -39,11 +39,14 @@ STOP = Entry("container", "STOP", "Stop one or more running containers")
 WAIT = Entry("container", "WAIT", "Block until one or more containers stop, then print their exit codes")
 
 IMAGES = Entry("image", "LIST", "List images")
+HISTORY = Entry("history", "HISTORY", "Show the history of an image")
 IMPORT = Entry("archive", "IMPORT", "Import the contents from a tarball to create a filesystem image")
 LOAD = Entry("archive", "LOAD", "Load an image from a tar archive or STDIN")
 PULL = Entry("pull", "PULL", "Download an image from a registry")
 PUSH = Entry("pull", "PUSH", "Upload an image to a registry")
 RMI = Entry("image", "REMOVE", "Remove one or more images")
+SAVE = Entry("archive", "SAVE", "Save one or more images to a tar archive (streamed to STDOUT by default)")
+SEARCH = Entry("history", "SEARCH", "Search a registry for images")
 TAG = Entry("image", "TAG", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE")
 
 EVENTS = Entry("events", "EVENTS", "Get real time events from the server")
@@ -77,6 +80,7 @@ GROUPS = {
     "image": Group(
         "Manage images",
         {
+            "history": HISTORY,
             "import": IMPORT,
             "inspect": Entry("inspect", "IMAGE", "Display detailed information on one or more images"),
             "load": LOAD,
@@ -84,6 +88,7 @@ GROUPS = {
             "pull": PULL,
             "push": PUSH,
             "rm": RMI,
+            "save": SAVE,
             "tag": TAG,
         },
         {"list": "ls", "remove": "rm"},
@@ -139,6 +144,7 @@ COMMANDS = {
     "create": CREATE,
     "drivers": DRIVERS,
     "events": EVENTS,
+    "history": HISTORY,
     "import": IMPORT,
     "inspect": INSPECT,
     "jobs": JOBS,
@@ -148,6 +154,8 @@ COMMANDS = {
     "port": PORT,
     "rm": REMOVE,
     "rmi": RMI,
+    "save": SAVE,
+    "search": SEARCH,
     "start": START,
     "stop": STOP,
     "tag": TAG,

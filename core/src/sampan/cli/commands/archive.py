@@ -1,4 +1,4 @@
-"""`sampan load` and `sampan import`: images out of tar archives."""
+"""`sampan load`, `import` and `save`: images out of tar archives, and into them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sampan.cli.progress import drain, show_progress
 from sampan.cli.reference import split_reference
 from sampan.cli.session import Session
 from sampan.cli.terminal import STDIN, STDOUT, is_terminal, write_all
+from sampan.cli.whole_file import check_output, write_whole
 
 _PIECE_BYTES = 256 * 1024
 
@@ -29,6 +30,22 @@ def load(session: Session, options: Options) -> None:
         show_progress(map(document_of, response.lines()), 1)
     else:
         write_all(STDOUT, response.read())
+
+
+def save(session: Session, options: Options) -> None:
+    """Write an archive of images to a file or stdout."""
+    output = options.text("output")
+    if output:
+        check_output(output)
+    elif is_terminal(STDOUT):
+        raise CliError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+    query = {"names": options.args, "platform": [_platform_json(text) for text in options.texts("platform")]}
+    response = session.client.request("GET", "/images/get", query=query)
+    if output:
+        return write_whole(output, response.chunks())
+    for chunk in response.chunks():
+        write_all(STDOUT, chunk)
+    return None
 
 
 def import_image(session: Session, options: Options) -> None:
@@ -104,4 +121,15 @@ IMPORT = Command(
     ),
     least=1,
     most=2,
+)
+SAVE = Command(
+    "save [OPTIONS] IMAGE [IMAGE...]",
+    "Save one or more images to a tar archive (streamed to STDOUT by default)",
+    save,
+    (
+        Flag("output", "Write to a file, instead of STDOUT", short="o"),
+        Flag("platform", "Save only the given platform(s)", LIST),
+    ),
+    least=1,
+    most=None,
 )

@@ -1,0 +1,37 @@
+"""How an image was made, as its config tells it (OCI image-spec config.md, `history`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sampan.images.image import Image
+from sampan.images.layer_maker import Layer
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step; `size_bytes` is what its layer's files take, 0 if it made none. `created` is RFC 3339."""
+
+    created: str
+    created_by: str
+    comment: str
+    size_bytes: int
+
+
+def steps(image: Image, layers: Sequence[Layer]) -> list[Step]:
+    """The steps of an image, newest first. What the config tells wrongly is shown as it is told, without a size."""
+    sizes = iter([layer.size_bytes for layer in layers])
+    told = [entry for entry in image.config.get("history") or () if isinstance(entry, dict)]
+    made = [_step(entry, 0 if entry.get("empty_layer") else next(sizes, 0)) for entry in told]
+    return made[::-1]
+
+
+def _step(entry: dict[str, Any], size_bytes: int) -> Step:
+    created, by, comment = (_text(entry.get(name)) for name in ("created", "created_by", "comment"))
+    return Step(created, by, comment, size_bytes)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
