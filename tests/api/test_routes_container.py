@@ -77,7 +77,7 @@ async def test_create_splits_the_body_into_its_three_parts(api: Serving) -> None
     status, answer, _ = await api.call("POST", "/containers/create?name=/web&platform=linux/arm64", json=body)
     assert (status, answer) == (201, {"Id": ID, "Warnings": ["w"]})
     asked: models.CreateContainer = api.daemon.asked
-    assert (asked.name, asked.platform) == ("web", "linux/arm64")
+    assert (asked.name, asked.platform) == ("/web", "linux/arm64")
     assert type(asked.config) is models.ContainerConfig
     assert (asked.config.image, asked.config.cmd, asked.config.env) == ("busybox", ["ls"], None)
     assert asked.host_config.memory == 7

@@ -12,8 +12,8 @@ import pytest
 from tests.api.daemon.conftest import MakeHouse
 from tests.api.daemon.in_process import IMAGE, InProcess
 
-LIFE = ["create", "attach", "connect", "start", "exec_create: true", "exec_start: true", "exec_die", "resize", "kill",
-        "disconnect", "die", "stop", "destroy"]  # fmt: skip
+LIFE = ["create", "attach", "connect", "start", "exec_create: true ", "exec_start: true ", "exec_die", "resize",
+        "kill", "disconnect", "die", "stop", "destroy"]  # fmt: skip
 
 
 def live_once(house: InProcess) -> str:
@@ -136,12 +136,36 @@ def test_a_follower_ends_at_its_bound(house: InProcess) -> None:
 
 
 def test_images_tell_of_their_names(house: InProcess) -> None:
+    id = house.call("GET", f"/images/{IMAGE}/json").body["Id"]
     house.call("POST", f"/images/{IMAGE}/tag?repo=ark&tag=2")
     house.call("DELETE", "/images/ark:2")
-    assert [(event["Action"], event["Actor"]["Attributes"]["name"]) for event in told(house, type=["image"])] == [
-        ("tag", "ark:2"),
-        ("untag", "ark:2"),
+    house.call("DELETE", f"/images/{IMAGE}")
+    actors = [
+        (event["Action"], event["Actor"]["ID"], event["Actor"]["Attributes"]) for event in told(house, type=["image"])
     ]
+    assert actors == [
+        ("tag", id, {"name": "ark:2"}),
+        ("untag", id, {"name": id}),
+        ("untag", id, {"name": id}),
+        ("delete", id, {"name": id}),
+    ]
+
+
+def test_volumes_tell_who_has_them(house: InProcess) -> None:
+    id = house.finish("true", HostConfig={"Binds": ["kept:/data:ro"]})
+    _, mounted, unmounted = told(house, type=["volume"])
+    assert (mounted["Action"], mounted["Actor"]["ID"]) == ("mount", "kept")
+    assert mounted["Actor"]["Attributes"] == {
+        "driver": "local",
+        "container": id,
+        "destination": "/data",
+        "read/write": "false",
+        "propagation": "",
+    }
+    assert (unmounted["Action"], unmounted["Actor"]["Attributes"]) == (
+        "unmount",
+        {"driver": "local", "container": id},
+    )
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,8 @@ def test_every_operation_says_that_there_is_no_such_container(
     shared: InProcess, method: str, path: str, body: Any
 ) -> None:
     answer = shared.call(method, path, body)
-    assert (answer.status, answer.message) == (404, "No such container: box")
+    context = "cannot kill container: box: " if path.endswith("/kill") else ""
+    assert (answer.status, answer.message) == (404, f"{context}No such container: box")
 
 
 @pytest.mark.parametrize(

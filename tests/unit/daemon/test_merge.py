@@ -22,7 +22,7 @@ def test_the_image_fills_in_what_the_user_left_out() -> None:
 
 
 def test_the_users_environment_wins_by_name() -> None:
-    assert merge(ContainerConfig(env=["A=user", "B=user"]), IMAGE).env == ["PATH=/image", "A=user", "B=user"]
+    assert merge(ContainerConfig(env=["A=user", "B=user"]), IMAGE).env == ["A=user", "B=user", "PATH=/image"]
 
 
 def test_labels_ports_and_volumes_are_joined() -> None:

@@ -115,6 +115,23 @@ def _virtual_size(document: Document) -> None:
 def _none_for_no_name(document: Document) -> None:
     if not document.get("RepoTags") and not document.get("RepoDigests"):
         document["RepoTags"], document["RepoDigests"] = ["<none>:<none>"], ["<none>@<none>"]
+    for name in ("RepoTags", "RepoDigests"):
+        document[name] = document.get(name) or None
+
+
+def _container_fields_of_image(document: Document) -> None:
+    """Fields that an image's configuration only has because it was a container's once."""
+    for name in ("Hostname", "Domainname", "Image"):
+        document["Config"].setdefault(name, "")
+    for name in ("AttachStdin", "AttachStdout", "AttachStderr", "OpenStdin", "StdinOnce", "Tty"):
+        document["Config"].setdefault(name, False)
+
+
+def _unset_fields_of_image(document: Document) -> None:
+    for name in ("Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "Volumes"):
+        document["Config"].setdefault(name, None)
+    for name in ("User", "WorkingDir"):
+        document["Config"].setdefault(name, "")
 
 
 def _uncounted_containers(document: Document) -> None:
@@ -159,6 +176,8 @@ _RULES: tuple[tuple[type[BaseModel], Version, Change], ...] = (
     (ImageInspect, (1, 44), _virtual_size),
     (ImageInspect, (1, 44), _with(Created="0001-01-01T00:00:00Z")),
     (ImageInspect, (1, 45), _with(Container="", ContainerConfig=None)),
+    (ImageInspect, (1, 50), _container_fields_of_image),
+    (ImageInspect, (1, 52), _unset_fields_of_image),
     (ImageInspect, (1, 52), _with(Parent="", Comment="", DockerVersion="", Author="")),
     (SystemInfo, (1, 44), _runtimes_without_status),
     (SystemInfo, (1, 49), _expected_commits),

@@ -42,8 +42,12 @@ def _lists(document: dict[str, Any], version: Version) -> dict[str, Any]:
     if size := document.get("ImageUsage", {}).get("TotalSize"):
         lists = {"LayersSize": size, **lists}
     if version < _NO_VIRTUAL_SIZE_SINCE:
-        lists |= {"Images": [{**image, "VirtualSize": image["Size"]} for image in lists.get("Images", [])]}
+        lists |= {"Images": [_old_image(image) for image in lists.get("Images", [])]}
     return lists
+
+
+def _old_image(image: dict[str, Any]) -> dict[str, Any]:
+    return {**image, "VirtualSize": image["Size"], "RepoDigests": image["RepoDigests"] or None}
 
 
 def _dumped(document: dict[str, Any]) -> bytes:

@@ -11,10 +11,10 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sampan import __version__
 from sampan.api.errors import error_response, response_of
+from sampan.api.headers import STANDARD
 from sampan.api.protocol import CALLER
-from sampan.api.versions import NEWEST, split_version, text
+from sampan.api.versions import split_version
 from sampan.engine import Caller
 from sampan.errdefs import Forbidden, SampanError
 
@@ -24,12 +24,6 @@ _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _WAIT = re.compile(r"/containers/.+/wait")
 _MAX_BODY = 16 * 1024 * 1024
 _STREAMED_BODY = re.compile(r"/images/(load|create)|/build|/containers/.+/archive|/plugins/create")
-_STANDARD = (
-    (b"server", f"Sampan/{__version__} (linux)".encode()),
-    (b"api-version", text(NEWEST).encode()),
-    (b"docker-experimental", b"false"),
-    (b"ostype", b"linux"),
-)
 _PING = (
     (b"builder-version", b"1"),
     (b"swarm", b"inactive"),
@@ -92,7 +86,7 @@ class _StandardHead:
             self.sent = True
             job = ((b"sampan-job", self.state["job"].encode()),) if "job" in self.state else ()
             date = (b"date", _date(int(time.time())))
-            message["headers"] = [*message.get("headers", ()), *_STANDARD, date, *job]
+            message["headers"] = [*message.get("headers", ()), *STANDARD, date, *job]
         await self._send(message)
 
 

@@ -18,6 +18,7 @@ from starlette.types import Receive, Send
 from sampan.api.batch import Batch
 from sampan.api.compat import dump_json
 from sampan.api.framing import content_type, header
+from sampan.api.headers import STANDARD_LINES
 from sampan.api.hijack import Hijack
 from sampan.api.versions import Version
 from sampan.engine import Job
@@ -55,7 +56,7 @@ class HijackedStreams:
             head += "Connection: Upgrade\r\nUpgrade: tcp\r\n"
         else:  # a client that doesn't ask for an upgrade is an old one
             head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type((1, 24), multiplexed=False)}\r\n"
-        self._hijack.take(f"{head}Sampan-Job: {self._job_id}\r\n\r\n".encode())
+        self._hijack.take(f"{head}{STANDARD_LINES}Sampan-Job: {self._job_id}\r\n\r\n".encode())
 
     async def read(self) -> bytes:
         return await self._hijack.read()

@@ -87,7 +87,7 @@ async def exec_create(daemon: Daemon, job: Job[CreateExec]) -> ExecCreated:
         await process.check_user(container, request.user)
     instance = ExecInstance(container, request)
     daemon.execs.add(instance)
-    daemon.publish(container, f"exec_create: {' '.join(instance.command)}", execID=instance.id)
+    daemon.publish(container, f"exec_create: {_told(instance)}", execID=instance.id)
     return ExecCreated(id=instance.id)
 
 
@@ -114,6 +114,12 @@ async def exec_start(daemon: Daemon, job: Job[StartExec]) -> None:
         return
     if await pump(job.streams, running.attached, _wanted(instance.request)):
         await _await_end(instance)
+
+
+def _told(instance: ExecInstance) -> str:
+    """The command in an event: a blank follows the program, be there arguments or not (moby daemon/exec.go)."""
+    program, *arguments = instance.command
+    return f"{program} {' '.join(arguments)}"
 
 
 async def exec_resize(daemon: Daemon, job: Job[ResizeExec]) -> None:
@@ -185,7 +191,7 @@ async def _start(daemon: Daemon, instance: ExecInstance, start: StartExec, *, st
         instance.exit_code = error.exit_code if isinstance(error, StartFailure) else _UNKNOWN_FAILURE
         raise
     instance.running, instance.pid = True, running.pid
-    daemon.publish(container, f"exec_start: {' '.join(instance.command)}", execID=instance.id)
+    daemon.publish(container, f"exec_start: {_told(instance)}", execID=instance.id)
     daemon.spawn(_supervise(daemon, instance, running), f"exec {instance.id[:12]}")
     return running
 

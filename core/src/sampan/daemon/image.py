@@ -95,7 +95,7 @@ async def image_pull(daemon: Daemon, job: Job[PullImage]) -> None:
         auth=credentials(request.auth) if request.auth else None,
         progress=output.write,
     )
-    _publish(daemon, "pull", reference.familiar, image)
+    _publish(daemon, "pull", image, id=reference.familiar, name=reference.familiar_name)
 
 
 def credentials(auth: models.RegistryAuth) -> RegistryAuth:
@@ -115,7 +115,7 @@ async def image_load(daemon: Daemon, job: Job[LoadImages]) -> None:
     with _blaming_the_caller():
         images = await daemon.images.load(job.require_body(), progress=output.write, quiet=job.request.quiet)
     for image in images:
-        _publish(daemon, "load", image.id, image)
+        _publish(daemon, "load", image)
 
 
 async def image_import(daemon: Daemon, job: Job[ImportImage]) -> None:
@@ -132,7 +132,7 @@ async def image_import(daemon: Daemon, job: Job[ImportImage]) -> None:
             platform=request.platform,
         )
     await output.write({"status": str(image.id)})
-    _publish(daemon, "import", image.id, image)
+    _publish(daemon, "import", image)
 
 
 async def image_tag(daemon: Daemon, job: Job[TagImage]) -> None:
@@ -143,7 +143,7 @@ async def image_tag(daemon: Daemon, job: Job[TagImage]) -> None:
     if reference.digest:
         raise InvalidArgument("refusing to create a tag with a digest reference")
     await daemon.images.tag(image, reference.tagged())
-    _publish(daemon, "tag", reference.tagged().familiar, image)
+    _publish(daemon, "tag", image, name=reference.tagged().familiar)
 
 
 async def image_remove(daemon: Daemon, job: Job[RemoveImage]) -> list[ImageRemoved]:
@@ -160,7 +160,10 @@ async def remove(daemon: Daemon, name: str, *, force: bool) -> list[ImageRemoved
         in_use=lambda one: [ImageUser(user.id, user.active) for user in daemon.image_users(one.id)],
     )
     for step in removed:
-        _publish(daemon, "untag" if step.untagged else "delete", step.untagged or step.deleted or "", image)
+        if step.untagged:
+            _publish(daemon, "untag", image)
+        elif step.deleted == image.id:  # the others are layers
+            daemon.events.publish("image", "delete", image.id, {"name": image.id})
     return [ImageRemoved(untagged=step.untagged or "", deleted=step.deleted or "") for step in removed]
 
 
@@ -173,9 +176,10 @@ def _blaming_the_caller() -> Iterator[None]:
         raise InvalidArgument(str(error)) from error
 
 
-def _publish(daemon: Daemon, action: str, name: str, image: Image) -> None:
+def _publish(daemon: Daemon, action: str, image: Image, *, id: str = "", name: str = "") -> None:
+    """Both are the image's ID unless the action is about a name (moby daemon/images/image_events.go)."""
     labels = _config(image).get("Labels") or {}
-    daemon.events.publish("image", action, name, {**labels, "name": name})
+    daemon.events.publish("image", action, id or image.id, {**labels, "name": name or image.id})
 
 
 def reference_of(name: str, tag: str) -> Reference:

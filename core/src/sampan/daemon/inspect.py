@@ -72,10 +72,10 @@ def _inspect(daemon: Daemon, container: Container) -> ContainerInspect:
         args=record.args[1:],
         state=_state(container),
         image=record.image_id,
-        resolv_conf_path=str(bundle / "resolv.conf"),
-        hostname_path=str(bundle / "hostname"),
-        hosts_path=str(bundle / "hosts"),
-        log_path=str(container.log.path) if is_kept(record.host_config.log_config) else "",
+        resolv_conf_path=str(bundle / "resolv.conf") if container.running else "",
+        hostname_path=str(bundle / "hostname") if container.running else "",
+        hosts_path=str(bundle / "hosts") if container.running else "",
+        log_path=_log_path(container),
         name=f"/{record.name}",
         restart_count=record.state.restart_count,
         driver=daemon.settings.storage_driver,
@@ -94,6 +94,12 @@ def _inspect(daemon: Daemon, container: Container) -> ContainerInspect:
 
 def _apparmor_profile(record: Record) -> str:
     return SecurityOptions(record.host_config.security_opt or ()).apparmor if apparmor.supported() else ""
+
+
+def _log_path(container: Container) -> str:
+    """Where its output is, once there can be some and if it is kept at all."""
+    kept = is_kept(container.record.host_config.log_config) and container.state.started_at_ns
+    return str(container.log.path) if kept else ""
 
 
 def _state(container: Container) -> ContainerState:

@@ -8,7 +8,7 @@ from sampan.daemon import restart_policy, stop
 from sampan.daemon.container import Container, Status
 from sampan.daemon.signals import SIGKILL, SIGTERM, parse_signal
 from sampan.engine import Job
-from sampan.errdefs import Conflict
+from sampan.errdefs import Conflict, InvalidArgument, NotFound
 from sampan.models import KillContainer
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ async def container_kill(daemon: Daemon, job: Job[KillContainer]) -> None:
     A signal that ends it says that its user wants it to be at an end; any other leaves its restart policy alone.
     """
     number = parse_signal(job.request.signal) if job.request.signal else SIGKILL
-    container = daemon.containers.get(job.request.name)
+    container = _get(daemon, job.request.name)
     if container.state.status is Status.RESTARTING and await _call_off_restart(daemon, container):
         return
     if not container.running:
@@ -32,6 +32,13 @@ async def container_kill(daemon: Daemon, job: Job[KillContainer]) -> None:
         await stop.end(daemon, container)
     else:
         await stop.send(daemon, container, number)
+
+
+def _get(daemon: Daemon, name: str) -> Container:
+    try:
+        return daemon.containers.get(name)
+    except (NotFound, InvalidArgument) as error:
+        raise type(error)(f"cannot kill container: {name}: {error}") from None
 
 
 async def _call_off_restart(daemon: Daemon, container: Container) -> bool:

@@ -7,7 +7,7 @@ import shutil
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from sampan.daemon import connect, links, process
+from sampan.daemon import connect, links, process, volume
 from sampan.daemon.clock import now_ns
 from sampan.daemon.container import Container, Status
 from sampan.daemon.hosts import write_files
@@ -42,6 +42,8 @@ async def launch(daemon: Daemon, container: Container) -> None:
 
 async def _launch(daemon: Daemon, container: Container, undo: AsyncExitStack) -> None:
     bundle = await _prepare(daemon, container, undo)
+    volume.tell_mounted(daemon, container)
+    undo.callback(volume.tell_unmounted, daemon, container)
     undo.push_async_callback(daemon.runtime.delete, container.id)
     if bundle.log_path:
         undo.callback(daemon.logs.forget, container.id)

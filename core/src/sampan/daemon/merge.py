@@ -15,7 +15,7 @@ def merge(user: ContainerConfig, image: ContainerConfig) -> ContainerConfig:
     merged.env = _merge_env(user.env or [], image.env or [])
     merged.labels = {**(image.labels or {}), **(user.labels or {})}
     merged.exposed_ports = {**(image.exposed_ports or {}), **(user.exposed_ports or {})}
-    merged.volumes = {**(image.volumes or {}), **(user.volumes or {})}
+    merged.volumes = {**(image.volumes or {}), **(user.volumes or {})} or None
     merged.healthcheck = _merge_healthcheck(user.healthcheck, image.healthcheck)
     if not user.entrypoint:
         merged.cmd = user.cmd or image.cmd
@@ -36,7 +36,7 @@ def command_line(config: ContainerConfig) -> list[str]:
 
 def _merge_env(over: list[str], under: list[str]) -> list[str]:
     names = {one.partition("=")[0] for one in over}
-    return [*(one for one in under if one.partition("=")[0] not in names), *over]
+    return [*over, *(one for one in under if one.partition("=")[0] not in names)]
 
 
 def _merge_healthcheck(user: Healthcheck | None, image: Healthcheck | None) -> Healthcheck | None:

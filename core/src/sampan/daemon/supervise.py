@@ -7,7 +7,7 @@ import logging
 import shutil
 from typing import TYPE_CHECKING
 
-from sampan.daemon import connect, remove, restart_policy
+from sampan.daemon import connect, remove, restart_policy, volume
 from sampan.daemon.container import Container
 from sampan.errdefs import SampanError
 from sampan.runtime.interface import ExitStatus
@@ -38,6 +38,7 @@ async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> No
         daemon.publish(container, "oom")
     releasing = asyncio.create_task(release(daemon, container), name=f"release {container.id[:12]}")
     await connect.disconnect(daemon, container)
+    volume.tell_unmounted(daemon, container)
     elapsed_ns = status.at_ns - container.state.started_at_ns
     container.note_exit(status.code, status.at_ns)
     restart_policy.consider(container)

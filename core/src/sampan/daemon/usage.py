@@ -111,7 +111,7 @@ def _log_usage(container: Container) -> LogUsage:
 
 
 def _tree_bytes(root: Path) -> int:
-    """Blocks of everything below `root`, a file with several names once; what vanishes meanwhile is not counted."""
+    """Blocks of what is in `root`, a file with several names once; what vanishes meanwhile is not counted."""
     seen: set[tuple[int, int]] = set()
     total = 0
     for path in _below(root):
@@ -127,9 +127,8 @@ def _tree_bytes(root: Path) -> int:
 
 
 def _below(root: Path) -> Iterator[Path]:
-    for directory, _, names in os.walk(root):
-        yield Path(directory)
-        yield from (Path(directory, name) for name in names)
+    for directory, directories, names in os.walk(root):
+        yield from (Path(directory, name) for name in (*directories, *names))
 
 
 _KINDS: dict[str, tuple[str, Callable[[Daemon], Awaitable[Model]]]] = {

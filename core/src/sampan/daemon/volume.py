@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from sampan.daemon import filters
 from sampan.daemon.clock import rfc3339
+from sampan.daemon.container import Container
+from sampan.daemon.mounts import Point
 from sampan.daemon.volumes import LOCAL_DRIVER, VolumeRecord
 from sampan.engine import Job
 from sampan.errdefs import NotFound
@@ -50,7 +52,7 @@ async def volume_list(daemon: Daemon, job: Job[ListVolumes]) -> VolumeList:
             and filters.equals(wanted, "driver", LOCAL_DRIVER)
             and filters.is_true(wanted, "dangling", record.name not in used)
         ],
-        warnings=[],
+        warnings=None,
     )
 
 
@@ -67,6 +69,30 @@ async def remove(daemon: Daemon, name: str) -> None:
     """Remove a volume that no container has. Raises `NotFound`, `Conflict`."""
     await daemon.volumes.remove(name, partial(daemon.volume_users, name))
     daemon.events.publish("volume", "destroy", name, {"driver": LOCAL_DRIVER})
+
+
+def tell_mounted(daemon: Daemon, container: Container) -> None:
+    """Say that a container has its volumes now (moby daemon/volumes_unix.go, setupMounts)."""
+    for point in _volumes_of(container):
+        said = {
+            "driver": LOCAL_DRIVER,
+            "container": container.id,
+            "destination": point.destination,
+            "read/write": "true" if point.rw else "false",
+            "propagation": point.propagation,
+        }
+        daemon.events.publish("volume", "mount", point.name or "", said)
+
+
+def tell_unmounted(daemon: Daemon, container: Container) -> None:
+    """Say that a container has its volumes no longer."""
+    for point in _volumes_of(container):
+        said = {"driver": LOCAL_DRIVER, "container": container.id}
+        daemon.events.publish("volume", "unmount", point.name or "", said)
+
+
+def _volumes_of(container: Container) -> list[Point]:
+    return [point for point in container.record.mounts if point.type == "volume"]
 
 
 def described(daemon: Daemon, record: VolumeRecord) -> Volume:

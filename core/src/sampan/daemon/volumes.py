@@ -81,7 +81,7 @@ class Volumes:
     ) -> tuple[VolumeRecord, bool]:
         """The volume `name`, and whether it was made now; no name makes an anonymous one."""
         if driver not in (LOCAL_DRIVER, ""):
-            raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+            raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
         if options:
             raise Unsupported("sampan's local volumes take no driver options yet")
         async with self._lock:

@@ -61,7 +61,7 @@ async def create_container(
     warnings = adapt_create(body, run.version)
     config = {field: getattr(body, field) for field in ContainerConfig.model_fields}
     request = CreateContainer(
-        name=name.removeprefix("/") or None,
+        name=name or None,
         platform=read_platform(platform) if run.version >= _PLATFORM_SINCE else None,
         config=ContainerConfig.model_construct(**config),
         host_config=body.host_config,

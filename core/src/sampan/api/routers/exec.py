@@ -59,7 +59,7 @@ async def start_exec(
     if not how.detach:
         return run.hijacked("exec_start", request)
     await run.value("exec_start", request)
-    return Response(media_type=RAW_STREAM)
+    return Response()
 
 
 @router.post(
