@@ -24,6 +24,7 @@ from tests.support.serving import Serving, serving
 ONE_REQUEST: dict[str, type[Model]] = {
     "ContainerCreate": models.CreateContainerBody,
     "ContainerExec": models.ExecConfig,
+    "ContainerUpdate": models.UpdateContainerBody,
     "ExecStart": models.ExecStartBody,
     "SystemAuth": models.RegistryAuth,
     "NetworkConnect": models.ConnectNetworkBody,

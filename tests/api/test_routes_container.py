@@ -2,6 +2,7 @@ import asyncio
 import json
 from typing import Any
 
+import aiohttp
 import pytest
 
 from sampan import models
@@ -260,7 +261,8 @@ async def test_wait_before_1_30_has_no_condition_and_its_head_comes_with_the_exi
     api.daemon.answers["container_wait"] = fail_late
     assert (await api.call("POST", "/v1.29/containers/web/wait?condition=nonsense"))[0] == 404
     assert api.daemon.asked.condition == "not-running"
-    assert (await api.call("POST", "/v1.30/containers/web/wait"))[0] == 200
+    with pytest.raises(aiohttp.ClientPayloadError):  # too late for a status: the answer is broken off
+        await api.call("POST", "/v1.30/containers/web/wait")
 
 
 @pytest.mark.parametrize(

@@ -333,9 +333,10 @@ def _settings(root: Path, more: Mapping[str, Any]) -> Settings:
     return Settings(**{**fields, **more})
 
 
+_CHECK = {"Test": ["CMD", "true"], "Interval": 10_000_000, "Retries": 7}
 _IMAGES: tuple[tuple[str, Mapping[str, str], Mapping[str, Any]], ...] = (
     (IMAGE, {"etc/passwd": "root:x:0:0:root:/root:/bin/sh\nboat:x:1000:1000::/home:/bin/sh\n"}, {}),
-    ("labelled:1", {"a": "a"}, {"Labels": {"planks": "3"}}),
+    ("labelled:1", {"a": "a"}, {"Labels": {"planks": "3"}, "Healthcheck": _CHECK}),
     ("keeper:1", {"data/seed": "planted\n"}, {"Volumes": {"/data": {}}, "ExposedPorts": {"80/tcp": {}}}),
 )
 _PROVENANCE = tuple(

@@ -141,14 +141,3 @@ def test_what_is_not_served_says_so(narrow: InProcess, method: str, path: str) -
     answer = narrow.call(method, path)
     assert answer.status == 501
     assert answer.message.startswith(f"sampan does not serve {method} ")
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"Healthcheck": {"Test": ["CMD", "true"]}}, "sampan does not serve health checks yet"),
-    ],
-)
-def test_options_that_are_not_served_say_so(narrow: InProcess, fields: dict[str, Any], message: str) -> None:
-    answer = narrow.call("POST", "/containers/create", {"Image": "busybox:test", **fields})
-    assert (answer.status, answer.message) == (501, message)

@@ -34,6 +34,7 @@ NO_REMOVAL = (
 UNPAUSE_FIRST = 409, 'cannot remove container "box": container is paused and must be unpaused first'
 SAME = 304, ""
 NOT_STARTED = 409, "cannot start a paused container, try unpause instead"
+NO_UPDATE = 409, 'Cannot update container {id}: container is marked for removal and cannot be "update"'
 ALREADY = 409, "container {id} is already paused"
 NEVER = 400, 'invalid condition: "no"'
 LOGS = "logs?stdout=1"
@@ -147,6 +148,8 @@ TABLE: tuple[tuple[str, str, Any, tuple[Any, ...]], ...] = (
     ("POST", "pause", None, (OFF, 204, ALREADY, RESTARTING, OFF, OFF, OFF)),
     ("POST", "unpause", None, (AWAKE, AWAKE, 204, AWAKE, AWAKE, AWAKE, AWAKE)),
     ("POST", "rename?name=crate", None, (204, 204, 204, 204, None, 204, 204)),
+    ("GET", "top", None, (OFF, 200, 200, RESTARTING, OFF, OFF, OFF)),
+    ("POST", "update", {"CpuShares": 512}, (200, 200, 200, 200, NO_UPDATE, 200, NO_UPDATE)),
     ("POST", "resize?h=24&w=80", None, (OFF, 200, 200, OFF, OFF, OFF, OFF)),
     ("GET", LOGS, None, (200, 200, 200, 200, NO_LOGS, 200, NO_LOGS)),
     ("POST", "exec", EXEC, (OFF, 201, PAUSED, RESTARTING, OFF, OFF, OFF)),
@@ -229,6 +232,8 @@ def test_inspect_and_list_tell_the_state(shared: InProcess, state: str) -> None:
         ("POST", "/containers/box/unpause", None),
         ("POST", "/containers/box/rename?name=crate", None),
         ("POST", "/containers/box/wait", None),
+        ("POST", "/containers/box/update", {"CpuShares": 512}),
+        ("GET", "/containers/box/top", None),
         ("POST", "/containers/box/attach", None),
         ("POST", "/containers/box/resize?h=1&w=1", None),
         ("POST", "/containers/box/exec", EXEC),

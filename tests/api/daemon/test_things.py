@@ -55,7 +55,7 @@ def found(house: InProcess, path: str, filters: dict[str, list[str]]) -> Answer:
         ({"network": ["none"]}, {"third"}),
         ({"before": ["second"]}, {"first"}),
         ({"since": ["second"]}, {"third"}),
-        ({"expose": ["80"]}, {"third"}),
+        ({"expose": ["80"]}, set()),
         ({"expose": ["80/udp"]}, set()),
         ({"publish": ["80"]}, set()),
         ({"health": ["none"]}, {"first", "second", "third"}),
@@ -71,7 +71,6 @@ def test_filters_of_ps(fleet: InProcess, filters: Any, names: set[str]) -> None:
     [
         ("/containers/json", {"nope": ["1"]}, "invalid filter 'nope'"),
         ("/containers/json", {"is-task": ["maybe"]}, "invalid filter 'is-task=maybe'"),
-        ("/containers/json", {"name": ["("]}, "invalid filter 'name'"),
         ("/images/json", {"nope": ["1"]}, "invalid filter 'nope'"),
         ("/volumes", {"nope": ["1"]}, "invalid filter 'nope'"),
         ("/networks", {"nope": ["1"]}, "invalid filter 'nope'"),

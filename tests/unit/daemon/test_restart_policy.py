@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sampan.daemon import restart_policy
-from sampan.daemon.container import Status
+from sampan.daemon.container import HealthState, Status
 from tests.unit.daemon.making import container
 
 
@@ -23,6 +23,10 @@ from tests.unit.daemon.making import container
         ("on-failure", 1, 0, True, False),
         ("on-failure:2", 1, 1, False, True),
         ("on-failure:2", 1, 2, False, False),
+        ("on-unhealthy", 1, 99, False, True),
+        ("on-unhealthy", 0, 0, False, False),
+        ("on-unhealthy:2", 1, 2, False, False),
+        ("on-unhealthy", 1, 0, True, False),
     ],
 )
 def test_who_is_started_again(policy: str, exit_code: int, count: int, stopped: bool, wanted: bool) -> None:
@@ -56,3 +60,22 @@ def test_delays_of_a_container_that_fails_at_once() -> None:
         restart_policy.consider(one)
         delays.append(one.state.restart_delay_s)
     assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 60, 60])
+
+
+@pytest.mark.parametrize(("most", "count", "wanted"), [(0, 99, True), (2, 1, True), (2, 2, False)])
+def test_on_unhealthy_starts_again_what_was_ended_for_its_health(most: int, count: int, wanted: bool) -> None:
+    one = container(RestartPolicy={"Name": "on-unhealthy", "MaximumRetryCount": most})
+    one.state.status, one.state.restart_count = Status.RUNNING, count
+    assert restart_policy.gives_up(one) is wanted
+    one.state.status, one.state.ended_as_unhealthy = Status.EXITED, True
+    assert not restart_policy.gives_up(one)
+    assert restart_policy.wants_restart(one) is wanted
+
+
+@pytest.mark.parametrize(("was_healthy", "next_s"), [(True, 0.1), (False, 0.8)])
+def test_a_long_run_that_was_never_healthy_is_no_good_run(was_healthy: bool, next_s: float) -> None:
+    one = container(RestartPolicy={"Name": "on-unhealthy"})
+    one.state.started_at_ns, one.state.finished_at_ns = 10**18, 10**18 + 60 * 10**9
+    one.state.ended_as_unhealthy, one.state.restart_delay_s = True, 0.4
+    one.state.health = HealthState(has_been_healthy=was_healthy)
+    assert restart_policy.delay_s(one) == pytest.approx(next_s)

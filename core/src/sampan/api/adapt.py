@@ -1,4 +1,4 @@
-"""What clients of older versions mean by a request to create a container, in one place.
+"""What clients of older versions mean by a request to create or to update a container, in one place.
 
 Source: moby daemon/server/router/container, postContainersCreate and the functions named BC there.
 """
@@ -10,7 +10,15 @@ import re
 
 from sampan.api.versions import Version
 from sampan.errdefs import InvalidArgument
-from sampan.models import CreateContainerBody, EndpointSettings, HostConfig, Mount, PortBinding
+from sampan.models import (
+    CreateContainerBody,
+    EndpointSettings,
+    HostConfig,
+    Mount,
+    PortBinding,
+    Resources,
+    UpdateContainerBody,
+)
 
 _ENDPOINT_SYSCTLS = "com.docker.network.endpoint.sysctls"
 _INTERFACE_SYSCTL = re.compile(r"(net\.[^.]+\.[^.]+)\.(eth[^.]*)\.(.+)")
@@ -43,6 +51,17 @@ def adapt_create(body: CreateContainerBody, version: Version) -> list[str]:
 def read_only_recursive(version: Version) -> bool:
     """Whether the client means read-only bind mounts to be so with all that is mounted below them."""
     return version >= (1, 44)
+
+
+def adapt_update(body: UpdateContainerBody, version: Version) -> Resources:
+    """The limits that a client of `version` can mean to change (moby, postContainerUpdate)."""
+    limits = Resources.model_construct(**{field: getattr(body, field) for field in Resources.model_fields})
+    if version < (1, 40):
+        limits.pids_limit = None
+    if version < (1, 55):
+        limits.blkio_weight_device = limits.blkio_device_read_bps = limits.blkio_device_write_bps = None
+        limits.blkio_device_read_iops = limits.blkio_device_write_iops = None
+    return limits
 
 
 def _check_endpoints(body: CreateContainerBody) -> None:

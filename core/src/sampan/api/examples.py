@@ -42,6 +42,7 @@ REQUESTS: dict[str, Any] = {
         "ExposedPorts": {"80/tcp": {}},
         "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}, "Memory": 67108864},
     },
+    "ContainerUpdate": {"Memory": 134217728, "MemorySwap": 268435456, "RestartPolicy": {"Name": "unless-stopped"}},
     "ContainerExec": {"Cmd": ["date"], "AttachStdout": True, "AttachStderr": True},
     "ExecStart": {"Detach": False, "Tty": False},
     "SystemAuth": {"username": "hannah", "password": "plank", "serveraddress": "registry.example.com"},
@@ -57,6 +58,12 @@ REQUESTS: dict[str, Any] = {
 }
 
 RESPONSES: dict[str, Any] = {
+    "ContainerUpdate": {"Warnings": None},
+    "ContainerTop": {
+        "Titles": ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"],
+        "Processes": [["root", "4711", "4690", "0", "22:17", "?", "00:00:00", "httpd -f"]],
+    },
+    "ContainerPrune": {"ContainersDeleted": [_ID], "SpaceReclaimed": 4096},
     "ContainerList": [
         {
             "Id": _ID,

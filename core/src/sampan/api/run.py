@@ -55,12 +55,22 @@ class Runner:
         media_type: str = "application/json",
         has_body: bool = False,
         early_head: bool = True,
+        breaks_off: bool = False,
     ) -> Response:
         """An answer of items of JSON, written by the job; with `has_body` it gets the request's body.
 
-        Without `early_head` the head waits for the first item, so that an error before it is still a status.
+        Without `early_head` the head waits for the first item, so that an error before it is still a status. An error
+        after the head is one more item, but with `breaks_off` the connection is cut, as what reads the answer would
+        take the item for something else.
         """
-        make_sink = partial(OutputStream, self.version, media_type, has_body=has_body, early_head=early_head)
+        make_sink = partial(
+            OutputStream,
+            self.version,
+            media_type,
+            has_body=has_body,
+            early_head=early_head,
+            breaks_off=breaks_off,
+        )
         return _JobResponse(self.engine, self._job(name, request), make_sink)
 
     def logs(self, name: str, request: Any) -> Response:

@@ -180,10 +180,12 @@ class OutputStream(_Answer):
         *,
         has_body: bool = False,
         early_head: bool = True,
+        breaks_off: bool = False,
     ) -> None:
         super().__init__(media_type, receive, send, has_body=has_body)
         self._version = version
         self._early_head = early_head
+        self._breaks_off = breaks_off
 
     def join(self, job: Job[Any]) -> None:
         super().join(job)
@@ -201,6 +203,9 @@ class OutputStream(_Answer):
             await self.write_pieces(json.dumps(item, separators=(",", ":")).encode(), b"\r\n")
 
     async def fail(self, message: str) -> None:
+        if self._breaks_off:
+            _log.warning("an answer is broken off: %s", message)
+            raise ConnectionAbortedError(message)
         await self.write({"errorDetail": {"message": message}, "error": message})
 
 

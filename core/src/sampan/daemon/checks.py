@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sampan.daemon import links, log_options
+from sampan.daemon import health, links, log_options, restart_policy
 from sampan.daemon.hosts import check_names
 from sampan.daemon.limits import resource_warnings, resources_of
 from sampan.daemon.log_details import check_tag
@@ -24,7 +24,6 @@ from sampan.models import ContainerConfig, CreateContainer, HostConfig
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
-_RESTART_POLICIES = frozenset({"", "no", "always", "unless-stopped", "on-failure"})
 _NAME_BYTES = 64  # HOST_NAME_MAX of include/uapi/linux/limits.h
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtpe]?)(?:i?b)?", re.IGNORECASE)
 
@@ -45,12 +44,20 @@ async def check(daemon: Daemon, request: CreateContainer) -> list[str]:
     check_names(config, host)
     exposed_ports(config)
     list(port_bindings(config, host))
+    return [*await limit_warnings(daemon, host), *check_security(host), *_warnings(host)]
+
+
+async def limit_warnings(daemon: Daemon, host: HostConfig) -> list[str]:
+    """A sentence for each limit that this host can't enforce; `Unsupported` if the daemon is strict about it.
+
+    Raises `InvalidArgument` for limits that can't be.
+    """
     controllers = (await asyncio.to_thread(daemon.resources.capabilities)).controllers
     limits = resources_of(host)
     warnings = list(discarded(limits, lambda file: file.partition(".")[0] in controllers))
     if warnings and daemon.settings.strict_resources:
         raise Unsupported("this host can't enforce a limit that was asked for: " + " ".join(warnings))
-    return [*warnings, *resource_warnings(host), *check_security(host), *_warnings(host)]
+    return [*warnings, *resource_warnings(host)]
 
 
 def _warnings(host: HostConfig) -> Iterator[str]:
@@ -78,8 +85,7 @@ def _check_config(config: ContainerConfig) -> None:
             raise InvalidArgument(f"{what} {json.dumps(name)} is too long (maximum {_NAME_BYTES} bytes)")
         if not name.isprintable() or " " in name:
             raise InvalidArgument(f"invalid {what}: {json.dumps(name)}")
-    if config.healthcheck and (config.healthcheck.test or ["NONE"])[0] != "NONE":
-        raise Unsupported("sampan does not serve health checks yet")
+    health.validate(config.healthcheck)
 
 
 def _texts(config: ContainerConfig) -> Iterator[str]:
@@ -126,18 +132,9 @@ def _bytes_of(text: str) -> int:
 
 
 def _check_restart(host: HostConfig) -> None:
-    name, retries = host.restart_policy.name, host.restart_policy.maximum_retry_count
-    if name not in _RESTART_POLICIES:
-        raise InvalidArgument(
-            f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', or "
-            "'unless-stopped'"
-        )
-    if name != "on-failure" and retries:
-        raise InvalidArgument("invalid restart policy: maximum retry count can only be used with 'on-failure'")
-    if retries < 0:
-        raise InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
-    if name not in ("", "no") and host.auto_remove:
+    if host.restart_policy.name not in ("", "no") and host.auto_remove:
         raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
+    restart_policy.validate(host.restart_policy)
 
 
 def _check_log(daemon: Daemon, host: HostConfig) -> None:

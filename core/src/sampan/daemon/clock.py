@@ -22,6 +22,19 @@ def now_ns() -> int:
     return time.time_ns()
 
 
+def go_duration(seconds: float) -> str:
+    """As Go writes a duration: `1m30s`, `1.5s`, `200ms`."""
+    if seconds < 1:
+        unit, factor = ("ms", 1e3) if seconds >= 1e-3 else ("µs", 1e6)
+        return f"{seconds * factor:.6g}{unit}"
+    hours, rest = divmod(seconds, 3600)
+    minutes, rest = divmod(rest, 60)
+    text = f"{rest:.9g}s"
+    if hours:
+        return f"{int(hours)}h{int(minutes)}m{text}"
+    return f"{int(minutes)}m{text}" if minutes else text
+
+
 def human_duration(seconds: float) -> str:
     """As Docker says it in `Up 2 minutes` (github.com/docker/go-units duration.go)."""
     whole = int(seconds)

@@ -45,6 +45,28 @@ _MOVES: dict[Status, frozenset[Status]] = {
 }
 
 
+STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
+"""What a health check makes of a container, in Docker's words."""
+
+
+class ProbeResult(BaseModel):
+    """One run of a health check. Times are nanoseconds since the epoch; a run without an exit code has -1."""
+
+    start_ns: int
+    end_ns: int
+    exit_code: int
+    output: str = ""
+
+
+class HealthState(BaseModel):
+    """What the health check says of a container since its start; `log` has the last results, oldest first."""
+
+    status: str = STARTING
+    failing_streak: int = 0
+    has_been_healthy: bool = False
+    log: list[ProbeResult] = Field(default_factory=list)
+
+
 class State(BaseModel):
     """What happened to it last. Times are nanoseconds since the epoch; 0 is never."""
 
@@ -58,6 +80,8 @@ class State(BaseModel):
     restart_count: int = 0
     restart_delay_s: float = 0.0
     stopped_by_user: bool = False
+    ended_as_unhealthy: bool = False
+    health: HealthState | None = None
 
 
 class Record(BaseModel):
@@ -100,6 +124,7 @@ class Container:
         self.log = LogFiles(dir / "output.log", limits_of(record.host_config.log_config))
         self.next_exit = asyncio.Event()
         self.awaiting_start: list[asyncio.Future[Attached]] = []
+        self.health_watcher: asyncio.Task[None] | None = None
         self._keepers = 0
 
     @property
@@ -121,6 +146,10 @@ class Container:
     def active(self) -> bool:
         """Whether it runs or is about to be restarted: what Docker calls running when it lists, stops or removes."""
         return self.running or self.state.status is Status.RESTARTING
+
+    def run_s(self) -> float:
+        """How long it has been running, in seconds."""
+        return (now_ns() - self.state.started_at_ns) / 1e9
 
     @property
     def gone(self) -> bool:

@@ -33,11 +33,15 @@ from sampan.daemon import (
     remove,
     rename,
     restart,
+    restart_policy,
+    restarting,
     restore,
     save,
     start,
     stop,
     system,
+    top,
+    update,
     usage,
     volume,
     wait,
@@ -160,13 +164,16 @@ class Daemon:
             ("container_list", models.ListContainers, listing.container_list, look),
             ("container_logs", models.ContainerLogs, logs.container_logs, stream),
             ("container_pause", models.PauseContainer, pause.container_pause, change),
+            ("container_prune", models.PruneContainers, prune.container_prune, change),
             ("container_remove", models.RemoveContainer, remove.container_remove, change),
             ("container_rename", models.RenameContainer, rename.container_rename, change),
             ("container_resize", models.ResizeContainer, attach.container_resize, look),
             ("container_restart", models.RestartContainer, restart.container_restart, change),
             ("container_start", models.StartContainer, start.container_start, change),
             ("container_stop", models.StopContainer, stop.container_stop, change),
+            ("container_top", models.TopContainer, top.container_top, look),
             ("container_unpause", models.UnpauseContainer, pause.container_unpause, change),
+            ("container_update", models.UpdateContainer, update.container_update, change),
             ("container_wait", models.WaitContainer, wait.container_wait, stream),
             ("driver_list", models.ListDrivers, system.driver_list, look),
             ("exec_create", models.CreateExec, exec.exec_create, change),
@@ -219,13 +226,17 @@ class Daemon:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.logs.close()
+        for container in self.containers:
+            if container.running and container.state.health:
+                await self.containers.try_save(container)
         await self.events.close()
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run `work` beside the jobs, until it ends or the daemon closes. What it raises is logged."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._reap)
+        return task
 
     @asynccontextmanager
     async def alone(self, name: str, check: Check = lambda _: None) -> AsyncIterator[Container]:
@@ -241,6 +252,11 @@ class Daemon:
                 raise NotFound(f"No such container: {name}")
             check(container)
             yield container
+
+    def give_up(self, container: Container) -> None:
+        """Its health check has given it up: end it, if its restart policy says so."""
+        if restart_policy.gives_up(container):
+            self.spawn(restarting.end_unhealthy(self, container), f"end unhealthy {container.id[:12]}")
 
     def publish(self, container: Container, action: str, **attributes: str) -> None:
         """Note that `action` happened to a container, with Docker's attributes: labels, image and name."""

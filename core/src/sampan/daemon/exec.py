@@ -85,10 +85,21 @@ async def exec_create(daemon: Daemon, job: Job[CreateExec]) -> ExecCreated:
     parse_keys(request.detach_keys or DEFAULT_KEYS)
     if request.user:
         await process.check_user(container, request.user)
+    return ExecCreated(id=register(daemon, container, request).id)
+
+
+def register(daemon: Daemon, container: Container, request: CreateExec) -> ExecInstance:
+    """Remember an exec that is to be begun, and tell of it."""
     instance = ExecInstance(container, request)
     daemon.execs.add(instance)
     daemon.publish(container, f"exec_create: {_told(instance)}", execID=instance.id)
-    return ExecCreated(id=instance.id)
+    return instance
+
+
+async def begin(daemon: Daemon, instance: ExecInstance) -> Exec:
+    """Start an exec of the daemon's own. Not to be cancelled half way."""
+    instance.started = True
+    return await _start(daemon, instance, StartExec(id=instance.id), stdin=False)
 
 
 async def exec_start(daemon: Daemon, job: Job[StartExec]) -> None:

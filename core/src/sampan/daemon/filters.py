@@ -97,11 +97,16 @@ def _boolean(name: str, text: str) -> bool:
 
 def matches_name(filters: Filters, name: str) -> bool:
     """Whether a pattern asked for is found in a container's name, with or without its slash, as Docker does it."""
+    patterns = filters.get("name", ())
+    return not patterns or any(_matches(text, name) or _matches(text, f"/{name}") for text in patterns)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """One that is no pattern matches nothing but itself, as with Docker."""
     try:
-        patterns = [re.compile(text) for text in filters.get("name", ())]
-    except re.error as error:
-        raise InvalidArgument(f"invalid filter 'name': {error}") from None
-    return not patterns or any(one.search(name) or one.search(f"/{name}") for one in patterns)
+        return pattern == name or re.search(pattern, name) is not None
+    except re.error:
+        return False
 
 
 def times(filters: Filters, name: str) -> list[float]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sampan.daemon import links
 from sampan.daemon.clock import rfc3339
-from sampan.daemon.container import Container, Record, Status
+from sampan.daemon.container import Container, HealthState, Record, Status
 from sampan.daemon.log_options import is_kept
 from sampan.daemon.security import SecurityOptions
 from sampan.drivers import PublishedPort
@@ -18,9 +18,12 @@ from sampan.models import (
     ContainerState,
     DriverData,
     EndpointSettings,
+    Health,
+    HealthcheckResult,
     InspectContainer,
     NetworkSettings,
     PortBinding,
+    PortSummary,
 )
 from sampan.network.records import PREDEFINED, EndpointRecord
 from sampan.runtime import apparmor
@@ -60,6 +63,23 @@ def ports(daemon: Daemon, container: Container) -> list[PublishedPort]:
     """The host ports that lead to the container now."""
     endpoints = daemon.networks.endpoints(container.id)
     return [port for endpoint in endpoints for port in endpoint.ports if port.host_port]
+
+
+def port_summaries(daemon: Daemon, container: Container) -> list[PortSummary]:
+    """The ports as a list shows them: those that are published, and while it runs those that it only exposes."""
+    published = ports(daemon, container)
+    answer = [
+        PortSummary(
+            ip=str(port.host_ip), private_port=port.container_port, public_port=port.host_port, type=port.protocol
+        )
+        for port in published
+    ]
+    if container.running:
+        known = {f"{port.container_port}/{port.protocol}" for port in published}
+        for spec in sorted((container.record.config.exposed_ports or {}).keys() - known):
+            number, _, protocol = spec.partition("/")
+            answer.append(PortSummary(private_port=int(number), type=protocol or "tcp"))
+    return answer
 
 
 def _inspect(daemon: Daemon, container: Container) -> ContainerInspect:
@@ -116,7 +136,20 @@ def _state(container: Container) -> ContainerState:
         error=state.error,
         started_at=rfc3339(state.started_at_ns),
         finished_at=rfc3339(state.finished_at_ns),
+        health=_health(state.health),
     )
+
+
+def _health(state: HealthState | None) -> Health | None:
+    if state is None:
+        return None
+    log = [
+        HealthcheckResult(
+            start=rfc3339(one.start_ns), end=rfc3339(one.end_ns), exit_code=one.exit_code, output=one.output
+        )
+        for one in state.log
+    ]
+    return Health(status=state.status, failing_streak=state.failing_streak, log=log)
 
 
 def _network_settings(daemon: Daemon, container: Container) -> NetworkSettings:

@@ -7,7 +7,7 @@ import shutil
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from sampan.daemon import connect, links, process, volume
+from sampan.daemon import connect, health, links, process, volume
 from sampan.daemon.clock import now_ns
 from sampan.daemon.container import Container, Status
 from sampan.daemon.hosts import write_files
@@ -113,7 +113,8 @@ async def _note_start(daemon: Daemon, container: Container) -> None:
     container.move(Status.RUNNING)
     state = container.state
     state.started_at_ns, state.exit_code, state.error = now_ns(), 0, ""
-    state.oom_killed = state.stopped_by_user = False
+    state.oom_killed = state.stopped_by_user = state.ended_as_unhealthy = False
+    health.begin(container)
     await daemon.containers.save(container)
 
 

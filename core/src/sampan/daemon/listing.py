@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
-from sampan.daemon import filters, inspect, links
+from sampan.daemon import inspect, links, selection
 from sampan.daemon.clock import human_duration
-from sampan.daemon.container import Container, Status
+from sampan.daemon.container import STARTING, Container, State, Status
 from sampan.engine import Job
-from sampan.errdefs import NotFound
+from sampan.errdefs import InvalidArgument, NotFound
 from sampan.models import (
     ContainerSummary,
     EndpointSettings,
+    HealthSummary,
     ListContainers,
-    PortSummary,
     SummaryHostConfig,
     SummaryNetworkSettings,
 )
@@ -29,13 +29,6 @@ from sampan.network.records import EndpointRecord
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
-
-_FILTERS = frozenset(
-    {
-        "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network",
-        "publish", "since", "status", "volume",
-    }
-)  # fmt: skip
 
 
 async def container_list(daemon: Daemon, job: Job[ListContainers]) -> list[ContainerSummary]:
@@ -45,16 +38,15 @@ async def container_list(daemon: Daemon, job: Job[ListContainers]) -> list[Conta
 
 async def summaries(daemon: Daemon, request: ListContainers) -> list[ContainerSummary]:
     """As container_list, for other jobs."""
-    wanted = filters.checked(request.filters, _FILTERS)
-    everything = request.all or request.limit > 0 or "status" in wanted or "exited" in wanted
+    is_wanted = selection.select(daemon, request.filters)
+    everything = request.all or request.limit > 0 or "status" in request.filters
     containers = sorted(daemon.containers, key=lambda container: container.record.created_at_ns, reverse=True)
-    found = [
-        one for one in containers if (everything or one.active) and (not wanted or _is_wanted(daemon, wanted, one))
-    ]
+    found = [one for one in containers if (everything or one.active) and is_wanted(one)]
     if request.limit > 0:
         del found[request.limit :]
     attachments = _attachments(daemon)
-    answers = [_summary(daemon, container, attachments) for container in found]
+    images = _image_names(daemon, found)
+    answers = [_summary(daemon, container, attachments, images) for container in found]
     if request.size:
         return [await _with_sizes(daemon, one, answer) for one, answer in zip(found, answers, strict=True)]
     return answers
@@ -67,15 +59,31 @@ class _Attachments(NamedTuple):
     endpoints: Mapping[str, Sequence[EndpointRecord]]
 
 
+def _image_names(daemon: Daemon, containers: Iterable[Container]) -> Mapping[tuple[str, str], str]:
+    """By name and id at creation, what to call the containers' images now: the id if the name means another today."""
+    pairs = {(one.record.image_name, one.record.image_id) for one in containers}
+    return {(name, id): name if _means(daemon, name) == id else id for name, id in pairs}
+
+
+def _means(daemon: Daemon, name: str) -> str | None:
+    try:
+        return daemon.images.get(name).id
+    except (NotFound, InvalidArgument):
+        return None
+
+
 class _Facts(NamedTuple):
     """All that can change of a container and shows in its summary, but for the text that tells how long it is so."""
 
     name: str
+    image: str
     status: Status
+    health: HealthSummary
     networks: Sequence[tuple[str, EndpointSettings, str | None]]
     endpoints: Sequence[EndpointRecord]
 
 
+_NO_CHECK = HealthSummary(status=selection.NO_CHECK)
 _made: WeakKeyDictionary[Container, tuple[_Facts, ContainerSummary]] = WeakKeyDictionary()
 
 
@@ -88,9 +96,16 @@ def _attachments(daemon: Daemon) -> _Attachments:
     return _Attachments({network.name: network.id for network in networks}, endpoints)
 
 
-def _summary(daemon: Daemon, container: Container, attachments: _Attachments) -> ContainerSummary:
+def _summary(
+    daemon: Daemon,
+    container: Container,
+    attachments: _Attachments,
+    images: Mapping[tuple[str, str], str],
+) -> ContainerSummary:
     """One line of `docker ps`, made or kept. Nobody changes it: what is kept is what others are sending."""
-    facts, status = _facts(container, attachments), status_text(container)
+    record = container.record
+    image = images[record.image_name, record.image_id]
+    facts, status = _facts(container, image, attachments), status_text(container)
     known = _made.get(container)
     if known and known[0] == facts:
         answer = known[1]
@@ -98,34 +113,42 @@ def _summary(daemon: Daemon, container: Container, attachments: _Attachments) ->
             return answer
         answer = answer.model_copy(update={"status": status})
     else:
-        answer = _make(daemon, container, status)
+        answer = _make(daemon, container, image, status)
     _made[container] = facts, answer
     return answer
 
 
-def _facts(container: Container, attachments: _Attachments) -> _Facts:
+def _facts(container: Container, image: str, attachments: _Attachments) -> _Facts:
     record = container.record
     networks = [(name, asked, attachments.network_ids.get(name)) for name, asked in record.networks.items()]
-    return _Facts(record.name, record.state.status, networks, attachments.endpoints.get(record.id, ()))
+    endpoints = attachments.endpoints.get(record.id, ())
+    return _Facts(record.name, image, record.state.status, health_of(container), networks, endpoints)
 
 
-def _make(daemon: Daemon, container: Container, status: str) -> ContainerSummary:
+def _make(daemon: Daemon, container: Container, image: str, status: str) -> ContainerSummary:
     record = container.record
     return ContainerSummary(
         id=record.id,
         names=[f"/{record.name}", *links.names(daemon, container)],
-        image=record.image_name,
+        image=image,
         image_id=record.image_id,
         command=" ".join(_quoted(arg) for arg in record.args),
         created=record.created_at_ns // 1_000_000_000,
-        ports=_ports(daemon, container),
+        ports=inspect.port_summaries(daemon, container),
         labels=record.config.labels or {},
         state=record.state.status.value,
         status=status,
+        health=health_of(container),
         host_config=SummaryHostConfig(network_mode=record.host_config.network_mode or "default"),
         network_settings=SummaryNetworkSettings(networks=inspect.networks(daemon, container)),
         mounts=list(record.mounts),
     )
+
+
+def health_of(container: Container) -> HealthSummary:
+    """What a list says of its health: `none` if it has no health check."""
+    state = container.state.health
+    return HealthSummary(status=state.status, failing_streak=state.failing_streak) if state else _NO_CHECK
 
 
 async def _with_sizes(daemon: Daemon, container: Container, answer: ContainerSummary) -> ContainerSummary:
@@ -138,7 +161,7 @@ def status_text(container: Container) -> str:
     state = container.state
     match state.status:
         case Status.RUNNING:
-            text = f"Up {_since(state.started_at_ns)}"
+            text = f"Up {_since(state.started_at_ns)}{_health_text(state)}"
         case Status.PAUSED:
             text = f"Up {_since(state.started_at_ns)} (Paused)"
         case Status.RESTARTING:
@@ -154,80 +177,15 @@ def status_text(container: Container) -> str:
     return text
 
 
+def _health_text(state: State) -> str:
+    if state.health is None:
+        return ""
+    return " (health: starting)" if state.health.status == STARTING else f" ({state.health.status})"
+
+
 def _since(moment_ns: int) -> str:
     return human_duration(time.time() - moment_ns / 1e9)
 
 
-def _ports(daemon: Daemon, container: Container) -> list[PortSummary]:
-    published = inspect.ports(daemon, container)
-    answer = [
-        PortSummary(
-            ip=str(port.host_ip), private_port=port.container_port, public_port=port.host_port, type=port.protocol
-        )
-        for port in published
-    ]
-    if container.running:
-        known = {f"{port.container_port}/{port.protocol}" for port in published}
-        for spec in sorted((container.record.config.exposed_ports or {}).keys() - known):
-            number, _, protocol = spec.partition("/")
-            answer.append(PortSummary(private_port=int(number), type=protocol or "tcp"))
-    return answer
-
-
 def _quoted(arg: str) -> str:
     return f"'{arg}'" if " " in arg else arg
-
-
-def _is_wanted(daemon: Daemon, wanted: filters.Filters, container: Container) -> bool:
-    record = container.record
-    mounts = [text for point in record.mounts for text in (point.name, point.source, point.destination) if text]
-    return (
-        filters.starts(wanted, "id", record.id)
-        and filters.matches_name(wanted, record.name)
-        and filters.equals(wanted, "status", record.state.status.value)
-        and filters.matches_labels(wanted, record.config.labels)
-        and ("exited" not in wanted or _has_exited(wanted, container))
-        and filters.equals(wanted, "volume", *mounts)
-        and filters.equals(wanted, "network", *_network_names(daemon, container))
-        and filters.equals(wanted, "health", "none")
-        and filters.is_true(wanted, "is-task", False)
-        and ("ancestor" not in wanted or _descends(daemon, wanted, container))
-        and _is_between(daemon, wanted, container)
-        and _has_port(wanted, "expose", list(record.config.exposed_ports or {}))
-        and _has_port(wanted, "publish", list(record.host_config.port_bindings or {}))
-    )
-
-
-def _has_exited(wanted: filters.Filters, container: Container) -> bool:
-    return container.state.status is Status.EXITED and container.state.exit_code in filters.integers(wanted, "exited")
-
-
-def _network_names(daemon: Daemon, container: Container) -> list[str]:
-    return [
-        text
-        for name, settings in inspect.networks(daemon, container).items()
-        for text in (name, settings.network_id or "")
-    ]
-
-
-def _descends(daemon: Daemon, wanted: filters.Filters, container: Container) -> bool:
-    return container.record.image_id in {_image_id(daemon, name) for name in wanted["ancestor"]}
-
-
-def _image_id(daemon: Daemon, name: str) -> str | None:
-    try:
-        return daemon.images.get(name).id
-    except NotFound:
-        return None
-
-
-def _is_between(daemon: Daemon, wanted: filters.Filters, container: Container) -> bool:
-    created = container.record.created_at_ns
-    before = [daemon.containers.get(name).record.created_at_ns for name in wanted.get("before", ())]
-    since = [daemon.containers.get(name).record.created_at_ns for name in wanted.get("since", ())]
-    return all(created < limit for limit in before) and all(created > limit for limit in since)
-
-
-def _has_port(wanted: filters.Filters, name: str, specs: list[str]) -> bool:
-    asked = [text if "/" in text else f"{text}/tcp" for text in wanted.get(name, ())]
-    return name not in wanted or any(spec in asked for spec in specs)

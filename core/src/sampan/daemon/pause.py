@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sampan.daemon import health
 from sampan.daemon.container import Container, Status
 from sampan.engine import Job
 from sampan.errdefs import Conflict, NotFound, explained
@@ -77,6 +78,10 @@ async def _note(daemon: Daemon, container: Container, status: Status, action: st
     if not container.running:
         raise _not_running(container)
     container.move(status)
+    if status is Status.PAUSED:
+        health.suspend(container)
+    else:
+        health.resume(daemon, container)
     daemon.publish(container, action)
     await daemon.containers.try_save(container)
 

@@ -1,16 +1,18 @@
-"""image_prune, volume_prune, network_prune, build_prune: remove all of a kind that nobody uses.
+"""container_prune, image_prune, volume_prune, network_prune, build_prune: remove all of a kind that nobody uses.
 
 Rules: moby daemon/images/image_prune.go, daemon/volume/service/service.go, daemon/prune.go.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sampan.daemon import filters, image, network, volume
+from sampan.daemon import filters, image, network, remove, volume
+from sampan.daemon.container import Container
 from sampan.daemon.usage import volume_bytes
 from sampan.daemon.volumes import VolumeRecord
 from sampan.engine import Job
@@ -18,10 +20,12 @@ from sampan.errdefs import Conflict, SampanError
 from sampan.images.image import Image
 from sampan.models import (
     BuildCachePruned,
+    ContainersPruned,
     ImageRemoved,
     ImagesPruned,
     NetworksPruned,
     PruneBuildCache,
+    PruneContainers,
     PruneImages,
     PruneNetworks,
     PruneVolumes,
@@ -34,10 +38,35 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _LABELS = frozenset({"label", "label!"})
+_CONTAINER_FILTERS = _LABELS | {"until"}
 _IMAGE_FILTERS = _LABELS | {"dangling", "until"}
 _VOLUME_FILTERS = _LABELS | {"all"}
 _NETWORK_FILTERS = _LABELS | {"until"}
 _CACHE_FILTERS = frozenset({"until", "id", "parent", "type", "description", "inuse", "shared", "private"})
+
+
+async def container_prune(daemon: Daemon, job: Job[PruneContainers]) -> ContainersPruned:
+    """Remove the containers at rest; what is reclaimed are their writable layers."""
+    wanted = filters.checked(job.request.filters, _CONTAINER_FILTERS)
+    until = filters.until(wanted)
+    pruned = ContainersPruned()
+    with daemon.pruning("containers"):
+        for container in daemon.containers:
+            due = until is None or container.record.created_at_ns <= until * 1e9
+            if due and not container.active and filters.prune_labels(wanted, container.record.config.labels):
+                await _remove_container(daemon, container, pruned)
+    daemon.events.publish("container", "prune", "", {"reclaimed": str(pruned.space_reclaimed)})
+    return pruned
+
+
+async def _remove_container(daemon: Daemon, container: Container, pruned: ContainersPruned) -> None:
+    try:
+        usage = await asyncio.to_thread(daemon.storage.usage, container.id)
+        if await remove.remove_at_rest(daemon, container):
+            pruned.containers_deleted = [*(pruned.containers_deleted or ()), container.id]
+            pruned.space_reclaimed += usage.size_bytes
+    except (SampanError, OSError) as error:
+        _log.info("container %s is not pruned: %s", container.id[:12], error)
 
 
 async def image_prune(daemon: Daemon, job: Job[PruneImages]) -> ImagesPruned:

@@ -62,15 +62,28 @@ async def discard(daemon: Daemon, container: Container, *, volumes: bool) -> Non
         await _remove_snapshots(daemon, container)
         await asyncio.to_thread(shutil.rmtree, container.dir, ignore_errors=True)
         await daemon.containers.delete(container)
-    except BaseException:
+    except BaseException as error:
         container.move(Status.DEAD)
+        container.state.error = str(error)
+        container.removed.set()  # those who wait for it hear that it failed
+        container.tell_exit()
         raise
+    container.state.error = ""
     daemon.execs.forget(container.id)
     await _free_shared(daemon, container, volumes=volumes)
     daemon.publish(container, "destroy")
     container.removed.set()
     container.tell_exit()
     container.turn_away(NotFound(f"No such container: {container.id}"))
+
+
+async def remove_at_rest(daemon: Daemon, container: Container) -> bool:
+    """Remove a container if it is at rest when its turn comes; its volumes stay. Answers whether it was."""
+    async with daemon.serial.hold(container.id):
+        if container.id not in daemon.containers or container.active:
+            return False
+        await discard(daemon, container, volumes=False)
+        return True
 
 
 async def auto_remove(daemon: Daemon, container: Container) -> None:

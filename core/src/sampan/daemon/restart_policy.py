@@ -1,22 +1,40 @@
-"""Restart policies. Source: moby daemon/internal/restartmanager and daemon/monitor.go."""
+"""Restart policies: Docker's, and `on-unhealthy`, which is `on-failure` that ends what its health check has given up.
+
+Source of Docker's: moby daemon/internal/restartmanager and daemon/monitor.go.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from typing import TYPE_CHECKING
 
-from sampan.daemon import launch
 from sampan.daemon.container import Container, Status
-from sampan.errdefs import SampanError
+from sampan.errdefs import InvalidArgument
+from sampan.models import RestartPolicy
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
-_log = logging.getLogger(__name__)
+_ENDLESS = frozenset({"no", "always", "unless-stopped"})
+_COUNTED = frozenset({"on-failure", "on-unhealthy"})
+_ALL = _ENDLESS | _COUNTED | {""}
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 60.0
 _SETTLED_AFTER_S = 10.0
+
+
+def validate(policy: RestartPolicy) -> None:
+    """Raise `InvalidArgument` in Docker's words for a policy that can't be; without a name any number will do."""
+    name, retries = policy.name, policy.maximum_retry_count
+    if name not in _ALL:
+        raise InvalidArgument(
+            f"invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', "
+            "'unless-stopped', or 'on-unhealthy'"
+        )
+    if name in _ENDLESS and retries:
+        words = "invalid restart policy: maximum retry count can only be used with 'on-failure'"
+        raise InvalidArgument(f"{words} and cannot be negative" if retries < 0 else words)
+    if name in _COUNTED and retries < 0:
+        raise InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
 
 
 def wants_restart(container: Container) -> bool:
@@ -28,19 +46,30 @@ def wants_restart(container: Container) -> bool:
         case "always" | "unless-stopped":
             return True
         case "on-failure":
-            most = policy.maximum_retry_count
-            return state.exit_code != 0 and (most == 0 or state.restart_count < most)
+            return state.exit_code != 0 and may_try(container)
+        case "on-unhealthy":
+            return (state.exit_code != 0 or state.ended_as_unhealthy) and may_try(container)
         case _:
             return False
 
 
+def may_try(container: Container) -> bool:
+    """Whether the policy's number of retries allows for one more."""
+    most = container.record.host_config.restart_policy.maximum_retry_count
+    return most == 0 or container.state.restart_count < most
+
+
 def delay_s(container: Container) -> float:
-    """How long to wait before the next start: doubled each time, from 100 ms to a minute, anew after a good run."""
+    """How long to wait before the next start: doubled each time, from 100 ms to a minute, anew after a good run.
+
+    A run is good if it took ten seconds and, where it was ended as unhealthy, had been healthy before.
+    """
     state = container.state
     ran_s = (state.finished_at_ns - state.started_at_ns) / 1e9
-    if not state.restart_delay_s or ran_s >= _SETTLED_AFTER_S:
+    never_well = state.ended_as_unhealthy and not (state.health and state.health.has_been_healthy)
+    if not state.restart_delay_s or (ran_s >= _SETTLED_AFTER_S and not never_well):
         return _FIRST_DELAY_S
-    return _longer(state.restart_delay_s)
+    return longer(state.restart_delay_s)
 
 
 def consider(container: Container) -> None:
@@ -48,32 +77,6 @@ def consider(container: Container) -> None:
     if wants_restart(container):
         container.state.restart_delay_s = delay_s(container)
         container.move(Status.RESTARTING)
-
-
-async def restarted(daemon: Daemon, container: Container) -> bool:
-    """Start a container that waits for it, unless somebody stops or removes it meanwhile. Answers whether it runs."""
-    while container.state.status is Status.RESTARTING:
-        if await _is_let_go_within(container, container.state.restart_delay_s):
-            return False
-        async with daemon.serial.hold(container.id):
-            if container.state.status is Status.RESTARTING and await start_again(daemon, container):
-                return True
-    return False
-
-
-async def start_again(daemon: Daemon, container: Container) -> bool:
-    """One more start. Whoever calls it holds the container's key. A failure is noted in its state and the log."""
-    container.state.restart_count += 1
-    try:
-        await launch.launch(daemon, container)
-    except SampanError as error:
-        _log.error("container %s can't be restarted: %s", container.id, error)
-        await launch.note_failure(daemon, container, error)
-        container.state.restart_delay_s = _longer(container.state.restart_delay_s)
-        if not wants_restart(container):
-            await let_go(daemon, container)
-        return False
-    return True
 
 
 async def let_go(daemon: Daemon, container: Container) -> None:
@@ -84,14 +87,15 @@ async def let_go(daemon: Daemon, container: Container) -> None:
         await daemon.containers.try_save(container)
 
 
-async def _is_let_go_within(container: Container, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await container.next_exit.wait()
-    except TimeoutError:
-        return False
-    return True
+def gives_up(container: Container) -> bool:
+    """Whether the policy asks to end a container that turned unhealthy, so that it can be started again.
+
+    Without a retry that is left it goes on as it is: an ill container is better than none.
+    """
+    name = container.record.host_config.restart_policy.name
+    return name == "on-unhealthy" and not container.state.ended_as_unhealthy and may_try(container)
 
 
-def _longer(delay_s: float) -> float:
+def longer(delay_s: float) -> float:
+    """The delay after one of `delay_s`."""
     return min(_LONGEST_DELAY_S, 2 * delay_s)

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from sampan.daemon import connect, hosts, pause, remove, restart_policy, supervise
+from sampan.daemon import connect, hosts, pause, remove, restart_policy, restarting, supervise
 from sampan.daemon.clock import now_ns
 from sampan.daemon.container import CONTAINER_LABEL, Container, Status
 from sampan.daemon.log_options import is_kept
@@ -91,8 +91,8 @@ async def run_policies(daemon: Daemon) -> None:
 
 async def _run_again(daemon: Daemon, container: Container) -> None:
     async with daemon.serial.hold(container.id):
-        running = container.state.status in _ENDED and await restart_policy.start_again(daemon, container)
-    if running or await restart_policy.restarted(daemon, container):
+        running = container.state.status in _ENDED and await restarting.start_again(daemon, container)
+    if running or await restarting.restarted(daemon, container):
         await supervise.supervise(daemon, container)
 
 

@@ -62,7 +62,7 @@ async def stop(daemon: Daemon, container: Container, ending: Ending, *, by_user:
     async with daemon.alone(container.id):
         if not container.active:
             return False
-        container.state.stopped_by_user = by_user
+        container.state.stopped_by_user = container.state.stopped_by_user or by_user
         exited = container.next_exit if container.running else None
         if exited:
             await send(daemon, container, ending.signal)

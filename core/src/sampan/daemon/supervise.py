@@ -7,7 +7,7 @@ import logging
 import shutil
 from typing import TYPE_CHECKING
 
-from sampan.daemon import connect, remove, restart_policy, volume
+from sampan.daemon import connect, health, remove, restart_policy, restarting, volume
 from sampan.daemon.container import Container
 from sampan.errdefs import SampanError
 from sampan.runtime.interface import ExitStatus
@@ -21,18 +21,20 @@ _log = logging.getLogger(__name__)
 async def supervise(daemon: Daemon, container: Container) -> None:
     """Follow a running container to its end, over all the starts that its restart policy asks for."""
     while True:
+        health.resume(daemon, container)
         status = await daemon.runtime.wait(container.id)
         await settle(daemon, container, status)
         if container.record.host_config.auto_remove and not container.is_kept:
             await remove.auto_remove(daemon, container)
             return
-        if not await restart_policy.restarted(daemon, container):
+        if not await restarting.restarted(daemon, container):
             return
 
 
 async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> None:
     """Note how it ended; those who wait are told once its ports and addresses are free."""
     daemon.logs.forget(container.id)
+    health.suspend(container)
     container.state.oom_killed = await _oom_killed(daemon, container)
     if container.state.oom_killed:
         daemon.publish(container, "oom")

@@ -23,9 +23,9 @@ async def container_wait(daemon: Daemon, job: Job[WaitContainer]) -> None:
     if waiting:
         await waiting.wait()
     state = container.state
-    failed = state.error and job.request.condition != "removed"  # a removal that was waited for has succeeded
-    error = WaitError(message=state.error) if failed else None
-    await output.write(WaitResult(status_code=state.exit_code, error=error))
+    error = WaitError(message=state.error) if state.error else None
+    if error is None or job.request.tells_errors:
+        await output.write(WaitResult(status_code=state.exit_code, error=error))
 
 
 def _waiting(container: Container, condition: str) -> asyncio.Event | None:

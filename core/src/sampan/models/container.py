@@ -8,7 +8,7 @@ from pydantic import Field
 
 from sampan.models.base import Int64, Model, Request, omitempty, omitnull
 from sampan.models.container_config import ContainerConfig
-from sampan.models.host_config import HostConfig
+from sampan.models.host_config import HostConfig, Resources, RestartPolicy
 from sampan.models.image import Descriptor, DriverData
 from sampan.models.mount import MountPoint
 from sampan.models.network import EndpointSettings, NetworkingConfig, PortBinding
@@ -149,6 +149,26 @@ class ContainerCreated(Model):
     warnings: list[str] = Field(default_factory=list)
 
 
+class ContainerUpdated(Model):
+    """The answer to container_update."""
+
+    warnings: list[str] | None = None
+
+
+class TopResult(Model):
+    """The answer to container_top: a table of processes."""
+
+    titles: list[str] = Field(default_factory=list)
+    processes: list[list[str]] = Field(default_factory=list)
+
+
+class ContainersPruned(Model):
+    """The answer to container_prune. What is reclaimed is bytes of writable layers."""
+
+    containers_deleted: list[str] | None = None
+    space_reclaimed: Int64 = 0
+
+
 class WaitError(Model):
     """Why a wait could not tell the exit code."""
 
@@ -241,10 +261,11 @@ class ContainerLogs(Request):
 
 
 class WaitContainer(Request):
-    """container_wait."""
+    """container_wait. Without `tells_errors`, for clients that know of none, the answer is empty then."""
 
     name: str
     condition: str = "not-running"
+    tells_errors: bool = True
 
 
 class StopContainer(Request):
@@ -283,6 +304,33 @@ class RenameContainer(Request):
 
     name: str
     new_name: str
+
+
+class UpdateContainerBody(Resources):
+    """What a client sends to update a container: limits, of which an empty one is left as it is."""
+
+    restart_policy: RestartPolicy = Field(default_factory=RestartPolicy)
+
+
+class UpdateContainer(Request):
+    """container_update."""
+
+    name: str
+    resources: Resources = Field(default_factory=Resources)
+    restart_policy: RestartPolicy = Field(default_factory=RestartPolicy)
+
+
+class TopContainer(Request):
+    """container_top; `ps_args` are separated by blanks."""
+
+    name: str
+    ps_args: str = ""
+
+
+class PruneContainers(Request):
+    """container_prune."""
+
+    filters: dict[str, list[str]] = Field(default_factory=dict)
 
 
 class RemoveContainer(Request):

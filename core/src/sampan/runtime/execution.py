@@ -11,12 +11,13 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import termios
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ from sampan.runtime.attach import FileAttached
 from sampan.runtime.command import RuntimeCommand
 from sampan.runtime.failure import exec_failure, last_error
 from sampan.runtime.interface import STDERR, STDOUT
-from sampan.syscalls.pidfd import pidfd_open
-from sampan.syscalls.process import reap
+from sampan.syscalls.pidfd import pidfd_open, pidfd_send_signal
+from sampan.syscalls.process import reap, session_members
 
 _CONSOLE_TIMEOUT_S = 5  # the runtime has sent the terminal before it ends; this bounds a runtime that lies
 
@@ -87,6 +88,15 @@ class ExecProcess:
 
     async def wait(self) -> int:
         return await asyncio.shield(self._code)
+
+    async def kill(self) -> None:
+        if self._code.done():
+            return
+        for pid in await asyncio.to_thread(session_members, self._pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError, OSError):
+            pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def when_ended(self, callback: Callable[[], object]) -> None:
         """Call `callback` in the loop, once, after it has ended."""

@@ -96,6 +96,9 @@ class Exec(Protocol):
     async def wait(self) -> int:
         """Its exit code, 128+N for signal N. May be called often and by several."""
 
+    async def kill(self) -> None:
+        """SIGKILL it and what it has started in its session. No error if it has ended."""
+
 
 class Runtime(Protocol):
     """Runs containers. Asynchronous on the outside; every method may be cancelled only where it says so.

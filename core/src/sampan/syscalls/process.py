@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -26,3 +28,19 @@ def reap(pidfd: int) -> int | None:
     if result is None:  # only with WNOHANG
         return None
     return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
+
+
+def session_members(leader: int) -> list[int]:
+    """The processes in the session that process `leader` leads, as seen from here; it need not live any more."""
+    return [pid for pid in _pids() if _session(pid) == leader]
+
+
+def _pids() -> Iterator[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None

@@ -3,8 +3,9 @@
 So the pid of each is that of the process itself, and its root and namespaces are the test's own.
 
 It knows these commands, by the last part of their path: `true`, `false`, `echo WORD…`, `cat` (stdin to stdout),
-`sleep SECONDS|infinity`, `env`, `tty`, `sh -c 'echo WORD >&2; sleep 1; exit N'`. Anything else is not found. With
-a terminal stderr goes to stdout, input is echoed and lines end in CR LF, as on a real one.
+`sleep SECONDS|infinity`, `env`, `tty`, `status FILE` (the exit code that a file of the host says now),
+`sh -c 'echo WORD >&2; sleep 1; exit N'`. Anything else is not found. With a terminal stderr goes to stdout, input is
+echoed and lines end in CR LF, as on a real one.
 """
 
 from __future__ import annotations
@@ -129,6 +130,9 @@ class MemoryExec:
 
     async def wait(self) -> int:
         return (await asyncio.shield(self._process.exit)).code
+
+    async def kill(self) -> None:
+        self._process.kill(SIGKILL)
 
 
 @dataclass
@@ -297,6 +301,10 @@ async def _sleep(process: _Process, args: list[str]) -> int:
     return 0
 
 
+async def _status(process: _Process, args: list[str]) -> int:
+    return int(await asyncio.to_thread(Path(args[1]).read_text))
+
+
 async def _sh(process: _Process, args: list[str]) -> int:
     """`-c` and a few words of shell: these commands, `exit N`, joined by `;`. Without `-c` it waits for its input."""
     if args[1:2] != ["-c"]:
@@ -322,5 +330,6 @@ _COMMANDS: dict[str, Callable[[_Process, list[str]], Awaitable[int]]] = {
     "tty": _tty,
     "cat": _cat,
     "sleep": _sleep,
+    "status": _status,
     "sh": _sh,
 }

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from sampan.api.adapt import adapt_create, read_only_recursive
+from sampan.api.adapt import adapt_create, adapt_update, read_only_recursive
 from sampan.api.body import body_schema, json_body
 from sampan.api.describe import answers, lists, returns
 from sampan.api.params import Filters, Flag, Name, Number, Run, read_filters, read_platform
@@ -14,13 +14,18 @@ from sampan.models import (
     ContainerConfig,
     ContainerCreated,
     ContainerInspect,
+    ContainersPruned,
     ContainerSummary,
+    ContainerUpdated,
     CreateContainer,
     CreateContainerBody,
     InspectContainer,
     ListContainers,
+    PruneContainers,
     RemoveContainer,
     RenameContainer,
+    UpdateContainer,
+    UpdateContainerBody,
 )
 
 router = APIRouter(tags=["Container"])
@@ -96,6 +101,37 @@ async def rename_container(
 ) -> Response:
     """Give it another name."""
     return await run.result("container_rename", RenameContainer(name=name, new_name=new_name), 204)
+
+
+@router.post(
+    "/containers/{name:path}/update",
+    summary="Update a container",
+    operation_id="ContainerUpdate",
+    response_class=Response,
+    responses=returns(ContainerUpdated) | answers(404, 409, 501),
+    openapi_extra=body_schema(UpdateContainerBody, required=True),
+)
+async def update_container(
+    run: Run,
+    name: Name,
+    body: Annotated[UpdateContainerBody, Depends(json_body(UpdateContainerBody, required=True))],
+) -> Response:
+    """Change its limits, at once if it runs, and its restart policy; what is empty stays as it is."""
+    limits = adapt_update(body, run.version)
+    request = UpdateContainer(name=name, resources=limits, restart_policy=body.restart_policy)
+    return await run.result("container_update", request)
+
+
+@router.post(
+    "/containers/prune",
+    summary="Remove all stopped containers",
+    operation_id="ContainerPrune",
+    response_class=Response,
+    responses=returns(ContainersPruned) | answers(409),
+)
+async def prune_containers(run: Run, filters: Filters = "") -> Response:
+    """Remove the containers that don't run; `until`, `label` and `label!` say which."""
+    return await run.result("container_prune", PruneContainers(filters=read_filters(filters)))
 
 
 @router.delete(

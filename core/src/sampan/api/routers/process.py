@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from sampan.api.describe import OUTPUT, answers, item
+from sampan.api.describe import OUTPUT, answers, item, returns
 from sampan.api.params import Flag, Name, Number, Run, Size
 from sampan.models import (
     AttachContainer,
@@ -16,6 +16,8 @@ from sampan.models import (
     RestartContainer,
     StartContainer,
     StopContainer,
+    TopContainer,
+    TopResult,
     UnpauseContainer,
     WaitContainer,
 )
@@ -23,6 +25,7 @@ from sampan.models import (
 router = APIRouter(tags=["Container"])
 _SIGNAL_SINCE = (1, 42)
 _CONDITION_SINCE = (1, 30)
+_REMOVAL_ERROR_SINCE = (1, 34)
 
 Patience = Annotated[Number, Query(description="seconds until it is killed; -1 waits for ever")]
 """How long a container is given to end."""
@@ -111,6 +114,20 @@ async def unpause_container(run: Run, name: Name) -> Response:
     return await run.result("container_unpause", UnpauseContainer(name=name), 204)
 
 
+@router.get(
+    "/containers/{name:path}/top",
+    summary="List the processes of a container",
+    operation_id="ContainerTop",
+    response_class=Response,
+    responses=returns(TopResult) | answers(404, 409),
+)
+async def list_processes(
+    run: Run, name: Name, ps_args: Annotated[str, Query(description="arguments of the host's ps")] = ""
+) -> Response:
+    """What `ps` shows of its processes; with `-ef` by default."""
+    return await run.result("container_top", TopContainer(name=name, ps_args=ps_args))
+
+
 @router.post(
     "/containers/{name:path}/resize",
     summary="Resize the terminal of a container",
@@ -164,4 +181,6 @@ async def wait_for_container(
     """The exit code, once the condition holds. The answer's head comes at once, before the container has ended."""
     if run.version < _CONDITION_SINCE:
         return run.output("container_wait", WaitContainer(name=name), early_head=False)
-    return run.output("container_wait", WaitContainer(name=name, condition=condition or "not-running"))
+    tells_errors = condition != "removed" or run.version >= _REMOVAL_ERROR_SINCE
+    request = WaitContainer(name=name, condition=condition or "not-running", tells_errors=tells_errors)
+    return run.output("container_wait", request, breaks_off=True)

@@ -1,0 +1,108 @@
+"""container_top: the host's `ps`, of a container's processes. Source of rules and words: moby daemon/top_unix.go."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from sampan.daemon.container import Container, Status
+from sampan.engine import Job
+from sampan.errdefs import Conflict, InvalidArgument, NotFound, SystemFailure
+from sampan.models import TopContainer, TopResult
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+_DEFAULT_ARGUMENTS = "-ef"
+_RENAMED_PID = re.compile(r"\s+(\S*)=\s*(PID\S*)")
+_BLANKS = re.compile(r"[\t\n\f\r ]+")
+
+
+async def container_top(daemon: Daemon, job: Job[TopContainer]) -> TopResult:
+    """Show the container's processes, with the columns that the arguments ask `ps` for."""
+    arguments = job.request.ps_args or _DEFAULT_ARGUMENTS
+    _check(arguments)
+    container = daemon.containers.get(job.request.name)
+    if container.state.status is Status.RESTARTING:
+        raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
+    if not container.running:
+        raise Conflict(f"container {container.id} is not running")
+    pids = await asyncio.to_thread(_pids, daemon, container)
+    shown = await asyncio.to_thread(_ps, arguments.split(" "), pids)
+    result = parse(shown, pids)
+    daemon.publish(container, "top")
+    return result
+
+
+def parse(shown: str, pids: Collection[int]) -> TopResult:
+    """The lines of these processes, and of their threads, cut into as many columns as there are titles.
+
+    Raises `InvalidArgument` for output that can't be read, as the arguments decide on it.
+    """
+    titles, *rows = ([word for word in _BLANKS.split(line) if word] for line in shown.split("\n"))
+    if "PID" not in titles:
+        raise InvalidArgument("Couldn't find PID field in ps output")
+    wanted = _wanted(rows, titles.index("PID"), pids)
+    last = len(titles) - 1
+    return TopResult(titles=titles, processes=[[*row[:last], " ".join(row[last:])] for row in wanted])
+
+
+def _wanted(rows: Sequence[list[str]], column: int, pids: Collection[int]) -> Iterator[list[str]]:
+    """A line of a thread has no pid, and follows its process's."""
+    is_ours = False
+    for row in filter(None, rows):
+        pid = row[column] if column < len(row) else ""
+        if pid != "-":
+            if not pid.isdecimal():
+                raise InvalidArgument(f"Unexpected pid '{pid}'")
+            is_ours = int(pid) in pids
+        if is_ours:
+            yield row
+
+
+def _check(arguments: str) -> None:
+    if "\0" in arguments:
+        raise InvalidArgument("ps arguments can't hold a NUL character")
+    for name, value in _RENAMED_PID.findall(arguments):
+        if name != "pid":
+            raise InvalidArgument(f'specifying "{name}={value}" is not allowed')
+
+
+def _pids(daemon: Daemon, container: Container) -> list[int]:
+    """All that the resource driver knows of; a driver without groups knows nothing, so at least init."""
+    try:
+        known = daemon.resources.processes(container.id)
+    except NotFound:
+        raise Conflict(f"container {container.id} is not running") from None
+    return sorted({*known, container.state.pid})
+
+
+def _ps(arguments: Sequence[str], pids: Sequence[int]) -> str:
+    """Some options, such as f, don't go together with -q: then all processes are asked for."""
+    done = _run([*arguments, f"-q{','.join(map(str, pids))}"])
+    if done.returncode:
+        done = _run(arguments)
+    if done.returncode:
+        raise InvalidArgument(f"ps: {done.stderr.partition(os.linesep)[0] or f'exit status {done.returncode}'}")
+    return done.stdout
+
+
+def _run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            ["ps", *arguments],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            errors="replace",
+            encoding="utf-8",
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            check=False,
+        )
+    except UnicodeEncodeError:
+        raise InvalidArgument("ps: the arguments are no text") from None
+    except OSError as error:
+        raise SystemFailure(f"ps: {error.strerror}") from error
