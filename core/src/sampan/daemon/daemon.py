@@ -38,6 +38,7 @@ from sampan.daemon import (
     restore,
     save,
     start,
+    stats,
     stop,
     system,
     top,
@@ -53,6 +54,7 @@ from sampan.daemon.log_keeper import LogKeeper
 from sampan.daemon.mounts import Point
 from sampan.daemon.programs import Programs
 from sampan.daemon.registry import Containers
+from sampan.daemon.sampler import Sampler
 from sampan.daemon.volumes import Volumes
 from sampan.drivers import ResourceDriver, StorageDriver
 from sampan.drivers.loader import Provenance
@@ -136,6 +138,7 @@ class Daemon:
         )
         self.volumes = Volumes(parts.database, settings.data_root / "volumes")
         self.events = EventLog(parts.database, owner=settings.id, kept=settings.events_kept)
+        self.sampler = Sampler(parts.resources)
         self.logs = LogKeeper(self.runtime.reopen_log)
         self.execs = exec.Execs()
         self._being_made: dict[str, list[Point]] = {}
@@ -170,6 +173,7 @@ class Daemon:
             ("container_resize", models.ResizeContainer, attach.container_resize, look),
             ("container_restart", models.RestartContainer, restart.container_restart, change),
             ("container_start", models.StartContainer, start.container_start, change),
+            ("container_stats", models.WatchStats, stats.container_stats, stream),
             ("container_stop", models.StopContainer, stop.container_stop, change),
             ("container_top", models.TopContainer, top.container_top, look),
             ("container_unpause", models.UnpauseContainer, pause.container_unpause, change),

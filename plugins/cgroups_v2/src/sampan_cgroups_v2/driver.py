@@ -18,7 +18,7 @@ from sampan_cgroups_v2 import limits
 from sampan_cgroups_v2.group import Group
 from sampan_cgroups_v2.host import Host, find_host
 from sampan_cgroups_v2.slice import LEAF, Slice
-from sampan_cgroups_v2.statistics import stats_of
+from sampan_cgroups_v2.statistics import Accounts
 from sampan_cgroups_v2.watch import Watchers
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
@@ -37,6 +37,7 @@ class CgroupDriver:
         self._parent = "/" + settings.parent.strip("/")
         self._deadline_s = deadline_s
         self._watchers = Watchers()
+        self._accounts = Accounts()
         self._slice = Slice(self._host.mount, self._parent) if self._host.mount else None
         self._lock = threading.Lock()
         self._made = False
@@ -77,7 +78,7 @@ class CgroupDriver:
 
     def stats(self, id: str) -> Stats:
         """Read the control files."""
-        return stats_of(self._existing(id))
+        return self._accounts.stats(self._group(id).path)
 
     def freeze(self, id: str) -> None:
         """Returns when `cgroup.events` says `frozen 1`."""
@@ -110,6 +111,7 @@ class CgroupDriver:
     def remove(self, id: str) -> None:
         """Waits for dying processes."""
         self._group(id).remove(self._deadline_s)
+        self._accounts.forget(self._group(id).path)
         self._watchers.end(id)
 
     def list(self) -> Iterator[str]:
@@ -121,6 +123,7 @@ class CgroupDriver:
 
     def close(self) -> None:
         """Remove the slice if no group is in it."""
+        self._accounts.close()
         if self._slice is not None:
             self._slice.remove_if_empty()
 
@@ -149,6 +152,7 @@ class CgroupDriver:
             if group.is_populated():
                 raise Conflict(f"cgroup {group.path} exists and has processes")
             group.remove(self._deadline_s)
+            self._accounts.forget(group.path)
         try:
             group.path.mkdir()
         except OSError as error:

@@ -6,12 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from sampan.api.describe import OUTPUT, answers
+from sampan.api.describe import OUTPUT, answers, items
 from sampan.api.params import Flag, Name, Run, Timestamp, read_tail, read_time
 from sampan.errdefs import InvalidArgument, Unsupported
-from sampan.models import ContainerLogs
+from sampan.models import ContainerLogs, WatchStats
 
 router = APIRouter(tags=["Container"])
+_ONE_SHOT_SINCE = (1, 41)
 _LOG_FORMAT_SINCE = (1, 54)
 
 
@@ -53,6 +54,26 @@ async def container_logs(
         details=details,
     )
     return run.logs("container_logs", request)
+
+
+@router.get(
+    "/containers/{name:path}/stats",
+    summary="Get what a container uses",
+    operation_id="ContainerStats",
+    response_class=Response,
+    responses=answers(404) | {200: items("A reading a second", "ContainerStats", "application/json")},
+)
+async def container_stats(
+    run: Run,
+    name: Name,
+    stream: Annotated[Flag, Query(description="a reading every second until it is removed")] = True,
+    one_shot: Annotated[
+        Flag, Query(alias="one-shot", description="without stream: do not wait for a second reading to compare with")
+    ] = False,
+) -> Response:
+    """What it uses of CPU, memory, network and disks. One that does not run uses nothing."""
+    request = WatchStats(name=name, stream=stream, one_shot=one_shot and run.version >= _ONE_SHOT_SINCE)
+    return run.output("container_stats", request)
 
 
 def _check_format(format: str) -> None:
