@@ -33,6 +33,7 @@ ONE_REQUEST: dict[str, type[Model]] = {
     "VolumeCreate": models.CreateVolume,
 }
 STREAMED = {
+    "ContainerStats": models.ContainerStats,
     "ContainerWait": models.WaitResult,
     "ImageCreate": models.Progress,
     "ImageLoad": models.Progress,

@@ -64,6 +64,23 @@ RESPONSES: dict[str, Any] = {
         "Processes": [["root", "4711", "4690", "0", "22:17", "?", "00:00:00", "httpd -f"]],
     },
     "ContainerPrune": {"ContainersDeleted": [_ID], "SpaceReclaimed": 4096},
+    "ContainerStats": {
+        "id": _ID,
+        "name": "/web",
+        "os_type": "linux",
+        "read": "2026-11-23T22:17:02.5Z",
+        "cpu_stats": {
+            "cpu_usage": {"total_usage": 4890000, "usage_in_kernelmode": 890000, "usage_in_usermode": 4000000},
+            "system_cpu_usage": 7876490000000,
+            "online_cpus": 2,
+            "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
+        },
+        "memory_stats": {"usage": 1048576, "stats": {"inactive_file": 4096}, "limit": 67108864},
+        "pids_stats": {"current": 1, "limit": 512},
+        "blkio_stats": {"io_service_bytes_recursive": [{"major": 254, "minor": 0, "op": "read", "value": 4096}]},
+        "preread": "2026-11-23T22:17:01.5Z",
+        "networks": {"eth0": {"rx_bytes": 180, "rx_packets": 2, "tx_bytes": 0, "tx_packets": 0}},
+    },
     "ContainerList": [
         {
             "Id": _ID,
