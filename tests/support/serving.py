@@ -60,6 +60,7 @@ REQUESTS: dict[str, type] = {
     "volume_inspect": models.InspectVolume,
     "volume_list": models.ListVolumes,
     "volume_remove": models.RemoveVolume,
+    "volume_update": models.UpdateVolume,
     "system_df": models.SystemDiskUsage,
     "registry_login": models.CheckAuth,
     "volume_prune": models.PruneVolumes,

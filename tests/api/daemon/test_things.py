@@ -359,3 +359,38 @@ def test_a_container_joins_the_network_of_a_running_one_only(house: InProcess) -
     )
     house.call("POST", "/containers/owner/start")
     assert house.call("POST", f"/containers/{guest}/start").status == 204
+
+
+# --- options of volumes
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"type": "tmpfs"}, 'create x1: missing required option: "device"'),
+        ({"device": "/a"}, 'create x1: missing required option: "type"'),
+        ({"size": "1m"}, "create x1: quota size requested but no quota support"),
+        ({"colour": "red"}, 'create x1: invalid option: "colour"'),
+    ],
+)
+def test_volume_options_that_make_no_sense(house: InProcess, options: Any, words: str) -> None:
+    answer = house.call("POST", "/volumes/create", {"Name": "x1", "DriverOpts": options})
+    assert (answer.status, answer.message) == (400, words)
+    assert house.call("GET", "/volumes").body["Volumes"] == []
+
+
+def test_volume_options_are_told_and_outlive_the_daemon(house: InProcess) -> None:
+    options = {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}
+    house.call("POST", "/volumes/create", {"Name": "x1", "DriverOpts": options})
+    house.stop()
+    house.start()
+    assert house.call("GET", "/volumes/x1").body["Options"] == options
+
+
+def test_there_are_no_cluster_volumes(house: InProcess) -> None:
+    answer = house.call("PUT", "/volumes/x1?version=7", {"Spec": {}})
+    assert (answer.status, answer.message) == (
+        503,
+        "volume update only valid for cluster volumes, but swarm is unavailable",
+    )
+    assert house.call("POST", "/volumes/create", {"Name": "x1", "ClusterVolumeSpec": {}}).status == 503

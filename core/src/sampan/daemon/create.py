@@ -69,7 +69,8 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
             await _make_volumes(daemon, points, undo)
             await _make_image_mounts(daemon, record, undo)
             await _make_snapshot(daemon, record, image, undo)
-            await _prepare_files(daemon, record)
+            async with daemon.volume_mounts.lent(id, points):
+                await _prepare_files(daemon, record)
             container = daemon.containers.make(record)
             await asyncio.to_thread(container.dir.mkdir, mode=0o710)
             undo.callback(container.dir.rmdir)

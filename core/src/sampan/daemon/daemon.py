@@ -55,6 +55,7 @@ from sampan.daemon.mounts import Point
 from sampan.daemon.programs import Programs
 from sampan.daemon.registry import Containers
 from sampan.daemon.sampler import Sampler
+from sampan.daemon.volume_mounts import VolumeMounts
 from sampan.daemon.volumes import Volumes
 from sampan.drivers import ResourceDriver, StorageDriver
 from sampan.drivers.loader import Provenance
@@ -137,6 +138,7 @@ class Daemon:
             parts.database, settings.data_root / "containers", settings.exec_root / "bundles"
         )
         self.volumes = Volumes(parts.database, settings.data_root / "volumes")
+        self.volume_mounts = VolumeMounts(self.volumes)
         self.events = EventLog(parts.database, owner=settings.id, kept=settings.events_kept)
         self.sampler = Sampler(parts.resources)
         self.logs = LogKeeper(self.runtime.reopen_log)
@@ -216,6 +218,7 @@ class Daemon:
             ("volume_list", models.ListVolumes, volume.volume_list, look),
             ("volume_prune", models.PruneVolumes, prune.volume_prune, change),
             ("volume_remove", models.RemoveVolume, volume.volume_remove, change),
+            ("volume_update", models.UpdateVolume, volume.volume_update, look),
         ):
             engine.register(Handler(name, request, partial(function, self), **how))
 

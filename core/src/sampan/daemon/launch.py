@@ -69,6 +69,8 @@ async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -
     limiting = asyncio.create_task(asyncio.to_thread(daemon.resources.create, container.id, limits))
     undo.push_async_callback(asyncio.to_thread, daemon.resources.remove, container.id)
     try:
+        undo.push_async_callback(daemon.volume_mounts.release, container.id)
+        await daemon.volume_mounts.use(container.id, record.mounts)
         rootfs = await asyncio.to_thread(daemon.storage.mounts, container.id)
         mounted = await asyncio.to_thread(mounting, daemon, container)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,13 @@ def _bind(daemon: Daemon, container: Container, point: Point) -> SpecMount:
     propagation = point.propagation or DEFAULT_PROPAGATION
     _check_propagation(point)
     how = "bind" if options and options.non_recursive else "rbind"
-    access = "rw" if point.rw else _read_only(daemon, container, point)
+    access = "rw" if point.rw and not _is_read_only(point) else _read_only(daemon, container, point)
     return SpecMount(point.destination, "bind", point.source, (how, propagation, access))
+
+
+def _is_read_only(point: Point) -> bool:
+    """Whether it is a volume that is mounted read-only itself (`o=bind,ro`): crun would make it writable."""
+    return point.type == "volume" and bool(os.statvfs(point.source).f_flag & os.ST_RDONLY)
 
 
 def _read_only(daemon: Daemon, container: Container, point: Point) -> str:

@@ -35,6 +35,7 @@ async def restore(daemon: Daemon) -> None:
         except (SampanError, OSError) as error:
             _log.error("container %s can't be restored: %s", container.id, error)
     await _free_unowned(daemon)
+    await daemon.volume_mounts.settle()
 
 
 async def _restore(daemon: Daemon, container: Container) -> None:
@@ -67,6 +68,7 @@ async def _adopt(daemon: Daemon, container: Container) -> None:
         daemon.logs.keep(container.id, container.log)
     if pid is not None:
         container.state.pid = pid
+        daemon.volume_mounts.adopt(container.id, container.record.mounts)
         if connect.has_own_sandbox(container):
             daemon.networks.adopt_sandbox(container.id, pid)
             await hosts.serve_names(daemon, container)

@@ -53,6 +53,7 @@ async def release(daemon: Daemon, container: Container) -> None:
     """Free what the container holds in the kernel and in the exec root, its network apart. Every step is tried."""
     steps = (
         daemon.runtime.delete(container.id),
+        daemon.volume_mounts.release(container.id),
         asyncio.to_thread(_remove_group, daemon, container.id),
         asyncio.to_thread(shutil.rmtree, container.bundle_dir, ignore_errors=True),
     )

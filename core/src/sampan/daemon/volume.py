@@ -11,18 +11,24 @@ from sampan.daemon.container import Container
 from sampan.daemon.mounts import Point
 from sampan.daemon.volumes import LOCAL_DRIVER, VolumeRecord
 from sampan.engine import Job
-from sampan.errdefs import NotFound
-from sampan.models import CreateVolume, InspectVolume, ListVolumes, RemoveVolume, Volume, VolumeList
+from sampan.errdefs import NotFound, Unavailable
+from sampan.models import CreateVolume, InspectVolume, ListVolumes, RemoveVolume, UpdateVolume, Volume, VolumeList
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
+NO_SWARM = (
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
+    "and try again."
+)
 _FILTERS = frozenset({"dangling", "driver", "label", "name"})
 
 
 async def volume_create(daemon: Daemon, job: Job[CreateVolume]) -> Volume:
     """The volume of this name, made if it isn't there."""
     request = job.request
+    if request.cluster_volume_spec is not None:
+        raise Unavailable(NO_SWARM)
     record, is_new = await daemon.volumes.create(
         request.name or "",
         driver=request.driver or LOCAL_DRIVER,
@@ -54,6 +60,11 @@ async def volume_list(daemon: Daemon, job: Job[ListVolumes]) -> VolumeList:
         ],
         warnings=None,
     )
+
+
+async def volume_update(daemon: Daemon, job: Job[UpdateVolume]) -> None:
+    """Only cluster volumes can be changed, and there are none."""
+    raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
 
 
 async def volume_remove(daemon: Daemon, job: Job[RemoveVolume]) -> None:
@@ -104,5 +115,5 @@ def described(daemon: Daemon, record: VolumeRecord) -> Volume:
         created_at=rfc3339(record.created_at_ns),
         labels=record.labels or None,
         scope="local",
-        options=None,
+        options=record.options or None,
     )

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
+from sampan.daemon import volume_options
 from sampan.daemon.clock import now_ns
-from sampan.errdefs import Conflict, InvalidArgument, NotFound, SystemFailure, Unsupported
+from sampan.errdefs import Conflict, InvalidArgument, NotFound, SystemFailure
 from sampan.state import Database
+from sampan.syscalls.mount import mounts_below
 
 _log = logging.getLogger(__name__)
 _ALLOWED = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
@@ -29,6 +31,7 @@ class VolumeRecord(BaseModel):
     name: str
     created_at_ns: int = Field(default_factory=now_ns)
     labels: dict[str, str] = Field(default_factory=dict)
+    options: dict[str, str] = Field(default_factory=dict)
 
     @property
     def anonymous(self) -> bool:
@@ -67,6 +70,10 @@ class Volumes:
         except KeyError:
             raise NotFound(f"get {name}: no such volume") from None
 
+    def find(self, name: str) -> VolumeRecord | None:
+        """As `get`, but `None` if there is none."""
+        return self._volumes.get(name)
+
     def path(self, name: str) -> Path:
         """The directory that a container sees."""
         return self._dir / name / "_data"
@@ -82,15 +89,14 @@ class Volumes:
         """The volume `name`, and whether it was made now; no name makes an anonymous one."""
         if driver not in (LOCAL_DRIVER, ""):
             raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
-        if options:
-            raise Unsupported("sampan's local volumes take no driver options yet")
         async with self._lock:
             if name in self._volumes:
                 return self._volumes[name], False
-            record = VolumeRecord(name=name or secrets.token_hex(32), labels=dict(labels or {}))
+            record = VolumeRecord(name=name or secrets.token_hex(32), labels=labels or {}, options=options or {})
             if not name:
                 record.labels.setdefault(ANONYMOUS_LABEL, "")
             _check_name(record.name)
+            volume_options.check(record.name, record.options)
             await asyncio.to_thread(self._make_dir, record.name)
             row = (record.name, record.model_dump_json())
             try:
@@ -146,7 +152,12 @@ def _entries(dir: Path) -> list[Path]:
 
 
 def _move_away(directory: Path, trash: Path) -> None:
-    """Also if that was done before, or somebody has removed the directory by hand."""
+    """Also if that was done before, or somebody has removed the directory by hand.
+
+    Raises `SystemFailure` if something is mounted there, which is not ours to remove.
+    """
+    if places := mounts_below(directory):
+        raise SystemFailure(f"remove {directory.name}: {places[0]} is a mount point: unmount it first")
     if directory.exists():
         directory.rename(trash)
     else:

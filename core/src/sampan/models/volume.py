@@ -47,6 +47,20 @@ class CreateVolume(Model):
     cluster_volume_spec: dict[str, Any] | None = omitempty()
 
 
+class UpdateVolumeBody(Model):
+    """What the body of an update says: how a cluster volume is to be."""
+
+    spec: dict[str, Any] | None = None
+
+
+class UpdateVolume(Request):
+    """volume_update."""
+
+    name: str
+    version: int
+    spec: dict[str, Any] | None = None
+
+
 class ListVolumes(Request):
     """volume_list."""
 

@@ -154,8 +154,7 @@ def mount_with_options(source: str, target: Path | str, type: str, options: Iter
 
 def find_mount_point(path: Path) -> Path:
     """The mount point, in the caller's mount namespace, of the mount that holds `path`. Raises `OSError`."""
-    # Space, tab, newline and backslash are octal escapes there (proc_pid_mountinfo(5)).
-    return Path(os.fsdecode(_mountinfo(path)[4].decode("unicode_escape").encode("latin-1")))
+    return _unescaped(_mountinfo(path)[4])
 
 
 def is_propagating(path: Path, *kinds: str) -> bool:
@@ -165,6 +164,21 @@ def is_propagating(path: Path, *kinds: str) -> bool:
     """
     fields = _mountinfo(path)
     return any(field.decode().partition(":")[0] in kinds for field in fields[6 : fields.index(b"-")])
+
+
+def mounts_below(directory: Path) -> list[Path]:
+    """The mount points at and below a directory, in the order in which they were mounted."""
+    top, found = os.path.realpath(directory), []
+    for line in Path("/proc/thread-self/mountinfo").read_bytes().splitlines():
+        place = _unescaped(line.split()[4])
+        if place == Path(top) or Path(top) in place.parents:
+            found.append(place)
+    return found
+
+
+def _unescaped(field: bytes) -> Path:
+    """Space, tab, newline and backslash are octal escapes in mountinfo (proc_pid_mountinfo(5))."""
+    return Path(os.fsdecode(field.decode("unicode_escape").encode("latin-1")))
 
 
 def _mountinfo(path: Path) -> list[bytes]:

@@ -15,6 +15,8 @@ from sampan.models import (
     ListVolumes,
     PruneVolumes,
     RemoveVolume,
+    UpdateVolume,
+    UpdateVolumeBody,
     Volume,
     VolumeList,
     VolumesPruned,
@@ -61,6 +63,24 @@ async def prune_volumes(run: Run, filters: Filters = "") -> Response:
     """Remove the volumes that no container has; before API 1.42 also those that somebody gave a name."""
     request = PruneVolumes(filters=read_filters(filters), all=run.version < _ANONYMOUS_ALONE_SINCE)
     return await run.result("volume_prune", request)
+
+
+@router.put(
+    "/volumes/{name:path}",
+    summary="Update a volume",
+    operation_id="VolumeUpdate",
+    response_class=Response,
+    responses=answers(404),
+    openapi_extra=body_schema(UpdateVolumeBody),
+)
+async def update_volume(
+    run: Run,
+    name: Name,
+    version: int,
+    body: Annotated[UpdateVolumeBody, Depends(json_body(UpdateVolumeBody))],
+) -> Response:
+    """Refused: only volumes of a cluster can be changed."""
+    return await run.result("volume_update", UpdateVolume(name=name, version=version, spec=body.spec))
 
 
 @router.get(

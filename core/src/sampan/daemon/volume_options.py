@@ -1,0 +1,77 @@
+"""Options of the local volume driver: what may be asked for, and the mount that it comes to.
+
+Source of rules and words: moby daemon/volume/local/local_unix.go.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+
+from sampan.drivers import Mount
+from sampan.errdefs import InvalidArgument, SystemFailure
+from sampan.syscalls.mount import mount_with_options
+
+_KNOWN = frozenset({"type", "device", "o", "size"})
+_NEEDED = {"type": ("device",), "device": ("type",), "o": ("device", "type")}
+_REMOTE = frozenset({"nfs", "nfs4", "cifs"})
+_ADDRESS = re.compile(r"(?:^|,)addr=([^,]*)")
+_PASSWORD = re.compile(r"(^|,)password=[^,]*")
+
+
+def check(name: str, options: Mapping[str, str]) -> None:
+    """Raise `InvalidArgument` in Docker's words for options that are not known, or not enough."""
+    for option in options:
+        if option not in _KNOWN:
+            raise InvalidArgument(f'create {name}: invalid option: "{option}"')
+    if "size" in options:
+        raise InvalidArgument(f"create {name}: quota size requested but no quota support")
+    for option, needed in _NEEDED.items():
+        missing = [other for other in needed if option in options and other not in options]
+        if missing:
+            raise InvalidArgument(f'create {name}: missing required option: "{missing[0]}"')
+
+
+def needs_mount(options: Mapping[str, str]) -> bool:
+    """Whether the volume's content is something that is mounted, rather than its directory."""
+    return bool(options.get("device") or options.get("type"))
+
+
+def mount_volume(path: Path, options: Mapping[str, str]) -> None:
+    """Mount the volume's content at `path`. Blocks; raises `SystemFailure` with the kernel's reason, no passwords."""
+    wanted = _mount_of(options)
+    try:
+        mount_with_options(wanted.source, path, wanted.type, wanted.options)
+    except OSError as error:
+        shown = _PASSWORD.sub(r"\1password=********", ",".join(wanted.options))
+        what = f"mount {wanted.source}:{path}, data: {shown}" if shown else f"mount {wanted.source}:{path}"
+        raise SystemFailure(
+            f"error while mounting volume '{path}': failed to mount local volume: {what}: {_reason(error)}"
+        ) from error
+
+
+def _mount_of(options: Mapping[str, str]) -> Mount:
+    text = options.get("o", "")
+    if options["type"] in _REMOTE and (match := _ADDRESS.search(text)):
+        text = text.replace(f"addr={match[1]}", f"addr={_resolved(match[1])}", 1)
+    return Mount(options["type"], options["device"], tuple(filter(None, text.split(","))))
+
+
+def _resolved(host: str) -> str:
+    """The kernel takes addresses only."""
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        pass
+    try:
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+    except OSError as error:
+        raise SystemFailure(f"error resolving passed in network volume address: lookup {host}: {error}") from error
+
+
+def _reason(error: OSError) -> str:
+    text = (error.strerror or "").rpartition(": ")[2]
+    return text[:1].lower() + text[1:]
