@@ -99,6 +99,7 @@ async def test_a_read_only_listener_refuses_what_changes_things(session_dir: Pat
         assert status == 403
         assert body == {"message": "this listener is read-only: POST /containers/web/start is not allowed"}
         assert (await served.call("DELETE", "/containers/web"))[0] == 403
+        assert (await served.call("GET", "/v1.50/containers/web/attach/ws?stdin=1"))[0] == 403
         assert [job.name for job in served.daemon.jobs] == ["container_list"]
         assert served.daemon.jobs[0].caller.role == "read-only"
 

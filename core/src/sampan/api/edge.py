@@ -21,6 +21,7 @@ from sampan.errdefs import Forbidden, SampanError
 _log = logging.getLogger(__name__)
 READ_ONLY = "read-only"
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_WEBSOCKET = re.compile(r"/containers/.+/attach/ws")  # a GET by which one can type
 _WAIT = re.compile(r"/containers/.+/wait")
 _MAX_BODY = 16 * 1024 * 1024
 _STREAMED_BODY = re.compile(r"/images/(load|create)|/build|/containers/.+/archive|/plugins/create")
@@ -136,7 +137,9 @@ async def _pong(method: str, send: Send) -> None:
 
 def _check_role(scope: Scope, path: str) -> None:
     caller: Caller | None = scope.get("extensions", {}).get(CALLER)
-    if caller is None or caller.role != READ_ONLY or scope["method"] in _READS:
+    if caller is None or caller.role != READ_ONLY:
+        return
+    if scope["method"] in _READS and not _WEBSOCKET.fullmatch(path):
         return
     if not (scope["method"] == "POST" and _WAIT.fullmatch(path)):
         raise Forbidden(f"this listener is read-only: {scope['method']} {path} is not allowed")

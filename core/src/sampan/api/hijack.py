@@ -92,6 +92,11 @@ class Hijack:
         self._transport.write(content)
         await self._owner.drain()
 
+    def write_now(self, content: bytes) -> None:
+        """Send a last word, whether or not there is room."""
+        if not self._transport.is_closing():
+            self._transport.write(content)
+
     async def finish(self) -> None:
         """Send what is buffered, say that no more comes, and hang up once the client has seen it.
 

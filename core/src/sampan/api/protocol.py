@@ -25,6 +25,7 @@ from sampan.engine import Caller
 
 CALLER, HIJACK = "sampan.caller", "sampan.hijack"
 _HIJACKABLE = re.compile(r"(?:/v[0-9.]+)?/(?:containers/.+/attach|exec/.+/start)")
+_WEBSOCKET = re.compile(r"(?:/v[0-9.]+)?/containers/.+/attach/ws")
 _HIJACK_HEAD = re.compile(rb"POST (?:/v[0-9.]+)?/(?:containers/[^ ?]+/attach|exec/[^ ?]+/start)[ ?]")
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
@@ -107,10 +108,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._disarm_head_timer()
         path = httptools.parse_url(self.url).path.decode("ascii", "replace")
-        if self.parser.get_method() == b"POST" and _HIJACKABLE.fullmatch(path):
-            upgrade = self._get_upgrade() is not None
+        upgrade = self._get_upgrade()
+        if _may_be_hijacked(self.parser.get_method(), path, upgrade):
             self._body_left = self._announced_body() if upgrade else 0
-            self._candidate = Hijack(self, self.transport, upgrade=upgrade)
+            self._candidate = Hijack(self, self.transport, upgrade=upgrade is not None)
             self._extensions[HIJACK] = self._candidate
         super().on_headers_complete()
         if self._candidate:
@@ -219,6 +220,12 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(408, "request header did not arrive in time")
         elif not self.transport.is_closing():
             self.transport.close()
+
+
+def _may_be_hijacked(method: bytes, path: str, upgrade: bytes | None) -> bool:
+    if method == b"GET":
+        return upgrade == b"websocket" and _WEBSOCKET.fullmatch(path) is not None
+    return method == b"POST" and _HIJACKABLE.fullmatch(path) is not None
 
 
 def caller_of(transport: asyncio.Transport, role: str) -> Caller:

@@ -17,6 +17,7 @@ from sampan.api.compat import dump_json
 from sampan.api.protocol import CALLER, HIJACK
 from sampan.api.streams import ChunkedStreams, HijackedStreams, OutputStream, TarStream
 from sampan.api.versions import NEWEST, Version
+from sampan.api.websocket import WebSocketStreams, handshake_key
 from sampan.engine import Caller, Engine, Job
 from sampan.errdefs import Conflict, InvalidArgument, NotFound, SampanError, Unavailable
 
@@ -30,6 +31,7 @@ class Runner:
         extensions = request.scope.get("extensions", {})
         self._state: dict[str, Any] = request.scope["state"]
         self._hijack = extensions.get(HIJACK)
+        self._headers = request.headers
         self._caller: Caller | None = extensions.get(CALLER)
         self.engine: Engine = request.app.state.engine
         self.version: Version = self._state.get("version", NEWEST)
@@ -87,6 +89,15 @@ class Runner:
             raise InvalidArgument(f"{name} needs a connection that can be hijacked")
         job = self._job(name, request)
         streams = HijackedStreams(self._hijack, self.version, job.id)
+        return _JobResponse(self.engine, job, lambda receive, send: streams)
+
+    def web_socket(self, name: str, request: Any) -> Response:
+        """Have the job talk over a WebSocket."""
+        key = handshake_key(self._headers)
+        if self._hijack is None:
+            raise InvalidArgument(f"{name} needs a connection that can be hijacked")
+        job = self._job(name, request)
+        streams = WebSocketStreams(self._hijack, key, self.version, job.id)
         return _JobResponse(self.engine, job, lambda receive, send: streams)
 
     def _job(self, name: str, request: Any) -> Job[Any]:

@@ -24,6 +24,7 @@ from sampan.models import (
 
 router = APIRouter(tags=["Container"])
 _SIGNAL_SINCE = (1, 42)
+_WEBSOCKET_CHOICE_SINCE = (1, 42)
 _CONDITION_SINCE = (1, 30)
 _REMOVAL_ERROR_SINCE = (1, 34)
 
@@ -164,6 +165,42 @@ async def attach_container(
         name=name, stdin=stdin, stdout=stdout, stderr=stderr, stream=stream, logs=logs, detach_keys=detach_keys
     )
     return run.hijacked("container_attach", request)
+
+
+@router.get(
+    "/containers/{name:path}/attach/ws",
+    summary="Attach to a container over a WebSocket",
+    operation_id="ContainerAttachWebsocket",
+    response_class=Response,
+    responses=answers(101, 403, 404, 409),
+    openapi_extra={"x-hijack": "The upgrade is that of RFC 6455; messages are pieces of output and of input."},
+)
+async def attach_container_by_websocket(
+    run: Run,
+    name: Name,
+    *,
+    stdin: Flag = False,
+    stdout: Flag = False,
+    stderr: Flag = False,
+    stream: Flag = False,
+    logs: Flag = False,
+    detach_keys: Annotated[str, Query(alias="detachKeys")] = "",
+) -> Response:
+    """As `attach`, for those who can't have a raw connection, such as browsers. Stdout and stderr are one stream.
+
+    Before API 1.42 all three streams are always joined.
+    """
+    everything = run.version < _WEBSOCKET_CHOICE_SINCE
+    request = AttachContainer(
+        name=name,
+        stdin=stdin or everything,
+        stdout=stdout or everything,
+        stderr=stderr or everything,
+        stream=stream,
+        logs=logs,
+        detach_keys=detach_keys,
+    )
+    return run.web_socket("container_attach", request)
 
 
 @router.post(

@@ -1,0 +1,142 @@
+"""The engine's `Streams` over a WebSocket: attach for those who can't hijack a connection, such as browsers.
+
+It speaks the protocol itself, over the hijacked connection: uvicorn would load a library for it, whose megabytes are
+held by every daemon, and of which a stream of bytes needs little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from sampan.api import frames
+from sampan.api.batch import Batch
+from sampan.api.frames import BadFrame, Frame, FrameReader
+from sampan.api.hijack import Hijack
+from sampan.api.versions import Version
+from sampan.engine import Job
+from sampan.errdefs import InvalidArgument
+
+_log = logging.getLogger(__name__)
+_BINARY_SINCE = (1, 28)
+_READ_AHEAD = 16  # frames
+_GRACE_S = 1.0
+
+
+def handshake_key(headers: Mapping[str, str]) -> bytes:
+    """The key of a request for a WebSocket. Raises `InvalidArgument` if it is none."""
+    key = headers.get("sec-websocket-key", "")
+    if headers.get("upgrade", "").lower() != "websocket" or not key:
+        raise InvalidArgument("this is answered over a WebSocket only: the request has to ask for the upgrade")
+    if headers.get("sec-websocket-version") != "13":
+        raise InvalidArgument("of the WebSocket protocol version 13 is spoken")
+    return key.encode("latin-1")
+
+
+class WebSocketStreams:
+    """Messages both ways: what comes is input, of whatever kind the messages are; stdout and stderr are one stream.
+
+    There is no half-close: the client's end is the end of everything.
+    """
+
+    def __init__(self, hijack: Hijack, key: bytes, version: Version, job_id: str) -> None:
+        self._hijack = hijack
+        self._key = key
+        self._opcode = frames.BINARY if version >= _BINARY_SINCE else frames.TEXT
+        self._job_id = job_id
+        self._batch = Batch(hijack.write)
+        self._input: asyncio.Queue[bytes] = asyncio.Queue(_READ_AHEAD)
+        self._all_read = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._code = frames.NORMAL
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def started(self) -> bool:
+        return self._hijack.taken
+
+    @property
+    def lost(self) -> bool:
+        return self._closed.is_set() or self._hijack.lost.is_set()
+
+    def join(self, job: Job[Any]) -> None:
+        job.streams = self
+
+    async def accept(self, *, multiplexed: bool) -> None:
+        head = (
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Accept: {frames.accept_key(self._key)}\r\nSampan-Job: {self._job_id}\r\n\r\n"
+        )
+        self._hijack.take(head.encode())
+        self._reading = asyncio.create_task(self._read(), name=f"websocket of job {self._job_id}")
+
+    async def read(self) -> bytes:
+        content = await self._input.get()
+        if not content:
+            self._all_read.set()
+        return content
+
+    async def write(self, stream: int, content: bytes) -> None:
+        if self.lost:
+            raise ConnectionResetError("the client is gone")
+        await self._batch.write(frames.head(self._opcode, len(content)), content)
+
+    async def gone(self) -> None:
+        await self._closed.wait()
+
+    async def fail(self, message: str) -> None:
+        _log.warning("job %s ended early: %s", self._job_id, message)
+
+    async def finish(self) -> None:
+        await self._batch.write(frames.close(self._code))
+        await self._batch.close()
+        self._stop()
+        await self._hijack.finish()
+
+    def abandon(self) -> None:
+        self._stop()
+        self._batch.cancel()
+        if self._hijack.taken:
+            if not self._hijack.lost.is_set():
+                self._hijack.write_now(frames.close(self._code))
+            self._hijack.close()
+
+    async def _read(self) -> None:
+        """Take what the client sends, to its end; who closes right after its last word shall have been heard."""
+        await self._read_frames()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE_S):
+                await self._input.put(b"")
+                await self._all_read.wait()
+        self._closed.set()
+
+    async def _read_frames(self) -> None:
+        """Until the client closes, goes away, or breaks the protocol."""
+        reader = FrameReader()
+        try:
+            while content := await self._hijack.read():
+                for frame in reader.feed(content):
+                    if not await self._take(frame):
+                        return
+        except BadFrame as error:
+            _log.info("job %s: %s", self._job_id, error)
+            self._code = error.code
+        except ConnectionError:  # it is gone, and there was a ping to answer
+            return
+
+    async def _take(self, frame: Frame) -> bool:
+        """Answers whether more is to come."""
+        if frame.opcode == frames.PING:
+            await self._batch.write(frames.head(frames.PONG, len(frame.payload)), frame.payload)
+        elif frame.opcode == frames.CLOSE:
+            return False
+        elif frame.opcode != frames.PONG and frame.payload:
+            await self._input.put(frame.payload)
+        return True
+
+    def _stop(self) -> None:
+        if self._reading:
+            self._reading.cancel()
