@@ -52,6 +52,7 @@ class FakeRegistry:
     ranges: bool = True
     host: str = ""
     guard: Lie | None = None
+    streams: dict[str, Callable[[web.Request], Any]] = field(default_factory=dict)
     seen: list[tuple[str, str, str | None]] = field(default_factory=list)
     owners: dict[str, set[str]] = field(default_factory=dict)
     uploads: dict[str, bytearray] = field(default_factory=dict)
@@ -92,6 +93,9 @@ class FakeRegistry:
         for end, lie in self.lies.items():
             if request.path.endswith(end) and (answer := lie(request)) is not None:
                 return answer
+        for end, answer_at_length in self.streams.items():
+            if request.path.endswith(end):
+                return await answer_at_length(request)  # type: ignore[no-any-return]
         if self.guard and (refused := self.guard(request)) is not None:
             return refused
         if request.path == "/v2/":

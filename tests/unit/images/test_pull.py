@@ -21,7 +21,6 @@ from sampan.errdefs import (
     NotFound,
     SampanError,
     SystemFailure,
-    Unauthorized,
     Unavailable,
 )
 from sampan.images.reference import Reference
@@ -332,9 +331,16 @@ async def test_a_server_error_is_tried_again(room: Room) -> None:
         ),
         (
             lambda _: web.Response(status=401),
-            Unauthorized,
+            NotFound,
             "pull access denied for {host}/app, repository does not exist or may require 'docker login': "
             "unauthorized: authentication required",
+        ),
+        (
+            lambda _: web.Response(
+                status=401, headers={"WWW-Authenticate": 'Bearer realm="x",error="insufficient_scope"'}
+            ),
+            InvalidArgument,
+            "registry http://{host} names no token server",
         ),
         (
             lambda _: refusal(429, "TOOMANYREQUESTS", "You have reached your pull rate limit."),

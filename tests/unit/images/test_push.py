@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import pytest
 from aiohttp import web
@@ -294,3 +295,31 @@ async def test_a_wrong_location_is_told_of(room: Room) -> None:
 async def test_docker_hubs_names_are_familiar(room: Room) -> None:
     with pytest.raises(NotFound, match="An image does not exist locally with the tag: ann/app"):
         await room.store.push(Reference.parse("ann/app:1"), auth=None, progress=Items())
+
+
+async def test_a_loaded_image_that_was_also_pulled_is_pushed_with_the_digest_it_has_there(room: Room) -> None:
+    await load(room, [BASE, LARGE], "mine:1")
+    manifest = room.registry.push("1", [BASE, LARGE])
+    for one in json.loads(manifest)["layers"]:
+        room.registry.owners[one["digest"]] = {"app"}
+    image = await room.pull("app:1")
+    await room.store.tag(image, room.reference("other:2"))
+    items = await push(room, "other:2")
+    assert room.registry.manifests["2"][1] == manifest
+    assert items.of(Digest.of(BASE).hex[:12])[-1] == "Layer already exists"
+    assert not room.registry.uploads
+
+
+async def test_the_manifest_of_an_archive_of_bare_tars_goes_to_no_registry(room: Room) -> None:
+    await load(room, [BASE], "app:1")
+    async with aclosing(room.store.save([f"{room.registry.host}/app:1"], platforms=())) as pieces:
+        saved = [piece async for piece in pieces]
+
+    async def body() -> AsyncIterator[bytes]:
+        for piece in saved:
+            yield piece
+
+    await room.store.load(body(), progress=Items(), quiet=True)
+    await push(room, "app:1")
+    manifest = json.loads(room.registry.manifests["1"][1])
+    assert [one["mediaType"] for one in manifest["layers"]] == ["application/vnd.oci.image.layer.v1.tar+gzip"]

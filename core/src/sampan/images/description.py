@@ -37,10 +37,10 @@ class Description:
 
 
 def known(content: ContentStore, image: Image) -> list[Description]:
-    """The manifests that an image came with or was pushed with, newest first. The blobs they name may be others than
+    """The manifests that an image came with or was pushed with, oldest first. The blobs they name may be others than
     those that are here. Reads files."""
     found, layers = [], len(image.layers)
-    for digest in reversed(image.documents):
+    for digest in image.documents:
         try:
             document = content.read(digest, DOCUMENT_BYTES_MAX)
             parsed = parse_document(document)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 
-from sampan.errdefs import DataLoss, Forbidden, InvalidArgument, SampanError
+from sampan.errdefs import DataLoss, Forbidden, InvalidArgument, NotFound, SampanError, Unauthorized
 from sampan.images.content import ContentStore
 from sampan.images.fetch import fetch, retried
 from sampan.images.image import Image
@@ -68,8 +68,11 @@ class Puller:
                 return await self._pull_from(mirror, reference, platform, lease, report)
             except SampanError as error:
                 _log.warning("mirror %s: %s", mirror.endpoint.url, error)
-        repository = await self._client.repository(reference, auth)
-        return await self._pull_from(repository, reference, platform, lease, report)
+        try:
+            repository = await self._client.repository(reference, auth)
+            return await self._pull_from(repository, reference, platform, lease, report)
+        except Unauthorized as error:  # the registry's word, not ours: at status 401 clients would ask for a password
+            raise NotFound(str(error)) from error
 
     async def _pull_from(
         self, repository: Repository, reference: Reference, platform: Platform, lease: Lease, report: Report

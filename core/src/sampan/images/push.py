@@ -92,12 +92,22 @@ class Pusher:
 
     async def _describe(self, to: Destination, name: Reference, image: Image, lease: Lease) -> Description:
         """The manifest to push: one that the image is known by, if each blob of it is here, or at the registry."""
+        layers = [self._layers.get(chain_id) for chain_id in image.layers]
+        bare = await in_thread(self._bare, image, layers)
         for one in await in_thread(known, self._content, image):
             absent = [(blob, at) for at, blob in enumerate(one.layers) if blob.digest not in self._content]
-            if all([await self._is_there(to, blob, self._sources(image.layers[at], name)) for blob, at in absent]):
+            if one.digest != bare and all(
+                [await self._is_there(to, blob, self._sources(image.layers[at], name)) for blob, at in absent]
+            ):
                 return one
         ready = [await self._compressed(chain_id, lease) for chain_id in image.layers]
         return await in_thread(described, self._content, image, ready)
+
+    def _bare(self, image: Image, layers: Sequence[Layer]) -> Digest | None:
+        """The manifest of our own that names bare tars: an archive was saved with it, no registry shall have it."""
+        if all(is_distributable(self._content, layer) for layer in layers):
+            return None
+        return described(self._content, image, layers).digest
 
     async def _is_there(self, to: Destination, blob: Descriptor, sources: Sequence[Reference]) -> bool:
         if await to.has(blob.digest):

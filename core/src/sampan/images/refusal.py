@@ -6,6 +6,7 @@ Sources: moby daemon/internal/distribution/errors.go, docker/distribution regist
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -15,6 +16,7 @@ from sampan.errdefs import InvalidArgument, NotFound, SampanError, SystemFailure
 from sampan.images.reference import Reference
 
 _ERROR_BYTES_MAX = 64 << 10
+_DOCUMENT_S = 60.0
 _PULL_DENIED = "pull access denied for {name}, repository does not exist or may require 'docker login': {cause}"
 _REFUSALS: dict[str, tuple[type[SampanError], str]] = {
     "UNAUTHORIZED": (Unauthorized, _PULL_DENIED),
@@ -45,6 +47,8 @@ async def refusal(response: aiohttp.ClientResponse, reference: Reference, *, pus
     if status >= 500:
         return Interrupted(f"received unexpected HTTP status: {status} {response.reason}")
     code, text = error_of(await read_bounded(response, _ERROR_BYTES_MAX), status)
+    if 'error="insufficient_scope"' in response.headers.get("WWW-Authenticate", ""):  # Docker Hub: a token of nobody
+        code, text = "DENIED", _DEFAULT_ERRORS[403][1]
     cause = f"{code.lower().replace('_', ' ')}: {text}"
     if code == "TOOMANYREQUESTS" or status == 429:
         return _too_many(response, cause)
@@ -68,13 +72,14 @@ def error_of(body: bytes, status: int) -> tuple[str, str]:
     return code, text if isinstance(text, str) and text else default[1]
 
 
-async def read_bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body, of at most `limit` bytes. Raises `InvalidArgument` if it is larger."""
+async def read_bounded(response: aiohttp.ClientResponse, limit: int, timeout_s: float = _DOCUMENT_S) -> bytes:
+    """The body, of at most `limit` bytes. Raises `InvalidArgument` if it is larger, `TimeoutError`."""
     content = bytearray()
-    async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > limit:
-            raise InvalidArgument(f"the registry's answer is larger than {limit} bytes")
+    async with asyncio.timeout(timeout_s):
+        async for chunk in response.content.iter_any():
+            content += chunk
+            if len(content) > limit:
+                raise InvalidArgument(f"the registry's answer is larger than {limit} bytes")
     return bytes(content)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -16,7 +17,15 @@ import aiohttp
 from yarl import URL
 
 from sampan.digest import Digest
-from sampan.errdefs import DataLoss, InvalidArgument, NotFound, SampanError, SystemFailure, Unauthorized
+from sampan.errdefs import (
+    DataLoss,
+    DeadlineExceeded,
+    InvalidArgument,
+    NotFound,
+    SampanError,
+    SystemFailure,
+    Unauthorized,
+)
 from sampan.images.channel import Channel
 from sampan.images.manifest import ACCEPTED, DOCUMENT_BYTES_MAX, Descriptor
 from sampan.images.reference import Reference
@@ -26,6 +35,8 @@ from sampan.images.transport import Asked, Transport
 
 _log = logging.getLogger(__name__)
 _TAG_PAGES_MAX = 1000
+_TAGS_MAX = 100_000
+_WINDOW_BYTES_MIN = 16 << 10
 
 
 @dataclass(frozen=True)
@@ -140,27 +151,28 @@ class Repository:
         return Document(content, media_type, digest)
 
     async def tags(self) -> list[str]:
-        """All tags. Raises as `document` does."""
+        """All tags. Raises as `document` does, and `InvalidArgument` for a list without sense or end."""
         found: list[str] = []
-        url: URL | None = self._url("tags/list")
+        url = self._url("tags/list")
         for _ in range(_TAG_PAGES_MAX):
-            if url is None:
-                break
             async with self._get(url, {}) as response:
                 if response.status != 200:
                     raise await refusal(response, self._reference)
-                page = json.loads(await read_bounded(response, DOCUMENT_BYTES_MAX))
+                found += _tags_in(await read_bounded(response, DOCUMENT_BYTES_MAX))
                 following = response.links.get("next")
-            found += [tag for tag in page.get("tags") or [] if isinstance(tag, str)]
             link = URL(str(following["url"])) if following else None
-            url = link if link and link.origin() == url.origin() else None
-        return found
+            if link is None or link.origin() != url.origin() or len(found) > _TAGS_MAX:
+                return found[:_TAGS_MAX]
+            url = link
+        raise InvalidArgument(f"the registry has more than {_TAG_PAGES_MAX} pages of tags")
 
     async def blob(self, descriptor: Descriptor, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """The bytes of a blob from `offset` on, exactly as many as its descriptor says.
 
-        Raises `Interrupted` if it breaks off (ask again from where it did), `DataLoss` if it is longer.
+        Raises `Interrupted` if it breaks off (ask again from where it did), `DataLoss` if it is longer,
+        `DeadlineExceeded` if it only drips.
         """
+        pace = _Pace(self._channel.config.read_timeout_s)
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         left = descriptor.size_bytes - offset
         url = self._url(f"blobs/{descriptor.digest}")
@@ -169,6 +181,7 @@ class Repository:
                 raise await _blob_failure(response, self._reference, descriptor)
             skip = offset if response.status == 200 else _refuse_other_range(response, offset)
             async for chunk in response.content.iter_any():
+                pace.came(len(chunk))
                 useful = chunk[skip:]
                 skip -= len(chunk) - len(useful)
                 left -= len(useful)
@@ -195,6 +208,37 @@ class Repository:
 
     def _get(self, url: URL, headers: Mapping[str, str]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         return self._channel.request("GET", url, self._scopes, headers=headers)
+
+
+def _tags_in(content: bytes) -> list[str]:
+    try:
+        tags = json.loads(content)["tags"] or []
+    except (ValueError, KeyError, TypeError, RecursionError):
+        tags = None
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise InvalidArgument("the list of tags makes no sense")
+    return tags
+
+
+class _Pace:
+    """Whether a blob comes at all: a registry that drips would keep a place from others for ever."""
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self._until_s = time.monotonic() + window_s
+        self._bytes = 0
+
+    def came(self, count: int) -> None:
+        """Raises `DeadlineExceeded` if it was too little for too long."""
+        self._bytes += count
+        now = time.monotonic()
+        if now < self._until_s:
+            return
+        if self._bytes < _WINDOW_BYTES_MIN:
+            raise DeadlineExceeded(
+                f"the registry sent {self._bytes} bytes in {self._window_s:g} s, which is too slow"
+            )
+        self._until_s, self._bytes = now + self._window_s, 0
 
 
 def _refuse_other_range(response: aiohttp.ClientResponse, offset: int) -> int:

@@ -1,0 +1,180 @@
+"""What a registry can do to whoever pulls from it: each ends in a clear error, and leaves nothing.
+
+Lies about digests and sizes are in test_pull.py, hostile layers in tests/integration/test_layer_unpack.py.
+"""
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from sampan.digest import Digest
+from sampan.errdefs import DataLoss, DeadlineExceeded, InvalidArgument, NotFound, SampanError, SystemFailure
+from sampan.images import refusal, registry
+from sampan.images.manifest import parse_document
+from sampan.images.registry import RegistryClient
+from tests.support.images import Entry, layer
+from tests.unit.images.conftest import FAST, Items, Room
+from tests.unit.images.fake_registry import INDEX, MANIFEST, descriptor, image_config
+
+pytestmark = pytest.mark.root
+
+BASE = layer([Entry("base", b"base\n")])
+
+
+async def refuses(room: Room, kind: type[SampanError], message: str, name: str = "app:1") -> None:
+    with pytest.raises(kind, match=message):
+        await room.pull(name)
+    assert room.is_empty()
+
+
+def stream(*, head: bytes, again: bytes, pause_s: float = 0, **headers: str) -> Callable[[web.Request], Any]:
+    """An answer without an end."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        await response.write(head)
+        try:
+            while True:
+                await response.write(again)
+                await asyncio.sleep(pause_s)
+        except ConnectionError:
+            return response
+
+    return answer
+
+
+async def test_a_manifest_without_end_is_refused(room: Room) -> None:
+    room.registry.streams["/manifests/1"] = stream(head=b"{", again=b" " * 100_000)
+    await refuses(room, InvalidArgument, "the registry's answer is larger than 4194304 bytes")
+
+
+async def test_a_blob_that_drips_is_given_up(room: Room) -> None:
+    room.registry.push("1", [BASE])
+    digest = room.registry.layer_digest(BASE)
+    room.registry.streams[f"/blobs/{digest}"] = stream(head=b"", again=b"x", pause_s=0.01)
+    client = RegistryClient(dataclasses.replace(FAST, read_timeout_s=0.3))
+    repository = await client.repository(room.reference("app:1"))
+    blob = next(iter((await _manifest(repository, room)).layers))
+    with pytest.raises(DeadlineExceeded, match="too slow"):
+        async for _ in repository.blob(dataclasses.replace(blob, size_bytes=1 << 20)):
+            pass
+    await client.close()
+
+
+async def _manifest(repository: Any, room: Room) -> Any:
+    return parse_document((await repository.document(room.reference("app:1"))).content)
+
+
+async def test_a_document_that_drips_is_given_up(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusal.read_bounded, "__defaults__", (0.1,))
+    room.registry.streams["/manifests/1"] = stream(head=b"{", again=b" ", pause_s=0.01)
+    await refuses(room, SystemFailure, "the registry took too long")
+
+
+async def test_tags_without_end_are_refused_in_the_end(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_TAG_PAGES_MAX", 5)
+    room.registry.lies["/tags/list"] = lambda request: web.json_response(
+        {"tags": ["1"]}, headers={"Link": '</v2/app/tags/list>; rel="next"'}
+    )
+    await refuses(room, InvalidArgument, "more than 5 pages of tags", "app")
+
+
+@pytest.mark.parametrize("tags", ["x", 5, None, [5], ["../../etc"], ["a" * 200]])
+async def test_tags_that_are_none_are_refused(room: Room, tags: Any) -> None:
+    room.registry.lies["/tags/list"] = lambda _: web.json_response({"tags": tags})
+    with pytest.raises(SampanError):
+        await room.pull("app")
+    assert room.is_empty()
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"5", b"{", b"\xff"])
+async def test_a_list_of_tags_that_is_none_is_refused(room: Room, body: bytes) -> None:
+    room.registry.lies["/tags/list"] = lambda _: web.Response(body=body)
+    await refuses(room, InvalidArgument, "the list of tags makes no sense", "app")
+
+
+async def test_tags_on_another_host_are_not_asked_for(room: Room) -> None:
+    room.registry.push("1", [BASE])
+    room.registry.lies["/tags/list"] = lambda _: web.json_response(
+        {"tags": ["1"]}, headers={"Link": '<http://127.0.0.1:1/v2/app/tags/list>; rel="next"'}
+    )
+    assert await room.pull("app")
+
+
+async def test_an_index_of_100000_entries_is_refused(room: Room) -> None:
+    entry = descriptor(b"x", MANIFEST, platform={"os": "linux", "architecture": "arm64"})
+    index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] * 100_000}).encode()
+    room.registry.put("1", index, INDEX)
+    await refuses(room, InvalidArgument, "larger than 4194304 bytes")
+
+
+async def test_a_large_index_without_our_platform_says_so(room: Room) -> None:
+    entry = descriptor(b"x", MANIFEST, platform={"os": "linux", "architecture": "arm64"})
+    index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] * 15_000}).encode()
+    room.registry.put("1", index, INDEX)
+    await refuses(room, NotFound, "no matching manifest for linux/amd64 in the manifest list entries")
+
+
+async def test_a_manifest_with_layers_and_manifests_is_refused(room: Room) -> None:
+    document = json.loads(room.registry.push("1", [BASE])) | {"manifests": []}
+    room.registry.put("1", json.dumps(document).encode())
+    await refuses(room, InvalidArgument, 'should not have "manifests"')
+
+
+async def test_an_index_that_names_itself_is_refused(room: Room) -> None:
+    """By digest it can't: what is answered for that digest is another document."""
+    entry = descriptor(b"x", INDEX, platform={"os": "linux", "architecture": "amd64"})
+    index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}).encode()
+    room.registry.put("1", index, INDEX)
+    room.registry.manifests[Digest.of(b"x")] = (INDEX, index)
+    await refuses(room, DataLoss, "manifest verification failed for digest")
+
+
+@pytest.mark.parametrize("digest", ["sha256:../../../../etc/passwd", "sha256:" + "A" * 64, "md5:" + "a" * 32, ""])
+async def test_a_digest_that_is_none_is_refused_before_it_is_used(room: Room, digest: str) -> None:
+    document = json.loads(room.registry.push("1", [BASE]))
+    document["layers"][0]["digest"] = digest
+    room.registry.put("1", json.dumps(document).encode())
+    await refuses(room, InvalidArgument, "invalid checksum digest format")
+
+
+@pytest.mark.parametrize("size", [-1, 1 << 63, 1.5, "5", None, True])
+async def test_a_size_that_is_none_is_refused(room: Room, size: Any) -> None:
+    document = json.loads(room.registry.push("1", [BASE]))
+    document["layers"][0]["size"] = size
+    room.registry.put("1", json.dumps(document).encode())
+    await refuses(room, InvalidArgument, "invalid size of blob")
+
+
+async def test_a_layer_smaller_than_promised_is_given_up(room: Room) -> None:
+    document = json.loads(room.registry.push("1", [BASE]))
+    document["layers"][0]["size"] += 1
+    room.registry.put("1", json.dumps(document).encode())
+    with pytest.raises(SampanError):
+        await room.pull("app:1")
+    assert room.is_empty()
+
+
+async def test_a_config_of_another_operating_system_is_refused(room: Room) -> None:
+    room.registry.push("1", [BASE], os="windows")
+    await refuses(room, InvalidArgument, "operating system is not supported")
+
+
+async def test_a_registry_of_two_minds_leaves_nothing(room: Room) -> None:
+    """Good layers, and at the end a config that is another's."""
+    room.registry.push("1", [BASE])
+    document = json.loads(room.registry.manifests["1"][1])
+    other = image_config([BASE, BASE])
+    document["config"] = descriptor(other, "application/vnd.oci.image.config.v1+json")
+    room.registry.blobs[Digest.of(other)] = other
+    room.registry.put("1", json.dumps(document).encode())
+    items = Items()
+    with pytest.raises(DataLoss, match="layers from manifest don't match image configuration"):
+        await room.pull("app:1", items)
+    assert room.is_empty()
