@@ -19,17 +19,18 @@ from pathlib import Path
 from bench import report
 from bench.content import write_layout
 from bench.subjects import SUBJECTS, Subject
-from bench.works import IMAGE, WORKS, Work, pull_work
+from bench.works import IMAGE, WORKS, ImageWorks, Work
 from tests.support.images import busybox_archive
 from tests.support.registry import Registry
 
+OWN_WORKS, IMAGE_WORKS = [work.name for work in WORKS], ["pull", "load", "save"]
 INSIDE = "SAMPAN_BENCH_INSIDE"
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description="sampan, Docker and Podman side by side")
     parser.add_argument("--engines", type=names, default=list(SUBJECTS), help=f"of {','.join(SUBJECTS)}")
-    parser.add_argument("--works", type=names, help=f"of {','.join(work.name for work in WORKS)},pull [all]")
+    parser.add_argument("--works", type=names, help=f"of {','.join((*OWN_WORKS, *IMAGE_WORKS))} [all]")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--slow-rounds", type=int, default=3, help="rounds of the pull and of the memory works")
     parser.add_argument("--pull-gb", type=float, default=1.35, help="size of the pulled image, unpacked")
@@ -74,8 +75,8 @@ def started(kinds: Sequence[type[Subject]], root: Path) -> Iterator[list[Subject
 
 
 @contextmanager
-def served_image(root: Path, size_gb: float) -> Iterator[Work]:
-    """The pull of an image of `size_gb` from a registry on loopback."""
+def served_image(root: Path, size_gb: float) -> Iterator[list[Work]]:
+    """The works with an image of `size_gb`, in a registry on loopback and in an archive."""
     say(f"making an image of {size_gb} GB")
     layout = write_layout(root / "layout", int(size_gb * 1e9))
     storage = root / "registry"
@@ -84,10 +85,13 @@ def served_image(root: Path, size_gb: float) -> Iterator[Work]:
     pulled.mkdir()
     with closing(Registry(storage)) as registry:
         reference = registry.push(layout.path, "bench/packages:1", transport="oci")
+        archive = root / "image.tar"
+        copy = ["skopeo", "--tmpdir", str(root), "--insecure-policy", "copy", "--quiet"]
+        subprocess.run([*copy, f"oci:{layout.path}", f"docker-archive:{archive}:bench/packages:1"], check=True)
         shutil.rmtree(layout.path)
         size = f"{layout.unpacked_bytes / 1e9:.2f} GB, {layout.files} files, {layout.layers} layers"
         say(f"{reference}: {size}, {layout.compressed_bytes / 1e9:.2f} GB compressed")
-        yield pull_work(reference, f"`pull` of {size}", pulled)
+        yield ImageWorks(reference, archive, size, pulled).works()
 
 
 def measure(work: Work, subjects: Sequence[Subject], rounds: int, figures: report.Figures) -> None:
@@ -116,12 +120,13 @@ def main() -> int:
         return 1
     options = arguments()
     enter_own_namespaces()
-    wanted = options.works or [*(work.name for work in WORKS), "pull"]
+    wanted = options.works or [*OWN_WORKS, *IMAGE_WORKS]
     works = [work for work in WORKS if work.name in wanted]
     with ExitStack() as undo:
         root = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)))
-        if "pull" in wanted:
-            works.append(undo.enter_context(served_image(root, options.pull_gb)))
+        if set(wanted) & set(IMAGE_WORKS):
+            made = undo.enter_context(served_image(root, options.pull_gb))
+            works += [work for work in made if work.name in wanted]
         subjects = undo.enter_context(started([SUBJECTS[name] for name in options.engines], root))
         figures = report.Figures({subject.name: subject.version() for subject in subjects}, options.rounds)
         for work in works:

@@ -170,18 +170,47 @@ WORKS = (
 )
 
 
-def pull_work(reference: str, title: str, directory: Path) -> Work:
-    """The pull of `reference` into an engine with nothing in it, which stays until all is measured.
+QUARTER, TENTHS = Budget(ratio=0.25), Budget(ratio=0.3)
 
-    On ext4 a file system that has just lost many files is slow to make new ones: nothing is removed between samples.
+
+class ImageWorks:
+    """What is done with one large image: pulled from a registry, loaded from an archive, saved into one.
+
+    Each sample is of an engine with nothing in it, which stays until all is measured: on ext4 a file system that has
+    just lost many files is slow to make new ones.
     """
 
-    def pull(subject: Subject) -> float:
-        fresh = subject.fresh(Path(tempfile.mkdtemp(prefix=subject.name, dir=directory)))
+    def __init__(self, reference: str, archive: Path, size: str, directory: Path) -> None:
+        self._reference = reference
+        self._archive = archive
+        self._size = size
+        self._directory = directory
+
+    def works(self) -> list[Work]:
+        return [
+            Work("pull", f"`pull` of {self._size}", self._pull, slow=True, budget=QUARTER),
+            Work("load", f"`load` of {self._size}", self._load, slow=True, budget=QUARTER),
+            Work("save", f"`save` of {self._size}", self._save, slow=True, budget=TENTHS),
+        ]
+
+    def _pull(self, subject: Subject) -> float:
+        with self._fresh(subject) as fresh:
+            return seconds(fresh.client(*fresh.pull_words(self._reference)))
+
+    def _load(self, subject: Subject) -> float:
+        with self._fresh(subject) as fresh:
+            return seconds(fresh.client("load", "--quiet", "--input", str(self._archive)))
+
+    def _save(self, subject: Subject) -> float:
+        with self._fresh(subject) as fresh:
+            fresh.do(*fresh.pull_words(self._reference))
+            return seconds(fresh.client("save", "--output", str(fresh.root / "saved.tar"), self._reference))
+
+    @contextmanager
+    def _fresh(self, subject: Subject) -> Iterator[Subject]:
+        fresh = subject.fresh(Path(tempfile.mkdtemp(prefix=subject.name, dir=self._directory)))
         fresh.start()
         try:
-            return seconds(fresh.client(*fresh.pull_words(reference)))
+            yield fresh
         finally:
             fresh.stop()
-
-    return Work("pull", title, pull, slow=True, budget=HALF)
