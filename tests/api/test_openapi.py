@@ -22,6 +22,7 @@ from tests.support.front import tcp_front
 from tests.support.serving import Serving, serving
 
 ONE_REQUEST: dict[str, type[Model]] = {
+    "ImageCommit": models.ContainerConfig,
     "ContainerCreate": models.CreateContainerBody,
     "ContainerExec": models.ExecConfig,
     "ContainerUpdate": models.UpdateContainerBody,

@@ -127,7 +127,6 @@ async def test_a_parameter_that_makes_no_sense_is_400(api: Serving) -> None:
     ("method", "path"),
     [
         ("POST", "/build"),
-        ("PUT", "/containers/web/archive"),
         ("POST", "/session"),
         ("GET", "/swarm/unlockkey"),
         ("GET", "/swarm"),

@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import hashlib
-import io
 import json
 import os
 import re
@@ -12,6 +11,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ import pytest
 from sampan.digest import Digest
 from sampan.errdefs import DataLoss, InvalidArgument, NotFound, SampanError, SystemFailure
 from sampan.images.layer.limits import Limits, WhiteoutFormat
+from sampan.images.layer.pack import Packer
 from sampan.images.layer.parents import adopt_parents
+from sampan.images.layer.process import START, _environment, _module_paths
 from sampan.images.layer.remove import remove
-from sampan.images.layer.unpack import _START, Unpacked, _environment, _module_paths, _request, unpack
-from sampan.images.layer.write import write_layer
+from sampan.images.layer.unpack import Unpacked, _request, unpack
 from sampan.syscalls.mount import mount, umount2
 from tests.support.containers import eventually
 from tests.unit.images.layer.building import (
@@ -600,29 +601,25 @@ async def test_implicit_directories_get_their_looks_from_the_nearest_layer_below
 # Writing
 
 
-async def test_a_written_layer_unpacks_to_the_same_tree_and_the_same_bytes(target: Path, tmp_path: Path) -> None:
-    await unpacked(tar(*ZOO, entry(b"bin/.wh.gone"), entry(b"tmp/.wh..wh..opq")), target)
-    first, second, again = io.BytesIO(), io.BytesIO(), tmp_path / "again"
-    write_layer(target, first, overlay=True)
-    write_layer(target, second, overlay=True)
-    assert first.getvalue() == second.getvalue()
+def packed(directory: Path) -> bytes:
+    """The exact tar of what is in a directory."""
+    root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    with tempfile.TemporaryFile() as output:
+        packer = Packer(output.fileno(), exact=True)
+        packer.add_content(root)
+        packer.close()
+        os.close(root)
+        return os.pread(output.fileno(), os.fstat(output.fileno()).st_size, 0)
+
+
+async def test_a_packed_tree_unpacks_to_the_same_tree_and_the_same_bytes(target: Path, tmp_path: Path) -> None:
+    await unpacked(tar(*ZOO), target)
+    first, again = packed(target), tmp_path / "again"
+    assert packed(target) == first
     again.mkdir()
-    await unpacked(first.getvalue(), again)
+    await unpacked(first, again)
     assert timeless(tree(again)) == timeless(tree(target))
-
-
-def test_a_written_layer_is_what_tarfile_reads(target: Path) -> None:
-    (target / "d").mkdir()
-    (target / "d/f").write_bytes(b"1")
-    os.link(target / "d/f", target / "h")
-    output = io.BytesIO()
-    write_layer(target, output)
-    with tarfile.open(fileobj=io.BytesIO(output.getvalue())) as archive:
-        assert [(member.name, member.type) for member in archive] == [
-            ("d", tarfile.DIRTYPE),
-            ("d/f", tarfile.REGTYPE),
-            ("h", tarfile.LNKTYPE),
-        ]
+    assert packed(again) == first
 
 
 async def test_many_layers_unpack_at_once(tmp_path: Path) -> None:
@@ -639,7 +636,8 @@ async def test_many_layers_unpack_at_once(tmp_path: Path) -> None:
 def test_a_worker_opens_nothing_of_its_own_once_it_is_confined(target: Path, tmp_path: Path, blob: bytes) -> None:
     trace = tmp_path / "trace"
     request = _request(target, OVERLAY, Digest(f"sha512:{'0' * 128}"), len(blob), Limits())
-    code = f"import os, sys; sys.argv[1] = sys.argv[1].replace('PARENT', str(os.getppid())); {_START}"
+    start = START.format("sampan.images.layer.worker")
+    code = f"import os, sys; sys.argv[1] = sys.argv[1].replace('PARENT', str(os.getppid())); {start}"
     request = request.replace(f'"parent": {os.getpid()}', '"parent": PARENT')
     command = [
         str(shutil.which("strace")),
@@ -650,14 +648,15 @@ def test_a_worker_opens_nothing_of_its_own_once_it_is_confined(target: Path, tmp
         "trace=open,openat,openat2,execve,socket,umount2",
     ]
     command += [sys.executable, "-I", "-S", "-X", "utf8", "-c", code, request, *_module_paths()]
-    answer = subprocess.run(command, input=blob, check=True, capture_output=True, env=_environment()).stdout
+    answer = subprocess.run(command, input=blob, check=True, capture_output=True, env=_environment()).stderr
     assert json.loads(answer)["error"] == "DataLoss"
     _, confined = trace.read_text().split("umount2(")
     assert re.findall(r'open\w*\(AT_FDCWD, "([^"]*)"|execve|socket\(', confined) == ["/"]
 
 
-def test_the_worker_starts_without_what_is_heavy() -> None:
-    code = "import sys; sys.path += sys.argv[1:]; import sampan.images.layer.worker; print(*sys.modules)"
+@pytest.mark.parametrize("module", ["worker", "copy_worker"])
+def test_a_worker_starts_without_what_is_heavy(module: str) -> None:
+    code = f"import sys; sys.path += sys.argv[1:]; import sampan.images.layer.{module}; print(*sys.modules)"
     command = [sys.executable, "-I", "-S", "-c", code, *_module_paths()]
     modules = set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
     assert not modules & {"asyncio", "pydantic", "aiohttp", "dataclasses", "tarfile", "subprocess", "shutil"}

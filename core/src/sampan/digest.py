@@ -40,9 +40,14 @@ class Digest(str):
         return cls(f"sha256:{hashlib.sha256(content).hexdigest()}")
 
 
+def chain_id_on(parent: Digest | None, diff_id: Digest) -> Digest:
+    """The chain ID of a layer on top of the stack `parent` (OCI image-spec config.md, Layer ChainID)."""
+    return Digest.of(f"{parent} {diff_id}".encode()) if parent else diff_id
+
+
 def chain_ids(diff_ids: list[Digest]) -> list[Digest]:
-    """The chain ID of each stack of layers, lowest first (OCI image-spec config.md, Layer ChainID)."""
+    """The chain ID of each stack of layers, lowest first."""
     chain: list[Digest] = []
     for diff_id in diff_ids:
-        chain.append(Digest.of(f"{chain[-1]} {diff_id}".encode()) if chain else diff_id)
+        chain.append(chain_id_on(chain[-1] if chain else None, diff_id))
     return chain

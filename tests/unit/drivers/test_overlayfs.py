@@ -46,7 +46,7 @@ def fill(root: Path, *names: str) -> Path:
         elif name.endswith("/"):
             path.mkdir(exist_ok=True)
         else:
-            path.touch()
+            path.write_text(root.name)
     return root
 
 

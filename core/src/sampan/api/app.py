@@ -14,6 +14,8 @@ from sampan.api.edge import Edge
 from sampan.api.errors import install_handlers
 from sampan.api.openapi import document
 from sampan.api.routers import (
+    archive,
+    commit,
     container,
     driver,
     exec,
@@ -30,7 +32,22 @@ from sampan.api.routers import (
 from sampan.api.routers.unserved import unserved_router
 from sampan.engine import Engine
 
-_MODULES = (exec, process, output, container, image, registry, save, network, volume, system, job, driver)
+_MODULES = (
+    exec,
+    process,
+    output,
+    archive,
+    commit,
+    container,
+    image,
+    registry,
+    save,
+    network,
+    volume,
+    system,
+    job,
+    driver,
+)
 _ROUTERS = tuple(module.router for module in _MODULES)
 
 

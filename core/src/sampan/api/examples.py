@@ -36,6 +36,7 @@ _JOB = {
 _PLUGIN = {"Name": "sampan-overlayfs:0.1.0", "Enabled": True}
 
 REQUESTS: dict[str, Any] = {
+    "ImageCommit": {"Cmd": ["httpd", "-f"], "WorkingDir": "/www"},
     "ContainerCreate": {
         "Image": "busybox",
         "Cmd": ["httpd", "-f"],
@@ -81,6 +82,8 @@ RESPONSES: dict[str, Any] = {
         "preread": "2026-11-23T22:17:01.5Z",
         "networks": {"eth0": {"rx_bytes": 180, "rx_packets": 2, "tx_bytes": 0, "tx_packets": 0}},
     },
+    "ContainerChanges": [{"Path": "/etc", "Kind": 0}, {"Path": "/etc/new", "Kind": 1}, {"Path": "/www", "Kind": 2}],
+    "ImageCommit": {"Id": _IMAGE},
     "ContainerList": [
         {
             "Id": _ID,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
 import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 from fastapi import Depends, Header, Path, Query, Request
 from pydantic import BeforeValidator, ValidationError, WithJsonSchema
@@ -68,6 +70,21 @@ Timestamp = Annotated[
     WithJsonSchema({"type": "string"}),
 ]
 """A moment as clients write it; `read_time` reads it."""
+
+
+async def _container_path(
+    request: Request,
+    path: Annotated[str, Query(description="a path in the container, absolute or from its root")] = "",
+) -> bytes:
+    """Names of files are bytes: taken from the query as it is, not as text."""
+    if not path:
+        raise InvalidArgument("bad parameter: path cannot be empty")
+    pairs = parse_qsl(request.url.query, errors="surrogateescape")
+    return os.fsencode(next(value for name, value in pairs if name == "path"))
+
+
+ContainerPath = Annotated[bytes, Depends(_container_path)]
+"""The parameter `path`, a file in a container."""
 
 _SEQUENCE = "seq:"
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0}

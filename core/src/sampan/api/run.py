@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Protocol
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from sampan.api.compat import dump_json
 from sampan.api.protocol import CALLER, HIJACK
-from sampan.api.streams import ChunkedStreams, HijackedStreams, OutputStream, TarStream
+from sampan.api.streams import ChunkedStreams, HijackedStreams, OutputStream, TarStream, Upload
 from sampan.api.versions import NEWEST, Version
 from sampan.api.websocket import WebSocketStreams, handshake_key
 from sampan.engine import Caller, Engine, Job
@@ -48,6 +50,10 @@ class Runner:
     def answer(self, result: Any, status: int = 200) -> Response:
         """A model, or a list of models, as the client's version shows it."""
         return Response(dump_json(result, self.version) + b"\n", status, media_type="application/json")
+
+    def in_header(self, name: str, value: BaseModel) -> Response:
+        """An answer without a body, with a model in base64 in a header."""
+        return Response(headers={name: b64encode(dump_json(value, self.version)).decode()})
 
     def output(
         self,
@@ -82,6 +88,10 @@ class Runner:
     def archive(self, name: str, request: Any, *, header: str = "") -> Response:
         """An answer of bytes of a tar, written by the job; the model that it writes first goes into `header`."""
         return _JobResponse(self.engine, self._job(name, request), partial(TarStream, self.version, header))
+
+    def upload(self, name: str, request: Any) -> Response:
+        """Have the job take the request's body, and answer 200 when it is done."""
+        return _JobResponse(self.engine, self._job(name, request), Upload)
 
     def hijacked(self, name: str, request: Any) -> Response:
         """Have the job talk over the raw connection."""

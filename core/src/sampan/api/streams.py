@@ -237,6 +237,18 @@ class TarStream(_Answer):
         raise ConnectionAbortedError(message)
 
 
+class Upload(_Answer):
+    """What takes a body and answers nothing but its status."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        super().__init__("", receive, send, has_body=True)
+        self.headers = [(b"content-length", b"0")]
+
+    async def fail(self, message: str) -> None:
+        """The head goes out at the end only, so there is a status for every error."""
+        raise ConnectionAbortedError(message)
+
+
 class _RequestBody:
     """The body of a request, as it comes; afterwards it tells when the client goes away."""
 

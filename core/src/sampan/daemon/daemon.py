@@ -15,7 +15,10 @@ import pluggy
 
 from sampan import models
 from sampan.daemon import (
+    archive,
     attach,
+    changes,
+    commit,
     create,
     distribution,
     exec,
@@ -163,11 +166,15 @@ class Daemon:
         for name, request, function, how in (
             ("build_prune", models.PruneBuildCache, prune.build_prune, change),
             ("container_attach", models.AttachContainer, attach.container_attach, stream),
+            ("container_changes", models.ContainerChanges, changes.container_changes, look),
+            ("container_commit", models.CommitContainer, commit.container_commit, change),
             ("container_create", models.CreateContainer, create.container_create, change),
+            ("container_export", models.ExportContainer, archive.container_export, stream),
             ("container_inspect", models.InspectContainer, inspect.container_inspect, look),
             ("container_kill", models.KillContainer, kill.container_kill, look),
             ("container_list", models.ListContainers, listing.container_list, look),
             ("container_logs", models.ContainerLogs, logs.container_logs, stream),
+            ("container_pack", models.PackPath, archive.container_pack, stream),
             ("container_pause", models.PauseContainer, pause.container_pause, change),
             ("container_prune", models.PruneContainers, prune.container_prune, change),
             ("container_remove", models.RemoveContainer, remove.container_remove, change),
@@ -175,9 +182,11 @@ class Daemon:
             ("container_resize", models.ResizeContainer, attach.container_resize, look),
             ("container_restart", models.RestartContainer, restart.container_restart, change),
             ("container_start", models.StartContainer, start.container_start, change),
+            ("container_stat", models.StatPath, archive.container_stat, look),
             ("container_stats", models.WatchStats, stats.container_stats, stream),
             ("container_stop", models.StopContainer, stop.container_stop, change),
             ("container_top", models.TopContainer, top.container_top, look),
+            ("container_unpack", models.UnpackArchive, archive.container_unpack, stream),
             ("container_unpause", models.UnpauseContainer, pause.container_unpause, change),
             ("container_update", models.UpdateContainer, update.container_update, change),
             ("container_wait", models.WaitContainer, wait.container_wait, stream),

@@ -70,7 +70,7 @@ async def image_inspect(daemon: Daemon, job: Job[InspectImage]) -> ImageInspect:
         id=image.id,
         repo_tags=list(image.references),
         repo_digests=list(image.repo_digests),
-        comment=document.get("comment") or "",
+        comment=document.get("comment") or _last_comment(document),
         created=image.created,
         author=document.get("author") or "",
         config=ContainerConfig.model_validate(_config(image)),
@@ -95,7 +95,7 @@ async def image_pull(daemon: Daemon, job: Job[PullImage]) -> None:
         auth=credentials(request.auth) if request.auth else None,
         progress=output.write,
     )
-    _publish(daemon, "pull", image, id=reference.familiar, name=reference.familiar_name)
+    publish_image(daemon, "pull", image, id=reference.familiar, name=reference.familiar_name)
 
 
 def credentials(auth: models.RegistryAuth) -> RegistryAuth:
@@ -112,10 +112,10 @@ def credentials(auth: models.RegistryAuth) -> RegistryAuth:
 async def image_load(daemon: Daemon, job: Job[LoadImages]) -> None:
     """Take images from an archive of `docker save` or an OCI layout."""
     output = job.require_output()
-    with _blaming_the_caller():
+    with blaming_the_caller():
         images = await daemon.images.load(job.require_body(), progress=output.write, quiet=job.request.quiet)
     for image in images:
-        _publish(daemon, "load", image)
+        publish_image(daemon, "load", image)
 
 
 async def image_import(daemon: Daemon, job: Job[ImportImage]) -> None:
@@ -123,7 +123,7 @@ async def image_import(daemon: Daemon, job: Job[ImportImage]) -> None:
     request, output = job.request, job.require_output()
     if request.source != "-":
         raise Unsupported("sampan does not import from URLs yet: fetch it and import from standard input")
-    with _blaming_the_caller():
+    with blaming_the_caller():
         image = await daemon.images.import_(
             job.require_body(),
             reference=reference_of(request.reference, request.tag).tagged() if request.reference else None,
@@ -132,7 +132,7 @@ async def image_import(daemon: Daemon, job: Job[ImportImage]) -> None:
             platform=request.platform,
         )
     await output.write({"status": str(image.id)})
-    _publish(daemon, "import", image)
+    publish_image(daemon, "import", image)
 
 
 async def image_tag(daemon: Daemon, job: Job[TagImage]) -> None:
@@ -143,7 +143,7 @@ async def image_tag(daemon: Daemon, job: Job[TagImage]) -> None:
     if reference.digest:
         raise InvalidArgument("refusing to create a tag with a digest reference")
     await daemon.images.tag(image, reference.tagged())
-    _publish(daemon, "tag", image, name=reference.tagged().familiar)
+    publish_image(daemon, "tag", image, name=reference.tagged().familiar)
 
 
 async def image_remove(daemon: Daemon, job: Job[RemoveImage]) -> list[ImageRemoved]:
@@ -161,14 +161,14 @@ async def remove(daemon: Daemon, name: str, *, force: bool) -> list[ImageRemoved
     )
     for step in removed:
         if step.untagged:
-            _publish(daemon, "untag", image)
+            publish_image(daemon, "untag", image)
         elif step.deleted == image.id:  # the others are layers
             daemon.events.publish("image", "delete", image.id, {"name": image.id})
     return [ImageRemoved(untagged=step.untagged or "", deleted=step.deleted or "") for step in removed]
 
 
 @contextmanager
-def _blaming_the_caller() -> Iterator[None]:
+def blaming_the_caller() -> Iterator[None]:
     """An archive that came with the request and is broken makes it an invalid one."""
     try:
         yield
@@ -176,8 +176,11 @@ def _blaming_the_caller() -> Iterator[None]:
         raise InvalidArgument(str(error)) from error
 
 
-def _publish(daemon: Daemon, action: str, image: Image, *, id: str = "", name: str = "") -> None:
-    """Both are the image's ID unless the action is about a name (moby daemon/images/image_events.go)."""
+def publish_image(daemon: Daemon, action: str, image: Image, *, id: str = "", name: str = "") -> None:
+    """Note that `action` happened to an image.
+
+    Both are the image's ID unless the action is about a name (moby daemon/images/image_events.go).
+    """
     labels = _config(image).get("Labels") or {}
     daemon.events.publish("image", action, id or image.id, {**labels, "name": name or image.id})
 
@@ -191,6 +194,12 @@ def reference_of(name: str, tag: str) -> Reference:
 
 def _config(image: Image) -> dict[str, Any]:
     return image.config.get("config") or {}
+
+
+def _last_comment(document: dict[str, Any]) -> str:
+    """What the last step of its history says: images made of containers have their comment only there."""
+    history = document.get("history") or [{}]
+    return str(history[-1].get("comment") or "")
 
 
 def created_s(image: Image) -> int:

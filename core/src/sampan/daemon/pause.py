@@ -6,32 +6,61 @@ Source of the words: moby daemon/pause.go, daemon/unpause.go.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sampan.daemon import health
 from sampan.daemon.container import Container, Status
 from sampan.engine import Job
-from sampan.errdefs import Conflict, NotFound, explained
+from sampan.errdefs import Conflict, NotFound, SampanError, explained
 from sampan.models import PauseContainer, UnpauseContainer
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
+_log = logging.getLogger(__name__)
+
 
 async def container_pause(daemon: Daemon, job: Job[PauseContainer]) -> None:
     """Stop a running container's processes. `Unsupported` where the host, or the driver, can't."""
-    async with daemon.alone(job.request.name, _require_running) as container:
+    await _pause(daemon, job.request.name)
+
+
+@asynccontextmanager
+async def paused(daemon: Daemon, container: Container) -> AsyncIterator[None]:
+    """Within this a running container is paused. Where that can't be it goes on, as it does with dockerd."""
+    try:
+        await _pause(daemon, container.id)
+    except SampanError as error:
+        if container.state.status is Status.RUNNING:
+            _log.warning("container %s goes on meanwhile: %s", container.id, error)
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(Conflict, NotFound):  # it has ended, or somebody else has let it go on
+            await asyncio.shield(_unpause(daemon, container.id))
+
+
+async def _pause(daemon: Daemon, name: str) -> None:
+    async with daemon.alone(name, _require_running) as container:
         with explained(f"cannot pause container {container.id}"):
             await _at_rest(daemon.resources.freeze, container)
         await _note(daemon, container, Status.PAUSED, "pause")
 
 
-async def container_unpause(daemon: Daemon, job: Job[UnpauseContainer]) -> None:
-    """Let a paused container's processes go on."""
-    async with daemon.alone(job.request.name, _require_paused) as container:
+async def _unpause(daemon: Daemon, name: str) -> None:
+    async with daemon.alone(name, _require_paused) as container:
         with explained(f"Cannot unpause container {container.id}"):
             await thaw(daemon, container)
+
+
+async def container_unpause(daemon: Daemon, job: Job[UnpauseContainer]) -> None:
+    """Let a paused container's processes go on."""
+    await _unpause(daemon, job.request.name)
 
 
 async def thaw(daemon: Daemon, container: Container) -> None:

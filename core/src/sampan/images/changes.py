@@ -6,6 +6,7 @@ errors from buildkit frontend/dockerfile/instructions.
 
 from __future__ import annotations
 
+import copy
 import json
 import posixpath
 import re
@@ -24,10 +25,13 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)")
 _NANOSECONDS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 
-def apply_changes(changes: Sequence[str]) -> Config:
-    """The configuration that `changes`, one or more instructions each, make. Raises `InvalidArgument`."""
-    config: Config = {}
-    for line in _lines(changes):
+def apply_changes(changes: Sequence[str], base: Config | None = None) -> Config:
+    """The configuration that `changes`, one or more instructions each, make of `base`. Raises `InvalidArgument`."""
+    config = {name: copy.deepcopy(value) for name, value in (base or {}).items() if value is not None}
+    lines = _lines(changes)
+    if _sets(lines, "entrypoint") and not _sets(lines, "cmd"):
+        config.pop("Cmd", None)  # the old entrypoint's arguments
+    for line in lines:
         name, _, rest = line.partition(" ")
         change = _CHANGES.get(name.lower())
         if change is None:
@@ -36,6 +40,10 @@ def apply_changes(changes: Sequence[str]) -> Config:
             raise InvalidArgument(f"{name.upper()} requires at least one argument")
         change(config, rest.strip())
     return config
+
+
+def _sets(lines: Sequence[str], name: str) -> bool:
+    return any(line.partition(" ")[0].lower() == name for line in lines)
 
 
 def _lines(changes: Sequence[str]) -> list[str]:

@@ -10,8 +10,6 @@ from typing import Any
 from sampan.digest import Digest
 from sampan.errdefs import InvalidArgument
 from sampan.images.changes import apply_changes
-from sampan.images.index import NewImage
-from sampan.images.layer_maker import Layer
 from sampan.images.platform import Platform
 
 
@@ -40,8 +38,3 @@ class ImportConfig:
             "history": [{"created": created, "comment": self._message}],
         }
         return json.dumps(document).encode()
-
-
-def new_image(id: Digest, document: bytes, layer: Layer) -> NewImage:
-    """The image of `document` and its one layer."""
-    return NewImage(id, json.loads(document), (layer,))

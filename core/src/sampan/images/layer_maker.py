@@ -8,9 +8,10 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from sampan.digest import Digest
+from sampan.digest import Digest, chain_id_on
 from sampan.drivers import StorageDriver
 from sampan.errdefs import DataLoss, NotFound
 from sampan.images.blob_stream import BlobStream
@@ -86,12 +87,19 @@ class LayerMaker:
         return layer
 
     @asynccontextmanager
-    async def unpacked(self, source: AsyncIterator[bytes]) -> AsyncIterator[NewLayer]:
-        """Keep and unpack a lowest layer of which nothing is known beforehand; to be committed within the context."""
-        async with self._snapshot(None) as key, BlobStream(self._content, source) as stream:
+    async def unpacked(self, source: AsyncIterator[bytes], parent: Layer | None) -> AsyncIterator[NewLayer]:
+        """Keep and unpack a layer of which nothing is known beforehand; to be committed within the context.
+
+        It goes on top of `parent`, where there is one, and then has an entry for each directory on the way.
+        """
+        below = parent.chain_id if parent else None
+        attached = None if self._detached else below
+        async with self._snapshot(attached) as key, BlobStream(self._content, source) as stream:
             unpack_into = self._detached_into if self._detached else self._mounted_into
             done = await unpack_into(key, stream.chunks(), None, None)
-            yield NewLayer(self._storage, key, stream, done)
+            yield NewLayer(
+                key, stream, done, below, partial(self._storage.commit, parent=below if self._detached else None)
+            )
 
     async def _make_detached(self, chain_id: Digest, wanted: Wanted, parent: Parent, report: Report) -> Layer:
         """Unpack while the parent is still being made, and put the layer on top of it last."""
@@ -199,21 +207,30 @@ class LayerMaker:
 
 
 class NewLayer:
-    """A lowest layer that is unpacked and not yet committed."""
+    """A layer that is unpacked and not yet committed; `commit_snapshot` takes its chain ID and its key."""
 
-    def __init__(self, storage: StorageDriver, key: str, stream: BlobStream, unpacked: Unpacked) -> None:
-        self._storage = storage
+    def __init__(
+        self,
+        key: str,
+        stream: BlobStream,
+        unpacked: Unpacked,
+        parent: Digest | None,
+        commit_snapshot: Callable[[str, str], None],
+    ) -> None:
         self._key = key
         self._stream = stream
-        self._unpacked = unpacked
-        self.diff_id = unpacked.diff_id
+        self._size_bytes = unpacked.size_bytes
+        self._parent = parent
+        self._commit_snapshot = commit_snapshot
+        self._diff_id = unpacked.diff_id
+        self.chain_id = chain_id_on(parent, unpacked.diff_id)
         self.blob = stream.digest
 
     async def commit(self) -> Layer:
         """Make it a layer."""
         await self._stream.commit()
-        await to_the_end(self._storage.commit, self.diff_id, self._key)
-        return Layer(self.diff_id, self.diff_id, None, self._unpacked.size_bytes, self.blob, self._stream.size_bytes)
+        await to_the_end(self._commit_snapshot, self.chain_id, self._key)
+        return Layer(self.chain_id, self._diff_id, self._parent, self._size_bytes, self.blob, self._stream.size_bytes)
 
 
 async def _told(stream: BlobStream, wanted: Wanted, report: Report) -> AsyncIterator[bytes]:

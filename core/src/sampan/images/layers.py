@@ -58,16 +58,19 @@ class Layers:
         finally:
             await _leave(joined, report)
 
-    async def add(self, source: AsyncIterator[bytes], lease: Lease) -> Layer:
-        """Make a lowest layer of a tar of which nothing is known beforehand. Raises what unpacking raises."""
-        async with self._maker.unpacked(source) as new:
-            await lease.add(new.diff_id, new.blob)
-            while other := self._flights.get(new.diff_id):
+    async def add(self, source: AsyncIterator[bytes], lease: Lease, parent: Layer | None = None) -> Layer:
+        """Make a layer, on top of `parent`, of a tar of which nothing is known beforehand.
+
+        Raises what unpacking raises.
+        """
+        async with self._maker.unpacked(source, parent) as new:
+            await lease.add(new.chain_id, new.blob)
+            while other := self._flights.get(new.chain_id):
                 await asyncio.wait([other.task])
-            if layer := self._layers.get(new.diff_id):
+            if layer := self._layers.get(new.chain_id):
                 return layer
             flight: Flight[Layer] = Flight()
-            self._start(new.diff_id, flight, new.commit)
+            self._start(new.chain_id, flight, new.commit)
             try:
                 return await flight.landing()
             finally:

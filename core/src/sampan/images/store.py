@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib import import_module
@@ -15,13 +16,14 @@ from sampan.drivers import StorageDriver
 from sampan.errdefs import InvalidArgument, NotFound, SystemFailure
 from sampan.images import import_
 from sampan.images.archive import Loader
+from sampan.images.commit import Committed
 from sampan.images.content import ContentStore
 from sampan.images.garbage import Garbage
 from sampan.images.history import Step, steps
 from sampan.images.image import Image
-from sampan.images.index import ImageIndex
+from sampan.images.index import ImageIndex, NewImage
 from sampan.images.init_snapshot import init_name, make_mount_points
-from sampan.images.layer_maker import KEY_PREFIX, LayerMaker
+from sampan.images.layer_maker import KEY_PREFIX, Layer, LayerMaker
 from sampan.images.layers import Layers
 from sampan.images.leases import Lease, Leases
 from sampan.images.mounted import mounted, unmount_left
@@ -192,11 +194,31 @@ class ImageStore:
         config = import_.ImportConfig(changes, message, Platform.parse(platform) if platform else host_platform())
         async with self._lease() as lease:
             layer = await self._layers.add(body, lease)
-            document = config.document(layer.diff_id)
-            await lease.add(Digest.of(document))
-            id = await in_thread(self._content.put, document)
-            new = import_.new_image(id, document, layer)
-            return await self._index.add(new, [reference.tagged()] if reference else [])
+            return await self._add(config.document(layer.diff_id), [layer], reference, lease)
+
+    async def commit(
+        self, parent: Image, body: AsyncIterator[bytes] | None, committed: Committed, reference: Reference | None
+    ) -> Image:
+        """Make an image of `parent` and, unless it is `None`, a layer on top of it: the tar `body`.
+
+        Raises what `body` raises, `InvalidArgument`, `DataLoss`, `SystemFailure`, leaving nothing.
+        """
+        async with self._lease() as lease:
+            await lease.add(*parent.layers, parent.id)
+            layers = [self._layers.get(chain_id) for chain_id in parent.layers]
+            diff_id = None
+            if body is not None:
+                layers.append(await self._layers.add(body, lease, layers[-1] if layers else None))
+                diff_id = layers[-1].diff_id
+            return await self._add(committed.document(parent.config, diff_id), layers, reference, lease)
+
+    async def _add(
+        self, document: bytes, layers: Sequence[Layer], reference: Reference | None, lease: Lease
+    ) -> Image:
+        await lease.add(Digest.of(document))
+        id = await in_thread(self._content.put, document)
+        new = NewImage(id, json.loads(document), tuple(layers))
+        return await self._index.add(new, [reference.tagged()] if reference else [])
 
     async def tag(self, image: Image, reference: Reference) -> Image:
         """Give `image` the tag `reference` (`latest` if it names none), taking it from any other image.

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sampan.drivers import (
     Change,
+    ChangeKind,
     LayerFormat,
     Mount,
     Snapshot,
@@ -51,8 +52,8 @@ class MemoryStorage:
 
     @property
     def capabilities(self) -> StorageCapabilities:
-        """Detached layers if asked for; neither quota nor changes."""
-        return StorageCapabilities(detached_layers=LayerFormat.OVERLAY if self._detached else None)
+        """Changes, and detached layers if asked for; no quota."""
+        return StorageCapabilities(detached_layers=LayerFormat.OVERLAY if self._detached else None, changes=True)
 
     def probe(self) -> str | None:
         """It works wherever directories do."""
@@ -131,8 +132,13 @@ class MemoryStorage:
         return Usage(size_bytes=sum(found.values()), inodes=len(found))
 
     def changes(self, key: str) -> Iterator[Change]:
-        """Not known: a copy does not tell what changed."""
-        raise Unsupported("the memory storage driver does not tell changes")
+        """Compare the copy with what it was copied from."""
+        with self._lock:
+            held = self._get(key)
+            if held.snapshot.kind is not SnapshotKind.ACTIVE:
+                raise InvalidArgument(f"snapshot {key} is not active")
+            before = self._get(held.snapshot.parent).dir if held.snapshot.parent else None
+            return iter(list(_changes(held.dir, before, "")))
 
     def status(self) -> list[tuple[str, str]]:
         """How many snapshots there are."""
@@ -205,6 +211,38 @@ def _apply(layer: Path, target: Path) -> None:
             _discard(path)
             Path(entry.path).rename(path)
     _copy_attributes(layer, target)
+
+
+def _changes(now: Path, before: Path | None, path: str) -> Iterator[Change]:
+    """How the directory `now` differs from `before`; a directory in which something does is modified."""
+    old = {entry.name for entry in before.iterdir()} if before else set()
+    for name in sorted({entry.name for entry in now.iterdir()} | old):
+        new, below = now / name, before / name if before and name in old else None
+        if not os.path.lexists(new):
+            yield Change(f"{path}/{name}", ChangeKind.DELETED)
+            continue
+        inside = (
+            list(_changes(new, below if below and _is_dir(below) else None, f"{path}/{name}")) if _is_dir(new) else []
+        )
+        if below is None:
+            yield Change(f"{path}/{name}", ChangeKind.ADDED)
+        elif inside or _looks(new) != _looks(below):
+            yield Change(f"{path}/{name}", ChangeKind.MODIFIED)
+        yield from inside
+
+
+def _looks(path: Path) -> tuple[object, ...]:
+    """All that makes a file what it is, but for a directory's time."""
+    status = path.lstat()
+    xattrs = {
+        name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)
+    }
+    looks = (status.st_mode, status.st_uid, status.st_gid, status.st_rdev, xattrs)
+    if _is_dir(path):
+        return looks
+    content = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
+    target = path.readlink() if path.is_symlink() else None
+    return (*looks, status.st_mtime_ns, content, target)
 
 
 def _copy_attributes(source: Path, target: Path) -> None:

@@ -82,6 +82,12 @@ class Client:
             sent["Content-Type"] = "application/x-tar"
         return self._exchange(method, self._target(path, query), sent, content)
 
+    def head(self, path: str, *, query: Query | None = None) -> Head:
+        """The head of the answer to a HEAD request."""
+        response = self._exchange("HEAD", self._target(path, query), {}, b"")
+        response.connection.close()
+        return response.head
+
     def hijack(self, path: str, *, query: Query | None = None, body: Any = None) -> Response:
         """A request after whose answer the connection is a raw stream both ways (attach, exec start)."""
         headers = {"Content-Type": "application/json", "Connection": "Upgrade", "Upgrade": "tcp"}
@@ -119,7 +125,7 @@ def _ask(connection: Connection, method: str, target: str, headers: Mapping[str,
     # A daemon that refuses a long body answers and closes: its answer says why.
     with suppress(BrokenPipeError, ConnectionResetError):
         send_request(connection, method, target, headers, body)
-    return Response(connection)
+    return Response(connection, has_body=method != "HEAD")
 
 
 def _error_of(response: Response, target: str) -> DaemonError:
@@ -163,7 +169,7 @@ def _encode_query(query: Query) -> str:
         return ""
     from urllib.parse import urlencode
 
-    return "?" + urlencode(pairs)
+    return "?" + urlencode(pairs, errors="surrogateescape")
 
 
 def filters_of(pairs: list[str]) -> dict[str, list[str]]:

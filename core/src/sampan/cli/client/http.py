@@ -48,8 +48,9 @@ def send_request(
 class Response:
     """An answer whose head has been read; at the end of its body the connection is closed."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, has_body: bool = True) -> None:
         self.connection = connection
+        self._has_body = has_body
         self._buffer = bytearray()
         self.head = self._read_head()
 
@@ -96,7 +97,7 @@ class Response:
         return Head(int(code), reason, {name.strip().lower(): value.strip() for name, _, value in pairs})
 
     def _body(self) -> Iterator[bytes]:
-        if self.head.status in (204, 304):
+        if not self._has_body or self.head.status in (204, 304):
             return iter(())
         if "chunked" in self.head.headers.get("transfer-encoding", "").lower():
             return self._chunked()

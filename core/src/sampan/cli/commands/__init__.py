@@ -26,8 +26,12 @@ class Group(NamedTuple):
 
 
 ATTACH = Entry("attach", "ATTACH", "Attach local standard input, output, and error streams to a running container")
+COMMIT = Entry("filesystem", "COMMIT", "Create a new image from a container's changes")
+COPY = Entry("cp", "COPY", "Copy files/folders between a container and the local filesystem")
 CREATE = Entry("run", "CREATE", "Create a new container")
+DIFF = Entry("filesystem", "DIFF", "Inspect changes to files or directories on a container's filesystem")
 EXEC = Entry("exec", "EXEC", "Execute a command in a running container")
+EXPORT = Entry("filesystem", "EXPORT", "Export a container's filesystem as a tar archive")
 KILL = Entry("container", "KILL", "Kill one or more running containers")
 LIST = Entry("ps", "LIST", "List containers")
 LOGS = Entry("logs", "LOGS", "Fetch the logs of a container")
@@ -61,8 +65,12 @@ GROUPS = {
         "Manage containers",
         {
             "attach": ATTACH,
+            "commit": COMMIT,
+            "cp": COPY,
             "create": CREATE,
+            "diff": DIFF,
             "exec": EXEC,
+            "export": EXPORT,
             "inspect": Entry("inspect", "CONTAINER", "Display detailed information on one or more containers"),
             "kill": KILL,
             "logs": LOGS,
@@ -142,10 +150,14 @@ COMMON = {
 
 COMMANDS = {
     "attach": ATTACH,
+    "commit": COMMIT,
     "completion": Entry("completion", "COMPLETION", "Generate the completion script for a shell"),
+    "cp": COPY,
     "create": CREATE,
+    "diff": DIFF,
     "drivers": DRIVERS,
     "events": EVENTS,
+    "export": EXPORT,
     "history": HISTORY,
     "import": IMPORT,
     "inspect": INSPECT,

@@ -37,12 +37,13 @@ from sampan.syscalls.mount import (
     mount,
     umount2,
 )
-from sampan.syscalls.namespaces import CLONE_NEWNS, unshare
+from sampan.syscalls.namespaces import CLONE_NEWNS, setns, unshare
 from sampan.syscalls.pivot_root import pivot_root
 from sampan.syscalls.prctl import (
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL,
     PR_CAPBSET_DROP,
+    PR_SET_DUMPABLE,
     PR_SET_NO_NEW_PRIVS,
     PR_SET_PDEATHSIG,
     prctl,
@@ -68,6 +69,23 @@ def confine(directory: str, *, parent: int, file_bytes: int) -> None:
     last = last_capability()
     _change_root(directory)
     _drop_capabilities(last)
+    _restrict()
+
+
+def confine_in(namespace: int, *, parent: int, file_bytes: int) -> None:
+    """As `confine`, with the root of the mount namespace `namespace`, a file descriptor, for a root.
+
+    Whoever made the namespace has seen to it that it is private and that nothing in it is executed or a device.
+    Processes in there that share our PID namespace can't look into this one.
+    """
+    _end_with_parent(parent)
+    _limit(file_bytes)
+    last = last_capability()
+    setns(namespace, CLONE_NEWNS)
+    os.close(namespace)
+    os.chdir("/")
+    _drop_capabilities(last)
+    prctl(PR_SET_DUMPABLE, 0)
     _restrict()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 from sampan.errdefs import InvalidArgument
 from sampan.images.layer.remove import remove
@@ -96,24 +97,7 @@ class Directories:
 
     def _make_way(self, path: bytes) -> Directory:
         """Go to `path` step by step, making what is missing, also behind links that lead to what isn't there yet."""
-        here: list[bytes] = []
-        ahead = path.split(b"/")[::-1]
-        links = 0
-        while ahead:
-            step = ahead.pop()
-            if step == b"..":
-                here = here[:-1]
-            elif step not in (b"", b"."):
-                target = self._step(b"/".join(here), step)
-                if target is None:
-                    here.append(step)
-                    continue
-                links += 1
-                if links > _LINKS:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fsdecode(path))
-                here = [] if target.startswith(b"/") else here
-                ahead += target.split(b"/")[::-1]
-        return self.find(b"/".join(here))
+        return self.find(resolve(path, self._step))
 
     def _step(self, parent: bytes, name: bytes) -> bytes | None:
         """Make sure of the directory `name`; answer where a link of that name leads instead."""
@@ -140,6 +124,48 @@ class Directories:
             os.chown(name, 0, 0, dir_fd=fd, follow_symlinks=False)
             os.chmod(name, _IMPLICIT_MODE, dir_fd=fd)
         self.made[path] = None
+
+
+def resolve(path: bytes, link_at: Callable[[bytes, bytes], bytes | None]) -> bytes:
+    """Where `path` leads inside a root, clean: one step after the other, as the kernel would go.
+
+    `link_at` tells where the link of a name in a directory (clean too) leads, or `None` if it is none.
+    Raises `OSError`, that of too many links.
+    """
+    here: list[bytes] = []
+    ahead = path.split(b"/")[::-1]
+    links = 0
+    while ahead:
+        step = ahead.pop()
+        if step == b"..":
+            here = here[:-1]
+        elif step not in (b"", b"."):
+            target = link_at(b"/".join(here), step)
+            if target is None:
+                here.append(step)
+                continue
+            links += 1
+            if links > _LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fsdecode(path))
+            here = [] if target.startswith(b"/") else here
+            ahead += target.split(b"/")[::-1]
+    return b"/".join(here)
+
+
+def follow(root: int, path: bytes) -> bytes:
+    """Where `path` leads in `root`, clean, its links followed as far as there is something. Raises `OSError`."""
+
+    def link_at(parent: bytes, name: bytes) -> bytes | None:
+        try:
+            fd = openat2(root, join(parent, name), os.O_PATH | os.O_NOFOLLOW, _RESOLVE)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            return os.readlink(b"", dir_fd=fd) if stat.S_ISLNK(os.fstat(fd).st_mode) else None
+        finally:
+            os.close(fd)
+
+    return resolve(path, link_at)
 
 
 def clean(name: bytes, entry: bytes | None = None) -> bytes:

@@ -16,6 +16,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from sampan import errdefs
 from sampan.errdefs import InvalidArgument, NotFound, Unsupported
@@ -69,7 +70,25 @@ class Extracted:
         self.trusted: list[tuple[bytes, bytes, bytes]] = []
 
 
-def extract(blocks: Iterator[bytes], root: int, whiteouts: WhiteoutFormat, limits: Limits) -> Extracted:
+class Placement(NamedTuple):
+    """Where and how an archive that is no layer is written.
+
+    Its names are those of files below `base`, a clean path in the root; links in the way lead to places in the root,
+    also outside of `base`. All belongs to `owner`, if there is one, whatever the archive says. With `keep_kinds` no
+    directory takes the place of something else, and nothing else that of a directory.
+    """
+
+    base: bytes = b""
+    owner: tuple[int, int] | None = None
+    keep_kinds: bool = False
+
+
+_WHOLE = Placement()
+
+
+def extract(
+    blocks: Iterator[bytes], root: int, whiteouts: WhiteoutFormat, limits: Limits, placement: Placement = _WHOLE
+) -> Extracted:
     """Write the layer whose tar comes in `blocks` below the open directory `root`.
 
     Sets the process's umask meanwhile, and may change its working directory: it is made for a process of its own.
@@ -78,14 +97,16 @@ def extract(blocks: Iterator[bytes], root: int, whiteouts: WhiteoutFormat, limit
     """
     umask = os.umask(0)
     try:
-        return _Extractor(root, whiteouts, TarReader(blocks, limits)).run()
+        return _Extractor(root, whiteouts, TarReader(blocks, limits), placement).run()
     finally:
         os.umask(umask)
 
 
 class _Extractor:
-    def __init__(self, root: int, whiteouts: WhiteoutFormat, reader: TarReader) -> None:
+    def __init__(self, root: int, whiteouts: WhiteoutFormat, reader: TarReader, placement: Placement) -> None:
         self._overlay = whiteouts is WhiteoutFormat.OVERLAY
+        self._literal = whiteouts is WhiteoutFormat.LITERAL
+        self._place = placement
         self._reader = reader
         self._directories = Directories(root, inherit=not self._overlay)
         self._known = self._directories.known.get
@@ -111,7 +132,7 @@ class _Extractor:
             header = None
             self._finish()
         except OSError as error:
-            raise _failure(error, header) from error
+            raise _failure(error, self._placed(header.name) if header else b"finishing") from error
         finally:
             self._directories.close()
         made = self._directories.made
@@ -121,14 +142,16 @@ class _Extractor:
 
     def _add(self, header: Header) -> None:
         self._directories.close_stale()
-        name = header.name
+        name = self._placed(header.name)
         parent, _, base = (name[:-1] if name.endswith(b"/") else name).rpartition(b"/")
         if base in (b"", b".", b".."):
             cleaned = clean(name)
-            if not cleaned:
+            if cleaned == self._place.base:
                 return  # the root itself, which dockerd and containerd leave as it is
             parent, _, base = cleaned.rpartition(b"/")
-        if base.startswith(WHITEOUT):
+        if self._place.owner:
+            header.uid, header.gid = self._place.owner
+        if base.startswith(WHITEOUT) and not self._literal:
             self._whiteout(self._known(parent) or self._directories.enter(parent, name), base)
             return
         directory = self._known(parent) or self._directories.enter(parent, name)
@@ -138,8 +161,19 @@ class _Extractor:
             self._regular(directory, base, header)
         else:
             self._make[header.kind](directory, base, header)
-        if not self._overlay:
+        if not self._overlay and not self._literal:
             self._own.add(identity(os.stat(base, dir_fd=directory.fd, follow_symlinks=False)))
+
+    def _placed(self, name: bytes) -> bytes:
+        """A name of the archive as one of the root. Raises `InvalidArgument` for one that leads out of its place."""
+        if not self._place.base:
+            return name
+        if b".." in name:
+            try:
+                clean(name)
+            except InvalidArgument:
+                raise InvalidArgument(f'"{shown(name)}" is outside of "{self._shown_base()}"') from None
+        return join(self._place.base, name or b".")
 
     # Each kind of entry
 
@@ -204,6 +238,9 @@ class _Extractor:
         status = os.stat(base, dir_fd=parent.fd, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
             return
+        if self._place.keep_kinds:
+            path = shown(join(parent.path, base))
+            raise InvalidArgument(f'cannot overwrite non-directory "/{path}" with directory "{self._shown_base()}"')
         self._clear(parent, base)
         os.mkdir(base, 0o700, dir_fd=parent.fd)
         self._extracted.inodes += 1
@@ -228,7 +265,7 @@ class _Extractor:
 
     def _link(self, directory: Directory, base: bytes, header: Header) -> None:
         """A hard link. Its owner, mode and time are those of the file, whatever its own header says."""
-        parent, _, target = clean(header.linkname).rpartition(b"/")
+        parent, _, target = clean(self._placed(header.linkname)).rpartition(b"/")
         if not target:
             raise InvalidArgument(f'{shown(header.name)}: invalid hardlink target "{shown(header.linkname)}"')
         try:
@@ -273,7 +310,8 @@ class _Extractor:
             if self._overlay and name.startswith(OVERLAY_XATTRS):
                 continue  # they would steer the overlay that the layer becomes part of
             if name.startswith(b"trusted."):
-                self._extracted.trusted.append((path, name, value))
+                if not self._literal:
+                    self._extracted.trusted.append((path, name, value))
                 continue
             try:
                 os.setxattr(target, name, value, follow_symlinks=isinstance(target, int))
@@ -322,10 +360,16 @@ class _Extractor:
     def _clear(self, directory: Directory, base: bytes) -> None:
         """Make room for an entry where something is already; paths that went through it lead elsewhere now."""
         status = os.stat(base, dir_fd=directory.fd, follow_symlinks=False)
+        if self._place.keep_kinds and stat.S_ISDIR(status.st_mode):
+            path = shown(join(directory.path, base))
+            raise InvalidArgument(f'cannot overwrite directory "/{path}" with non-directory "{self._shown_base()}"')
         self._extracted.inodes -= remove(directory.fd, base)
         self._whiteouts.pop(join(directory.path, base), None)
         if stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode):
             self._directories.forget()
+
+    def _shown_base(self) -> str:
+        return f"/{shown(self._place.base)}"
 
     # What comes last
 
@@ -380,8 +424,7 @@ def _write_all(fd: int, content: memoryview) -> None:
         content = content[os.write(fd, content) :]
 
 
-def _failure(error: OSError, header: Header | None) -> errdefs.SampanError:
+def _failure(error: OSError, name: bytes) -> errdefs.SampanError:
     """The error of ours for one of the kernel's: whose fault it is, and which entry."""
-    name = shown(header.name) if header else "finishing"
     kind = InvalidArgument if error.errno in _LAYERS_FAULT else errdefs.SystemFailure
-    return kind(f"/{name.lstrip('/')}: {os.strerror(error.errno or 0).lower()}")
+    return kind(f"/{shown(name).lstrip('/')}: {os.strerror(error.errno or 0).lower()}")

@@ -12,6 +12,8 @@ class WhiteoutFormat(enum.StrEnum):
     """For a layer in a directory of its own: a 0/0 character device, `trusted.overlay.opaque=y`."""
     APPLY = "apply"
     """For a layer on top of its mounted parents: what it hides is removed."""
+    LITERAL = "literal"
+    """For an archive that is no layer: a file of that name, like any other."""
 
 
 class Limits:

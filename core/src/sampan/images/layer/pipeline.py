@@ -20,19 +20,40 @@ from sampan.images.layer.limits import Limits
 _QUEUED_BLOCKS = 16
 
 
+class _Unhashed:
+    """Of an archive that nobody will ask the digest of."""
+
+    name = ""
+
+    def update(self, content: bytes) -> None:
+        """Does nothing."""
+
+    def hexdigest(self) -> str:
+        """None."""
+        return ""
+
+
 class Pipeline:
     """The blob that comes from file descriptor `source`.
 
-    `expected` is its digest and `size` its size in bytes, where they are known.
+    `expected` is its digest and `size` its size in bytes, where they are known. With neither it need not be `hashed`.
     """
 
-    def __init__(self, source: int, *, expected: str | None, size: int | None, limits: Limits) -> None:
+    def __init__(
+        self,
+        source: int,
+        *,
+        expected: str | None = None,
+        size: int | None = None,
+        limits: Limits,
+        hashed: bool = True,
+    ) -> None:
         self._source = source
         self._expected = expected
         self._size = size
         self._limits = limits
-        self._blob = hashlib.new(expected.partition(":")[0] if expected else "sha256")
-        self._tar = hashlib.sha256()
+        self._blob = hashlib.new(expected.partition(":")[0] if expected else "sha256") if hashed else _Unhashed()
+        self._tar = hashlib.sha256() if hashed else _Unhashed()
         self._blob_bytes = 0
         self._given_up = False
         self._ended = False

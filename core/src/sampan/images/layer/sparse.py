@@ -16,7 +16,7 @@ MAP_PARTS = frozenset((b"GNU.sparse.offset", b"GNU.sparse.numbytes"))
 _REAL_SIZE = (b"GNU.sparse.realsize", b"GNU.sparse.size")
 _MAJOR = b"GNU.sparse.major"
 _MINOR = b"GNU.sparse.minor"
-_SEGMENTS = 1 << 16
+SEGMENTS_MAX = 1 << 16
 _DIGITS = 19
 _BLOCK = 512
 
@@ -35,7 +35,7 @@ def read_old(block: bytes, stream: Stream, stored: int) -> tuple[int, list[Segme
     size = number(block[483:495])
     extended = block[482]
     while extended:
-        if len(numbers) > 2 * _SEGMENTS:
+        if len(numbers) > 2 * SEGMENTS_MAX:
             raise _malformed("has too many segments")
         block = stream.take(_BLOCK)
         numbers += _fields(block, 0, 21)
@@ -74,13 +74,13 @@ def _read_map(stream: Stream, stored: int) -> tuple[list[int], int]:
 
 
 def _bounded(segments: int) -> int:
-    if segments > _SEGMENTS:
+    if segments > SEGMENTS_MAX:
         raise _malformed("has too many segments")
     return segments
 
 
 def _checked(numbers: list[int], size: int, stored: int) -> list[Segment]:
-    if len(numbers) % 2 or len(numbers) > 2 * _SEGMENTS:
+    if len(numbers) % 2 or len(numbers) > 2 * SEGMENTS_MAX:
         raise _malformed("has half a segment or too many")
     segments = list(zip(numbers[::2], numbers[1::2], strict=True))
     end = 0

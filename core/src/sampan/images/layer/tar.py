@@ -32,16 +32,16 @@ FIFO = b"6"
 _OLD_REGULAR = b"\0"
 _CONTIGUOUS = b"7"
 _GNU_SPARSE = b"S"
-_PAX = b"x"
+PAX = b"x"
 _PAX_GLOBAL = b"g"
 _GNU_NAME = b"L"
 _GNU_LINK = b"K"
 
 _WITHOUT_CONTENT = frozenset((LINK, SYMLINK, CHAR, BLOCK_DEVICE, DIRECTORY, FIFO))
-_EXTENSIONS = frozenset((_PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK))
+_EXTENSIONS = frozenset((PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK))
 _FIELDS = Struct("100s8s8s8s12s12s8sc100s8s80x155s8x4s")
 _ZEROS = bytes(BLOCK)
-_XATTR = b"SCHILY.xattr."
+XATTR = b"SCHILY.xattr."
 _SECOND_NS = 1_000_000_000
 _TIME_NS = 1 << 63
 
@@ -142,7 +142,7 @@ class TarReader:
             extensions.name = content.partition(b"\0")[0]
         elif header.kind == _GNU_LINK:
             extensions.linkname = content.partition(b"\0")[0]
-        elif header.kind == _PAX:
+        elif header.kind == PAX:
             extensions.records = parse_records(content)
         else:
             # Global headers are checked and then ignored, as by dockerd and containerd; GNU tar would apply them.
@@ -263,7 +263,7 @@ def _apply(extensions: _Extensions, header: Header) -> None:
     header.gid = _decimal(records, b"gid", header.gid)
     if mtime := records.get(b"mtime"):
         header.mtime_ns = _bound(_time_ns(mtime))
-    header.xattrs = {key[len(_XATTR) :]: value for key, value in records.items() if key.startswith(_XATTR)} or None
+    header.xattrs = {key[len(XATTR) :]: value for key, value in records.items() if key.startswith(XATTR)} or None
     _check_name(header.name)
     _check_name(header.linkname)
 

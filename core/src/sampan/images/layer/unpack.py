@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
-import fcntl
-import importlib.util
 import json
 import os
-import subprocess
-import sys
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from sampan import errdefs
 from sampan.digest import Digest
 from sampan.errdefs import SystemFailure
 from sampan.images.layer.limits import Limits, WhiteoutFormat
+from sampan.images.layer.process import feed_worker, read_answer, run_worker, senseless
 from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
 
-_START = "import sys; sys.path += sys.argv[2:]; from sampan.images.layer.worker import main; main()"
-_PIPE_BYTES = 1 << 20
-_ANSWER_BYTES = 256 << 20
+_MAIN = "sampan.images.layer.worker"
 _WORKERS = 4
-_ERRORS = ("DataLoss", "InvalidArgument", "NotFound", "SystemFailure", "Unsupported")
 
 Source = AsyncIterator[bytes] | Path | int
 """A blob: chunks as they come, a file, or a file descriptor to read from."""
@@ -110,126 +101,17 @@ def _places() -> asyncio.Semaphore:
 async def _run(request: str, source: Source) -> bytes:
     """A worker's answer to `request`, its standard input being `source`."""
     if isinstance(source, int):
-        return await _work(request, source)
+        return await run_worker(_MAIN, request, source)
     if isinstance(source, Path):
         with source.open("rb") as blob:
-            return await _work(request, blob.fileno())
-    reading, writing = _pipe()
-    feeding = asyncio.create_task(_feed(writing, source))
-    try:
-        answer = await _work(request, reading, close=True)
-        # Done or not: a worker that failed has not read to the end, and its pipe is broken.
-        if feeding.done():
-            feeding.result()
-        return answer
-    finally:
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
-
-
-async def _work(request: str, blob: int, *, close: bool = False) -> bytes:
-    # In this thread, not in a pool's: the worker ends with the thread that started it (PR_SET_PDEATHSIG). Not by
-    # asyncio: its kill() may reap the process, of which its own watcher then knows nothing.
-    try:
-        process = subprocess.Popen(  # noqa: ASYNC220  # a vfork and an exec
-            [sys.executable, "-I", "-S", "-X", "utf8", "-c", _START, request, *_module_paths()],
-            stdin=blob,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=_environment(),
-        )
-    finally:
-        if close:
-            os.close(blob)
-    assert process.stdout is not None  # noqa: S101  # a pipe, as asked for above
-    with process.stdout:
-        try:
-            return await _read_answer(process.stdout.fileno())
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            # Killed or not, it may take a while to leave a write to a slow disk.
-            await asyncio.shield(asyncio.to_thread(process.wait))
-
-
-async def _read_answer(fd: int) -> bytes:
-    loop = asyncio.get_running_loop()
-    os.set_blocking(fd, False)
-    answer = bytearray()
-    while len(answer) <= _ANSWER_BYTES:
-        await _ready(fd, loop.add_reader, loop.remove_reader)
-        chunk = os.read(fd, _PIPE_BYTES)
-        if not chunk:
-            return bytes(answer)
-        answer += chunk
-    raise SystemFailure("the unpacker answers without end")
-
-
-def _pipe() -> tuple[int, int]:
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    # A user's pipes together are bounded (fs.pipe-user-pages-soft); the usual 64 KiB do as well, only slower.
-    with contextlib.suppress(PermissionError):
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    os.set_blocking(writing, False)
-    return reading, writing
-
-
-async def _feed(fd: int, chunks: AsyncIterator[bytes]) -> None:
-    """Write all chunks to the pipe `fd`, as fast as it is emptied, and close it; stop when nobody reads it."""
-    loop = asyncio.get_running_loop()
-    try:
-        async for chunk in chunks:
-            rest = memoryview(chunk)
-            while rest:
-                try:
-                    rest = rest[os.write(fd, rest) :]
-                except BlockingIOError:
-                    await _ready(fd, loop.add_writer, loop.remove_writer)
-    except BrokenPipeError:
-        pass  # the worker has failed, and says why
-    finally:
-        os.close(fd)
-
-
-async def _ready(fd: int, add: Callable[[int, Callable[[], None]], None], remove: Callable[[int], bool]) -> None:
-    """Wait until `fd` can be read or written, as `add` and `remove` of the loop say."""
-    ready = asyncio.Event()
-    add(fd, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        remove(fd)
-
-
-def _environment() -> dict[str, str]:
-    """The worker's environment: no secrets, and no file that it reads by itself.
-
-    To shrink the memory of a second arena, glibc reads /proc/sys/vm/overcommit_memory, which is the image's by then.
-    """
-    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-    return {"MALLOC_ARENA_MAX": "1", **kept}
-
-
-@cache
-def _module_paths() -> tuple[str, ...]:
-    """Where the worker, started without site-packages for speed, finds what it imports."""
-    names = ("sampan", "isal") if sys.version_info >= (3, 14) else ("sampan", "isal", "backports")
-    paths: dict[str, None] = {}
-    for name in names:
-        spec = importlib.util.find_spec(name)
-        for location in (spec and spec.submodule_search_locations) or ():
-            paths[str(Path(location).parent)] = None
-    return tuple(paths)
+            return await run_worker(_MAIN, request, blob.fileno())
+    return await feed_worker(_MAIN, request, source)
 
 
 def _checked(answer: bytes) -> dict[str, Any]:
     """A worker's answer, taken for what it is: written by a process that has seen hostile bytes."""
+    document = read_answer(answer)
     try:
-        document = json.loads(answer)
-        if "error" in document:
-            kind = document["error"] if document["error"] in _ERRORS else "SystemFailure"
-            raise getattr(errdefs, kind)(str(document["message"]))
         document["trusted"] = [
             (os.fsencode(path), os.fsencode(name), base64.b64decode(value))
             for path, name, value in document["trusted"]
@@ -237,9 +119,8 @@ def _checked(answer: bytes) -> dict[str, Any]:
         document["implicit_dirs"] = [str(path) for path in document["implicit_dirs"]]
         document["size_bytes"], document["inodes"] = int(document["size_bytes"]), int(document["inodes"])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        text = answer[-500:].decode("utf-8", "replace").strip()
-        raise SystemFailure(f"the unpacker failed: {text or 'it ended without an answer'}") from error
-    return cast("dict[str, Any]", document)
+        raise senseless(answer) from error
+    return document
 
 
 def _set_trusted(target: Path, attributes: list[tuple[bytes, bytes, bytes]]) -> None:

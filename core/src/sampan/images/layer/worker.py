@@ -14,7 +14,8 @@ import json
 import os
 import sys
 from base64 import b64encode
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from sampan.errdefs import SampanError, SystemFailure
 from sampan.images.layer.confine import confine
@@ -22,20 +23,28 @@ from sampan.images.layer.extract import Extracted, extract
 from sampan.images.layer.limits import Limits, WhiteoutFormat
 from sampan.images.layer.pipeline import Pipeline
 
-_BLOB = 0
-_ANSWER = 1
+BLOB = 0
+_ANSWER = 2
 
 
 def main() -> None:
     """Unpack and answer; does not return."""
+    answer_with(_work)
+
+
+def answer_with(work: Callable[[dict[str, Any]], dict[str, Any]]) -> NoReturn:
+    """Do `work` for the request in the arguments, write what it answers or raises, and end the process."""
     try:
-        answer = _work(json.loads(sys.argv[1]))
+        answer = work(json.loads(sys.argv[1]))
     except SampanError as error:
         answer = {"error": type(error).__name__, "message": str(error)}
     except MemoryError:
-        answer = {"error": "InvalidArgument", "message": "the layer takes more memory to unpack than there is for it"}
+        answer = {"error": "InvalidArgument", "message": "the archive takes more memory than there is for it"}
     except Exception as error:
-        answer = {"error": SystemFailure.__name__, "message": f"unpacking failed: {type(error).__name__}: {error}"}
+        answer = {
+            "error": SystemFailure.__name__,
+            "message": f"the archive can't be processed: {type(error).__name__}: {error}",
+        }
     content = json.dumps(answer).encode()
     while content:
         content = content[os.write(_ANSWER, content) :]
@@ -44,7 +53,7 @@ def main() -> None:
 
 def _work(request: dict[str, Any]) -> dict[str, Any]:
     limits = Limits(**request["limits"])
-    pipeline = Pipeline(_BLOB, expected=request["expected"], size=request["size"], limits=limits)
+    pipeline = Pipeline(BLOB, expected=request["expected"], size=request["size"], limits=limits)
     confine(request["directory"], parent=request["parent"], file_bytes=limits.total_bytes)
     pipeline.start()
     blocks = pipeline.blocks()

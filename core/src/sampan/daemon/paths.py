@@ -1,0 +1,114 @@
+"""Paths that clients name in containers: how they are read, and what is there.
+
+Nothing here is resolved by the host: the kernel resolves each path below a descriptor of the container's root.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from sampan.errdefs import InvalidArgument, NotFound, SystemFailure
+from sampan.images.layer.directories import follow
+from sampan.models import ContainerPathStat, PackPath, StatPath, UnpackArchive
+from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+
+_RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+_SECOND_NS = 1_000_000_000
+# Bits of Go's io/fs.FileMode.
+_GO_KINDS = {
+    stat.S_IFDIR: 1 << 31,
+    stat.S_IFLNK: 1 << 27,
+    stat.S_IFBLK: 1 << 26,
+    stat.S_IFCHR: 1 << 26 | 1 << 21,
+    stat.S_IFIFO: 1 << 25,
+    stat.S_IFSOCK: 1 << 24,
+}
+_GO_BITS = {stat.S_ISUID: 1 << 23, stat.S_ISGID: 1 << 22, stat.S_ISVTX: 1 << 20}
+
+
+def absolute(path: bytes) -> bytes:
+    """`path` below the root and clean, but for `/` or `/.` at its end, which means: the directory it leads to.
+
+    Raises `InvalidArgument` for what can't be a path.
+    """
+    if b"\0" in path:
+        raise InvalidArgument("invalid argument: a path with a zero byte in it")
+    clean = posixpath.normpath(b"/" + path.lstrip(b"/"))
+    if path == b"." or path.endswith(b"/."):
+        return clean.rstrip(b"/") + b"/."
+    return clean + b"/" if path.endswith(b"/") and clean != b"/" else clean
+
+
+def base(path: bytes) -> bytes:
+    """The name that a copy of the `absolute` path gets: its last part, `/` for the root."""
+    return path.rstrip(b"/").rpartition(b"/")[2] or b"/"
+
+
+def stat_path(root: int, path: bytes) -> ContainerPathStat:
+    """What is at the `absolute` path. Raises `OSError`."""
+    fd = openat2(root, path, os.O_PATH | (os.O_DIRECTORY if _is_directory(path) else os.O_NOFOLLOW), _RESOLVE)
+    try:
+        status = os.fstat(fd)
+    finally:
+        os.close(fd)
+    is_link = stat.S_ISLNK(status.st_mode)
+    return ContainerPathStat(
+        name=shown(base(path)),
+        size=status.st_size,
+        mode=go_mode(status.st_mode),
+        mtime=_rfc3339(status.st_mtime_ns),
+        link_target=shown(b"/" + follow(root, path)) if is_link else "",
+    )
+
+
+def resolve_directory(root: int, path: bytes) -> bytes:
+    """Where the directory at `path` is, clean and without leading slash, its last part followed too.
+
+    Raises `InvalidArgument` in Docker's words if it is none, `OSError`.
+    """
+    fd = openat2(root, path, os.O_PATH, _RESOLVE)
+    try:
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise InvalidArgument("extraction point is not a directory")
+    finally:
+        os.close(fd)
+    return follow(root, path)
+
+
+@contextmanager
+def in_words_of(request: StatPath | PackPath | UnpackArchive) -> Iterator[None]:
+    """Within this the kernel's errors become those that Docker has for a path."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise NotFound(f"Could not find the file {shown(request.path)} in container {request.name}") from None
+    except OSError as error:
+        kind = InvalidArgument if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG) else SystemFailure
+        raise kind(f"lstat {shown(request.path)}: {(error.strerror or '').lower()}") from None
+
+
+def shown(path: bytes) -> str:
+    """A path as JSON can hold it."""
+    return path.decode(errors="replace")
+
+
+def go_mode(mode: int) -> int:
+    """A mode of the kernel's as Go's io/fs has it."""
+    bits = sum(bit for own, bit in _GO_BITS.items() if mode & own)
+    return mode & 0o777 | bits | _GO_KINDS.get(stat.S_IFMT(mode), 0)
+
+
+def _is_directory(path: bytes) -> bool:
+    return path.endswith((b"/", b"/."))
+
+
+def _rfc3339(time_ns: int) -> str:
+    seconds, fraction = divmod(time_ns, _SECOND_NS)
+    digits = f".{fraction:09}".rstrip("0") if fraction else ""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{digits}Z"
