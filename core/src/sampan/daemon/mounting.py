@@ -77,7 +77,9 @@ def _bind(daemon: Daemon, container: Container, point: Point) -> SpecMount:
     options = point.spec.bind_options
     propagation = point.propagation or DEFAULT_PROPAGATION
     _check_propagation(point)
-    how = "bind" if options and options.non_recursive else "rbind"
+    how = "rbind"
+    if options and options.non_recursive:  # crun takes the r of rprivate for that of rbind
+        how, propagation = "bind", propagation.removeprefix("r")
     access = "rw" if point.rw and not _is_read_only(point) else _read_only(daemon, container, point)
     return SpecMount(point.destination, "bind", point.source, (how, propagation, access))
 
