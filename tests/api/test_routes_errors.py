@@ -96,12 +96,37 @@ async def test_too_new_and_too_old_versions_are_refused_in_dockers_words(api: Se
         (b"[]", "application/json", "invalid JSON: "),
         (b"", "application/json", "invalid JSON: got EOF while reading request body"),
         (b"{}", "text/plain", "unsupported Content-Type header (text/plain): must be 'application/json'"),
-        (b'{"Tty": "yes"}', "application/json", "invalid JSON: Tty: Input should be a valid boolean"),
-        (b'{"HostConfig": {"Memory": "1g"}}', "application/json", "invalid JSON: HostConfig.Memory: "),
+        (
+            b'{"Tty": "yes"}',
+            "application/json",
+            "invalid JSON: json: cannot unmarshal string into Go struct field CreateRequest.Tty of type bool",
+        ),
+        (
+            b'{"Labels": {"a": {}}}',
+            "application/json",
+            "cannot unmarshal object into Go struct field CreateRequest.Labels of type string",
+        ),
+        (
+            b'{"HostConfig": {"Mounts": [{"Target": 1}]}}',
+            "application/json",
+            "cannot unmarshal number into Go struct field Mount.HostConfig.Mounts.Target of type string",
+        ),
+        (
+            b'{"Cmd": 1}',
+            "application/json",
+            "unmarshal number into Go struct field CreateRequest.Cmd of type []string",
+        ),
+        (b'{"Tty": }', "application/json", "invalid JSON: invalid character '}' looking for beginning of value"),
+        (b'{"Tty"', "application/json", "invalid JSON: unexpected EOF"),
+        (
+            b'{"HostConfig": {"Memory": "1g"}}',
+            "application/json",
+            "into Go struct field HostConfig.HostConfig.Memory of type int64",
+        ),
         (
             b'{"HostConfig": {"Memory": 99999999999999999999}}',
             "application/json",
-            "invalid JSON: HostConfig.Memory: ",
+            "into Go struct field HostConfig.HostConfig.Memory of type int64",
         ),
         (b"[" * 100_000, "application/json", "invalid JSON: "),
         (b'{"Image": "\xff"}', "application/json", "invalid JSON: "),
@@ -113,7 +138,7 @@ async def test_a_body_that_makes_no_sense_is_400(
     headers = {"Content-Type": content_type}
     status, body, _ = await api.call("POST", "/containers/create", data=content, headers=headers)
     assert status == 400
-    assert body["message"].startswith(message)
+    assert message in body["message"]
     assert api.daemon.jobs == []
 
 

@@ -55,7 +55,11 @@ CONFIG: tuple[tuple[dict[str, Any], str, str], ...] = (
 HOST: tuple[tuple[dict[str, Any], str, str], ...] = (
     ({"Tmpfs": {"/t": "size=1m,mode=700,exec"}}, "grep ' /t ' /proc/mounts | cut -d' ' -f3-4", "size=1024k,mode=700"),
     ({"Tmpfs": {"/t": ""}}, "grep ' /t ' /proc/mounts", "nosuid,nodev,noexec"),
-    ({"ReadonlyRootfs": True, "Tmpfs": {"/t": ""}}, "touch /x 2>&1; touch /t/x && echo ok", "Read-only file system\nok"),
+    (
+        {"ReadonlyRootfs": True, "Tmpfs": {"/t": ""}},
+        "touch /x 2>&1; touch /t/x && echo ok",
+        "Read-only file system\nok",
+    ),
     (
         {"Devices": [{"PathOnHost": "/dev/full", "PathInContainer": "/dev/mine", "CgroupPermissions": "rwm"}]},
         "echo x >/dev/mine",

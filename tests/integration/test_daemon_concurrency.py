@@ -1,6 +1,7 @@
 """Many at once, and two who want opposite things of one container."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -188,3 +189,32 @@ def test_the_end_of_the_daemon_ends_streams_at_once(engine: Engine) -> None:
     assert "Traceback" not in engine.log.read_text()[said:]
     engine.start()
     assert state_of(engine, "talker")["Running"] is True
+
+
+def test_two_hundred_execs_at_once(engine: Engine) -> None:
+    """None fails, each has its own output and exit code, and nothing is left of them."""
+    run(engine, "busy")
+    before = held_by(pid_of(engine))
+    with ThreadPoolExecutor(200) as threads:
+        answers = list(threads.map(lambda n: exec_in(engine, "busy", f"echo {n}; exit {n % 100}"), range(200)))
+    assert answers == [(str(n), n % 100) for n in range(200)]
+    assert exec_in(engine, "busy", "ps -o comm") == ("COMMAND\nsleep\nps", 0)
+    assert engine.get("/containers/busy/json")["ExecIDs"] is None
+    assert eventually(lambda: not kinds(held_by(pid_of(engine))) - kinds(before))
+    assert not list((engine.exec_root / "containers").glob("*/exec/*"))
+
+
+def kinds(ways: list[str]) -> Counter[str]:
+    """How many of each, sockets and pipes without their numbers."""
+    return Counter(way.partition(":[")[0] for way in ways)
+
+
+def exec_in(engine: Engine, name: str, script: str) -> tuple[str, int]:
+    """Output and exit code of a shell command, raw as with a terminal, which it has not."""
+    status, made = call(
+        engine, "POST", f"/containers/{name}/exec", {"Cmd": ["sh", "-c", script], "AttachStdout": True}
+    )
+    assert status == 201, made
+    status, said = engine.request("POST", f"/exec/{made['Id']}/start", {"Tty": True})
+    assert status == 200, said
+    return said.decode().strip(), engine.get(f"/exec/{made['Id']}/json")["ExitCode"]

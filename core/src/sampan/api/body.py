@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 from pydantic import ValidationError
 
+from sampan.api.complaint import complaint
 from sampan.errdefs import InvalidArgument
 from sampan.models.base import Model
 
@@ -30,7 +31,7 @@ def json_body(model: type[ModelT], *, required: bool = False) -> Callable[[Reque
         try:
             return model.model_validate_json(content or b"{}")
         except ValidationError as error:
-            raise InvalidArgument(f"invalid JSON: {_complaint(error)}") from None
+            raise InvalidArgument(f"invalid JSON: {complaint(error, model, content)}") from None
 
     return read
 
@@ -39,10 +40,3 @@ def body_schema(model: type[Model], *, required: bool = False) -> dict[str, Any]
     """What the OpenAPI document says of it (`openapi_extra` of the route)."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
-
-
-def _complaint(error: ValidationError) -> str:
-    """The first problem, in one line."""
-    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(map(str, problem["loc"]))
-    return f"{place}: {problem['msg']}" if place else problem["msg"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import secrets
 import time
@@ -79,10 +80,10 @@ class Execs:
 async def exec_create(daemon: Daemon, job: Job[CreateExec]) -> ExecCreated:
     """Note what is to be run; nothing runs yet."""
     request = job.request
-    container = _active(daemon.containers.get(request.container), request.container)
     if not request.cmd:
         raise InvalidArgument("No exec command specified")
-    parse_keys(request.detach_keys or DEFAULT_KEYS)
+    container = _active(daemon.containers.get(request.container), request.container)
+    _keys(request)
     if request.user:
         await process.check_user(container, request.user)
     return ExecCreated(id=register(daemon, container, request).id)
@@ -117,7 +118,7 @@ async def exec_start(daemon: Daemon, job: Job[StartExec]) -> None:
         running = await _launch(daemon, instance, job.request, stdin=False)
         await running.attached.close()
         return
-    await job.streams.accept(multiplexed=not instance.request.tty)
+    await job.streams.accept(multiplexed=not job.request.tty)
     try:
         running = await _launch_whole(daemon, instance, job.request)
     except SampanError as error:
@@ -161,7 +162,7 @@ async def exec_inspect(daemon: Daemon, job: Job[InspectExec]) -> ExecInspect:
         open_stdout=request.attach_stdout,
         can_remove=not instance.running and instance.started,
         container_id=instance.container.id,
-        detach_keys=request.detach_keys or "",
+        detach_keys=base64.b64encode(_keys(request)).decode(),
         pid=instance.pid,
     )
 
@@ -200,6 +201,7 @@ async def _start(daemon: Daemon, instance: ExecInstance, start: StartExec, *, st
         running = await daemon.runtime.exec(container.id, instance.id, spec, terminal=request.tty, stdin=stdin)
     except SampanError as error:
         instance.exit_code = error.exit_code if isinstance(error, StartFailure) else _UNKNOWN_FAILURE
+        daemon.execs.note_end(instance)
         raise
     instance.running, instance.pid = True, running.pid
     daemon.publish(container, f"exec_start: {_told(instance)}", execID=instance.id)
@@ -228,8 +230,16 @@ def _wanted(request: CreateExec) -> Wanted:
         stdout=request.attach_stdout,
         stderr=request.attach_stderr,
         close_stdin=not request.tty,
-        detach_keys=parse_keys(request.detach_keys or DEFAULT_KEYS) if request.tty else None,
+        detach_keys=(_keys(request) or parse_keys(DEFAULT_KEYS)) if request.tty else None,
     )
+
+
+def _keys(request: CreateExec) -> bytes:
+    """The detach keys asked for, if any."""
+    try:
+        return parse_keys(request.detach_keys) if request.detach_keys else b""
+    except InvalidArgument:
+        raise InvalidArgument(f"Invalid escape keys ({request.detach_keys}) provided") from None
 
 
 def _active(container: Container, name: str) -> Container:

@@ -10,7 +10,7 @@ from sampan.models.base import Int64, Model, omitempty, omitnull
 from sampan.models.mount import Mount
 from sampan.models.network import PortBinding
 
-TwoSizes = Annotated[list[Int64], Field(min_length=2, max_length=2)]
+TwoSizes = Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=2, max_length=2)]
 """Height and width of a terminal, in characters."""
 
 
