@@ -296,3 +296,49 @@ def test_with_pull_never_a_missing_image_is_an_error(engine: FakeEngine, main: M
     engine.on("POST", "/containers/create", Answer({"message": "No such image: busybox:latest"}, 404))
     outcome = main("create", "--pull", "never", "busybox")
     assert outcome == Outcome(1, "", "Error response from daemon: No such image: busybox:latest\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("all", {"Count": -1, "DeviceIDs": None, "Capabilities": [["gpu"]]}),
+        ("2", {"Count": 2}),
+        ("driver=nvidia", {"Driver": "nvidia", "Count": 1}),
+        ('"device=0,1","capabilities=utility,compute"', {"Count": 0, "DeviceIDs": ["0", "1"]}),
+        ('"capabilities=utility,compute"', {"Capabilities": [["utility", "compute", "gpu"]], "Count": 1}),
+        ('count=3,"options=a=b,c=d"', {"Count": 3, "Options": {"a": "b", "c": "d"}}),
+    ],
+)
+def test_gpus(body_of: Callable[..., Any], text: str, expected: dict[str, Any]) -> None:
+    [request] = body_of("--gpus", text)["HostConfig"]["DeviceRequests"]
+    assert {name: request[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("some", 'invalid count (some): value must be either "all" or an integer: invalid syntax'),
+        ("count=1,count=2", "gpu request key 'count' can be specified only once"),
+        ("colour=red", "unexpected key 'colour' in 'colour=red'"),
+    ],
+)
+def test_gpus_that_cannot_be(main: Main, text: str, words: str) -> None:
+    outcome = main("create", "--gpus", text, "busybox")
+    assert outcome.status == 125 and words in outcome.err, outcome
+
+
+def test_the_engines_socket_is_where_clients_look_for_it(body_of: Callable[..., Any], engine: FakeEngine) -> None:
+    [mount] = body_of("--use-api-socket")["HostConfig"]["Mounts"]
+    assert mount["Type"] == "bind" and mount["Target"] == "/var/run/docker.sock"
+    assert mount["Source"].startswith("/")
+
+
+def test_every_flag_of_dockers_is_there() -> None:
+    """`docker run --help` and `docker exec --help` of 28.2; `--help` is every command's."""
+    from sampan.cli.commands.exec import EXEC  # noqa: PLC0415
+    from sampan.cli.commands.run import RUN  # noqa: PLC0415
+
+    dockers = json.loads(Path(__file__).with_name("docker_flags.json").read_text())
+    for command, name in ((RUN, "run"), (EXEC, "exec")):
+        ours = {flag.name: flag.short for flag in command.flags}
+        assert {flag: short for flag, short in dockers[name].items() if ours.get(flag) != short} == {}

@@ -33,7 +33,7 @@ def create_body(session: Session, options: Options) -> dict[str, Any]:
     config["Volumes"] = volumes
     if exposed:
         config["ExposedPorts"] = {port: {} for port in exposed}
-    host_config = _host_config(options) | _resources(options)
+    host_config = _host_config(session, options) | _resources(options)
     host_config["Binds"] = binds or None
     host_config["PortBindings"] = bindings
     host_config["ConsoleSize"] = _console_size()
@@ -69,7 +69,7 @@ def _config(options: Options) -> dict[str, Any]:
     return config
 
 
-def _host_config(options: Options) -> dict[str, Any]:
+def _host_config(session: Session, options: Options) -> dict[str, Any]:
     security, unconfined = _security(options.texts("security-opt"))
     config: dict[str, Any] = {
         "ContainerIDFile": options.text("cidfile"),
@@ -105,7 +105,7 @@ def _host_config(options: Options) -> dict[str, Any]:
     optional = {
         "Annotations": as_map(options.texts("annotation")),
         "Init": options.on("init") if options.changed("init") else None,
-        "Mounts": options.value("mount"),
+        "Mounts": [*options.value("mount"), *_api_socket(session, options)],
         "Runtime": options.text("runtime"),
         "StorageOpt": _storage_options(options.texts("storage-opt")),
         "Sysctls": as_map(options.texts("sysctl")),
@@ -127,6 +127,8 @@ def _resources(options: Options) -> dict[str, Any]:
         "BlkioWeight": options.number("blkio-weight"),
         "BlkioWeightDevice": options.value("blkio-weight-device"),
         "CgroupParent": options.text("cgroup-parent"),
+        "CpuCount": options.number("cpu-count"),
+        "CpuPercent": options.number("cpu-percent"),
         "CpuPeriod": options.number("cpu-period"),
         "CpuQuota": options.number("cpu-quota"),
         "CpuRealtimePeriod": options.number("cpu-rt-period"),
@@ -135,7 +137,10 @@ def _resources(options: Options) -> dict[str, Any]:
         "CpusetCpus": options.text("cpuset-cpus"),
         "CpusetMems": options.text("cpuset-mems"),
         "DeviceCgroupRules": options.texts("device-cgroup-rule") or None,
+        "DeviceRequests": options.value("gpus") or None,
         "Devices": [_device(text) for text in options.texts("device")],
+        "IOMaximumBandwidth": options.value("io-maxbandwidth") or 0,
+        "IOMaximumIOps": options.number("io-maxiops"),
         "Memory": options.value("memory") or 0,
         "MemoryReservation": options.value("memory-reservation") or 0,
         "MemorySwap": options.value("memory-swap") or 0,
@@ -145,6 +150,16 @@ def _resources(options: Options) -> dict[str, Any]:
         "PidsLimit": options.number("pids-limit"),
         "Ulimits": [ulimits[name] for name in sorted(ulimits)],
     }
+
+
+def _api_socket(session: Session, options: Options) -> list[dict[str, Any]]:
+    """The engine's socket, where docker's clients look for it."""
+    if not options.on("use-api-socket"):
+        return []
+    scheme, _, path = session.host.partition("://")
+    if scheme != "unix":
+        raise ValueError(f"flag --use-api-socket needs an engine on a unix socket, not on {session.host}")
+    return [{"Type": "bind", "Source": path, "Target": "/var/run/docker.sock", "BindOptions": {}}]
 
 
 def _health(options: Options) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from sampan.cli.command import Kind
+from sampan.cli.create.gpus import device_request
 from sampan.cli.create.mounts import mount_of
 from sampan.cli.create.networks import attachment_of
 from sampan.cli.human import bytes_of, duration_ns
@@ -204,6 +205,7 @@ DEVICE_WEIGHT = Kind("list", _device_weight, repeated=True)
 DURATION = Kind("duration", duration_ns)
 ENVIRONMENT = Kind("list", _environment, repeated=True)
 EXTRA_HOST = Kind("list", _extra_host, repeated=True)
+GPUS = Kind("gpu-request", device_request, repeated=True)
 LABEL = Kind("list", _label, repeated=True)
 LINK = Kind("list", _link, repeated=True)
 MAP = Kind("map", str, repeated=True)
