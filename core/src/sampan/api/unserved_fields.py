@@ -1,0 +1,192 @@
+"""The fields of requests that this engine takes and does not serve, in one place.
+
+What is served follows from routes and models; what is not, from here. `docs/compatibility.md` is made of both, and a
+test sends each of these and looks that the answer is as said.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+
+class Verdict(StrEnum):
+    """What becomes of a field."""
+
+    SERVED = "served"
+    IGNORED = "ignored"
+    WARNED = "ignored with a warning"
+    REFUSED = "refused"
+
+
+class Unserved(NamedTuple):
+    """A field (`HostConfig.Mounts[].Consistency`) of an operation, a request that has it, and what is answered.
+
+    `words` are part of the warning or of the refusal, whose status is `status`; `why` is for people.
+    """
+
+    operation: str
+    field: str
+    verdict: Verdict
+    request: dict[str, Any]
+    why: str
+    words: str = ""
+    status: int = 201
+
+
+def _host(**fields: Any) -> dict[str, Any]:
+    return {"HostConfig": fields}
+
+
+def _endpoint(**fields: Any) -> dict[str, Any]:
+    return {"NetworkingConfig": {"EndpointsConfig": {"bridge": fields}}}
+
+
+_VOLUME: dict[str, Any] = {"Type": "volume", "Source": "some", "Target": "/some"}
+_CREATE = "ContainerCreate"
+_WINDOWS = "of Windows"
+_ENGINES_OWN = "filled in by the engine, as with Docker"
+_V1 = "of cgroup v1"
+
+UNSERVED: tuple[Unserved, ...] = (
+    Unserved(_CREATE, "ArgsEscaped", Verdict.IGNORED, {"ArgsEscaped": True}, _WINDOWS),
+    Unserved(_CREATE, "OnBuild", Verdict.IGNORED, {"OnBuild": ["RUN true"]}, "of builds; inspect tells it"),
+    Unserved(_CREATE, "Shell", Verdict.IGNORED, {"Shell": ["/bin/sh"]}, "of builds; inspect tells it"),
+    Unserved(
+        _CREATE,
+        "HostConfig.CgroupParent",
+        Verdict.WARNED,
+        _host(CgroupParent="/mine"),
+        "containers lie in the engine's slice",
+        "Cgroup parent discarded.",
+    ),
+    Unserved(
+        _CREATE,
+        "HostConfig.CpuRealtimePeriod",
+        Verdict.REFUSED,
+        _host(CpuRealtimePeriod=1000),
+        _V1,
+        "kernel does not support CPU real-time scheduler",
+        400,
+    ),
+    Unserved(
+        _CREATE,
+        "HostConfig.CpuRealtimeRuntime",
+        Verdict.REFUSED,
+        _host(CpuRealtimeRuntime=1000),
+        _V1,
+        "kernel does not support CPU real-time scheduler",
+        400,
+    ),
+    Unserved(
+        _CREATE,
+        "HostConfig.DeviceRequests",
+        Verdict.REFUSED,
+        _host(DeviceRequests=[{"Count": -1, "Capabilities": [["gpu"]]}]),
+        "there are no device drivers",
+        'could not select device driver "" with capabilities: [[gpu]]',
+        400,
+    ),
+    Unserved(
+        _CREATE,
+        "HostConfig.MemorySwappiness",
+        Verdict.WARNED,
+        _host(MemorySwappiness=5),
+        _V1,
+        "Memory swappiness discarded.",
+    ),
+    Unserved(
+        _CREATE,
+        "HostConfig.OomKillDisable",
+        Verdict.WARNED,
+        _host(OomKillDisable=True),
+        _V1,
+        "OomKillDisable discarded.",
+    ),
+    Unserved(_CREATE, "HostConfig.CpuCount", Verdict.IGNORED, _host(CpuCount=1), _WINDOWS),
+    Unserved(_CREATE, "HostConfig.CpuPercent", Verdict.WARNED, _host(CpuPercent=5), _WINDOWS, "Percent discarded."),
+    Unserved(
+        _CREATE,
+        "HostConfig.IOMaximumIOps",
+        Verdict.REFUSED,
+        _host(IOMaximumIOps=5),
+        _WINDOWS,
+        "QoS maximum IOPs configuration is not supported on linux",
+        400,
+    ),
+    Unserved(
+        _CREATE,
+        "HostConfig.IOMaximumBandwidth",
+        Verdict.REFUSED,
+        _host(IOMaximumBandwidth=5),
+        _WINDOWS,
+        "QoS maximum bandwidth configuration is not supported on linux",
+        400,
+    ),
+    Unserved(
+        _CREATE, "HostConfig.ContainerIDFile", Verdict.IGNORED, _host(ContainerIDFile="/id"), "the client's; kept"
+    ),
+    Unserved(
+        _CREATE,
+        "HostConfig.Mounts[].Consistency",
+        Verdict.IGNORED,
+        _host(Mounts=[{"Type": "bind", "Source": "/", "Target": "/host", "Consistency": "cached"}]),
+        "of Docker Desktop",
+    ),
+    Unserved(
+        _CREATE,
+        "HostConfig.Mounts[].VolumeOptions.DriverConfig.Options",
+        Verdict.REFUSED,
+        _host(Mounts=[{**_VOLUME, "VolumeOptions": {"DriverConfig": {"Options": {"type": "tmpfs"}}}}]),
+        "left for a later version",
+        "sampan's local volumes take no driver options yet",
+        501,
+    ),
+    Unserved(_CREATE, "HostConfig.Cgroup", Verdict.IGNORED, _host(Cgroup="container:a"), "Docker ignores it too"),
+    Unserved(
+        _CREATE,
+        "HostConfig.StorageOpt",
+        Verdict.REFUSED,
+        _host(StorageOpt={"size": "1G"}),
+        "needs a storage driver with quotas",
+        "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+        400,
+    ),
+    Unserved(_CREATE, "HostConfig.UsernsMode", Verdict.IGNORED, _host(UsernsMode="host"), "users are not remapped"),
+    Unserved(
+        _CREATE,
+        "NetworkingConfig.EndpointsConfig{}.IPAMConfig.LinkLocalIPs",
+        Verdict.REFUSED,
+        _endpoint(IPAMConfig={"LinkLocalIPs": ["169.254.1.1"]}),
+        "left for a later version",
+        "sampan does not serve link-local addresses of containers yet",
+        501,
+    ),
+    *(
+        Unserved(
+            _CREATE,
+            f"NetworkingConfig.EndpointsConfig{{}}.{name}",
+            Verdict.IGNORED,
+            _endpoint(**{name: value}),
+            _ENGINES_OWN,
+        )
+        for name, value in (
+            ("NetworkID", "x"),
+            ("EndpointID", "x"),
+            ("Gateway", "10.0.0.1"),
+            ("IPAddress", "10.0.0.2"),
+            ("IPPrefixLen", 8),
+            ("IPv6Gateway", "fd00::1"),
+            ("GlobalIPv6Address", "fd00::2"),
+            ("GlobalIPv6PrefixLen", 64),
+            ("DNSNames", ["x"]),
+        )
+    ),
+    Unserved(
+        "VolumeCreate",
+        "ClusterVolumeSpec",
+        Verdict.IGNORED,
+        {"Name": "clustered", "ClusterVolumeSpec": {"Group": "a"}},
+        "of swarm",
+    ),
+)

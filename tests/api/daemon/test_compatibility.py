@@ -1,0 +1,41 @@
+"""`docs/compatibility.md` is of now, and true."""
+
+from __future__ import annotations
+
+import pytest
+
+from sampan.api.operations import OPERATIONS
+from sampan.api.unserved_fields import UNSERVED, Unserved, Verdict
+from tests.api.daemon.conftest import MakeHouse
+from tests.api.daemon.in_process import IMAGE, InProcess
+from tools import compatibility
+
+PATHS = {operation.id: operation.path for operation in OPERATIONS}
+
+
+@pytest.fixture(scope="module")
+def shared(make_shared_house: MakeHouse) -> InProcess:
+    return make_shared_house()
+
+
+def test_the_page_is_of_now() -> None:
+    """If this fails: `python -m tools.compatibility`."""
+    assert compatibility.PAGE.read_text() == compatibility.page()
+
+
+@pytest.mark.parametrize("unserved", UNSERVED, ids=lambda one: f"{one.operation} {one.field}")
+def test_what_is_not_served_is_answered_as_said(shared: InProcess, unserved: Unserved) -> None:
+    body = {"Image": IMAGE, **unserved.request} if unserved.operation == "ContainerCreate" else unserved.request
+    answer = shared.call("POST", PATHS[unserved.operation], body)
+    assert answer.status == unserved.status, answer
+    if unserved.verdict is Verdict.REFUSED:
+        assert unserved.words in answer.message
+    elif unserved.operation == "ContainerCreate":
+        warnings = answer.body["Warnings"]
+        assert bool(warnings) is (unserved.verdict is Verdict.WARNED)
+        assert all(unserved.words in warning for warning in warnings)
+
+
+def test_what_is_said_not_to_be_served_is_dockers() -> None:
+    for unserved in UNSERVED:
+        assert unserved.field in compatibility.REQUESTS[unserved.operation]["body"]
