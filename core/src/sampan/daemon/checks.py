@@ -77,7 +77,9 @@ def _check_config(config: ContainerConfig) -> None:
         if not one.partition("=")[0]:
             raise InvalidArgument(f"invalid environment variable: {one}")
     if any("\0" in word for word in _texts(config)):
-        raise InvalidArgument("environment, command, user and paths can't hold a NUL character: a program could not be given it")
+        raise InvalidArgument(
+            "environment, command, user and paths can't hold a NUL character: a program could not be given it"
+        )
     if config.stop_signal:
         parse_signal(config.stop_signal)
     for what, name in (("hostname", config.hostname), ("domainname", config.domainname)):
