@@ -42,7 +42,6 @@ def _endpoint(**fields: Any) -> dict[str, Any]:
     return {"NetworkingConfig": {"EndpointsConfig": {"bridge": fields}}}
 
 
-_VOLUME: dict[str, Any] = {"Type": "volume", "Source": "some", "Target": "/some"}
 _CREATE = "ContainerCreate"
 _WINDOWS = "of Windows"
 _ENGINES_OWN = "filled in by the engine, as with Docker"
@@ -133,15 +132,6 @@ UNSERVED: tuple[Unserved, ...] = (
         _host(Mounts=[{"Type": "bind", "Source": "/", "Target": "/host", "Consistency": "cached"}]),
         "of Docker Desktop",
     ),
-    Unserved(
-        _CREATE,
-        "HostConfig.Mounts[].VolumeOptions.DriverConfig.Options",
-        Verdict.REFUSED,
-        _host(Mounts=[{**_VOLUME, "VolumeOptions": {"DriverConfig": {"Options": {"type": "tmpfs"}}}}]),
-        "left for a later version",
-        "sampan's local volumes take no driver options yet",
-        501,
-    ),
     Unserved(_CREATE, "HostConfig.Cgroup", Verdict.IGNORED, _host(Cgroup="container:a"), "Docker ignores it too"),
     Unserved(
         _CREATE,
@@ -185,8 +175,10 @@ UNSERVED: tuple[Unserved, ...] = (
     Unserved(
         "VolumeCreate",
         "ClusterVolumeSpec",
-        Verdict.IGNORED,
+        Verdict.REFUSED,
         {"Name": "clustered", "ClusterVolumeSpec": {"Group": "a"}},
         "of swarm",
+        "This node is not a swarm manager",
+        503,
     ),
 )
