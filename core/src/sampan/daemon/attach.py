@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from sampan.daemon import logs
@@ -27,19 +29,6 @@ async def container_attach(daemon: Daemon, job: Job[AttachContainer]) -> None:
         logs.require_readable(container)
     config = container.record.config
     keys = parse_keys(request.detach_keys or DEFAULT_KEYS)
-    attached = await daemon.runtime.attach(container.id) if request.stream and container.running else None
-    starting = _await_start(container) if request.stream and not attached else None
-    await streams.accept(multiplexed=not config.tty)
-    daemon.publish(container, "attach")
-    if request.logs:
-        await logs.replay(container, streams, stdout=request.stdout, stderr=request.stderr)
-    try:
-        if starting:
-            attached = await starting
-    except SampanError:  # the start failed; whoever started it is told why
-        return
-    if attached is None:
-        return
     wanted = Wanted(
         stdin=request.stdin and config.open_stdin,
         stdout=request.stdout,
@@ -47,8 +36,19 @@ async def container_attach(daemon: Daemon, job: Job[AttachContainer]) -> None:
         close_stdin=config.stdin_once and not config.tty,
         detach_keys=keys if config.tty else None,
     )
-    if not await pump(streams, attached, wanted):
-        daemon.publish(container, "detach")
+    async with _joined(daemon, container) if request.stream else nullcontext() as joined:
+        await streams.accept(multiplexed=not config.tty)
+        daemon.publish(container, "attach")
+        if request.logs:
+            await logs.replay(container, streams, stdout=request.stdout, stderr=request.stderr)
+        if joined is None:
+            return
+        try:
+            attached = await joined
+        except SampanError:  # the start failed; whoever started it is told why
+            return
+        if not await pump(streams, attached, wanted):
+            daemon.publish(container, "detach")
 
 
 async def container_resize(daemon: Daemon, job: Job[ResizeContainer]) -> None:
@@ -68,13 +68,19 @@ def _check(container: Container, name: str) -> None:
         raise Conflict(f"container {name} is restarting, wait until the container is running")
 
 
-def _await_start(container: Container) -> asyncio.Future[Attached]:
-    future: asyncio.Future[Attached] = asyncio.get_running_loop().create_future()
-    container.awaiting_start.append(future)
-    future.add_done_callback(lambda done: _leave(container, done))
-    return future
-
-
-def _leave(container: Container, future: asyncio.Future[Attached]) -> None:
-    if future in container.awaiting_start:
-        container.awaiting_start.remove(future)
+@asynccontextmanager
+async def _joined(daemon: Daemon, container: Container) -> AsyncIterator[asyncio.Future[Attached]]:
+    """The container's streams: at once if it runs, else as it starts. At the end they are let go of."""
+    joined: asyncio.Future[Attached] = asyncio.get_running_loop().create_future()
+    if container.running:
+        joined.set_result(await daemon.runtime.attach(container.id))
+    else:
+        container.awaiting_start.append(joined)
+    try:
+        yield joined
+    finally:
+        joined.cancel()
+        if joined in container.awaiting_start:
+            container.awaiting_start.remove(joined)
+        if not joined.cancelled() and joined.exception() is None:
+            await joined.result().close()

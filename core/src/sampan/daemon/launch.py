@@ -14,7 +14,7 @@ from sampan.daemon.hosts import write_files
 from sampan.daemon.limits import resources_of
 from sampan.daemon.log_options import is_kept
 from sampan.daemon.mounting import mounting
-from sampan.errdefs import SystemFailure
+from sampan.errdefs import SampanError, SystemFailure
 from sampan.runtime.failure import StartFailure
 from sampan.runtime.interface import Bundle
 
@@ -38,6 +38,7 @@ async def launch(daemon: Daemon, container: Container) -> None:
     except OSError as error:  # a full disk, or a directory that somebody took away
         raise SystemFailure(f"failed to start container {container.id}: {error}") from error
     daemon.publish(container, "start")
+    await _hand_late_streams(daemon, container)
 
 
 async def _launch(daemon: Daemon, container: Container, undo: AsyncExitStack) -> None:
@@ -101,14 +102,22 @@ def _make_bundle(daemon: Daemon, container: Container) -> None:
 
 
 async def _hand_streams(daemon: Daemon, container: Container) -> None:
-    """Attach those who came before the start, so that they miss nothing."""
-    waiting, container.awaiting_start = container.awaiting_start, []
-    for future in waiting:
+    """Attach those who wait for the start, so that they miss nothing."""
+    while container.awaiting_start:
         attached = await daemon.runtime.attach(container.id)
-        if future.cancelled():
+        waiting = container.awaiting_start.pop(0) if container.awaiting_start else None
+        if waiting is None or waiting.done():  # gone meanwhile
             await attached.close()
         else:
-            future.set_result(attached)
+            waiting.set_result(attached)
+
+
+async def _hand_late_streams(daemon: Daemon, container: Container) -> None:
+    """The same for those who came after init was let go, and before the container was noted to run."""
+    try:
+        await _hand_streams(daemon, container)
+    except SampanError as error:  # it has ended already
+        container.turn_away(error)
 
 
 async def _note_start(daemon: Daemon, container: Container) -> None:

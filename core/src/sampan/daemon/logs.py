@@ -35,12 +35,12 @@ async def container_logs(daemon: Daemon, job: Job[ContainerLogs]) -> None:
         timestamps=request.timestamps,
         details=details_of(container.record) if request.details else b"",
     )
-    if request.follow and container.running:
-        ended = container.next_exit.wait()
-        batches = logs.follow(container.log, query, changes=daemon.logs.changes, ended=ended)
+    ended = container.next_exit if request.follow and container.running else None
+    await streams.accept(multiplexed=not container.record.config.tty)
+    if ended:
+        batches = logs.follow(container.log, query, changes=daemon.logs.changes, ended=ended.wait())
     else:
         batches = logs.read(container.log, query)
-    await streams.accept(multiplexed=not container.record.config.tty)
     async for batch in batches:
         for stream, content in batch:
             await streams.write(stream, content)

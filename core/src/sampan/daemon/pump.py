@@ -42,8 +42,10 @@ async def pump(streams: Streams, attached: Attached, wanted: Wanted) -> bool:
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await attached.close()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:  # cancelled twice, by a client that goes as the daemon ends
+            await attached.close()
 
 
 def _ends(task: asyncio.Task[bool]) -> bool:

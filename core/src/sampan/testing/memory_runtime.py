@@ -228,6 +228,12 @@ class MemoryRuntime:
         """For tests: the height and width that `resize` set last."""
         return self._container(id).init.size
 
+    def attached(self, id: str) -> int:
+        """For tests: how many are attached to the container's processes."""
+        container = self._containers.get(id)
+        processes = (container.init, *container.execs.values()) if container else ()
+        return sum(len(process.attached) for process in processes)
+
     def _container(self, id: str) -> _Container:
         try:
             return self._containers[id]

@@ -32,8 +32,7 @@ def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
         if body := operation.get("requestBody", {}).get("content", {}).get("application/json"):
             body["schema"] = _lenient(body["schema"])
         for parameter in operation.get("parameters", ()):
-            if parameter["schema"].get("type") == "boolean":
-                parameter["schema"] = {"type": ["boolean", "string"]}  # any word will do
+            parameter["schema"] = _lenient_parameter(parameter["schema"])
 
 
 @schemathesis.hook
@@ -112,12 +111,28 @@ def _bound_pull(case: Any) -> None:
         case.query["fromImage"] = f"127.0.0.1:1/{image}"
 
 
+def _bound_login(case: Any) -> None:
+    """The same registry."""
+    if isinstance(case.body, dict) and isinstance(case.body.get("serveraddress"), str):
+        case.body["serveraddress"] = "127.0.0.1:1"
+
+
 _BOUNDS: dict[str, Callable[[Any], None]] = {
     "SystemEvents": _bound_events,
     "ContainerAttach": _bound_attach,
     "ContainerWait": _bound_wait,
     "ImageCreate": _bound_pull,
+    "SystemAuth": _bound_login,
 }
+
+
+def _lenient_parameter(schema: dict[str, Any]) -> dict[str, Any]:
+    """Any word will do for a boolean, and an empty one for what may be absent."""
+    if schema.get("type") == "boolean":
+        return {"type": ["boolean", "string"]}
+    if {"type": "null"} in schema.get("anyOf", ()):
+        return {**schema, "anyOf": [*schema["anyOf"], {"const": ""}]}
+    return schema
 
 
 def _lenient(schema: Any) -> Any:
