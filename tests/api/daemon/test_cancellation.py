@@ -149,18 +149,6 @@ def removed(house: InProcess) -> Work:
 
 
 @pytest.mark.parametrize("prepare", [made, started, removed])
-def test_a_change_that_is_cut_off_leaves_something_usable_or_nothing(
-    house: InProcess, prepare: Callable[[InProcess], Work]
-) -> None:
-    at = 1
-    while cut_off(house, prepare(house), at):
-        assert_usable(house, "web")
-        at += 1
-    assert at > 5
-    assert_usable(house, "web")
-
-
-@pytest.mark.parametrize("prepare", [made, started, removed])
 def test_a_daemon_that_ends_in_the_middle_of_a_change_is_followed_by_one_that_leaves_nothing(
     house: InProcess, prepare: Callable[[InProcess], Work]
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from sampan.daemon.container import Container, Status
@@ -11,7 +13,7 @@ from sampan.engine import Job, Streams
 from sampan.errdefs import Conflict, InvalidArgument, Unsupported
 from sampan.models import ContainerLogs
 from sampan.runtime import logs
-from sampan.runtime.log_lines import LogQuery
+from sampan.runtime.log_lines import Batch, LogQuery
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
@@ -41,16 +43,20 @@ async def container_logs(daemon: Daemon, job: Job[ContainerLogs]) -> None:
         batches = logs.follow(container.log, query, changes=daemon.logs.changes, ended=ended.wait())
     else:
         batches = logs.read(container.log, query)
-    async for batch in batches:
-        for stream, content in batch:
-            await streams.write(stream, content)
+    await _send(streams, batches)
 
 
 async def replay(container: Container, streams: Streams, *, stdout: bool, stderr: bool) -> None:
     """Send all that the container has said so far."""
-    async for batch in logs.read(container.log, LogQuery(stdout=stdout, stderr=stderr)):
-        for stream, content in batch:
-            await streams.write(stream, content)
+    await _send(streams, logs.read(container.log, LogQuery(stdout=stdout, stderr=stderr)))
+
+
+async def _send(streams: Streams, batches: AsyncGenerator[Batch, None]) -> None:
+    """A reader that has gone holds no file and no task of its log any more."""
+    async with aclosing(batches):
+        async for batch in batches:
+            for stream, content in batch:
+                await streams.write(stream, content)
 
 
 def require_readable(container: Container) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Iterator
 
 from sampan.runtime.inotify import Inotify
 from sampan.runtime.log_files import LogFiles, LogReader
@@ -15,7 +15,7 @@ from sampan.runtime.log_tail import place_of_tail, place_of_time
 _CHUNK_BYTES = 256 << 10
 
 
-async def read(files: LogFiles, query: LogQuery) -> AsyncIterator[Batch]:
+async def read(files: LogFiles, query: LogQuery) -> AsyncGenerator[Batch, None]:
     """Yield what is in the log now. One that is not there is empty. May be cancelled at any point."""
     lines = Lines(query)
     with LogReader(files) as reader:
@@ -26,7 +26,7 @@ async def read(files: LogFiles, query: LogQuery) -> AsyncIterator[Batch]:
 
 async def follow(
     files: LogFiles, query: LogQuery, *, changes: Inotify, ended: Awaitable[object]
-) -> AsyncIterator[Batch]:
+) -> AsyncGenerator[Batch, None]:
     """Yield what is in the log, and what comes until `ended` is done and the log read to its end, or until a time.
 
     `ended` is this reader's own: it is cancelled when the reader goes. May be cancelled at any point.
@@ -60,7 +60,7 @@ def _seek(reader: LogReader, query: LogQuery) -> None:
         reader.go(*place)
 
 
-async def _rest(reader: LogReader, lines: Lines) -> AsyncIterator[Batch]:
+async def _rest(reader: LogReader, lines: Lines) -> AsyncGenerator[Batch, None]:
     while not lines.past_end and (content := await asyncio.to_thread(reader.read, _CHUNK_BYTES)):
         if batch := lines.take(content):
             yield batch
