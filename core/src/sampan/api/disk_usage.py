@@ -25,6 +25,8 @@ _LISTS = {
 def dump_disk_usage(usage: DiskUsage, version: Version, *, verbose: bool) -> bytes:
     """Lists of things before 1.52; from then on the sums too, and `verbose` puts the things among them instead."""
     document: dict[str, Any] = json.loads(dump_json(usage, NEWEST))
+    if usage.container_usage and usage.container_usage.items:
+        document["ContainerUsage"]["Items"] = json.loads(dump_json(usage.container_usage.items, version))
     if version >= _USAGES_SINCE and verbose:
         return _dumped(document)
     lists = _lists(document, version)
@@ -39,6 +41,8 @@ def _lists(document: dict[str, Any], version: Version) -> dict[str, Any]:
     lists: dict[str, Any] = {
         name: document[usage].get("Items", []) for usage, name in _LISTS.items() if usage in document
     }
+    if "SampanLogUsage" in document:
+        lists["SampanLogUsage"] = document["SampanLogUsage"]
     if size := document.get("ImageUsage", {}).get("TotalSize"):
         lists = {"LayersSize": size, **lists}
     if version < _NO_VIRTUAL_SIZE_SINCE:

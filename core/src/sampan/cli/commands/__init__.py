@@ -76,6 +76,7 @@ GROUPS = {
             "logs": LOGS,
             "ls": LIST,
             "port": PORT,
+            "prune": Entry("prune", "CONTAINER", "Remove all stopped containers"),
             "rm": REMOVE,
             "run": RUN,
             "start": START,
@@ -95,6 +96,7 @@ GROUPS = {
             "ls": IMAGES,
             "pull": PULL,
             "push": PUSH,
+            "prune": Entry("prune", "IMAGE", "Remove unused images"),
             "rm": RMI,
             "save": SAVE,
             "tag": TAG,
@@ -120,7 +122,16 @@ GROUPS = {
         {"list": "ls", "remove": "rm"},
     ),
     "plugin": Group("Manage plugins", {"ls": Entry("plugin", "LIST", "List plugins")}, {"list": "ls"}),
-    "system": Group("Manage sampan", {"events": EVENTS, "info": INFO}, {}),
+    "system": Group(
+        "Manage sampan",
+        {
+            "df": Entry("df", "DF", "Show disk usage"),
+            "events": EVENTS,
+            "info": INFO,
+            "prune": Entry("prune", "SYSTEM", "Remove unused data"),
+        },
+        {},
+    ),
     "volume": Group(
         "Manage volumes",
         {

@@ -42,10 +42,9 @@ def list_images(session: Session, options: Options) -> None:
     template = _template(session, options)
     with_digests = options.on("digests") or ".Digest" in template or template == "json"
     images = session.client.call("GET", "/images/json", query={"all": options.on("all"), "filters": filters})
-    rows = [
-        row for image in images for row in _rows(image, short=not options.on("no-trunc"), with_digests=with_digests)
-    ]
-    print_rows(rows, HEADERS, template)
+    short = not options.on("no-trunc")
+    lines = [line for image in images for line in rows(image, short=short, with_digests=with_digests)]
+    print_rows(lines, HEADERS, template)
 
 
 def _template(session: Session, options: Options) -> str:
@@ -57,7 +56,8 @@ def _template(session: Session, options: Options) -> str:
     return template
 
 
-def _rows(image: dict[str, Any], *, short: bool, with_digests: bool) -> Iterator[dict[str, Any]]:
+def rows(image: dict[str, Any], *, short: bool, with_digests: bool) -> Iterator[dict[str, Any]]:
+    """The lines for an image, one for each of its names."""
     common = {
         "ID": short_id(image["Id"]) if short else image["Id"],
         "CreatedSince": f"{human.ago(time.time() - image['Created'])} ago",
@@ -65,7 +65,9 @@ def _rows(image: dict[str, Any], *, short: bool, with_digests: bool) -> Iterator
         "Size": human.size(image["Size"]),
         "Containers": _count(image.get("Containers", -1)),
         "SharedSize": _size(image.get("SharedSize", -1)),
-        "UniqueSize": "N/A" if image.get("SharedSize", -1) == -1 else human.size(image["Size"] - image["SharedSize"]),
+        "UniqueSize": "N/A"
+        if image.get("SharedSize", -1) == -1
+        else human.size(image["Size"] - image["SharedSize"], 4),
         "VirtualSize": human.size(image["Size"], 4),
     }
     for name, tag, digest in _names(image, with_digests=with_digests):
@@ -94,7 +96,7 @@ def _count(number: int) -> str:
 
 
 def _size(number: int) -> str:
-    return "N/A" if number == -1 else human.size(number)
+    return "N/A" if number == -1 else human.size(number, 4)
 
 
 def remove(session: Session, options: Options) -> None:

@@ -51,6 +51,7 @@ def _engine(document: Info) -> list[str]:
     ]
     if runtimes:
         lines += [f" Runtimes: {' '.join(runtimes)}", f" Default Runtime: {document.get('DefaultRuntime', '')}"]
+    lines += _filled(document, {"InitBinary": "Init Binary"})
     for title, key in (("containerd", "ContainerdCommit"), ("runc", "RuncCommit"), ("init", "InitCommit")):
         if identity := (document.get(key) or {}).get("ID"):
             lines.append(f" {title} version: {identity}")

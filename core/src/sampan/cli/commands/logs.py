@@ -45,7 +45,8 @@ def timestamp_of(text: str, name: str) -> str:
     if not text:
         return ""
     try:
-        return _fixed(time.time_ns() - duration_ns(text))
+        if text != "0":  # which is the epoch
+            return _fixed(time.time_ns() - duration_ns(text))
     except ValueError:
         pass  # no duration
     try:

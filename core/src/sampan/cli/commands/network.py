@@ -110,7 +110,7 @@ def remove(session: Session, options: Options) -> int:
 def prune(session: Session, options: Options) -> None:
     """Remove unused networks and print their names."""
     if not options.on("force") and not confirmed(PRUNE_WARNING):
-        raise CliError("network prune has been cancelled")
+        return
     answer = session.client.call("POST", "/networks/prune", query={"filters": filters_of(options.texts("filter"))})
     if names := answer.get("NetworksDeleted"):
         session.say("\n".join(["Deleted Networks:", *names, ""]))

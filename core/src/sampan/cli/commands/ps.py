@@ -45,7 +45,7 @@ def list_containers(session: Session, options: Options) -> None:
         "filters": filters_of(options.texts("filter")),
     }
     containers = session.client.call("GET", "/containers/json", query=query)
-    rows = [_row(container, short=not options.on("no-trunc")) for container in containers]
+    rows = [row(container, short=not options.on("no-trunc")) for container in containers]
     print_rows(rows, HEADERS, template)
 
 
@@ -58,7 +58,8 @@ def _template(session: Session, options: Options) -> str:
     return template
 
 
-def _row(container: dict[str, Any], *, short: bool) -> dict[str, Any]:
+def row(container: dict[str, Any], *, short: bool) -> dict[str, Any]:
+    """The fields of a container's line."""
     labels = container.get("Labels") or {}
     mounts = container.get("Mounts") or []
     networks = (container.get("NetworkSettings") or {}).get("Networks") or {}

@@ -57,10 +57,11 @@ def list_volumes(session: Session, options: Options) -> None:
     elif template == "table":
         template = "table {{.Driver}}\\t{{.Name}}"
     volumes = sorted(answer.get("Volumes") or [], key=lambda volume: str(volume["Name"]))
-    print_rows([_row(volume) for volume in volumes], HEADERS, template)
+    print_rows([row(volume) for volume in volumes], HEADERS, template)
 
 
-def _row(volume: dict[str, Any]) -> dict[str, Any]:
+def row(volume: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a volume's line."""
     labels, usage = volume.get("Labels") or {}, volume.get("UsageData")
     return {
         "Name": volume["Name"],
@@ -87,11 +88,11 @@ def prune(session: Session, options: Options) -> None:
     kind = "all" if options.on("all") else "anonymous"
     question = f"WARNING! This will remove {kind} local volumes not used by at least one container.\n{SURE}"
     if not options.on("force") and not confirmed(question):
-        raise CliError("volume prune has been cancelled")
+        return
     answer = session.client.call("POST", "/volumes/prune", query={"filters": filters_of(wanted)})
     if names := answer.get("VolumesDeleted"):
         session.say("\n".join(["Deleted Volumes:", *names, ""]))
-    session.say(f"Total reclaimed space: {size(answer.get('SpaceReclaimed') or 0)}")
+    session.say(f"Total reclaimed space: {size(answer.get('SpaceReclaimed') or 0, 4)}")
 
 
 def update(session: Session, options: Options) -> None:
