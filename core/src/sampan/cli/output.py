@@ -19,18 +19,22 @@ Row = Mapping[str, Any]
 
 
 def print_rows(rows: Iterable[Row], headers: Mapping[str, Any], template: str) -> None:
-    """Print a list by `template`: `json`, `table COLUMNS`, or a template applied to each row.
+    """Print a list by `template`: see `rows_text`."""
+    write_text(STDOUT, rows_text(rows, headers, template))
+
+
+def rows_text(rows: Iterable[Row], headers: Mapping[str, Any], template: str) -> str:
+    """A list by `template`: `json`, `table COLUMNS`, or a template applied to each row.
 
     `headers` names the columns by field. Fields that are callables are methods (`.Label "x"`). Raises `CliError`.
     """
     try:
         if template == "json":
-            _print_json(rows)
-        elif template.startswith("table"):
-            _print_table(rows, headers, Template(_unescape(template.removeprefix("table"))))
-        else:
-            parsed = Template(_unescape(template))
-            write_text(STDOUT, "".join(parsed.render(row) + "\n" for row in rows))
+            return "".join(map(_json_line, rows))
+        if template.startswith("table"):
+            return _table(rows, headers, Template(_unescape(template.removeprefix("table"))))
+        parsed = Template(_unescape(template))
+        return "".join(parsed.render(row) + "\n" for row in rows)
     except TemplateError as error:
         raise CliError(f"template parsing error: template: {error}") from None
 
@@ -39,16 +43,15 @@ def _unescape(template: str) -> str:
     return template.strip(" ").replace("\\t", "\t").replace("\\n", "\n")
 
 
-def _print_json(rows: Iterable[Row]) -> None:
-    for row in rows:
-        plain = {name: value for name, value in sorted(row.items()) if not callable(value)}
-        write_text(STDOUT, json.dumps(plain, separators=(",", ":"), ensure_ascii=False) + "\n")
+def _json_line(row: Row) -> str:
+    plain = {name: value for name, value in sorted(row.items()) if not callable(value)}
+    return json.dumps(plain, separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
-def _print_table(rows: Iterable[Row], headers: Mapping[str, Any], template: Template) -> None:
+def _table(rows: Iterable[Row], headers: Mapping[str, Any], template: Template) -> str:
     titles = {**headers, "Label": lambda name: name.rpartition(".")[2].replace("-", " ").replace("_", " ")}
     lines = [template.render(titles, HEADER_FUNCTIONS), *(template.render(row) for row in rows)]
-    write_text(STDOUT, aligned("\n".join(lines)) + "\n")
+    return aligned("\n".join(lines)) + "\n"
 
 
 def aligned(text: str) -> str:

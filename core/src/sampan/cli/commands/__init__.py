@@ -39,6 +39,7 @@ PORT = Entry("container", "PORT", "List port mappings or a specific mapping for 
 REMOVE = Entry("container", "REMOVE", "Remove one or more containers")
 RUN = Entry("run", "RUN", "Create and run a new container from an image")
 START = Entry("attach", "START", "Start one or more stopped containers")
+STATS = Entry("stats", "STATS", "Display a live stream of container(s) resource usage statistics")
 STOP = Entry("container", "STOP", "Stop one or more running containers")
 WAIT = Entry("container", "WAIT", "Block until one or more containers stop, then print their exit codes")
 
@@ -80,6 +81,7 @@ GROUPS = {
             "rm": REMOVE,
             "run": RUN,
             "start": START,
+            "stats": STATS,
             "stop": STOP,
             "wait": WAIT,
         },
@@ -182,6 +184,7 @@ COMMANDS = {
     "save": SAVE,
     "search": SEARCH,
     "start": START,
+    "stats": STATS,
     "stop": STOP,
     "tag": TAG,
     "wait": WAIT,
