@@ -164,15 +164,16 @@ def test_a_process_over_its_memory_limit_is_killed_and_counted(
     cgroup = limited.create("web", Resources(memory_max_bytes=16 * MIB, swap_max_bytes=0))
     assert cgroup.warnings in ((), _no_swap())
     heard: list[GroupEvent] = []
-    listener = threading.Thread(target=lambda: heard.extend(limited.events("web")))
+    listener = threading.Thread(target=lambda: heard.extend(limited.events()))
     listener.start()
     status, _ = shell(cgroup, "exec tail /dev/zero").run()
     assert status == -9
     assert limited.oom_kills("web") == 1
     stats = limited.stats("web")
     assert (stats.oom_kills, stats.memory_max_bytes) == (1, 16 * MIB)
-    limited.remove("web")
+    limited.close()
     listener.join(60)
+    limited.remove("web")
     assert [event for event in heard if event.action == "oom_kill"] == [GroupEvent("web", "oom_kill", 1)]
 
 

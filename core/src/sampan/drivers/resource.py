@@ -24,6 +24,19 @@ class IoLimit:
 
 
 @dataclass(frozen=True)
+class PressureAlert:
+    """Tell when processes were stalled for `stall_us` within `window_us` (kernel Documentation/accounting/psi.rst).
+
+    `resource` is `cpu`, `memory` or `io`; `kind` is `some` (one process at least) or `full` (all of them).
+    """
+
+    resource: str
+    kind: str
+    stall_us: int
+    window_us: int
+
+
+@dataclass(frozen=True)
 class Resources:
     """Limits asked for; `None` leaves a knob as it is. Bytes, microseconds and numbers, in the kernel's terms.
 
@@ -47,6 +60,7 @@ class Resources:
     io_max: tuple[IoLimit, ...] = ()
     hugetlb_max_bytes: Mapping[str, int] = field(default_factory=dict)
     unified: Mapping[str, str] = field(default_factory=dict)
+    pressure_alerts: tuple[PressureAlert, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,11 +119,17 @@ class Stats:
 
 @dataclass(frozen=True)
 class GroupEvent:
-    """Something that happened in a group: `oom_kill` (with `count`), `empty`, `pressure`."""
+    """Something that happened in a group.
+
+    `action` is `oom_kill`, `memory_high` (its processes were slowed at memory.high), `pressure` (an alert's bound was
+    passed; `detail` is such as `memory some`) or `empty` (its last process has ended). `count` is how often that
+    happened in the group's life, where the kernel counts it.
+    """
 
     id: str
     action: str
     count: int = 1
+    detail: str = ""
 
 
 class ResourceDriver(Protocol):
@@ -152,8 +172,11 @@ class ResourceDriver(Protocol):
     def oom_kills(self, id: str) -> int:
         """How many processes of the group the OOM killer has ended. Zero where the host does not count."""
 
-    def events(self, id: str) -> Iterator[GroupEvent]:
-        """Blocks, yielding what happens, until the group is removed. Raises `NotFound`, `Unsupported`."""
+    def events(self) -> Iterator[GroupEvent]:
+        """Blocks, yielding what happens from now on in any group, those made later too, until `close`.
+
+        One caller at a time. A driver that knows of no events ends at once.
+        """
 
     def remove(self, id: str) -> None:
         """Remove the group and those below it. No error if it is gone; raises `Conflict` if processes live in it."""

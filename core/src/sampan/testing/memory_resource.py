@@ -21,7 +21,6 @@ class _Group:
     pids: list[int] = field(default_factory=list)
     frozen: bool = False
     oom_kills: int = 0
-    watchers: list[queue.SimpleQueue[GroupEvent | None]] = field(default_factory=list)
 
 
 class MemoryResource:
@@ -31,6 +30,7 @@ class MemoryResource:
         self._parent = settings.parent
         self._controllers = controllers
         self._groups: dict[str, _Group] = {}
+        self._listeners: list[queue.SimpleQueue[GroupEvent | None]] = []
         self._lock = threading.RLock()
 
     def probe(self) -> str | None:
@@ -89,7 +89,7 @@ class MemoryResource:
         with self._lock:
             if (group := self._groups.get(id)) and group.pids:
                 group.pids.clear()
-                self._tell(group, GroupEvent(id, "empty"))
+                self._tell(GroupEvent(id, "empty"))
 
     def processes(self, id: str) -> list[int]:
         """What `add_process` put there."""
@@ -101,22 +101,19 @@ class MemoryResource:
         with self._lock:
             return self._get(id).oom_kills
 
-    def events(self, id: str) -> Iterator[GroupEvent]:
+    def events(self) -> Iterator[GroupEvent]:
         """What happens from this call on."""
-        watcher: queue.SimpleQueue[GroupEvent | None] = queue.SimpleQueue()
+        listener: queue.SimpleQueue[GroupEvent | None] = queue.SimpleQueue()
         with self._lock:
-            self._get(id).watchers.append(watcher)
-        return iter(watcher.get, None)
+            self._listeners.append(listener)
+        return iter(listener.get, None)
 
     def remove(self, id: str) -> None:
-        """Forget the group; its watchers end."""
+        """Forget the group."""
         with self._lock:
-            if (group := self._groups.get(id)) is None:
-                return
-            if group.pids:
+            if (group := self._groups.get(id)) and group.pids:
                 raise Conflict(f"cgroup {self._parent}/{id} has processes")
-            del self._groups[id]
-            self._tell(group, None)
+            self._groups.pop(id, None)
 
     def list(self) -> Iterator[str]:
         """The ids of all groups."""
@@ -133,7 +130,7 @@ class MemoryResource:
         with self._lock:
             group = self._get(id)
             group.oom_kills += count
-            self._tell(group, GroupEvent(id, "oom_kill", count))
+            self._tell(GroupEvent(id, "oom_kill", group.oom_kills))
 
     def resources(self, id: str) -> Resources:
         """The limits in force."""
@@ -141,16 +138,19 @@ class MemoryResource:
             return self._get(id).resources
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """End the listening."""
+        with self._lock:
+            self._tell(None)
+            self._listeners.clear()
 
     def _get(self, id: str) -> _Group:
         if id not in self._groups:
             raise NotFound(f"cgroup {self._parent}/{id} does not exist")
         return self._groups[id]
 
-    def _tell(self, group: _Group, event: GroupEvent | None) -> None:
-        for watcher in group.watchers:
-            watcher.put(event)
+    def _tell(self, event: GroupEvent | None) -> None:
+        for listener in self._listeners:
+            listener.put(event)
 
     def _warnings(self, resources: Resources) -> tuple[str, ...]:
         return discarded(resources, lambda file: file.partition(".")[0] in self._controllers)

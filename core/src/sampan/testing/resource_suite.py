@@ -114,7 +114,7 @@ class ResourceDriverSuite:
     def test_nothing_can_be_done_with_a_group_that_is_not_there(self, driver: ResourceDriver) -> None:
         with pytest.raises(NotFound):
             driver.update("nothing", Resources())
-        for method in (driver.stats, driver.freeze, driver.thaw, driver.processes, driver.oom_kills, driver.events):
+        for method in (driver.stats, driver.freeze, driver.thaw, driver.processes, driver.oom_kills):
             with pytest.raises(NotFound):
                 method("nothing")
 
@@ -219,16 +219,21 @@ class ResourceDriverSuite:
         self, driver: ResourceDriver, spawn: Callable[[Cgroup], int]
     ) -> None:
         spawn(driver.create("web", Resources()))
-        with _Listener(driver, "web") as listener:
+        with _Listener(driver) as listener:
             driver.kill("web")
             assert listener.next() == GroupEvent("web", "empty")
 
-    def test_events_end_when_the_group_is_removed(
+    def test_events_of_a_group_made_later_are_told_too(
         self, driver: ResourceDriver, spawn: Callable[[Cgroup], int]
     ) -> None:
-        driver.create("web", Resources())
-        with _Listener(driver, "web") as listener:
-            driver.remove("web")
+        with _Listener(driver) as listener:
+            spawn(driver.create("web", Resources()))
+            driver.kill("web")
+            assert listener.next() == GroupEvent("web", "empty")
+
+    def test_events_end_when_the_driver_is_closed(self, driver: ResourceDriver) -> None:
+        with _Listener(driver) as listener:
+            driver.close()
             assert listener.next() is None
 
     # Restarts
@@ -251,11 +256,11 @@ class ResourceDriverSuite:
 
 
 class _Listener:
-    """Takes events in a thread of its own, which ends with the group."""
+    """Takes events in a thread of its own, which ends with the driver."""
 
-    def __init__(self, driver: ResourceDriver, id: str) -> None:
-        self._driver, self._id = driver, id
-        self._events = driver.events(id)
+    def __init__(self, driver: ResourceDriver) -> None:
+        self._driver = driver
+        self._events = driver.events()
         self._heard: queue.SimpleQueue[GroupEvent | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._listen)
 
@@ -264,8 +269,7 @@ class _Listener:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._driver.kill(self._id)
-        self._driver.remove(self._id)
+        self._driver.close()
         self._thread.join(_DEADLINE_S)
 
     def next(self) -> GroupEvent | None:

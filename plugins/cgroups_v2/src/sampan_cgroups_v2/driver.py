@@ -67,14 +67,19 @@ class CgroupDriver:
         self._make(group)
         try:
             warnings = limits.apply(group, resources)
+            self._watchers.alert(id, group, resources.pressure_alerts)
         except BaseException:
             group.remove(self._deadline_s)
             raise
+        self._watchers.add(id, group)
         return Cgroup(id, f"{self._parent.rstrip('/')}/{id}", warnings)
 
     def update(self, id: str, resources: Resources) -> tuple[str, ...]:
-        """Write the control files, or put the old values back."""
-        return limits.apply(self._existing(id), resources)
+        """Write the control files, or put the old values back. Alerts that are given take the place of all before."""
+        group = self._existing(id)
+        if resources.pressure_alerts:
+            self._watchers.alert(id, group, resources.pressure_alerts)
+        return limits.apply(group, resources)
 
     def stats(self, id: str) -> Stats:
         """Read the control files."""
@@ -104,15 +109,15 @@ class CgroupDriver:
         """From memory.events, which counts the groups below too."""
         return self._existing(id).find_table("memory.events").get("oom_kill", 0)
 
-    def events(self, id: str) -> Iterator[GroupEvent]:
-        """`oom_kill` and `empty`."""
-        return self._watchers.watch(id, self._existing(id))
+    def events(self) -> Iterator[GroupEvent]:
+        """From cgroup.events, memory.events and the alerts on pressure files."""
+        return self._watchers.listen((id, self._group(id)) for id in self.list())
 
     def remove(self, id: str) -> None:
         """Waits for dying processes."""
         self._group(id).remove(self._deadline_s)
         self._accounts.forget(self._group(id).path)
-        self._watchers.end(id)
+        self._watchers.remove(id)
 
     def list(self) -> Iterator[str]:
         """The cgroups in the slice, but the daemon's own."""
@@ -122,8 +127,9 @@ class CgroupDriver:
         return (name for name in sorted(names) if name != LEAF)
 
     def close(self) -> None:
-        """Remove the slice if no group is in it."""
+        """Remove the slice if no group is in it; listening ends."""
         self._accounts.close()
+        self._watchers.close()
         if self._slice is not None:
             self._slice.remove_if_empty()
 

@@ -1,4 +1,8 @@
-"""Events of a group, by poll(2) on its event files."""
+"""Events of all groups, by one epoll(7) set on their event files.
+
+The kernel tells of a change to a control file by POLLPRI, to whoever has read it since the last one
+(Documentation/admin-guide/cgroup-v2.rst); a pressure file tells of its alert (Documentation/accounting/psi.rst).
+"""
 
 from __future__ import annotations
 
@@ -6,90 +10,142 @@ import errno
 import os
 import select
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 
-from sampan.drivers import GroupEvent
+from sampan.drivers import GroupEvent, PressureAlert
+from sampan.errdefs import InvalidArgument
 from sampan_cgroups_v2.group import Group
 
 _FILES = ("cgroup.events", "memory.events")
+_COUNTED = {"oom_kill": "oom_kill", "high": "memory_high"}
+
+
+@dataclass
+class _Watched:
+    """An open event file of a group: what was read last or, for a pressure file, which alert it tells of."""
+
+    id: str
+    alert: PressureAlert | None = None
+    seen: Mapping[str, int] = field(default_factory=dict)
 
 
 class Watchers:
-    """Who waits for events of which group, so that removing the group ends the waiting.
+    """Which files are watched for which group.
 
-    The kernel wakes nobody who polls a file that goes away with its cgroup.
+    Event files are opened once somebody listens, alerts when they are asked for: the kernel may refuse one.
     """
 
     def __init__(self) -> None:
-        self._wakers: dict[str, set[int]] = {}
         self._lock = threading.Lock()
+        self._epoll = select.epoll()
+        self._waker = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._epoll.register(self._waker, select.EPOLLIN)
+        self._watched: dict[int, _Watched] = {}
+        self._listened_to = False
 
-    def end(self, id: str) -> None:
-        """The group of `id` was removed: end all waiting for it."""
+    def __del__(self) -> None:
+        self._epoll.close()
+        os.close(self._waker)
+        for fd in self._watched:
+            os.close(fd)
+
+    def listen(self, groups: Iterable[tuple[str, Group]]) -> Iterator[GroupEvent]:
+        """Events of `groups`, which are there, and of those that are added, until `close`."""
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._waker)  # that of a listener who is gone
+        self._listened_to = True
+        for id, group in groups:
+            self.add(id, group)
+        return self._events()
+
+    def add(self, id: str, group: Group) -> None:
+        """Watch a group."""
+        if self._listened_to:
+            for file in filter(group.has, _FILES):
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    self._watch(os.open(group.path / file, os.O_RDONLY | os.O_CLOEXEC), _Watched(id))
+
+    def alert(self, id: str, group: Group, alerts: Iterable[PressureAlert]) -> None:
+        """Have the group's alerts be these and no others. Raises `InvalidArgument` if the kernel refuses one."""
+        self._forget(id, alerts=True)
+        for alert in alerts:
+            self._watch(_armed(group, alert), _Watched(id, alert))
+
+    def remove(self, id: str) -> None:
+        """The group goes away."""
+        self._forget(id, alerts=True)
+        self._forget(id, alerts=False)
+
+    def close(self) -> None:
+        """End the listening."""
+        self._listened_to = False
+        os.eventfd_write(self._waker, 1)
+
+    def _events(self) -> Iterator[GroupEvent]:
+        while True:
+            told = dict(self._epoll.poll())
+            for fd in told:
+                yield from self._told(fd)
+            if self._waker in told:
+                return
+
+    def _told(self, fd: int) -> list[GroupEvent]:
         with self._lock:
-            for waker in self._wakers.get(id, ()):
-                os.eventfd_write(waker, 1)
+            watched = self._watched.get(fd)
+            if watched is None:
+                return []
+            if watched.alert:
+                return [GroupEvent(watched.id, "pressure", detail=f"{watched.alert.resource} {watched.alert.kind}")]
+            before, watched.seen = watched.seen, _read(fd)
+            return list(_compare(watched.id, before, watched.seen))
 
-    def watch(self, id: str, group: Group) -> Iterator[GroupEvent]:
-        """Events of the group since this call, until `end` or until the group is found removed."""
-        return self._events(id, group, {**group.find_table("cgroup.events"), **group.find_table("memory.events")})
-
-    def _events(self, id: str, group: Group, seen: dict[str, int]) -> Iterator[GroupEvent]:
-        with ExitStack() as stack:
-            poller = select.poll()
-            waker = stack.enter_context(self._waker(id))
-            poller.register(waker, select.POLLIN)
-            files = stack.enter_context(_opened(group))
-            for fd in files:
-                poller.register(fd, select.POLLPRI)
-            while (now := _read(files)) is not None:
-                yield from _compare(id, seen, now)
-                seen = now
-                if waker in dict(poller.poll()):
-                    break
-        # Only an empty group can be removed, and a removed one can't be read any more.
-        yield from _compare(id, seen, {**seen, "populated": 0})
-
-    @contextmanager
-    def _waker(self, id: str) -> Iterator[int]:
-        waker = os.eventfd(0)
+    def _watch(self, fd: int, watched: _Watched) -> None:
         with self._lock:
-            self._wakers.setdefault(id, set()).add(waker)
-        try:
-            yield waker
-        finally:
-            with self._lock:
-                self._wakers[id].discard(waker)
-                if not self._wakers[id]:
-                    del self._wakers[id]
-            os.close(waker)
+            if watched.alert is None:
+                watched.seen = _read(fd)
+            self._watched[fd] = watched
+            self._epoll.register(fd, select.EPOLLPRI)
+
+    def _forget(self, id: str, *, alerts: bool) -> None:
+        with self._lock:
+            fds = [fd for fd, one in self._watched.items() if one.id == id and bool(one.alert) == alerts]
+            for fd in fds:
+                del self._watched[fd]
+                os.close(fd)  # which takes it out of the epoll set too
 
 
-@contextmanager
-def _opened(group: Group) -> Iterator[list[int]]:
-    with ExitStack() as stack:
-        files = []
-        for file in filter(group.has, _FILES):
-            files.append(os.open(group.path / file, os.O_RDONLY | os.O_CLOEXEC))
-            stack.callback(os.close, files[-1])
-        yield files
-
-
-def _read(files: list[int]) -> dict[str, int] | None:
-    """All counts, which also makes kernfs tell of the next change; `None` if the group is gone."""
+def _armed(group: Group, alert: PressureAlert) -> int:
+    """An open pressure file that tells of the alert for as long as it is open."""
+    words = f"{alert.kind} {alert.stall_us} {alert.window_us}"
+    file = group.path / f"{alert.resource}.pressure"
+    fd = -1
     try:
-        lines = [line for fd in files for line in os.pread(fd, 4096, 0).split(b"\n") if line]
+        fd = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        os.write(fd, words.encode() + b"\0")
+    except OSError as error:
+        if fd >= 0:
+            os.close(fd)
+        group.require()
+        raise InvalidArgument(f"can't set an alert of {words!r} on {file.name}: {error.strerror}") from error
+    return fd
+
+
+def _read(fd: int) -> Mapping[str, int]:
+    """All counts, which also makes the kernel tell of the next change; of a group that is gone, that it is empty."""
+    try:
+        lines = [line.split() for line in os.pread(fd, 4096, 0).decode().splitlines()]
     except OSError as error:
         if error.errno == errno.ENODEV:
-            return None
+            return {"populated": 0}
         raise
-    words = (line.decode().split() for line in lines)
-    return {key: int(number) for key, number in words} or None
+    return {key: int(number) for key, number in lines}
 
 
-def _compare(id: str, seen: dict[str, int], now: dict[str, int]) -> Iterator[GroupEvent]:
-    if (kills := now.get("oom_kill", 0) - seen.get("oom_kill", 0)) > 0:
-        yield GroupEvent(id, "oom_kill", kills)
+def _compare(id: str, seen: Mapping[str, int], now: Mapping[str, int]) -> Iterator[GroupEvent]:
+    for key, action in _COUNTED.items():
+        if now.get(key, 0) > seen.get(key, 0):
+            yield GroupEvent(id, action, now[key])
     if seen.get("populated") == 1 and now.get("populated") == 0:
         yield GroupEvent(id, "empty")
