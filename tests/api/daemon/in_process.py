@@ -192,6 +192,7 @@ class InProcess:
         workers = install_workers(8)
         engine.on_stop(lambda: asyncio.to_thread(workers.shutdown, wait=False))
         database = Database(self.root / "data/state.db")
+        engine.on_stop(lambda: asyncio.to_thread(self.resources.close))
         engine.on_stop(lambda: asyncio.to_thread(database.close))
         if not list(self.storage.list()):
             await self._put_images(database)

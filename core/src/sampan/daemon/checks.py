@@ -17,7 +17,6 @@ from sampan.daemon.namespaces import check_modes, network_mode
 from sampan.daemon.ports import exposed_ports, port_bindings
 from sampan.daemon.security import check_security
 from sampan.daemon.signals import parse_signal
-from sampan.drivers.limits import discarded
 from sampan.errdefs import InvalidArgument, Unsupported
 from sampan.models import ContainerConfig, CreateContainer, HostConfig
 
@@ -52,9 +51,7 @@ async def limit_warnings(daemon: Daemon, host: HostConfig) -> list[str]:
 
     Raises `InvalidArgument` for limits that can't be.
     """
-    controllers = (await asyncio.to_thread(daemon.resources.capabilities)).controllers
-    limits = resources_of(host)
-    warnings = list(discarded(limits, lambda file: file.partition(".")[0] in controllers))
+    warnings = list(await asyncio.to_thread(daemon.resources.validate, resources_of(host)))
     if warnings and daemon.settings.strict_resources:
         raise Unsupported("this host can't enforce a limit that was asked for: " + " ".join(warnings))
     return [*warnings, *resource_warnings(host)]

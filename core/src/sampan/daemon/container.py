@@ -75,6 +75,7 @@ class State(BaseModel):
     exit_code: int = 0
     error: str = ""
     oom_killed: bool = False
+    oom_kills: int = 0
     started_at_ns: int = 0
     finished_at_ns: int = 0
     restart_count: int = 0

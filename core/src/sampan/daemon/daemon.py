@@ -53,6 +53,7 @@ from sampan.daemon import (
 )
 from sampan.daemon.container import Container
 from sampan.daemon.events import EventLog
+from sampan.daemon.group_events import GroupEvents
 from sampan.daemon.log_keeper import LogKeeper
 from sampan.daemon.mounts import Point
 from sampan.daemon.programs import Programs
@@ -234,6 +235,7 @@ class Daemon:
     async def open(self) -> None:
         """Bring records, drivers and kernel together, and start again what should run."""
         await restore.restore(self)
+        GroupEvents(self).start()
         await restore.run_policies(self)
 
     async def close(self) -> None:

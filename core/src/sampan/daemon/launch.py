@@ -125,6 +125,7 @@ async def _note_start(daemon: Daemon, container: Container) -> None:
     state = container.state
     state.started_at_ns, state.exit_code, state.error = now_ns(), 0, ""
     state.oom_killed = state.stopped_by_user = state.ended_as_unhealthy = False
+    state.oom_kills = 0
     health.begin(container)
     await daemon.containers.save(container)
 

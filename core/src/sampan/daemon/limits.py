@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from sampan.daemon.cgroup_conf import pressure_alerts, unified
 from sampan.daemon.cpuset import cpuset_rules
 from sampan.drivers import IoLimit, Resources
 from sampan.errdefs import InvalidArgument
@@ -39,6 +40,8 @@ def resources_of(host: HostConfig) -> Resources:
             _device_number(one.path): _io_weight(one.weight) for one in host.blkio_weight_device or () if one.weight
         },
         io_max=_io_limits(host),
+        unified=unified(host),
+        pressure_alerts=pressure_alerts(host),
     )
 
 

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from sampan.daemon import connect, hosts, pause, remove, restart_policy, restarting, supervise
+from sampan.daemon import connect, group_events, hosts, pause, remove, restart_policy, restarting, supervise
 from sampan.daemon.clock import now_ns
 from sampan.daemon.container import CONTAINER_LABEL, Container, Status
 from sampan.daemon.log_options import is_kept
@@ -73,6 +73,7 @@ async def _adopt(daemon: Daemon, container: Container) -> None:
             daemon.networks.adopt_sandbox(container.id, pid)
             await hosts.serve_names(daemon, container)
         await pause.reconcile(daemon, container)
+        await group_events.adopt(daemon, container)
         _log.info("container %s runs on", container.id[:12])
     daemon.spawn(supervise.supervise(daemon, container), f"supervise {container.id[:12]}")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sampan.daemon import connect, health, remove, restart_policy, restarting, volume
 from sampan.daemon.container import Container
+from sampan.daemon.group_events import note_oom_kills
 from sampan.errdefs import SampanError
 from sampan.runtime.interface import ExitStatus
 
@@ -35,9 +36,7 @@ async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> No
     """Note how it ended; those who wait are told once its ports and addresses are free."""
     daemon.logs.forget(container.id)
     health.suspend(container)
-    container.state.oom_killed = await _oom_killed(daemon, container)
-    if container.state.oom_killed:
-        daemon.publish(container, "oom")
+    note_oom_kills(daemon, container, await _oom_kills(daemon, container))
     releasing = asyncio.create_task(release(daemon, container), name=f"release {container.id[:12]}")
     await connect.disconnect(daemon, container)
     volume.tell_unmounted(daemon, container)
@@ -71,9 +70,9 @@ def _remove_group(daemon: Daemon, id: str) -> None:
     daemon.resources.remove(id)
 
 
-async def _oom_killed(daemon: Daemon, container: Container) -> bool:
+async def _oom_kills(daemon: Daemon, container: Container) -> int:
     try:
-        return await asyncio.to_thread(daemon.resources.oom_kills, container.id) > 0
+        return await asyncio.to_thread(daemon.resources.oom_kills, container.id)
     except SampanError as error:
         _log.warning("container %s: %s", container.id, error)
-        return False
+        return 0

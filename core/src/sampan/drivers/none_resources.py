@@ -38,6 +38,10 @@ class NoneResources:
         """Nothing."""
         return ResourceCapabilities(host="none", controllers=frozenset())
 
+    def validate(self, resources: Resources) -> tuple[str, ...]:
+        """A warning for each limit."""
+        return _warnings(resources)
+
     def create(self, id: str, resources: Resources) -> Cgroup:
         """Remember `id`."""
         with self._lock:

@@ -141,6 +141,9 @@ class ResourceDriver(Protocol):
     def capabilities(self) -> ResourceCapabilities:
         """What can be limited and done on this host."""
 
+    def validate(self, resources: Resources) -> tuple[str, ...]:
+        """What `create` is going to warn of. Raises `InvalidArgument` for what no host could set."""
+
     def create(self, id: str, resources: Resources) -> Cgroup:
         """Make the group and set its limits.
 

@@ -69,7 +69,10 @@ class Ulimit(Model):
 
 
 class Resources(Model):
-    """Limits. Memory is bytes, CPU periods and quotas are microseconds, `nano_cpus` billionths of a CPU."""
+    """Limits. Memory is bytes, CPU periods and quotas are microseconds, `nano_cpus` billionths of a CPU.
+
+    Ours are `unified`, control files of cgroup v2 and what is written to them, and `psi_alerts`.
+    """
 
     cpu_shares: Int64 = 0
     memory: Int64 = 0
@@ -100,6 +103,8 @@ class Resources(Model):
     cpu_percent: Int64 = 0
     io_maximum_iops: Int64 = 0
     io_maximum_bandwidth: Int64 = 0
+    unified: dict[str, str] | None = omitempty()
+    psi_alerts: list[str] | None = omitempty()
 
 
 class HostConfig(Resources):

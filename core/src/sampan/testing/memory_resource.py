@@ -41,6 +41,10 @@ class MemoryResource:
         """Everything, with the controllers it was made with."""
         return ResourceCapabilities("unified", self._controllers, freeze=True, kill=True, pressure=False)
 
+    def validate(self, resources: Resources) -> tuple[str, ...]:
+        """Warnings for controllers that it was made without."""
+        return self._warnings(resources)
+
     def create(self, id: str, resources: Resources) -> Cgroup:
         """Make the group; one without processes is used again."""
         with self._lock:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 
 from sampan.drivers import Cgroup, GroupEvent, ResourceCapabilities, Resources, ResourceSettings, Stats
+from sampan.drivers.limits import discarded
 from sampan.errdefs import Conflict, InvalidArgument, SystemFailure, Unsupported
 from sampan_cgroups_v2 import limits
 from sampan_cgroups_v2.group import Group
@@ -59,6 +60,12 @@ class CgroupDriver:
             kill=True,
             pressure=Group(self._slice.path.parent).has("cpu.pressure"),
         )
+
+    def validate(self, resources: Resources) -> tuple[str, ...]:
+        """By the controllers that groups have here, and the control files that the slice has for them."""
+        controllers = self.capabilities().controllers
+        limits.check_files(resources, Group(self._slice.path) if self._slice else None, controllers)
+        return discarded(resources, lambda file: file.partition(".")[0] in controllers)
 
     def create(self, id: str, resources: Resources) -> Cgroup:
         """Make the cgroup; a failure to set a limit removes it again."""

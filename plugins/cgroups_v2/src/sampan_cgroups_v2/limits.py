@@ -6,7 +6,7 @@ Source: kernel Documentation/admin-guide/cgroup-v2.rst.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from sampan.drivers import IoLimit, Resources
 from sampan.drivers.limits import UNLIMITED, discarded
@@ -30,6 +30,7 @@ _KEYED = {
     "io.bfq.weight": "default",
 }
 """Files whose every line is about one device, and what a line that is not there means."""
+_CONTROLLERS = frozenset({"cgroup", "cpu", "cpuset", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"})
 _KEY = re.compile(r"[a-z0-9]+(\.[A-Za-z0-9_-]+)+")
 _OWN = re.compile(r"cgroup\.(?!max\.)")
 
@@ -50,6 +51,19 @@ def apply(group: Group, resources: Resources) -> tuple[str, ...]:
         _roll_back(group, done, error)
         raise
     return discarded(resources, lambda file: group.has(_weight_file(group) if file == "io.weight" else file))
+
+
+def check_files(resources: Resources, slice: Group | None, controllers: Collection[str]) -> None:
+    """Raise `InvalidArgument` for a control file, named by the user, that can't be there.
+
+    A slice that is made has the same files as the groups in it: each controller is handed down whole.
+    """
+    for file in (*resources.unified, *(f"hugetlb.{size}.max" for size in resources.hugetlb_max_bytes)):
+        controller = _checked(file).partition(".")[0]
+        if controller not in _CONTROLLERS:
+            raise InvalidArgument(f"{file!r} is no control file that can be set: there is no controller {controller}")
+        if controller in controllers and slice and slice.has("cgroup.procs") and not slice.has(file):
+            raise InvalidArgument(f"{file!r} is no control file that can be set: this kernel has none of that name")
 
 
 def _roll_back(group: Group, done: list[tuple[str, str]], cause: BaseException) -> None:

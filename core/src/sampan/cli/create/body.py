@@ -119,7 +119,9 @@ def _resources(options: Options) -> dict[str, Any]:
     if not -1 <= swappiness <= 100:
         raise ValueError(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100")
     ulimits = {ulimit["Name"]: ulimit for ulimit in options.value("ulimit")}
+    ours = {"Unified": as_map(options.texts("cgroup-conf")), "PsiAlerts": options.texts("psi-alert")}
     return {
+        **{name: value for name, value in ours.items() if value},
         "BlkioDeviceReadBps": options.value("device-read-bps"),
         "BlkioDeviceReadIOps": options.value("device-read-iops"),
         "BlkioDeviceWriteBps": options.value("device-write-bps"),

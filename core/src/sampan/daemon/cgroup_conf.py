@@ -1,0 +1,55 @@
+"""What Docker's resource fields can't say: any control file of cgroup v2, and alerts of pressure.
+
+Clients of ours fill in `Unified` and `PsiAlerts` of the host configuration. Docker's say the same by annotations,
+which only the one who makes a container can set, never an image:
+
+    docker run --annotation sampan.cgroup.memory.high=512M --annotation sampan.psi-alert=memory:some:150ms/1s …
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from sampan.drivers import PressureAlert
+from sampan.errdefs import InvalidArgument
+from sampan.models import HostConfig
+
+_FILE_ANNOTATION = "sampan.cgroup."
+_ALERT_ANNOTATION = "sampan.psi-alert"
+_ALERT = re.compile(r"(cpu|memory|io):(some|full):([0-9]{1,9})(us|ms|s)/([0-9]{1,9})(us|ms|s)")
+_UNIT_US = {"us": 1, "ms": 1000, "s": 1_000_000}
+_WINDOW_US = range(500_000, 10_000_001)  # kernel Documentation/accounting/psi.rst
+
+
+def unified(host: HostConfig) -> Mapping[str, str]:
+    """Control files by name, and what is to be written to them."""
+    annotated = {
+        name.removeprefix(_FILE_ANNOTATION): value
+        for name, value in (host.annotations or {}).items()
+        if name.startswith(_FILE_ANNOTATION)
+    }
+    return annotated | (host.unified or {})
+
+
+def pressure_alerts(host: HostConfig) -> tuple[PressureAlert, ...]:
+    """The alerts asked for. Raises `InvalidArgument` for what is none."""
+    annotated = (host.annotations or {}).get(_ALERT_ANNOTATION, "")
+    texts = [*(host.psi_alerts or ()), *filter(None, annotated.split(","))]
+    return tuple(map(parse_alert, texts))
+
+
+def parse_alert(text: str) -> PressureAlert:
+    """`RESOURCE:KIND:STALL/WINDOW`, such as `memory:some:150ms/1s`. Raises `InvalidArgument`."""
+    found = _ALERT.fullmatch(text)
+    if not found:
+        raise InvalidArgument(f"invalid pressure alert {text!r}: it has the form memory:some:150ms/1s")
+    resource, kind, stall, stall_unit, window, window_unit = found.groups()
+    alert = PressureAlert(resource, kind, int(stall) * _UNIT_US[stall_unit], int(window) * _UNIT_US[window_unit])
+    if alert.window_us not in _WINDOW_US:
+        raise InvalidArgument(f"invalid pressure alert {text!r}: the window is from 500ms to 10s")
+    if not 0 < alert.stall_us <= alert.window_us:
+        raise InvalidArgument(
+            f"invalid pressure alert {text!r}: the stall is more than nothing, and within the window"
+        )
+    return alert

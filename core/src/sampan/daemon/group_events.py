@@ -1,0 +1,72 @@
+"""What the kernel tells of containers' groups, as events: `oom`, and of ours `memory_high` and `pressure`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from sampan.daemon.cgroup_conf import pressure_alerts
+from sampan.daemon.container import Container
+from sampan.drivers import GroupEvent, Resources
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+_NOT_OFTENER_THAN_S = 1.0
+
+
+class GroupEvents:
+    """Follows the resource driver's events, in a thread of its own, until the driver is closed."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._told_at: dict[tuple[str, str], float] = {}
+
+    def start(self) -> None:
+        """Publish what happens from now on."""
+        loop, events = asyncio.get_running_loop(), self._daemon.resources.events()
+
+        def listen() -> None:
+            with suppress(RuntimeError):  # the loop has been closed: nobody wants to hear any more
+                for event in events:
+                    loop.call_soon_threadsafe(self._take, event)
+
+        Thread(target=listen, name="events of groups", daemon=True).start()
+
+    def _take(self, event: GroupEvent) -> None:
+        container = self._daemon.containers.find(event.id)
+        if container is None:
+            return
+        match event.action:
+            case "oom_kill":
+                note_oom_kills(self._daemon, container, event.count)
+            case "memory_high" if self._is_due(event):
+                self._daemon.publish(container, "memory_high", count=str(event.count))
+            case "pressure" if self._is_due(event):
+                resource, _, kind = event.detail.partition(" ")
+                self._daemon.publish(container, "pressure", resource=resource, kind=kind)
+
+    def _is_due(self, event: GroupEvent) -> bool:
+        """Under pressure the kernel counts thousands a second; people want to hear that it goes on."""
+        now, key = time.monotonic(), (event.id, event.action + event.detail)
+        if now - self._told_at.get(key, -_NOT_OFTENER_THAN_S) < _NOT_OFTENER_THAN_S:
+            return False
+        self._told_at = {one: at for one, at in self._told_at.items() if now - at < _NOT_OFTENER_THAN_S} | {key: now}
+        return True
+
+
+async def adopt(daemon: Daemon, container: Container) -> None:
+    """For a container that ran on without a daemon: what happened meanwhile is told, its alerts are set again."""
+    note_oom_kills(daemon, container, await asyncio.to_thread(daemon.resources.oom_kills, container.id))
+    if alerts := pressure_alerts(container.record.host_config):
+        await asyncio.to_thread(daemon.resources.update, container.id, Resources(pressure_alerts=alerts))
+
+
+def note_oom_kills(daemon: Daemon, container: Container, count: int) -> None:
+    """The OOM killer has ended `count` processes of the container since its start: tell it, but nothing twice."""
+    if count > container.state.oom_kills:
+        container.state.oom_kills, container.state.oom_killed = count, True
+        daemon.publish(container, "oom")
