@@ -4,9 +4,11 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -15,7 +17,7 @@ from tests.compat.test_lifecycle import TRAP, await_log
 from tests.compat.test_run import free_port
 from tests.conftest import Archives
 from tests.support.clients import Client
-from tests.support.engines import Engine, Sampand
+from tests.support.engines import Engine, Sampand, UnixConnection
 from tests.vm.conftest import CGROUPS
 
 IMAGE = "busybox:test"
@@ -115,6 +117,53 @@ def test_a_container_over_its_memory_limit_is_killed_and_says_why(docker: Client
     assert [action for action in told.split() if action in ("oom", "die")] == ["oom", "die"]
     docker("start", "hungry")
     assert docker("wait", "hungry", timeout_s=PATIENCE_S) == "137"
+
+
+def test_an_oom_kill_that_the_container_outlives_is_told_when_it_happens(docker: Client, engine: Engine) -> None:
+    hungry = "until [ -e /go ]; do sleep 0.1; done; dd if=/dev/zero of=/dev/null bs=64M count=1; sleep 600"
+    docker("run", "-d", "--name", "hungry", "-m", "16m", "--memory-swap", "16m", IMAGE, "sh", "-c", hungry)
+    with following(engine, container="hungry", event="oom") as told:
+        docker("exec", "hungry", "touch", "/go")
+        assert next(told)["Action"] == "oom"
+    state = state_of(engine, "hungry")
+    assert (state["Running"], state["OOMKilled"]) == (True, True)
+
+
+def test_memory_high_slows_rather_than_kills_and_is_told(docker: Client, engine: Engine) -> None:
+    high = ("--annotation", "sampan.cgroup.memory.high=8M", "--memory", "64m")
+    docker("run", "-d", "--name", "slow", *high, IMAGE, "sh", "-c", "cat /sys/fs/cgroup/memory.high; sleep 600")
+    await_log(docker, "slow", "8388608")
+    with following(engine, container="slow", event="memory_high") as told:
+        docker("exec", "-d", "slow", "dd", "if=/dev/zero", "of=/dev/null", "bs=16M", "count=1")
+        assert next(told)["Action"] == "memory_high"
+    assert state_of(engine, "slow")["OOMKilled"] is False
+
+
+def test_an_alert_of_pressure_becomes_an_event(docker: Client, engine: Engine) -> None:
+    if not (CGROUPS / "cpu.pressure").exists():
+        pytest.skip("this kernel has no pressure stall information")
+    busy = "while :; do :; done"
+    alert = ("--annotation", "sampan.psi-alert=cpu:some:50ms/1s")
+    with following(engine, event="pressure") as told:
+        docker("run", "-d", "--name", "pressed", *alert, IMAGE, "sh", "-c", f"{busy} & {busy}")
+        attributes = next(told)["Actor"]["Attributes"]
+    assert (attributes["name"], attributes["resource"], attributes["kind"]) == ("pressed", "cpu", "some")
+
+
+def test_an_unknown_control_file_is_refused_before_anything_is_made(docker: Client, engine: Engine) -> None:
+    done = docker.run("create", "--annotation", "sampan.cgroup.memory.hihg=1", IMAGE, "true")
+    assert "'memory.hihg' is no control file that can be set" in done.stderr
+    assert engine.get("/containers/json?all=1") == []
+
+
+@contextmanager
+def following(engine: Engine, **wanted: str) -> Iterator[Iterator[dict[str, Any]]]:
+    """Events from now on."""
+    filters = quote(json.dumps({name: [value] for name, value in wanted.items()}))
+    with closing(UnixConnection(engine.socket)) as connection:
+        connection.request("GET", f"/events?filters={filters}")
+        with connection.getresponse() as answer:
+            yield (json.loads(line) for line in answer)
 
 
 def test_a_busy_container_is_throttled_to_its_quota(docker: Client) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from sampan.drivers import PressureAlert
 from tests.api.daemon.conftest import MakeHouse
 from tests.api.daemon.in_process import IMAGE, InProcess
 
@@ -91,9 +94,35 @@ def test_limits_reach_the_resource_driver(shared: InProcess) -> None:
     shared.call("DELETE", f"/containers/{id}?force=1")
 
 
-def test_an_oom_kill_is_told(shared: InProcess) -> None:
+@pytest.mark.parametrize(
+    "host",
+    [
+        {"Unified": {"memory.high": "32M"}, "PsiAlerts": ["memory:some:150ms/1s"]},
+        {"Annotations": {"sampan.cgroup.memory.high": "32M", "sampan.psi-alert": "memory:some:150ms/1s"}},
+    ],
+)
+def test_control_files_and_alerts_reach_the_resource_driver(shared: InProcess, host: dict[str, Any]) -> None:
+    id = shared.launch(HostConfig=host)
+    limits = shared.resources.resources(id)
+    assert limits.unified == {"memory.high": "32M"}
+    assert limits.pressure_alerts == (PressureAlert("memory", "some", 150_000, 1_000_000),)
+    shared.call("DELETE", f"/containers/{id}?force=1")
+
+
+def test_an_alert_that_is_none_is_refused(shared: InProcess) -> None:
+    body = {"Image": IMAGE, "HostConfig": {"PsiAlerts": ["memory:often"]}}
+    answer = shared.call("POST", "/containers/create", body)
+    assert (answer.status, "invalid pressure alert 'memory:often'" in answer.body["message"]) == (400, True)
+
+
+def test_an_oom_kill_is_told_when_it_happens_and_not_again_at_the_end(shared: InProcess) -> None:
     id = shared.launch()
-    shared.resources.report_oom_kill(id)
-    shared.call("POST", f"/containers/{id}/kill")
+    wanted = quote(json.dumps({"container": [id], "event": ["oom", "die"]}))
+    with shared.opened("GET", f"/events?filters={wanted}") as following:
+        shared.resources.report_oom_kill(id)
+        assert json.loads(following.readline())["Action"] == "oom"
+        assert shared.state(id)["OOMKilled"] is True
+        shared.call("POST", f"/containers/{id}/kill")
+        assert json.loads(following.readline())["Action"] == "die"
     assert shared.state(id)["OOMKilled"] is True
     shared.call("DELETE", f"/containers/{id}")

@@ -148,6 +148,29 @@ def test_a_refused_value_puts_back_the_old_ones(driver: CgroupDriver, web: Path)
     assert (web / "io.max").read_text() == "8:0 rbps=1000 wbps=max riops=max wiops=max\n"
 
 
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("memory.hihg", "this kernel has none of that name"),
+        ("magic.max", "there is no controller magic"),
+        ("cgroup.kill", "is no control file that can be set"),
+        ("../memory.max", "is no control file that can be set"),
+    ],
+)
+def test_a_control_file_that_cannot_be_is_refused_before_anything_is_made(
+    driver: CgroupDriver, mount: Path, file: str, words: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        driver.validate(Resources(unified={file: "1"}))
+    assert list(driver.list()) == []
+
+
+def test_validate_warns_of_what_create_would_warn_of(driver: CgroupDriver, mount: Path) -> None:
+    (mount / "sampan/memory.high").write_text("max")
+    assert driver.validate(Resources(unified={"memory.high": "1M"}, memory_max_bytes=1 << 20)) == ()
+    assert "cpuset" in driver.validate(Resources(cpuset_cpus="0"))[0]
+
+
 def test_limits_without_a_file_are_warned_of(driver: CgroupDriver, web: Path) -> None:
     (warning,) = driver.update("web", Resources(swap_max_bytes=0, memory_max_bytes=5))
     assert "swap limit" in warning

@@ -112,8 +112,8 @@ def _io_writes(group: Group, resources: Resources) -> Iterator[tuple[str, str]]:
     file = _weight_file(group)
     for device, weight in weights.items():
         yield file, f"{device} {min(weight, _BFQ_MAX_WEIGHT) if file == 'io.bfq.weight' else weight}"
-    for device in resources.io_max:
-        yield "io.max", _io_line(device)
+    for limit in resources.io_max:
+        yield "io.max", _io_line(limit)
 
 
 def _io_line(limit: IoLimit) -> str:

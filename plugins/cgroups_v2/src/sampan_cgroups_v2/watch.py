@@ -34,28 +34,22 @@ class _Watched:
 class Watchers:
     """Which files are watched for which group.
 
-    Event files are opened once somebody listens, alerts when they are asked for: the kernel may refuse one.
+    Event files are opened while somebody listens, alerts when they are asked for: the kernel may refuse one.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._epoll = select.epoll()
-        self._waker = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._epoll.register(self._waker, select.EPOLLIN)
+        self._epoll: select.epoll | None = None
+        self._waker = -1
         self._watched: dict[int, _Watched] = {}
         self._listened_to = False
 
-    def __del__(self) -> None:
-        self._epoll.close()
-        os.close(self._waker)
-        for fd in self._watched:
-            os.close(fd)
-
     def listen(self, groups: Iterable[tuple[str, Group]]) -> Iterator[GroupEvent]:
         """Events of `groups`, which are there, and of those that are added, until `close`."""
-        with suppress(BlockingIOError):
-            os.eventfd_read(self._waker)  # that of a listener who is gone
-        self._listened_to = True
+        with self._lock:
+            self._waker = os.eventfd(0, os.EFD_CLOEXEC)
+            self._epoll_set().register(self._waker, select.EPOLLIN)
+            self._listened_to = True
         for id, group in groups:
             self.add(id, group)
         return self._events()
@@ -79,17 +73,35 @@ class Watchers:
         self._forget(id, alerts=False)
 
     def close(self) -> None:
-        """End the listening."""
-        self._listened_to = False
-        os.eventfd_write(self._waker, 1)
+        """End the listening, and let go of everything."""
+        with self._lock:
+            if self._listened_to:
+                os.eventfd_write(self._waker, 1)
+            else:
+                self._release()
 
     def _events(self) -> Iterator[GroupEvent]:
-        while True:
-            told = dict(self._epoll.poll())
-            for fd in told:
-                yield from self._told(fd)
-            if self._waker in told:
-                return
+        epoll, waker = self._epoll_set(), self._waker
+        try:
+            while waker not in (told := dict(epoll.poll())):
+                for fd in told:
+                    yield from self._told(fd)
+        finally:
+            with self._lock:
+                self._listened_to = False
+                self._release()
+
+    def _epoll_set(self) -> select.epoll:
+        self._epoll = self._epoll or select.epoll()
+        return self._epoll
+
+    def _release(self) -> None:
+        for fd in (*self._watched, *([self._waker] if self._waker >= 0 else [])):
+            os.close(fd)
+        if self._epoll:
+            self._epoll.close()
+        self._epoll, self._waker = None, -1
+        self._watched.clear()
 
     def _told(self, fd: int) -> list[GroupEvent]:
         with self._lock:
@@ -106,7 +118,7 @@ class Watchers:
             if watched.alert is None:
                 watched.seen = _read(fd)
             self._watched[fd] = watched
-            self._epoll.register(fd, select.EPOLLPRI)
+            self._epoll_set().register(fd, select.EPOLLPRI)
 
     def _forget(self, id: str, *, alerts: bool) -> None:
         with self._lock:
