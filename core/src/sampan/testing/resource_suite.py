@@ -53,6 +53,7 @@ class ResourceDriverSuite:
         for id in list(driver.list()):
             driver.kill(id)
             driver.remove(id)
+        driver.close()
 
     @pytest.fixture
     def spawn(self, driver: ResourceDriver) -> Iterator[Callable[[Cgroup], int]]:
