@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,10 @@ def mount(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def driver(mount: Path) -> CgroupDriver:
-    return CgroupDriver(ResourceSettings(mount, "/sampan"), host=Host("unified", mount), deadline_s=0)
+def driver(mount: Path) -> Iterator[CgroupDriver]:
+    driver = CgroupDriver(ResourceSettings(mount, "/sampan"), host=Host("unified", mount), deadline_s=0)
+    yield driver
+    driver.close()
 
 
 @pytest.fixture
