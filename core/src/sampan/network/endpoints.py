@@ -46,6 +46,7 @@ class Endpoints:
         self._ports = ports
         self._names = names
         self._by_id: dict[str, EndpointRecord] = {}
+        self._of: dict[str, tuple[EndpointRecord, ...]] = {}
         self._addresses = Addresses()
         self._leaving: dict[str, set[asyncio.Task[None]]] = {}
 
@@ -62,8 +63,7 @@ class Endpoints:
 
     def of(self, container_id: str) -> tuple[EndpointRecord, ...]:
         """A container's endpoints, the one with the default routes first, then by interface."""
-        found = [one for one in self.all() if one.container_id == container_id]
-        return tuple(sorted(found, key=lambda endpoint: (not endpoint.carries_gateway, endpoint.ifname)))
+        return self._of.get(container_id, ())
 
     def on(self, network: NetworkRecord) -> tuple[EndpointRecord, ...]:
         """The endpoints of a network."""
@@ -75,12 +75,23 @@ class Endpoints:
 
     def _put(self, endpoint: EndpointRecord) -> None:
         self._by_id[endpoint.id] = endpoint
+        self._sort(endpoint)
         if endpoint.network_name not in PREDEFINED:
             self._names.put(endpoint)
 
     def _drop(self, endpoint: EndpointRecord) -> None:
         self._by_id.pop(endpoint.id, None)
+        self._sort(endpoint)
         self._names.drop(endpoint)
+
+    def _sort(self, changed: EndpointRecord) -> None:
+        """A container's endpoints are asked for with each query for a name, so they are kept in order."""
+        others = [one for one in self.of(changed.container_id) if one.id != changed.id]
+        present = [self._by_id[changed.id]] if changed.id in self._by_id else []
+        found = sorted((*others, *present), key=lambda endpoint: (not endpoint.carries_gateway, endpoint.ifname))
+        self._of.pop(changed.container_id, None)
+        if found:
+            self._of[changed.container_id] = tuple(found)
 
     # --- onto a network
 

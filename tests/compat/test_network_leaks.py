@@ -1,0 +1,103 @@
+"""Lives of containers on networks, the daemon killed in a third of them: everything is as it was before."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Archives
+from tests.support.clients import Client
+from tests.support.containers import call, create, eventually
+from tests.support.engines import Sampand
+
+LIVES, MANY_LIVES = 18, 60
+"""Usually, and with --large: a killed daemon takes seconds to start on a busy machine."""
+
+KILLED_EVERY = 3
+
+
+class Traces:
+    """What networks leave in the kernel and in the daemon."""
+
+    def __init__(self, engine: Sampand) -> None:
+        self.engine = engine
+
+    def now(self) -> dict[str, Any]:
+        return {
+            "links": self._links(),
+            "elements": self._elements(),
+            "sockets": self._sockets(),
+            "rows": self._rows(),
+        }
+
+    def _links(self) -> list[str]:
+        links = json.loads(subprocess.run(["ip", "-j", "link"], check=True, capture_output=True).stdout)
+        mine = f"sampan {self.engine.instance} "
+        return sorted(link["ifalias"].split()[2] for link in links if link.get("ifalias", "").startswith(mine))
+
+    def _elements(self) -> int:
+        table = ["nft", "-j", "list", "table", "inet", f"sampan_{self.engine.instance}"]
+        items = json.loads(subprocess.run(table, check=True, capture_output=True).stdout)["nftables"]
+        return sum(len(body.get("elem", [])) for item in items for body in item.values() if isinstance(body, dict))
+
+    def _sockets(self) -> int:
+        assert self.engine.process is not None
+        files = Path(f"/proc/{self.engine.process.pid}/fd").iterdir()
+        return sum(_target(file).startswith("socket:") for file in files)
+
+    def _rows(self) -> dict[str, int]:
+        uri = f"file:{self.engine.data_root / 'state.db'}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True)) as db:
+            tables = ("endpoints", "addresses", "ports", "networks")
+            return {table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+
+
+def _target(file: Path) -> str:
+    try:
+        return str(file.readlink())
+    except FileNotFoundError:
+        return ""
+
+
+def live(engine: Sampand, number: int) -> None:
+    """One container on one network, then on two, then on the other one, killed at one point or another."""
+    host = {"NetworkMode": "one", "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1"}]}}
+    id = create(engine, f"life{number}", host=host)
+    steps: list[tuple[str, str, Any]] = [
+        ("POST", f"/containers/{id}/start", None),
+        ("POST", "/networks/two/connect", {"Container": id, "EndpointConfig": {"GwPriority": number % 2}}),
+        ("POST", "/networks/one/disconnect", {"Container": id}),
+    ]
+    for at, step in enumerate(steps):
+        status, answer = call(engine, *step)
+        assert status < 300, answer
+        if number % KILLED_EVERY == 0 and at == number // KILLED_EVERY % len(steps):
+            engine.kill()
+            engine.start()
+    status, answer = call(engine, "DELETE", f"/containers/{id}?force=1")
+    assert status == 204, answer
+
+
+@pytest.mark.timeout(900)
+def test_lives_on_networks_leave_nothing(
+    start_sampand: Callable[..., Sampand], archives: Archives, pytestconfig: pytest.Config
+) -> None:
+    engine = start_sampand()
+    with closing(Client("docker", engine)) as docker:
+        docker("load", "--input", str(archives.busybox))
+        docker("network", "create", "one")
+        docker("network", "create", "--ipv6", "two")
+    live(engine, 1)
+    traces = Traces(engine)
+    before = traces.now()
+    lives = MANY_LIVES if pytestconfig.getoption("--large") else LIVES
+    for number in range(2, 2 + lives):
+        live(engine, number)
+    assert eventually(lambda: traces.now() == before, 30), (before, traces.now())
