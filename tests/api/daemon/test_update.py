@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
+from sampan.drivers import PressureAlert
 from sampan.drivers.limits import UNLIMITED
 from sampan.errdefs import InvalidArgument, SystemFailure
 from tests.api.daemon.conftest import MakeHouse
@@ -54,6 +55,15 @@ def test_limits_change_while_the_container_runs(shared: InProcess, box: str) -> 
         512,
         9,
     )
+
+
+def test_control_files_and_alerts_change_while_the_container_runs(shared: InProcess, box: str) -> None:
+    assert update(shared, Unified={"memory.high": "32M"}).status == 200
+    assert update(shared, Unified={"cpu.idle": "1"}, PsiAlerts=["io:some:10ms/1s"]).status == 200
+    limits = shared.resources.resources(box)
+    assert limits.unified == host_config(shared)["Unified"] == {"memory.high": "32M", "cpu.idle": "1"}
+    assert limits.pressure_alerts == (PressureAlert("io", "some", 10_000, 1_000_000),)
+    assert update(shared, PsiAlerts=["io:10ms"]).status == 400
 
 
 def test_what_is_not_asked_stays(shared: InProcess, box: str) -> None:

@@ -71,12 +71,15 @@ async def _enforceable(daemon: Daemon, asked: Resources) -> dict[str, Any]:
     said = {name: getattr(asked, name) for name in names if getattr(asked, name) not in _NOTHING}
     if "pids_limit" in names and asked.pids_limit is not None:
         said["pids_limit"] = max(asked.pids_limit, 0)
-    return said
+    if files := {file: value for file, value in (asked.unified or {}).items() if file.split(".")[0] in controllers}:
+        said["unified"] = files
+    return said | ({"psi_alerts": asked.psi_alerts} if asked.psi_alerts else {})
 
 
 async def _change(daemon: Daemon, container: Container, asked: dict[str, Any], policy: RestartPolicy) -> None:
     record, before = container.record, container.record.host_config
     after = before.model_copy(update=asked)
+    after.unified = {**(before.unified or {}), **asked.get("unified", {})} or None
     _check_conflicts(HostConfig.model_construct(**asked), before)
     if policy.name:
         if before.auto_remove and policy.name != "no":
