@@ -126,6 +126,8 @@ async def exec_start(daemon: Daemon, job: Job[StartExec]) -> None:
         return
     if await pump(job.streams, running.attached, _wanted(instance.request)):
         await _await_end(instance)
+    elif instance.running:
+        daemon.publish(instance.container, "exec_detach", execID=instance.id)
 
 
 def _told(instance: ExecInstance) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,10 +51,11 @@ def mounting(daemon: Daemon, container: Container) -> Mounting:
             mounts.append(_tmpfs(point.destination, options))
             continue
         _prepare_source(point)
+        mount = _bind(daemon, container, point)
         if tree := _tree(daemon, container, point, number):
             trees.append(tree)
-            point = point.model_copy(update={"source": str(container.bundle_dir / tree.name)})  # noqa: PLW2901
-        mounts.append(_bind(daemon, container, point))
+            mount = replace(mount, source=str(container.bundle_dir / tree.name))
+        mounts.append(mount)
     mounts += [_tmpfs(path, options) for path, options in tmpfs.items()]
     taken = {mount.destination for mount in mounts}
     if _SHM not in taken and (tree := shm_tree(daemon, container)):
