@@ -1,7 +1,9 @@
 """save and history: what other engines and tools read."""
 
 import json
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,3 +86,20 @@ def test_search_where_there_is_none_says_so(client: Client, registry: Registry) 
     done = client.run("search", f"{registry.host}/anything")
     assert done.returncode == 1
     assert f"registry {registry.host} has no search (it answers with status 404)" in done.stderr
+
+
+@pytest.fixture
+def podman(session_dir: Path) -> Iterator[list[str]]:
+    """Podman with a store of its own, whose path must be short."""
+    if shutil.which("podman") is None:
+        pytest.skip("podman is not installed")
+    with tempfile.TemporaryDirectory(dir=session_dir) as root:
+        yield ["podman", "--root", f"{root}/g", "--runroot", f"{root}/r", "--storage-driver", "vfs"]
+
+
+def test_podman_loads_what_was_saved(saved: Path, archives: Archives, podman: list[str]) -> None:
+    loaded = subprocess.run([*podman, "load", "--input", str(saved)], capture_output=True, text=True, check=False)
+    assert loaded.returncode == 0, loaded.stderr
+    inspect = [*podman, "image", "inspect", "saved:1"]
+    shown = subprocess.run(inspect, capture_output=True, text=True, check=True).stdout
+    assert f"sha256:{json.loads(shown)[0]['Id']}" == archives.layered_id
