@@ -106,6 +106,8 @@ def measure(work: Work, subjects: Sequence[Subject], rounds: int, figures: repor
                 sample = work.sample(subject)
                 if sample is not None and (turn or work.slow):
                     figures.add(work.name, subject.name, sample)
+                    if work.slow:
+                        say(f"{subject.name}: {sample:.1f} {work.unit}")
             if work.slow and turn + 1 == rounds:
                 break
 
