@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 from sampan.cli.command import LIST, SWITCH, Command, Flag, Options
 from sampan.cli.commands.each import segment
@@ -12,6 +11,7 @@ from sampan.cli.errors import CliError
 from sampan.cli.reference import check_reference, split_reference
 from sampan.cli.session import Session
 from sampan.cli.terminal import STDOUT, is_terminal, write_all
+from sampan.cli.whole_file import write_whole
 
 _KINDS = ("C", "A", "D")
 
@@ -34,7 +34,7 @@ def export(session: Session, options: Options) -> None:
         _check_parent(output)
     response = session.client.request("GET", f"/containers/{segment(options.args[0])}/export")
     if output:
-        _write_whole(output, response.chunks())
+        write_whole(output, response.chunks())
         return
     for chunk in response.chunks():
         write_all(STDOUT, chunk)
@@ -70,21 +70,6 @@ def _check_parent(path: str) -> None:
     except OSError as error:
         reason = local_error("stat", parent, error)
         raise CliError(f"failed to export container: invalid output path: {reason}") from None
-
-
-def _write_whole(path: str, chunks: Iterator[bytes]) -> None:
-    """Write a file that is there only once it is whole."""
-    part = f"{path}.part-{os.getpid()}"
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        for chunk in chunks:
-            write_all(descriptor, chunk)
-        os.replace(part, path)  # noqa: PTH105  # pathlib costs 8 ms of start
-    except BaseException:
-        os.unlink(part)  # noqa: PTH108
-        raise
-    finally:
-        os.close(descriptor)
 
 
 COMMIT = Command(
