@@ -22,6 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--engine", choices=sorted(ENGINES), default="sampand", help="the daemon that tests/compat drives"
     )
     parser.addoption("--fuzz-cases", type=int, default=0, help="random requests that schemathesis makes, at least")
+    parser.addoption("--stress", type=int, default=200, help="containers that live in test_daemon_stress.py")
     parser.addoption("--large", action="store_true", help="images of the size that people have: 70,000 files, 1.3 GB")
 
 

@@ -1,0 +1,66 @@
+"""Two hundred containers, sixteen at a time, each started, exec'd, stopped and removed: none fails, nothing is left.
+
+`--stress N` makes it more.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+
+from tests.conftest import Archives
+from tests.support.clients import Client
+from tests.support.containers import call, eventually, held_by, run
+from tests.support.engines import Sampand, running
+from tests.support.holdings import difference, holdings
+
+pytestmark = pytest.mark.root
+AT_ONCE = 16
+WARM_UP = 16
+SPARE_FILES = 6  # what comes and goes: connections of clients, databases of threads
+
+
+@pytest.fixture
+def engine(session_dir: Path, leak_marks: list[str], archives: Archives) -> Iterator[Sampand]:
+    engine = Sampand(Path(mkdtemp(prefix="s", dir=session_dir)))
+    leak_marks.extend(engine.marks)
+    with running(engine):
+        Client("docker", engine)("load", "-q", "-i", str(archives.busybox))
+        yield engine
+
+
+def live(engine: Sampand, name: str) -> None:
+    """With a published port and two volumes, one of them anonymous."""
+    host = {"Binds": [f"{name}:/data"], "PortBindings": {"80/tcp": [{"HostPort": "0"}]}}
+    run(engine, name, host=host, Volumes={"/scratch": {}})
+    status, made = call(engine, "POST", f"/containers/{name}/exec", {"Cmd": ["true"], "AttachStdout": True})
+    assert status == 201, made
+    for method, path, body in (
+        ("POST", f"/exec/{made['Id']}/start", {"Detach": False}),
+        ("POST", f"/containers/{name}/stop?t=0", None),
+        ("DELETE", f"/containers/{name}?v=1", None),
+        ("DELETE", f"/volumes/{name}", None),
+    ):
+        status, answer = call(engine, method, path, body)
+        assert status in (200, 204), (path, answer)
+    code = call(engine, "GET", f"/exec/{made['Id']}/json")
+    assert code[0] == 404, code  # it went with its container
+
+
+def lives(engine: Sampand, prefix: str, count: int) -> None:
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        list(threads.map(lambda number: live(engine, f"{prefix}{number}"), range(count)))
+
+
+@pytest.mark.timeout(3600)
+def test_two_hundred_lives_leave_nothing(engine: Sampand, pytestconfig: pytest.Config) -> None:
+    assert engine.process is not None
+    pid = engine.process.pid
+    lives(engine, "warm", WARM_UP)
+    before, files = holdings(engine), len(held_by(pid))
+    lives(engine, "life", pytestconfig.getoption("--stress"))
+    assert eventually(lambda: not difference(before, holdings(engine))), difference(before, holdings(engine))
+    assert eventually(lambda: len(held_by(pid)) <= files + SPARE_FILES), held_by(pid)
+    assert "Traceback" not in engine.log.read_text()
