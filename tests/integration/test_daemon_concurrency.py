@@ -20,7 +20,6 @@ from tests.support.containers import (
     eventually,
     held_by,
     hijacked,
-    resident_kib,
     run,
     state_of,
 )
@@ -51,35 +50,8 @@ def pid_of(engine: Engine) -> int:
     return engine.process.pid
 
 
-def whole_life(engine: Engine, name: str) -> None:
-    run(engine, name, host={"Binds": [f"{name}:/data"]})
-    _, made = call(engine, "POST", f"/containers/{name}/exec", {"Cmd": ["true"], "AttachStdout": True})
-    for method, path, body in (
-        ("POST", f"/exec/{made['Id']}/start", {"Detach": False}),
-        ("POST", f"/containers/{name}/stop?t=0", None),
-        ("DELETE", f"/containers/{name}", None),
-        ("DELETE", f"/volumes/{name}", None),
-    ):
-        status, answer = call(engine, method, path, body)
-        assert status in (200, 204), answer
-
-
-def lives(engine: Engine, prefix: str, count: int) -> None:
-    with ThreadPoolExecutor(16) as threads:
-        list(threads.map(lambda number: whole_life(engine, f"{prefix}{number}"), range(count)))
-
-
 def running_jobs(engine: Engine) -> list[str]:
     return [job["Name"] for job in engine.get("/jobs") if job["State"] == "running"]
-
-
-def test_a_hundred_lives_at_once_leave_nothing(engine: Engine) -> None:
-    lives(engine, "warm", 30)
-    open_files, memory = len(held_by(pid_of(engine))), resident_kib(pid_of(engine))
-    lives(engine, "life", 100)
-    assert engine.get("/containers/json?all=1") == []
-    assert eventually(lambda: len(held_by(pid_of(engine))) <= open_files + 4), held_by(pid_of(engine))
-    assert resident_kib(pid_of(engine)) < memory + 10 * 1024
 
 
 @pytest.mark.parametrize("end", [("POST", "kill"), ("DELETE", "?force=1")])

@@ -22,6 +22,7 @@ from tests.conftest import Archives
 from tests.support.clients import Client
 from tests.support.containers import IMAGE, call, create, eventually, run, send, state_of
 from tests.support.engines import Sampand, running
+from tests.support.holdings import difference, groups, holdings, monitored, snapshots
 from tests.support.images import Entry, layer
 
 pytestmark = pytest.mark.root
@@ -61,7 +62,8 @@ class Clients:
         self._archive = layer([Entry("some/file", random.randbytes(400_000))])
 
     def run(self) -> None:
-        loops = [self._lives, self._lives, self._lives, self._forced, self._volumes, self._imports]
+        loops = [self._lives, self._lives, self._forced, self._volumes, self._imports]
+        loops += [self._changes, self._files, self._ends]
         with ThreadPoolExecutor(len(loops)) as threads:
             done = [threads.submit(self._loop, loop, number) for number, loop in enumerate(loops)]
         for one in done:
@@ -80,7 +82,7 @@ class Clients:
         if archive is None:
             status, answer = call(self._engine, method, path, body)
         else:
-            status, answer = send(self._engine, path, archive)
+            status, answer = send(self._engine, path, archive, method)
         assert status in (200, 201, 204), (path, answer)
         with self._counting:
             self._left -= 1
@@ -102,6 +104,32 @@ class Clients:
         self._ask("POST", f"/containers/{name}/start")
         self._ask("DELETE", f"/containers/{name}?force=1&v=1")
 
+    def _changes(self, name: str) -> None:
+        self._ask("POST", f"/containers/create?name={name}", {"Image": IMAGE, "Cmd": ["sleep", "1000"]})
+        self._ask("POST", f"/containers/{name}/start")
+        self._ask("POST", f"/containers/{name}/pause")
+        self._ask("POST", f"/containers/{name}/update", {"RestartPolicy": {"Name": "unless-stopped"}})
+        self._ask("POST", f"/containers/{name}/unpause")
+        self._ask("POST", f"/containers/{name}/rename?name={name}-new")
+        self._ask("POST", f"/containers/{name}-new/restart?t=0")
+        self._ask("DELETE", f"/containers/{name}-new?force=1")
+
+    def _files(self, name: str) -> None:
+        self._ask("POST", f"/containers/create?name={name}", {"Image": IMAGE, "Cmd": ["sleep", "1000"]})
+        self._ask("PUT", f"/containers/{name}/archive?path=/", archive=self._archive)
+        self._ask("POST", f"/containers/{name}/start")
+        self._ask("GET", f"/containers/{name}/archive?path=/some")
+        self._ask("POST", f"/commit?container={name}&repo={name}")
+        self._ask("DELETE", f"/containers/{name}?force=1")
+        self._ask("DELETE", f"/images/{name}")
+
+    def _ends(self, name: str) -> None:
+        self._ask("POST", f"/containers/create?name={name}", {"Image": IMAGE, "Cmd": ["sh", "-c", "echo said"]})
+        self._ask("POST", f"/containers/{name}/start")
+        self._ask("GET", f"/containers/{name}/logs?stdout=1&follow=1")
+        self._ask("POST", f"/containers/{name}/wait")
+        self._ask("DELETE", f"/containers/{name}")
+
     def _volumes(self, name: str) -> None:
         self._ask("POST", "/volumes/create", {"Name": name})
         self._ask("DELETE", f"/volumes/{name}")
@@ -120,14 +148,13 @@ def left_overs(engine: Sampand) -> list[str]:
     """What belongs to no container that the daemon lists."""
     listed = engine.get("/containers/json?all=1")
     known = {one["Id"] for one in listed}
-    running = {one["Id"] for one in listed if one["State"] == "running"}
-    groups = next(root for root in (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")) if root.is_dir())
+    running = {one["Id"] for one in listed if one["State"] in ("running", "paused")}
     places = [
         (engine.data_root / "containers", known),
         (engine.exec_root / "bundles", running),
         (engine.exec_root / "runtime/containers", running),
         *((state, running) for state in (engine.exec_root / "runtime/state").iterdir()),
-        (groups / f"sampan-{engine.instance}", running),
+        *((group, running) for group in groups(engine)),
         (engine.data_root / "volumes", {one["Name"] for one in engine.get("/volumes")["Volumes"] or []}),
     ]
     found = [str(entry) for place, owners in places for entry in place.iterdir() if is_left(entry, owners)]
@@ -141,11 +168,6 @@ def is_left(entry: Path, owners: set[str]) -> bool:
     return entry.is_dir() and entry.name not in owners
 
 
-def monitored(engine: Sampand) -> set[str]:
-    listed = subprocess.run(["pgrep", "-af", f"conmon .*{engine.root}/"], capture_output=True, text=True, check=False)
-    return set(re.findall(r"--cid ([0-9a-f]{64})", listed.stdout))
-
-
 def published(engine: Sampand) -> str:
     table = subprocess.run(
         ["nft", "list", "table", "inet", f"sampan_{engine.instance}"], capture_output=True, text=True, check=True
@@ -153,33 +175,35 @@ def published(engine: Sampand) -> str:
     return "".join(re.findall(r"map published\w* \{[^}]*elements[^}]*\}", table.stdout))
 
 
-def snapshots(engine: Sampand) -> list[str]:
-    with closing(sqlite3.connect(engine.data_root / "drivers/overlayfs/metadata.db")) as database:
-        return sorted(name for (name,) in database.execute("SELECT name FROM snapshots"))
+def make_usable(engine: Sampand, id: str) -> None:
+    """Whatever state it was left in, it can be made to run, and removed."""
+    if state_of(engine, id)["Paused"]:
+        assert call(engine, "POST", f"/containers/{id}/unpause")[0] == 204
+    status, answer = call(engine, "POST", f"/containers/{id}/start")
+    assert status in (204, 304), answer
+    status, answer = call(engine, "DELETE", f"/containers/{id}?force=1&v=1")
+    assert status == 204, answer
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_a_daemon_killed_at_any_moment_leaves_nothing_and_nothing_unusable(engine: Sampand) -> None:
     random.seed(os.environ.get("SAMPAN_TEST_SEED", "planks"))
     run(engine, "first")
     call(engine, "DELETE", "/containers/first?force=1")
-    whole = snapshots(engine)
+    whole = holdings(engine)
     for _ in range(ROUNDS):
-        Clients(engine, last=random.randrange(5, 80)).run()
+        Clients(engine, last=random.randrange(5, 120)).run()
         engine.start()
         assert_nothing_left(engine)
         for one in engine.get("/containers/json?all=1"):
-            status, answer = call(engine, "POST", f"/containers/{one['Id']}/start")
-            assert status in (204, 304), answer
-            status, answer = call(engine, "DELETE", f"/containers/{one['Id']}?force=1&v=1")
-            assert status == 204, answer
+            make_usable(engine, one["Id"])
         assert published(engine) == ""
         for volume in engine.get("/volumes")["Volumes"] or []:
             assert call(engine, "DELETE", f"/volumes/{volume['Name']}")[0] == 204
         for image in engine.get("/images/json"):
             if image["RepoTags"] != [IMAGE]:
                 assert call(engine, "DELETE", f"/images/{image['Id']}?force=1")[0] == 200
-        assert snapshots(engine) == whole
+        assert eventually(lambda: not difference(whole, holdings(engine))), difference(whole, holdings(engine))
         assert_nothing_left(engine)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Archives
 from tests.support.clients import Client
-from tests.support.containers import call, eventually, held_by, run
+from tests.support.containers import call, eventually, held_by, resident_kib, run
 from tests.support.engines import Sampand, running
 from tests.support.holdings import difference, holdings
 
@@ -59,8 +59,9 @@ def test_two_hundred_lives_leave_nothing(engine: Sampand, pytestconfig: pytest.C
     assert engine.process is not None
     pid = engine.process.pid
     lives(engine, "warm", WARM_UP)
-    before, files = holdings(engine), len(held_by(pid))
+    before, files, memory = holdings(engine), len(held_by(pid)), resident_kib(pid)
     lives(engine, "life", pytestconfig.getoption("--stress"))
     assert eventually(lambda: not difference(before, holdings(engine))), difference(before, holdings(engine))
     assert eventually(lambda: len(held_by(pid)) <= files + SPARE_FILES), held_by(pid)
+    assert resident_kib(pid) < memory + 10 * 1024
     assert "Traceback" not in engine.log.read_text()

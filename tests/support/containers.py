@@ -48,10 +48,10 @@ def state_of(engine: Engine, name: str) -> Any:
     return engine.get(f"/containers/{name}/json")["State"]
 
 
-def send(engine: Engine, path: str, content: bytes) -> Answer:
-    """POST an archive."""
+def send(engine: Engine, path: str, content: bytes, method: str = "POST") -> Answer:
+    """Send an archive."""
     with contextlib.closing(UnixConnection(engine.socket)) as connection:
-        connection.request("POST", path, content)
+        connection.request(method, path, content)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
 
