@@ -333,7 +333,12 @@ def _stop_signal() -> asyncio.Event:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, _on_hangup)  # ignored it would be in every container too
     return stopping
+
+
+def _on_hangup() -> None:
+    _log.warning("SIGHUP: the configuration is read at the start only; restart sampand, containers go on running")
 
 
 class _JsonFormatter(logging.Formatter):

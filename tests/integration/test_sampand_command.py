@@ -1,0 +1,163 @@
+"""How sampand is started and lets go: by a socket of systemd's, in the background, and only to be checked."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+
+from tests.support.engines import BIN_DIR, Engine, Sampand
+
+pytestmark = pytest.mark.root
+SAMPAND = BIN_DIR / "sampand"
+LAUNCHER = """
+import os, sys
+listening, notify, *command = sys.argv[1:]
+os.dup2(int(listening), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()), NOTIFY_SOCKET=notify)
+os.execv(command[0], command)
+"""  # what systemd does for a unit of Type=notify with a socket
+
+
+@pytest.fixture
+def engine(session_dir: Path, leak_marks: list[str]) -> Iterator[Sampand]:
+    """Its directories and its name; it is not started."""
+    engine = Sampand(Path(mkdtemp(prefix="x", dir=session_dir)))
+    leak_marks.extend(engine.marks)
+    yield engine
+    engine.forget()
+
+
+def flags(engine: Engine, *hosts: str) -> list[str]:
+    roots = ["--data-root", str(engine.data_root), "--exec-root", str(engine.exec_root)]
+    return [*roots, "--pidfile", str(engine.pid_file), *(word for host in hosts for word in ("-H", host))]
+
+
+@contextmanager
+def pidfd(pid: int) -> Iterator[int]:
+    fd = os.pidfd_open(pid)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def end(pid: int) -> None:
+    """SIGTERM to a process that is not our child, and wait for its end."""
+    with pidfd(pid) as fd:
+        signal.pidfd_send_signal(fd, signal.SIGTERM)
+        assert select.select([fd], [], [], 30)[0], "it does not end"
+
+
+def told(notified: socket.socket) -> str:
+    """The next word of the daemon to systemd."""
+    notified.settimeout(60)
+    return notified.recv(4096).decode()
+
+
+def test_a_socket_that_systemd_opened_is_served_and_stays(engine: Sampand) -> None:
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        listening.bind(str(engine.socket))
+        listening.listen()
+        notified.bind(str(engine.root / "n"))
+        words = [str(listening.fileno()), str(engine.root / "n"), str(SAMPAND), *flags(engine, "fd://")]
+        with engine.log.open("wb") as log:
+            daemon = subprocess.Popen(
+                [sys.executable, "-c", LAUNCHER, *words], pass_fds=[listening.fileno()], stdout=log, stderr=log
+            )
+        try:
+            assert told(notified) == "READY=1"
+            assert engine.get("/info")["DockerRootDir"] == str(engine.data_root)
+        finally:
+            daemon.terminate()
+            status = daemon.wait(30)
+        assert told(notified) == "STOPPING=1"
+        assert (status, engine.socket.is_socket()) == (0, True)  # it is systemd's, for the next start
+
+
+def test_without_systemds_sockets_fd_is_refused_in_a_sentence(engine: Sampand) -> None:
+    done = subprocess.run([SAMPAND, *flags(engine, "fd://")], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith("\nsampand: no sockets found: fd:// needs systemd's socket activation\n")
+
+
+def test_detached_it_leaves_for_good(engine: Sampand) -> None:
+    command = [SAMPAND, "--detach", "--log-file", engine.log, *flags(engine, engine.host)]
+    started = subprocess.run(command, capture_output=True, text=True, check=False, cwd=engine.root, timeout=120)
+    assert (started.returncode, started.stdout, started.stderr) == (0, "", "")
+    pid = int(engine.pid_file.read_text())
+    try:
+        assert engine.request("GET", "/_ping") == (200, b"OK")  # at once: it was ready
+        assert os.getsid(pid) == pid != os.getsid(0)
+        assert _field(pid, "PPid") != str(os.getpid())
+        assert os.readlink(f"/proc/{pid}/cwd") == "/"
+        assert [os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)] == [
+            "/dev/null",
+            str(engine.log),
+            str(engine.log),
+        ]
+        os.kill(pid, signal.SIGHUP)  # of a terminal that is closed
+        assert engine.request("GET", "/_ping") == (200, b"OK")
+        assert_refused_a_second_time(engine, pid)
+    finally:
+        end(pid)
+    assert not engine.pid_file.exists()
+    assert not engine.socket.exists()
+
+
+def assert_refused_a_second_time(engine: Sampand, pid: int) -> None:
+    again = [SAMPAND, "--detach", "--data-root", engine.data_root, "--exec-root", engine.root / "exec2"]
+    again += ["--pidfile", engine.root / "pid2", "-H", f"unix://{engine.root}/s2", "--log-file", engine.root / "log2"]
+    second = subprocess.run(again, capture_output=True, text=True, check=False, timeout=120)
+    assert second.returncode == 1
+    assert second.stderr.count("\n") == 1
+    assert str(engine.data_root) in second.stderr
+    assert engine.request("GET", "/_ping") == (200, b"OK")
+
+
+def _field(pid: int, name: str) -> str:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(f"{name}:"))
+
+
+@pytest.mark.parametrize(
+    ("config", "complaint"),
+    [
+        ({"log-level": "info"}, None),
+        ({"storage-driver": "nowhere"}, "nowhere"),
+        ({"log-level": "loud"}, "log-level"),
+        ({"no-such-key": 1}, "no-such-key"),
+        ("junk", "daemon.json"),
+    ],
+)
+def test_validate_says_what_is_wrong_and_starts_nothing(
+    engine: Sampand, config: object, complaint: str | None
+) -> None:
+    path = engine.root / "daemon.json"
+    path.write_text(config if isinstance(config, str) else json.dumps(config))
+    command = [SAMPAND, "--validate", "--config-file", path, *flags(engine, engine.host)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if complaint is None:
+        assert (done.returncode, done.stdout) == (0, "configuration OK\n")
+    else:
+        assert done.returncode == 1
+        assert complaint in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not engine.data_root.exists()
+
+
+def test_the_units_say_what_the_daemon_does() -> None:
+    units = Path(__file__).parents[2] / "packaging"
+    service, activation = ((units / name).read_text() for name in ("sampand.service", "sampand.socket"))
+    assert "Type=notify" in service
+    assert "ExecStart=/opt/sampan/bin/sampand -H fd://" in service
+    assert "KillMode=process" in service  # containers outlive the daemon
+    assert "ListenStream=/run/sampan/sampan.sock" in activation
