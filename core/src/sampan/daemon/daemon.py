@@ -55,6 +55,7 @@ from sampan.daemon.container import Container
 from sampan.daemon.events import EventLog
 from sampan.daemon.group_events import GroupEvents
 from sampan.daemon.log_keeper import LogKeeper
+from sampan.daemon.metrics import ContainerMetrics
 from sampan.daemon.mounts import Point
 from sampan.daemon.programs import Programs
 from sampan.daemon.registry import Containers
@@ -231,6 +232,7 @@ class Daemon:
             ("volume_update", models.UpdateVolume, volume.volume_update, look),
         ):
             engine.register(Handler(name, request, partial(function, self), **how))
+        engine.metrics.registry.register(ContainerMetrics(self))
 
     async def open(self) -> None:
         """Bring records, drivers and kernel together, and start again what should run."""

@@ -44,18 +44,18 @@ async def container_stats(daemon: Daemon, job: Job[WatchStats]) -> None:
     elif not container.running:
         await output.write(_stats(container, None, None))
     elif request.one_shot:
-        subject = _subject(container)
+        subject = subject_of(container)
         sample = await daemon.sampler.read(subject) if subject else None
         await output.write(_stats(container, sample, None))
     else:
-        with daemon.sampler.watch(lambda: _subject(container)) as watcher:
+        with daemon.sampler.watch(lambda: subject_of(container)) as watcher:
             before = await watcher.next()
             await output.write(_stats(container, await watcher.next(), before))
 
 
 async def _stream(daemon: Daemon, container: Container, output: Output) -> None:
     before: Sample | None = None
-    with daemon.sampler.watch(lambda: _subject(container)) as watcher:
+    with daemon.sampler.watch(lambda: subject_of(container)) as watcher:
         while True:
             sample = await watcher.next()
             if container.removed.is_set():
@@ -64,8 +64,8 @@ async def _stream(daemon: Daemon, container: Container, output: Output) -> None:
             before = sample
 
 
-def _subject(container: Container) -> Subject | None:
-    """A container on the host's network has no figures of its own; one on another's has that one's."""
+def subject_of(container: Container) -> Subject | None:
+    """Whom to read, if it runs. The host's network is not the container's; another container's has that one's figures."""
     if not container.running:
         return None
     mode = network_mode(container.record.host_config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -55,8 +56,9 @@ async def cancel_job(run: Run, id: Name) -> Response:
     responses={200: {"description": "Prometheus' text format", "content": {"text/plain": {}}}},
 )
 async def metrics(run: Run) -> Response:
-    """Counts and times of jobs, for Prometheus."""
-    return Response(run.engine.metrics.render(), media_type="text/plain; version=0.0.4")
+    """Counts and times of jobs, and what containers use, for Prometheus."""
+    text = await asyncio.to_thread(run.engine.metrics.render)
+    return Response(text, media_type="text/plain; version=0.0.4")
 
 
 def summary_of(job: Job[Any]) -> JobSummary:

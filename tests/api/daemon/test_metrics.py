@@ -1,0 +1,41 @@
+"""What containers use, as Prometheus reads it."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.api.daemon.in_process import IMAGE, InProcess
+
+
+def samples(house: InProcess) -> dict[str, dict[str, float]]:
+    """Values by series, and by the name of the container."""
+    with house.opened("GET", "/metrics") as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        text = answer.read().decode()
+    found: dict[str, dict[str, float]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if "image" in sample.labels:
+                assert sample.labels["image"] == IMAGE
+                found.setdefault(sample.name, {})[sample.labels["name"]] = sample.value
+    return found
+
+
+def test_running_containers_have_series_and_others_have_none(house: InProcess) -> None:
+    web = house.launch(name="web", HostConfig={"Memory": 64 << 20})
+    house.launch(name="ended")
+    house.call("POST", "/containers/ended/kill")
+    house.resources.add_process(web, 42)
+    house.resources.report_oom_kill(web)
+    found = samples(house)
+    assert found["container_spec_memory_limit_bytes"] == {"web": 64 << 20}
+    assert found["container_oom_events_total"] == {"web": 1}
+    assert found["container_processes"] == {"web": 1}
+    house.call("POST", "/containers/web/rename?name=www")
+    assert found.keys() == samples(house).keys()
+    assert samples(house)["container_processes"] == {"www": 1}
+
+
+def test_what_is_not_accounted_is_absent(house: InProcess) -> None:
+    house.launch(name="web")
+    assert not {"container_memory_rss", "container_pressure_cpu_waiting_seconds_total"} & samples(house).keys()
