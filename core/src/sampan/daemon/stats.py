@@ -65,7 +65,7 @@ async def _stream(daemon: Daemon, container: Container, output: Output) -> None:
 
 
 def subject_of(container: Container) -> Subject | None:
-    """Whom to read, if it runs. The host's network is nobody's; another container's network has that one's figures."""
+    """Whom to read, if it runs. A network shared with another container has that one's figures, the host's none."""
     if not container.running:
         return None
     mode = network_mode(container.record.host_config)
