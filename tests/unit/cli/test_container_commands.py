@@ -125,6 +125,10 @@ def test_ports_are_joined_to_ranges(ports: list[tuple[str, int, int, str]], text
     [
         (["stop", "-t", "0", "-s", "INT"], "POST", "stop", {"t": ["0"], "signal": ["INT"]}),
         (["stop"], "POST", "stop", {}),
+        (["restart", "--timeout=-1"], "POST", "restart", {"t": ["-1"]}),
+        (["container", "restart"], "POST", "restart", {}),
+        (["pause"], "POST", "pause", {}),
+        (["unpause"], "POST", "unpause", {}),
         (["kill"], "POST", "kill", {"signal": ["KILL"]}),
         (["kill", "-s", "HUP"], "POST", "kill", {"signal": ["HUP"]}),
         (["container", "rm", "-fv"], "DELETE", "", {"force": ["1"], "v": ["1"]}),
@@ -143,6 +147,66 @@ def test_short_commands_act_on_each_name(
 def test_wait_prints_the_statuses(engine: FakeEngine, main: Main) -> None:
     engine.on("POST", "/containers/.*/wait", {"StatusCode": 137})
     assert main("wait", "a", "b").out == "137\n137\n"
+
+
+def test_two_times_to_wait_are_one_too_many(main: Main) -> None:
+    assert main("restart", "-t", "1", "--time", "2", "a") == Outcome(
+        1, "", "conflicting options: cannot specify both --timeout and --time\n"
+    )
+
+
+def test_rename_says_nothing_unless_it_fails(engine: FakeEngine, main: Main) -> None:
+    engine.on("POST", "/containers/a/rename", Answer(None, 204))
+    assert main("rename", "a", "b") == Outcome(0, "", "")
+    assert engine.request("POST", "/containers/a/rename").query == {"name": ["b"]}
+    assert main("container", "rename", "c", "d") == Outcome(
+        1,
+        "",
+        "failed to rename container: Error response from daemon: page not found: /containers/c/rename\n",
+    )
+
+
+def test_update_sends_what_is_asked_and_prints_warnings_last(engine: FakeEngine, main: Main) -> None:
+    engine.on("POST", "/containers/(a|b)/update", {"Warnings": ["No swap."]})
+    flags = ("-m", "64m", "--memory-swap", "-1", "--cpus", "1.5", "--pids-limit", "-1", "--restart", "on-failure:3")
+    assert main("update", *flags, "a", "b") == Outcome(0, "a\nb\nNo swap.\nNo swap.\n", "")
+    body = engine.request("POST", "/containers/a/update").json
+    said = {name: value for name, value in body.items() if value}
+    assert said == {
+        "Memory": 64 << 20,
+        "MemorySwap": -1,
+        "NanoCpus": 1_500_000_000,
+        "PidsLimit": -1,
+        "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3},
+    }
+
+
+def test_update_wants_a_flag(main: Main) -> None:
+    assert main("update", "a") == Outcome(1, "", "you must provide one or more flags when using this command\n")
+
+
+def test_top_is_a_table(engine: FakeEngine, main: Main) -> None:
+    answer = {"Titles": ["PID", "COMMAND"], "Processes": [["1", "sh -c sleep"], ["23", "sleep"]]}
+    engine.on("GET", "/containers/a/top", answer)
+    assert main("top", "a", "-o", "pid,cmd").out == (
+        "PID                 COMMAND\n1                   sh -c sleep\n23                  sleep\n"
+    )
+    assert engine.request("GET", "/containers/a/top").query == {"ps_args": ["-o pid,cmd"]}
+
+
+def test_prune_asks_first(engine: FakeEngine, sampan: Callable[..., Outcome]) -> None:
+    engine.on("POST", "/containers/prune", {"ContainersDeleted": ["a1", "b2"], "SpaceReclaimed": 1982000})
+    refused = sampan("container", "prune", stdin=b"n\n")
+    assert (refused.status, refused.err) == (1, "container prune has been cancelled\n")
+    assert not engine.requests
+    done = sampan("container", "prune", "--filter", "until=1h", stdin=b"y\n")
+    assert done.out.endswith("[y/N] Deleted Containers:\na1\nb2\n\nTotal reclaimed space: 1.982MB\n")
+    assert json.loads(engine.request("POST", "/containers/prune").query["filters"][0]) == {"until": {"1h": True}}
+
+
+def test_prune_of_nothing_says_so(engine: FakeEngine, main: Main) -> None:
+    engine.on("POST", "/containers/prune", {"ContainersDeleted": None, "SpaceReclaimed": 0})
+    assert main("container", "prune", "-f").out == "Total reclaimed space: 0B\n"
 
 
 def test_port_lists_bindings_in_natural_order(engine: FakeEngine, main: Main) -> None:

@@ -54,13 +54,13 @@ def _table(rows: Iterable[Row], headers: Mapping[str, Any], template: Template) 
     return aligned("\n".join(lines)) + "\n"
 
 
-def aligned(text: str) -> str:
-    """Tab-separated columns set out with spaces, each at least ten wide; the last cell of a line is left as it is."""
+def aligned(text: str, *, least: int = _LEAST_WIDTH) -> str:
+    """Tab-separated columns set out with spaces, each at least so wide; the last cell of a line is left as it is."""
     table = [line.split("\t") for line in text.split("\n")]
     widths: dict[int, int] = {}
     for cells in table:
         for at, cell in enumerate(cells[:-1]):
-            widths[at] = max(widths.get(at, _LEAST_WIDTH), _width(cell) + _PADDING)
+            widths[at] = max(widths.get(at, least), _width(cell) + _PADDING)
     return "\n".join(
         "".join(cell + " " * (widths[at] - _width(cell)) for at, cell in enumerate(cells[:-1])) + cells[-1]
         for cells in table

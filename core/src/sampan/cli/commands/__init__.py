@@ -35,12 +35,18 @@ EXPORT = Entry("filesystem", "EXPORT", "Export a container's filesystem as a tar
 KILL = Entry("container", "KILL", "Kill one or more running containers")
 LIST = Entry("ps", "LIST", "List containers")
 LOGS = Entry("logs", "LOGS", "Fetch the logs of a container")
+PAUSE = Entry("container", "PAUSE", "Pause all processes within one or more containers")
 PORT = Entry("container", "PORT", "List port mappings or a specific mapping for the container")
+RENAME = Entry("container", "RENAME", "Rename a container")
 REMOVE = Entry("container", "REMOVE", "Remove one or more containers")
+RESTART = Entry("container", "RESTART", "Restart one or more containers")
 RUN = Entry("run", "RUN", "Create and run a new container from an image")
 START = Entry("attach", "START", "Start one or more stopped containers")
 STATS = Entry("stats", "STATS", "Display a live stream of container(s) resource usage statistics")
 STOP = Entry("container", "STOP", "Stop one or more running containers")
+TOP_OF = Entry("top", "TOP", "Display the running processes of a container")
+UNPAUSE = Entry("container", "UNPAUSE", "Unpause all processes within one or more containers")
+UPDATE = Entry("update", "UPDATE", "Update configuration of one or more containers")
 WAIT = Entry("container", "WAIT", "Block until one or more containers stop, then print their exit codes")
 
 IMAGES = Entry("image", "LIST", "List images")
@@ -76,13 +82,19 @@ GROUPS = {
             "kill": KILL,
             "logs": LOGS,
             "ls": LIST,
+            "pause": PAUSE,
             "port": PORT,
             "prune": Entry("prune", "CONTAINER", "Remove all stopped containers"),
+            "rename": RENAME,
+            "restart": RESTART,
             "rm": REMOVE,
             "run": RUN,
             "start": START,
             "stats": STATS,
             "stop": STOP,
+            "top": TOP_OF,
+            "unpause": UNPAUSE,
+            "update": UPDATE,
             "wait": WAIT,
         },
         {"list": "ls", "ps": "ls", "remove": "rm"},
@@ -178,7 +190,10 @@ COMMANDS = {
     "kill": KILL,
     "load": LOAD,
     "logs": LOGS,
+    "pause": PAUSE,
     "port": PORT,
+    "rename": RENAME,
+    "restart": RESTART,
     "rm": REMOVE,
     "rmi": RMI,
     "save": SAVE,
@@ -187,6 +202,9 @@ COMMANDS = {
     "stats": STATS,
     "stop": STOP,
     "tag": TAG,
+    "top": TOP_OF,
+    "unpause": UNPAUSE,
+    "update": UPDATE,
     "wait": WAIT,
 }
 

@@ -34,8 +34,14 @@ complete -c sampan -a '(__sampan_complete)'
 """,
 }
 # What the arguments of a command are, by the place of its `Command`.
-_RUNNING = ("attach.ATTACH", "exec.EXEC", "container.KILL", "container.STOP", "container.PORT", "container.WAIT")
-_CONTAINERS = ("attach.START", "container.REMOVE", "logs.LOGS", "inspect.CONTAINER")
+_RUNNING = (
+    *("attach.ATTACH", "exec.EXEC", "top.TOP"),
+    *(f"container.{verb}" for verb in ("KILL", "PAUSE", "PORT", "STOP", "UNPAUSE", "WAIT")),
+)
+_CONTAINERS = (
+    *("attach.START", "inspect.CONTAINER", "logs.LOGS", "update.UPDATE"),
+    *(f"container.{verb}" for verb in ("REMOVE", "RENAME", "RESTART")),
+)
 _IMAGES = ("run.RUN", "run.CREATE", "image.REMOVE", "image.TAG", "inspect.IMAGE", "image.LIST")
 _VOLUMES = ("volume.REMOVE", "inspect.VOLUME")
 _NETWORKS = ("inspect.NETWORK",)

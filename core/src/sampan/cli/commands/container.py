@@ -1,4 +1,4 @@
-"""The short commands on containers: stop, kill, rm, wait, port."""
+"""The short commands on containers: stop, restart, pause, unpause, kill, rename, rm, wait, port."""
 
 from __future__ import annotations
 
@@ -7,32 +7,58 @@ from typing import Any
 
 from sampan.cli.command import NUMBER, SWITCH, Command, Flag, Options
 from sampan.cli.commands.each import for_each, segment
-from sampan.cli.errors import CliError
+from sampan.cli.errors import CliError, DaemonError
 from sampan.cli.session import Session
 
 
 def stop(session: Session, options: Options) -> int:
     """Stop each container and print its name."""
+    return _end(session, options, "stop")
+
+
+def restart(session: Session, options: Options) -> int:
+    """Restart each container and print its name."""
+    return _end(session, options, "restart")
+
+
+def _end(session: Session, options: Options, verb: str) -> int:
+    if options.changed("timeout") and options.changed("time"):
+        raise CliError("conflicting options: cannot specify both --timeout and --time")
     timeout = next((options.number(name) for name in ("timeout", "time") if options.changed(name)), None)
     query = {"signal": options.text("signal"), "t": None if timeout is None else str(timeout)}
+    return _post_each(session, options, verb, query)
 
+
+def pause(session: Session, options: Options) -> int:
+    """Pause each container and print its name."""
+    return _post_each(session, options, "pause")
+
+
+def unpause(session: Session, options: Options) -> int:
+    """Unpause each container and print its name."""
+    return _post_each(session, options, "unpause")
+
+
+def _post_each(session: Session, options: Options, verb: str, query: dict[str, Any] | None = None) -> int:
     def one(name: str) -> str:
-        session.client.call("POST", f"/containers/{segment(name)}/stop", query=query)
+        session.client.call("POST", f"/containers/{segment(name)}/{verb}", query=query)
         return name
 
     return for_each(session, options.args, one)
+
+
+def rename(session: Session, options: Options) -> None:
+    """Give a container another name."""
+    old, new = options.args
+    try:
+        session.client.call("POST", f"/containers/{segment(old)}/rename", query={"name": new})
+    except DaemonError as error:
+        raise CliError(f"failed to rename container: {error}") from None
 
 
 def kill(session: Session, options: Options) -> int:
     """Send each container a signal and print its name."""
-
-    def one(name: str) -> str:
-        session.client.call(
-            "POST", f"/containers/{segment(name)}/kill", query={"signal": options.text("signal") or "KILL"}
-        )
-        return name
-
-    return for_each(session, options.args, one)
+    return _post_each(session, options, "kill", {"signal": options.text("signal") or "KILL"})
 
 
 def remove(session: Session, options: Options) -> int:
@@ -85,18 +111,42 @@ def _natural(text: str) -> list[tuple[bool, int, str]]:
     return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.findall(r"\d+|\D+", text)]
 
 
+_ENDING = (
+    Flag("signal", "Signal to send to the container", short="s"),
+    Flag("time", "Seconds to wait before killing the container", NUMBER, hidden=True),
+    Flag("timeout", "Seconds to wait before killing the container", NUMBER, "t"),
+)
 STOP = Command(
     "stop [OPTIONS] CONTAINER [CONTAINER...]",
     "Stop one or more running containers",
     stop,
-    (
-        Flag("signal", "Signal to send to the container", short="s"),
-        Flag("time", "Seconds to wait before killing the container", NUMBER, hidden=True),
-        Flag("timeout", "Seconds to wait before killing the container", NUMBER, "t"),
-    ),
+    _ENDING,
     least=1,
     most=None,
 )
+RESTART = Command(
+    "restart [OPTIONS] CONTAINER [CONTAINER...]",
+    "Restart one or more containers",
+    restart,
+    _ENDING,
+    least=1,
+    most=None,
+)
+PAUSE = Command(
+    "pause CONTAINER [CONTAINER...]",
+    "Pause all processes within one or more containers",
+    pause,
+    least=1,
+    most=None,
+)
+UNPAUSE = Command(
+    "unpause CONTAINER [CONTAINER...]",
+    "Unpause all processes within one or more containers",
+    unpause,
+    least=1,
+    most=None,
+)
+RENAME = Command("rename CONTAINER NEW_NAME", "Rename a container", rename, least=2, most=2)
 KILL = Command(
     "kill [OPTIONS] CONTAINER [CONTAINER...]",
     "Kill one or more running containers",

@@ -75,7 +75,7 @@ def _host_config(session: Session, options: Options) -> dict[str, Any]:
         "ContainerIDFile": options.text("cidfile"),
         "LogConfig": {"Type": options.text("log-driver"), "Config": _log_options(options)},
         "NetworkMode": network_mode(options),
-        "RestartPolicy": _restart_policy(options.text("restart")),
+        "RestartPolicy": restart_policy(options.text("restart")),
         "AutoRemove": options.on("rm"),
         "VolumeDriver": options.text("volume-driver"),
         "VolumesFrom": options.texts("volumes-from") or None,
@@ -181,7 +181,8 @@ def _health(options: Options) -> dict[str, Any]:
     return {name: value for name, value in health.items() if value} if wanted else {}
 
 
-def _restart_policy(text: str) -> dict[str, Any]:
+def restart_policy(text: str) -> dict[str, Any]:
+    """`on-failure:3` in the API's shape. Raises `ValueError`; which names there are, the daemon knows."""
     name, separator, count = text.partition(":")
     if separator and not name:
         raise ValueError("invalid restart policy format: no policy provided before colon")
