@@ -201,7 +201,7 @@ def test_prune_asks_first(engine: FakeEngine, sampan: Callable[..., Outcome]) ->
     assert not engine.requests
     done = sampan("container", "prune", "--filter", "until=1h", stdin=b"y\n")
     assert done.out.endswith("[y/N] Deleted Containers:\na1\nb2\n\nTotal reclaimed space: 1.982MB\n")
-    assert json.loads(engine.request("POST", "/containers/prune").query["filters"][0]) == {"until": {"1h": True}}
+    assert json.loads(engine.request("POST", "/containers/prune").query["filters"][0]) == {"until": ["1h"]}
 
 
 def test_prune_of_nothing_says_so(engine: FakeEngine, main: Main) -> None:

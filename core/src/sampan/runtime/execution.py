@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import termios
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from sampan.runtime.command import RuntimeCommand
 from sampan.runtime.failure import exec_failure, last_error
 from sampan.runtime.interface import STDERR, STDOUT
 from sampan.syscalls.pidfd import pidfd_open, pidfd_send_signal
-from sampan.syscalls.process import reap, session_members
+from sampan.syscalls.process import kill_session, reap
 
 _CONSOLE_TIMEOUT_S = 5  # the runtime has sent the terminal before it ends; this bounds a runtime that lies
 
@@ -90,13 +90,12 @@ class ExecProcess:
         return await asyncio.shield(self._code)
 
     async def kill(self) -> None:
+        """The runtime was started in a session of its own (see `_run`), so what is in that is the exec's."""
         if self._code.done():
             return
-        for pid in await asyncio.to_thread(session_members, self._pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        with suppress(ProcessLookupError, OSError):
-            pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        session = os.getsid(self._pid)  # it is not reaped yet
+        pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        await asyncio.to_thread(kill_session, session)
 
     def when_ended(self, callback: Callable[[], object]) -> None:
         """Call `callback` in the loop, once, after it has ended."""

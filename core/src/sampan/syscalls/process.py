@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -30,9 +32,14 @@ def reap(pidfd: int) -> int | None:
     return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
 
 
-def session_members(leader: int) -> list[int]:
-    """The processes in the session that process `leader` leads, as seen from here; it need not live any more."""
-    return [pid for pid in _pids() if _session(pid) == leader]
+def kill_session(session: int) -> None:
+    """SIGKILL every process in a session, also what is being forked: who has been sent SIGKILL forks no more."""
+    killed: set[int] = set()
+    while found := {pid for pid in _pids() if _session(pid) == session} - killed:
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= found
 
 
 def _pids() -> Iterator[int]:
