@@ -194,21 +194,6 @@ def test_top_is_a_table(engine: FakeEngine, main: Main) -> None:
     assert engine.request("GET", "/containers/a/top").query == {"ps_args": ["-o pid,cmd"]}
 
 
-def test_prune_asks_first(engine: FakeEngine, sampan: Callable[..., Outcome]) -> None:
-    engine.on("POST", "/containers/prune", {"ContainersDeleted": ["a1", "b2"], "SpaceReclaimed": 1982000})
-    refused = sampan("container", "prune", stdin=b"n\n")
-    assert (refused.status, refused.err) == (1, "container prune has been cancelled\n")
-    assert not engine.requests
-    done = sampan("container", "prune", "--filter", "until=1h", stdin=b"y\n")
-    assert done.out.endswith("[y/N] Deleted Containers:\na1\nb2\n\nTotal reclaimed space: 1.982MB\n")
-    assert json.loads(engine.request("POST", "/containers/prune").query["filters"][0]) == {"until": ["1h"]}
-
-
-def test_prune_of_nothing_says_so(engine: FakeEngine, main: Main) -> None:
-    engine.on("POST", "/containers/prune", {"ContainersDeleted": None, "SpaceReclaimed": 0})
-    assert main("container", "prune", "-f").out == "Total reclaimed space: 0B\n"
-
-
 def test_port_lists_bindings_in_natural_order(engine: FakeEngine, main: Main) -> None:
     ports = {
         "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}],
