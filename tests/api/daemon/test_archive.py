@@ -455,7 +455,7 @@ def test_a_commit_takes_a_configuration(house: InProcess, box: str) -> None:
     ("query", "status", "message"),
     [
         ("container=nobody", 404, "No such container: nobody"),
-        ("container={box}&changes=FROM+x", 400, "FROM is not a valid change command"),
+        ("container={box}&changes=FROM+x", 400, "from is not a valid change command"),
         (
             "container={box}&repo=UPPER",
             400,

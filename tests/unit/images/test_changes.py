@@ -43,8 +43,8 @@ def test_a_change_makes_dockers_configuration(change: str, config: dict[str, Any
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("RUN x", "RUN is not a valid change command"),
-        ("FROM x", "FROM is not a valid change command"),
+        ("RUN x", "run is not a valid change command"),
+        ("FROM x", "from is not a valid change command"),
         ("CMD", "CMD requires at least one argument"),
         ("ENV A", "ENV must have two arguments"),
         ("ENV A=b C", 'Syntax error - can\'t find = in "C"'),

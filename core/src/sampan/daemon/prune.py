@@ -5,13 +5,12 @@ Rules: moby daemon/images/image_prune.go, daemon/volume/service/service.go, daem
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sampan.daemon import filters, image, network, remove, volume
+from sampan.daemon import filters, image, inspect, network, remove, volume
 from sampan.daemon.container import Container
 from sampan.daemon.usage import volume_bytes
 from sampan.daemon.volumes import VolumeRecord
@@ -61,10 +60,10 @@ async def container_prune(daemon: Daemon, job: Job[PruneContainers]) -> Containe
 
 async def _remove_container(daemon: Daemon, container: Container, pruned: ContainersPruned) -> None:
     try:
-        usage = await asyncio.to_thread(daemon.storage.usage, container.id)
+        written, _ = await inspect.sizes(daemon, container)
         if await remove.remove_at_rest(daemon, container):
             pruned.containers_deleted = [*(pruned.containers_deleted or ()), container.id]
-            pruned.space_reclaimed += usage.size_bytes
+            pruned.space_reclaimed += written
     except (SampanError, OSError) as error:
         _log.info("container %s is not pruned: %s", container.id[:12], error)
 

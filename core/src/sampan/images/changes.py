@@ -35,7 +35,7 @@ def apply_changes(changes: Sequence[str], base: Config | None = None) -> Config:
         name, _, rest = line.partition(" ")
         change = _CHANGES.get(name.lower())
         if change is None:
-            raise InvalidArgument(f"{name} is not a valid change command")
+            raise InvalidArgument(f"{name.lower()} is not a valid change command")
         if not rest.strip():
             raise InvalidArgument(f"{name.upper()} requires at least one argument")
         change(config, rest.strip())
