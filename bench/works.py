@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.output import AttachedOutput, LongLog
 from bench.subjects import Subject
 
 IMAGE = "localhost/busybox:bench"
@@ -144,6 +145,8 @@ def listed_containers(subject: Subject) -> Iterator[None]:
         subject.do("rm", "--force", *names)
 
 
+_ATTACHED, _LONG_LOG = AttachedOutput(IMAGE), LongLog(IMAGE)
+
 WORKS = (
     Work("run_bridge", "`run --rm` true, bridge", run_on_bridge, budget=THIRD),
     Work("run_none", "`run --rm` true, no network", run_without_network, budget=THIRD),
@@ -157,6 +160,8 @@ WORKS = (
         budget=HALF,
     ),
     Work("list_client", f"`ps -a`, {LISTED} containers", list_by_client, listed_containers),
+    Work("output", _ATTACHED.title, _ATTACHED.sample, _ATTACHED.around, slow=True, budget=Budget(ratio=0.15)),
+    Work("logs", _LONG_LOG.title, _LONG_LOG.sample, _LONG_LOG.around, budget=Budget(ratio=0.25)),
     Work("cold_start", "the engine's own client: `version`", cold_start, budget=at_most(0.08)),
     Work("idle_memory", "memory of the idle daemon", idle_memory, unit="MB", slow=True, budget=at_most(80)),
     Work(
