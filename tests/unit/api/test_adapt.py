@@ -98,3 +98,46 @@ def test_a_port_without_bindings_is_published_on_any_port(bindings: list[Any] | 
         assert [text.partition(". ")[0] for text in warnings] == [
             "Following container port(s) have an empty list of port-bindings: 80/tcp"
         ] * warned
+
+
+MAC = "92:d0:c6:0a:29:33"
+
+
+def asked(mode: str = "", endpoints: dict[str, Any] | None = None, **fields: Any) -> CreateContainerBody:
+    host = {"NetworkMode": mode, **fields.pop("HostConfig", {})}
+    networking = {"EndpointsConfig": endpoints}
+    return CreateContainerBody.model_validate(
+        {"Image": "busybox", "HostConfig": host, "NetworkingConfig": networking, **fields}
+    )
+
+
+@pytest.mark.parametrize(("mode", "name"), [("", "default"), ("bridge", "bridge"), ("mine", "mine")])
+def test_the_containers_mac_address_is_its_endpoints(mode: str, name: str) -> None:
+    for version, warnings in (((1, 43), 0), ((1, 44), 1), ((1, 51), 1)):
+        request = asked(mode, MacAddress=MAC)
+        assert len(adapt_create(request, version)) == warnings
+        endpoint = (request.networking_config.endpoints_config or {})[name]
+        assert endpoint and endpoint.mac_address == MAC
+
+
+def test_a_mac_address_needs_an_interface_of_its_own() -> None:
+    with pytest.raises(InvalidArgument, match="conflicting options: mac-address and the network mode"):
+        adapt_create(asked("host", MacAddress=MAC), (1, 43))
+    with pytest.raises(InvalidArgument, match="must match the endpoint-specific MAC address"):
+        adapt_create(asked("mine", {"mine": {"MacAddress": "02:00:00:00:00:01"}}, MacAddress=MAC), (1, 44))
+
+
+def test_an_interfaces_sysctl_moves_to_its_endpoint_until_1_47() -> None:
+    sysctls = {"net.ipv4.conf.eth0.forwarding": "1", "net.core.somaxconn": "5"}
+    request = asked("mine", HostConfig={"Sysctls": sysctls})
+    [warning] = adapt_create(request, (1, 47))
+    assert warning.startswith('Migrated sysctl "net.ipv4.conf.eth0.forwarding" to DriverOpts{')
+    assert request.host_config.sysctls == {"net.core.somaxconn": "5"}
+    endpoint = (request.networking_config.endpoints_config or {})["mine"]
+    assert endpoint and endpoint.driver_opts == {
+        "com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.forwarding=1"
+    }
+    with pytest.raises(InvalidArgument, match="must be supplied using driver option"):
+        adapt_create(asked("mine", HostConfig={"Sysctls": sysctls}), (1, 48))
+    with pytest.raises(InvalidArgument, match="unable to determine network endpoint for sysctl"):
+        adapt_create(asked("mine", HostConfig={"Sysctls": {"net.ipv4.conf.eth1.forwarding": "1"}}), (1, 47))

@@ -53,3 +53,8 @@ def test_shares_become_a_weight_as_runc_does_it(shares: int, weight: int) -> Non
 def test_what_contradicts_itself_is_refused_in_dockers_words(asked: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidArgument, match=words):
         resources_of(HostConfig(**asked))
+
+
+def test_weights_of_devices_are_by_number_and_in_the_kernels_range() -> None:
+    host = HostConfig.model_validate({"BlkioWeightDevice": [{"Path": "/dev/null", "Weight": 1000}]})
+    assert resources_of(host).io_weights == {"1:3": 10000}

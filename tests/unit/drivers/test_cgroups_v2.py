@@ -141,6 +141,12 @@ def test_the_bfq_weight_is_set_where_it_is_the_only_one(driver: CgroupDriver, we
     assert (web / "io.bfq.weight").read_text() == "default 1000\n"
 
 
+def test_a_device_has_a_weight_of_its_own(driver: CgroupDriver, web: Path) -> None:
+    (web / "io.bfq.weight").write_text("default 100\n")
+    assert driver.update("web", Resources(io_weights={"8:0": 5000})) == ()
+    assert (web / "io.bfq.weight").read_text() == "8:0 1000\n"
+
+
 def test_a_refused_value_puts_back_the_old_ones(driver: CgroupDriver, web: Path) -> None:
     asked = Resources(
         memory_high_bytes=5, memory_max_bytes=6, io_max=(IoLimit("8:0", 1),), unified={"cgroup.kill": "1"}
