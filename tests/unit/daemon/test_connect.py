@@ -9,7 +9,7 @@ import pytest
 
 from sampan.daemon.connect import has_own_sandbox
 from sampan.daemon.namespaces import network_mode
-from sampan.daemon.ports import parse_port, port_bindings
+from sampan.daemon.ports import exposed_ports, parse_port, port_bindings
 from sampan.drivers import L4
 from sampan.errdefs import InvalidArgument
 from sampan.models import ContainerConfig, HostConfig
@@ -86,3 +86,14 @@ def test_all_exposed_ports_are_published_if_asked_for_but_none_twice() -> None:
 def test_network_modes(mode: str, resolved: str, own: bool) -> None:
     assert network_mode(HostConfig(network_mode=mode)) == resolved
     assert has_own_sandbox(container(NetworkMode=mode)) is own
+
+
+def test_a_range_of_exposed_ports_is_each_of_them() -> None:
+    config = ContainerConfig(exposed_ports={"8000-8002": {}, "8001/TCP": {}, "53/udp": {}})
+    assert exposed_ports(config) == ["8000/tcp", "8001/tcp", "8002/tcp", "53/udp"]
+
+
+def test_an_image_that_exposes_the_same_over_and_over_is_refused() -> None:
+    config = ContainerConfig(exposed_ports={f"{first}-65535/tcp": {} for first in range(1, 100)})
+    with pytest.raises(InvalidArgument, match="too many exposed ports"):
+        exposed_ports(config)

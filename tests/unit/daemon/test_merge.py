@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sampan.daemon.checks import check_texts
 from sampan.daemon.merge import command_line, merge
 from sampan.errdefs import InvalidArgument
 from sampan.models import ContainerConfig, Healthcheck
@@ -58,3 +59,17 @@ def test_a_health_check_keeps_what_the_image_says_beside_the_users_part() -> Non
     image = ContainerConfig(healthcheck=Healthcheck(test=["CMD", "true"], interval=5))
     merged = merge(ContainerConfig(healthcheck=Healthcheck(interval=7)), image)
     assert merged.healthcheck == Healthcheck(test=["CMD", "true"], interval=7)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        ContainerConfig(working_dir="/a\0b"),
+        ContainerConfig(user="a\0"),
+        ContainerConfig(env=["A=\0"]),
+        ContainerConfig(volumes={"/a\0": {}}),
+    ],
+)
+def test_an_image_cannot_say_what_no_system_call_takes(image: ContainerConfig) -> None:
+    with pytest.raises(InvalidArgument, match="can't hold a NUL character"):
+        check_texts(merge(ContainerConfig(cmd=["true"]), image))

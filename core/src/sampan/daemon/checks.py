@@ -73,10 +73,7 @@ def _check_config(config: ContainerConfig) -> None:
     for one in config.env or []:
         if not one.partition("=")[0]:
             raise InvalidArgument(f"invalid environment variable: {one}")
-    if any("\0" in word for word in _texts(config)):
-        raise InvalidArgument(
-            "environment, command, user and paths can't hold a NUL character: a program could not be given it"
-        )
+    check_texts(config)
     if config.stop_signal:
         parse_signal(config.stop_signal)
     for what, name in (("hostname", config.hostname), ("domainname", config.domainname)):
@@ -85,6 +82,14 @@ def _check_config(config: ContainerConfig) -> None:
         if not name.isprintable() or " " in name:
             raise InvalidArgument(f"invalid {what}: {json.dumps(name)}")
     health.validate(config.healthcheck)
+
+
+def check_texts(config: ContainerConfig) -> None:
+    """Raise `InvalidArgument` for what no system call takes; an image may say such things too."""
+    if any("\0" in word for word in _texts(config)):
+        raise InvalidArgument(
+            "environment, command, user and paths can't hold a NUL character: a program could not be given it"
+        )
 
 
 def _texts(config: ContainerConfig) -> Iterator[str]:

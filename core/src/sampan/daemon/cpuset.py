@@ -10,6 +10,8 @@ _MOST = 8192  # beyond it nothing is, and a set of what a request may name would
 
 def cpuset_rules(field: str, what: str, asked: str, online: Path) -> Iterator[tuple[bool, str]]:
     """What is wrong with the list `asked`; `online` is the kernel's file of what is there."""
+    if not asked:
+        return
     try:
         wanted = parse_list(asked)
     except ValueError as error:

@@ -83,6 +83,7 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
 def _config_of(request: CreateContainer, image: Image) -> ContainerConfig:
     """What the request says and, where it says nothing, the image."""
     config = merge(request.config, ContainerConfig.model_validate(image.config.get("config") or {}))
+    checks.check_texts(config)
     if config.working_dir:
         config.working_dir = clean(config.working_dir)
     config.exposed_ports = {port: {} for port in exposed_ports(config)}

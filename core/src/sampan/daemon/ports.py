@@ -10,6 +10,8 @@ from sampan.errdefs import InvalidArgument
 from sampan.models import ContainerConfig, HostConfig
 from sampan.network.records import PortBinding
 
+_MOST_PORTS = 3 * 65535  # each of each protocol, once
+
 
 def port_bindings(config: ContainerConfig, host: HostConfig) -> Iterator[PortBinding]:
     """The ports to publish. Raises `InvalidArgument` in Docker's words for what is no port."""
@@ -29,16 +31,22 @@ def exposed_ports(config: ContainerConfig) -> list[str]:
     """The exposed ports one by one, as `80/tcp`; `8000-8010/tcp` stands for each of its ports."""
     ports: list[str] = []
     for spec in config.exposed_ports or {}:
-        numbers, _, protocol = spec.partition("/")
-        try:
-            first, last = _port_range(numbers)
-            l4 = L4(protocol.lower() or "tcp")
-        except (InvalidArgument, ValueError):
-            raise InvalidArgument(f'invalid port specification: "{spec}"') from None
-        if not first:
-            raise InvalidArgument(f'invalid port specification: "{spec}"')
-        ports += [f"{number}/{l4}" for number in range(first, last + 1)]
+        ports += _expanded(spec)
+        if len(ports) > _MOST_PORTS:  # an image may name the same ones over and over
+            raise InvalidArgument("too many exposed ports")
     return list(dict.fromkeys(ports))
+
+
+def _expanded(spec: str) -> list[str]:
+    numbers, _, protocol = spec.partition("/")
+    try:
+        first, last = _port_range(numbers)
+        l4 = L4(protocol.lower() or "tcp")
+    except (InvalidArgument, ValueError):
+        raise InvalidArgument(f'invalid port specification: "{spec}"') from None
+    if not first:
+        raise InvalidArgument(f'invalid port specification: "{spec}"')
+    return [f"{number}/{l4}" for number in range(first, last + 1)]
 
 
 def parse_port(spec: str) -> tuple[int, L4]:
