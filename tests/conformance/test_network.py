@@ -12,6 +12,7 @@ from sampan.drivers import NetworkDriver, NetworkSettings, Sandbox
 from sampan.testing.memory_network import MemoryNetwork
 from sampan.testing.network_suite import HostNamespace, NetworkDriverSuite, host_namespace
 from sampan_bridge_net.driver import BridgeDriver
+from sampan_macvlan_net.driver import MacvlanDriver
 
 
 class TestMemoryNetwork(NetworkDriverSuite):
@@ -37,6 +38,29 @@ class TestBridgeDriver(NetworkDriverSuite):
 
             def make(instance: str) -> NetworkDriver:
                 driver = BridgeDriver(NetworkSettings(tmp_path, instance))
+                undo.callback(driver.close)
+                return driver
+
+            yield make
+
+    @pytest.fixture
+    def new_sandbox(self, host: HostNamespace) -> Callable[[], Sandbox]:
+        return host.new_sandbox
+
+
+@pytest.mark.root
+class TestMacvlanDriver(NetworkDriverSuite):
+    @pytest.fixture
+    def host(self) -> Iterator[HostNamespace]:
+        with host_namespace() as host:
+            yield host
+
+    @pytest.fixture
+    def make_driver(self, tmp_path: Path, host: HostNamespace) -> Iterator[Callable[[str], NetworkDriver]]:
+        with ExitStack() as undo:
+
+            def make(instance: str) -> NetworkDriver:
+                driver = MacvlanDriver(NetworkSettings(tmp_path, instance))
                 undo.callback(driver.close)
                 return driver
 

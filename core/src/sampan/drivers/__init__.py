@@ -4,6 +4,7 @@ from sampan.drivers.hookspecs import hookimpl
 from sampan.drivers.network import (
     L4,
     Attachment,
+    DirectDriver,
     Endpoint,
     Network,
     NetworkDriver,
@@ -47,6 +48,7 @@ __all__ = [
     "Cgroup",
     "Change",
     "ChangeKind",
+    "DirectDriver",
     "Endpoint",
     "GroupEvent",
     "IoLimit",

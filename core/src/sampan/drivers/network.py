@@ -157,6 +157,18 @@ class WatchfulDriver(Protocol):
         """Look no more, and close the descriptor. It is no error if nobody looks."""
 
 
+@runtime_checkable
+class DirectDriver(Protocol):
+    """A network driver whose containers are on the wire under addresses of their own.
+
+    So no ports of the host lead to them: `publish` is not called. Their interfaces are seen in their sandboxes only,
+    of which the driver is told again after a restart of the daemon.
+    """
+
+    def adopt(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
+        """An endpoint that was attached by an earlier daemon is in this sandbox."""
+
+
 @dataclass(frozen=True)
 class NetworkSettings:
     """What a network driver is made with: its state directory and the instance's short name.

@@ -184,7 +184,9 @@ class NetworkController:
 
     def adopt_sandbox(self, container_id: str, pid: int) -> SandboxRecord:
         """After a restart of the daemon: hold the namespace of a container that runs, by the pid of its init."""
-        return self._sandboxes.adopt(container_id, pid)
+        record = self._sandboxes.adopt(container_id, pid)
+        self._endpoints.adopt(container_id)
+        return record
 
     def sandbox(self, container_id: str) -> SandboxRecord:
         """The container's sandbox. Raises `NotFound`."""

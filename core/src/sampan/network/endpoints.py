@@ -12,7 +12,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import TypeVar
 
-from sampan.drivers import Attachment, Endpoint, NetworkDriver, PublishedPort, Sandbox
+from sampan.drivers import Attachment, DirectDriver, Endpoint, NetworkDriver, PublishedPort, Sandbox
 from sampan.errdefs import Conflict, Forbidden, InvalidArgument, SampanError, SystemFailure, Unavailable
 from sampan.network import gateway, store
 from sampan.network.dns.names import Names
@@ -160,6 +160,8 @@ class Endpoints:
     def _reserve_ports(
         self, endpoint: EndpointRecord, network: NetworkRecord, wish: EndpointWish, undo: AsyncExitStack
     ) -> EndpointRecord:
+        if isinstance(self._networks.driver(network.driver), DirectDriver):
+            return endpoint
         versions = {address.version for address in endpoint.addresses}
         try:
             ports = self._ports.reserve_on(network.options, wish.ports, versions=versions)
@@ -192,7 +194,8 @@ class Endpoints:
 
     async def hand_over(self, old: EndpointRecord, new: EndpointRecord) -> EndpointRecord:
         """Have `new` carry the default routes and the ports instead of `old`; answers it as it is then."""
-        versions = {address.version for address in new.addresses}
+        is_direct = isinstance(self._networks.driver(self._networks.get(new.network_id).driver), DirectDriver)
+        versions = set() if is_direct else {address.version for address in new.addresses}
         ports = tuple(port for port in old.ports if port.host_ip.version in versions)
         successor = replace(new, carries_gateway=True, ports=ports)
         predecessor = replace(old, carries_gateway=False, ports=())
@@ -218,6 +221,13 @@ class Endpoints:
     async def _call(self, work: Callable[[NetworkDriver, Endpoint], None], endpoint: EndpointRecord) -> None:
         network = self._networks.get(endpoint.network_id)
         await asyncio.to_thread(work, self._networks.driver(network.driver), for_driver(endpoint, network))
+
+    def adopt(self, container_id: str) -> None:
+        """Tell the drivers that need it in which sandbox the container's interfaces are."""
+        for endpoint in self.of(container_id):
+            driver = self._find_driver(endpoint)
+            if isinstance(driver, DirectDriver):
+                driver.adopt(self._for_driver(endpoint), Sandbox(container_id, self._sandboxes.fd(container_id)))
 
     # --- off a network
 

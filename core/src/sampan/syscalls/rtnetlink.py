@@ -12,9 +12,10 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from pathlib import Path
 
 RTM_NEWLINK, RTM_DELLINK, RTM_SETLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_DELROUTE = 16, 17, 19, 20, 24, 25
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
@@ -22,7 +23,7 @@ NLMSG_ERROR, NLM_F_ACK_TLVS, NLMSGERR_ATTR_MSG = 2, 0x200, 1
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 IFF_UP = 1
 SIOCGIFHWADDR = 0x8927
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
 IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_NET_NS_FD = 20, 26, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 8, 1
@@ -31,6 +32,8 @@ VETH_INFO_PEER = 1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS, IFA_F_NODAD = 1, 2, 4, 8, 0x02
 RTA_OIF, RTA_GATEWAY = 4, 5
 RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RT_SCOPE_NOWHERE, RTN_UNICAST = 254, 3, 0, 255, 1
+
+IPV6_CONF = Path("/proc/sys/net/ipv6/conf")
 
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
@@ -73,6 +76,39 @@ def new_veth(veth: Veth) -> Message:
         IFLA_LINKINFO, _text(IFLA_INFO_KIND, "veth") + _attribute(IFLA_INFO_DATA, _attribute(VETH_INFO_PEER, peer))
     )
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link to be made, down; `data` are the attributes of its kind. With `netns_fd` it comes into that namespace;
+    its parent is one of the calling thread's."""
+
+    ifname: str
+    kind: str
+    parent_index: int | None = None
+    netns_fd: int | None = None
+    mac: str | None = None
+    mtu: int | None = None
+    data: tuple[tuple[int, bytes], ...] = ()
+
+
+def new_link(link: Link) -> Message:
+    """Make a link."""
+    body = _LINK.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, link.ifname)
+    for kind, number in ((IFLA_LINK, link.parent_index), (IFLA_NET_NS_FD, link.netns_fd), (IFLA_MTU, link.mtu)):
+        if number is not None:
+            body += _u32(kind, number)
+    if link.mac is not None:
+        body += _attribute(IFLA_ADDRESS, bytes.fromhex(link.mac.replace(":", "")))
+    data = b"".join(_attribute(kind, value) for kind, value in link.data)
+    body += _attribute(IFLA_LINKINFO, _text(IFLA_INFO_KIND, link.kind) + _attribute(IFLA_INFO_DATA, data))
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def new_veth_pair(ifname: str, peer: str) -> Message:
+    """Make a pair whose both ends are here, down."""
+    other = _LINK.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, peer)
+    return new_link(Link(ifname, "veth", data=((VETH_INFO_PEER, other),)))
 
 
 def set_bridge_port(ifname: str, *, alias: str, isolated: bool, ipv6: bool) -> Message:
@@ -147,6 +183,34 @@ def request(*messages: Message) -> None:
                     errors.append(error)
     if errors:
         raise errors[0]
+
+
+def furnish(
+    ifname: str,
+    addresses: Sequence[IPv4Interface | IPv6Interface],
+    gateways: Iterable[IPv4Address | IPv6Address],
+) -> None:
+    """In a sandbox: give an interface its addresses, set it up, and set the default routes.
+
+    It has no IPv6 unless it has an address (CVE-2024-32473), and takes no advertised routes (CVE-2020-13401).
+    Raises `OSError`.
+    """
+    index = index_of(ifname)
+    if index is None:
+        raise OSError(errno.ENODEV, f"no interface {ifname} in the sandbox")
+    tune_ipv6(ifname, enabled=any(address.version == 6 for address in addresses))
+    request(
+        *(new_address(index, address) for address in addresses),
+        set_up(index),
+        *(new_default_route(index, gateway) for gateway in gateways),
+    )
+
+
+def tune_ipv6(ifname: str, *, enabled: bool) -> None:
+    """Before a link goes up: whether it has IPv6; and no advertised routes."""
+    with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+        (IPV6_CONF / ifname / "disable_ipv6").write_text("0" if enabled else "1")
+        (IPV6_CONF / ifname / "accept_ra").write_text("0")
 
 
 def index_of(ifname: str) -> int | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Iterator
-from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_interface
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from sampan_bridge_net.watch import RuleWatch
 
 _log = logging.getLogger(__name__)
 
-IPV4_CONF, IPV6_CONF = Path("/proc/sys/net/ipv4/conf"), Path("/proc/sys/net/ipv6/conf")
+IPV4_CONF = Path("/proc/sys/net/ipv4/conf")
 
 
 class BridgeDriver:
@@ -123,7 +122,10 @@ class BridgeDriver:
         ifname = _port_name(endpoint)
         veth = rtnetlink.Veth(ifname, bridge_index, settings.mtu, endpoint.ifname, sandbox.netns_fd, endpoint.mac)
         port = rtnetlink.set_bridge_port(
-            ifname, alias=self._mark("endpoint", endpoint.id), isolated=not settings.icc, ipv6=IPV6_CONF.exists()
+            ifname,
+            alias=self._mark("endpoint", endpoint.id),
+            isolated=not settings.icc,
+            ipv6=rtnetlink.IPV6_CONF.exists(),
         )
         try:
             rtnetlink.request(rtnetlink.new_veth(veth))
@@ -209,28 +211,13 @@ def _zone(network: Network, settings: BridgeSettings) -> Zone:
 
 def _tune_bridge(ifname: str, network: Network) -> None:
     (IPV4_CONF / ifname / "route_localnet").write_text("1")
-    _tune_ipv6(ifname, enabled=any(pool.subnet.version == 6 for pool in network.pools))
-
-
-def _tune_ipv6(ifname: str, *, enabled: bool) -> None:
-    """Before a link goes up: no IPv6 unless asked for (CVE-2024-32473), no advertised routes (CVE-2020-13401)."""
-    with suppress(FileNotFoundError):  # a kernel without IPv6
-        (IPV6_CONF / ifname / "disable_ipv6").write_text("0" if enabled else "1")
-        (IPV6_CONF / ifname / "accept_ra").write_text("0")
+    rtnetlink.tune_ipv6(ifname, enabled=any(pool.subnet.version == 6 for pool in network.pools))
 
 
 def _furnish(endpoint: Endpoint) -> str:
-    """Inside the sandbox: give the interface its addresses, set it up, set the default routes; answers its MAC."""
-    index = rtnetlink.index_of(endpoint.ifname)
-    if index is None:
-        raise OSError(errno.ENODEV, f"no interface {endpoint.ifname} in the sandbox")
-    _tune_ipv6(endpoint.ifname, enabled=any(address.version == 6 for address in endpoint.addresses))
+    """Inside the sandbox: furnish the interface; answers its MAC."""
     gateways = [gateway for gateway in (endpoint.gateway_v4, endpoint.gateway_v6) if gateway is not None]
-    rtnetlink.request(
-        *(rtnetlink.new_address(index, address) for address in endpoint.addresses),
-        rtnetlink.set_up(index),
-        *(rtnetlink.new_default_route(index, gateway) for gateway in gateways),
-    )
+    rtnetlink.furnish(endpoint.ifname, endpoint.addresses, gateways)
     return endpoint.mac or rtnetlink.mac_of(endpoint.ifname)
 
 
