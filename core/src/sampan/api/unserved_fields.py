@@ -173,6 +173,33 @@ UNSERVED: tuple[Unserved, ...] = (
         )
     ),
     Unserved(
+        "NetworkCreate",
+        "Ingress",
+        Verdict.REFUSED,
+        {"Name": "sea", "Ingress": True},
+        "of swarm",
+        "Ingress network can only be global scope network",
+        403,
+    ),
+    Unserved(
+        "NetworkCreate",
+        "ConfigOnly",
+        Verdict.REFUSED,
+        {"Name": "sea", "ConfigOnly": True},
+        "of swarm",
+        "sampan has no configuration-only networks",
+        501,
+    ),
+    Unserved(
+        "NetworkCreate",
+        "ConfigFrom.Network",
+        Verdict.REFUSED,
+        {"Name": "sea", "ConfigFrom": {"Network": "other"}},
+        "of swarm",
+        'configuration network "other" does not exist',
+        404,
+    ),
+    Unserved(
         "VolumeCreate",
         "ClusterVolumeSpec",
         Verdict.REFUSED,
