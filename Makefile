@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
-SOURCES := core/src plugins/overlayfs/src plugins/bridge_net/src plugins/cgroups_v2/src plugins/macvlan_net/src
+SOURCES := core/src plugins/overlayfs/src plugins/bridge_net/src plugins/cgroups_v2/src plugins/macvlan_net/src plugins/tenants/src
 
 .PHONY: help setup demo test test-api-fuzz test-large test-vm test-vm-all check bench clean
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from sampan.drivers import Cgroup, ResourceDriver, ResourceFactory, ResourceSettings
+from sampan.drivers import Cgroup, ResourceDriver, ResourceFactory, Resources, ResourceSettings
 from sampan.drivers.loader import load
 from sampan.testing.memory_resource import MemoryResource
 from sampan.testing.resource_suite import ResourceDriverSuite
 from sampan_cgroups_v2.host import find_host
+from sampan_tenants.budgets import FILE
+from sampan_tenants.driver import TenantDriver
 
 
 class TestMemoryResource(ResourceDriverSuite):
@@ -33,11 +35,8 @@ class TestNoneResources(ResourceDriverSuite):
         return load().resource_factory("none")
 
 
-@pytest.mark.root
-class TestCgroupsV2(ResourceDriverSuite):
-    @pytest.fixture
-    def factory(self) -> ResourceFactory:
-        return load().resource_factory("cgroups_v2")
+class OnCgroups(ResourceDriverSuite):
+    """A slice of one's own that is removed afterwards."""
 
     @pytest.fixture
     def settings(self, tmp_path: Path) -> Iterator[ResourceSettings]:
@@ -46,3 +45,52 @@ class TestCgroupsV2(ResourceDriverSuite):
         mount = find_host().mount
         if mount and (path := mount / settings.parent.lstrip("/")).is_dir():
             path.rmdir()
+
+
+@pytest.mark.root
+class TestCgroupsV2(OnCgroups):
+    @pytest.fixture
+    def factory(self) -> ResourceFactory:
+        return load().resource_factory("cgroups_v2")
+
+
+@pytest.mark.root
+class TestTenants(OnCgroups):
+    @pytest.fixture
+    def factory(self) -> ResourceFactory:
+        return load().resource_factory("tenants")
+
+
+@pytest.mark.root
+class TestWithinATenant(OnCgroups):
+    """As above, with every container a tenant's."""
+
+    @pytest.fixture
+    def factory(self) -> ResourceFactory:
+        return OfOneTenant
+
+    def test_a_tenants_group_goes_with_its_last_container(self, driver: OfOneTenant) -> None:
+        one, other = driver.create("one", Resources()), driver.create("other", Resources())
+        assert Path(one.path).parent == Path(other.path).parent
+        assert Path(one.path).parent.name == "tenant-a"
+        driver.remove("one")
+        assert list(driver.list()) == ["other"]
+        driver.remove("other")
+        assert not any(path.name == "tenant-a" for path in _slice_of(one).glob("*"))
+
+
+class OfOneTenant(TenantDriver):
+    """Labels every container."""
+
+    def __init__(self, settings: ResourceSettings) -> None:
+        (settings.state_dir / FILE).write_text("[tenants.a]")
+        super().__init__(settings)
+
+    def create(self, id: str, resources: Resources, labels: Mapping[str, str] | None = None) -> Cgroup:
+        return super().create(id, resources, {"tenant": "a"})
+
+
+def _slice_of(cgroup: Cgroup) -> Path:
+    mount = find_host().mount
+    assert mount is not None
+    return mount / Path(cgroup.path).parent.parent.relative_to("/")

@@ -109,6 +109,13 @@ def test_control_files_and_alerts_reach_the_resource_driver(shared: InProcess, h
     shared.call("DELETE", f"/containers/{id}?force=1")
 
 
+def test_a_resource_driver_is_told_the_makers_labels_and_not_the_images(shared: InProcess) -> None:
+    id = shared.launch(Image="labelled:1", Labels={"tenant": "a"})
+    assert set(shared.call("GET", f"/containers/{id}/json").body["Config"]["Labels"]) > {"tenant"}
+    assert shared.resources.labels(id) == {"tenant": "a"}
+    shared.call("DELETE", f"/containers/{id}?force=1")
+
+
 def test_an_alert_that_is_none_is_refused(shared: InProcess) -> None:
     body = {"Image": IMAGE, "HostConfig": {"PsiAlerts": ["memory:often"]}}
     answer = shared.call("POST", "/containers/create", body)

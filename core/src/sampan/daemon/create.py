@@ -63,6 +63,7 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
             networks=networks_of(request, host.network_mode),
             mounts=points,
             links=links.resolve(daemon, host),
+            own_labels=request.config.labels or {},
             args=command_line(config),
         )
         with daemon.making(id, points):

@@ -67,7 +67,8 @@ async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -
     await asyncio.to_thread(_make_bundle, daemon, container)
     netns = await connect.sandbox(daemon, container, undo)
     limits = resources_of(record.host_config)
-    limiting = asyncio.create_task(asyncio.to_thread(daemon.resources.create, container.id, limits))
+    making = asyncio.to_thread(daemon.resources.create, container.id, limits, record.own_labels)
+    limiting = asyncio.create_task(making)
     undo.push_async_callback(asyncio.to_thread, daemon.resources.remove, container.id)
     try:
         undo.push_async_callback(daemon.volume_mounts.release, container.id)

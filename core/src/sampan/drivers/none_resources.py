@@ -7,7 +7,7 @@ warning for every limit it does not enforce.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sampan.drivers.hookspecs import hookimpl
 from sampan.drivers.limits import discarded
@@ -42,7 +42,7 @@ class NoneResources:
         """A warning for each limit."""
         return _warnings(resources)
 
-    def create(self, id: str, resources: Resources) -> Cgroup:
+    def create(self, id: str, resources: Resources, labels: Mapping[str, str] | None = None) -> Cgroup:
         """Remember `id`."""
         with self._lock:
             self._ids.add(id)

@@ -144,8 +144,10 @@ class ResourceDriver(Protocol):
     def validate(self, resources: Resources) -> tuple[str, ...]:
         """What `create` is going to warn of. Raises `InvalidArgument` for what no host could set."""
 
-    def create(self, id: str, resources: Resources) -> Cgroup:
+    def create(self, id: str, resources: Resources, labels: Mapping[str, str] | None = None) -> Cgroup:
         """Make the group and set its limits.
+
+        `labels` are those that the container's maker gave it, not those of its image: a driver may choose by them.
 
         Raises `InvalidArgument` for a value the kernel refuses, `Conflict` if the group exists and has processes
         (an empty one left by a crash is used again).

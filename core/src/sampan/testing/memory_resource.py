@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ ALL_CONTROLLERS = frozenset({"cpu", "cpuset", "hugetlb", "io", "memory", "pids"}
 @dataclass
 class _Group:
     resources: Resources
+    labels: dict[str, str] = field(default_factory=dict)
     pids: list[int] = field(default_factory=list)
     frozen: bool = False
     oom_kills: int = 0
@@ -45,12 +46,12 @@ class MemoryResource:
         """Warnings for controllers that it was made without."""
         return self._warnings(resources)
 
-    def create(self, id: str, resources: Resources) -> Cgroup:
+    def create(self, id: str, resources: Resources, labels: Mapping[str, str] | None = None) -> Cgroup:
         """Make the group; one without processes is used again."""
         with self._lock:
             if id in self._groups and self._groups[id].pids:
                 raise Conflict(f"cgroup {self._parent}/{id} exists and has processes")
-            self._groups[id] = _Group(resources)
+            self._groups[id] = _Group(resources, dict(labels or {}))
         return Cgroup(id, f"{self._parent}/{id}", self._warnings(resources))
 
     def update(self, id: str, resources: Resources) -> tuple[str, ...]:
@@ -82,6 +83,11 @@ class MemoryResource:
         """Note it."""
         with self._lock:
             self._get(id).frozen = False
+
+    def labels(self, id: str) -> dict[str, str]:
+        """What `create` was told of the container."""
+        with self._lock:
+            return self._get(id).labels
 
     def is_frozen(self, id: str) -> bool:
         """Whether `freeze` was called last."""

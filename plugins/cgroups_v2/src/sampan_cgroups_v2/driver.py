@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sampan.drivers import Cgroup, GroupEvent, ResourceCapabilities, Resources, ResourceSettings, Stats
 from sampan.drivers.limits import discarded
@@ -67,7 +67,7 @@ class CgroupDriver:
         limits.check_files(resources, Group(self._slice.path) if self._slice else None, controllers)
         return discarded(resources, lambda file: file.partition(".")[0] in controllers)
 
-    def create(self, id: str, resources: Resources) -> Cgroup:
+    def create(self, id: str, resources: Resources, labels: Mapping[str, str] | None = None) -> Cgroup:
         """Make the cgroup; a failure to set a limit removes it again."""
         group = self._group(id)
         self._make_slice()

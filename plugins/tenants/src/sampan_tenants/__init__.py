@@ -1,0 +1,1 @@
+"""A resource driver for hosts that several tenants share: each has one budget for all of its containers."""
