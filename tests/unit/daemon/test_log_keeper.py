@@ -44,9 +44,9 @@ def monitor(tmp_path: Path) -> Monitor:
 @pytest.fixture
 async def keeper(monitor: Monitor) -> Iterator[LogKeeper]:
     keeper = LogKeeper(monitor.reopen)
-    keeper.keep("c1", monitor.files)
+    await keeper.keep("c1", monitor.files)
     yield keeper
-    keeper.close()
+    await keeper.close()
 
 
 async def numbered(files: LogFiles, last: int) -> None:
@@ -66,7 +66,7 @@ async def test_a_full_file_is_followed_by_another(monitor: Monitor, keeper: LogK
 async def test_a_file_that_is_not_full_is_left_alone(monitor: Monitor, keeper: LogKeeper) -> None:
     monitor.write(50)
     await asyncio.sleep(0)
-    keeper.forget("c1")
+    await keeper.forget("c1")
     assert monitor.files.numbers() == [1]
     assert not monitor.asked.is_set()
 
@@ -78,14 +78,14 @@ async def test_what_the_monitor_begins_by_itself_is_numbered(monitor: Monitor, k
 
 async def test_what_was_begun_last_is_numbered_at_the_end(monitor: Monitor, keeper: LogKeeper) -> None:
     await monitor.reopen("c1")
-    keeper.forget("c1")
+    await keeper.forget("c1")
     assert monitor.files.numbers() == [1, 2]
 
 
 async def test_a_file_that_was_full_before_is_noticed_at_once(monitor: Monitor, keeper: LogKeeper) -> None:
-    keeper.forget("c1")
+    await keeper.forget("c1")
     monitor.write(200)
-    keeper.keep("c1", monitor.files)
+    await keeper.keep("c1", monitor.files)
     await numbered(monitor.files, 2)
 
 
@@ -93,11 +93,11 @@ async def test_a_monitor_that_is_gone_is_no_trouble(monitor: Monitor, keeper: Lo
     monitor.gone = True
     monitor.write(200)
     await asyncio.wait_for(monitor.asked.wait(), 30)
-    keeper.forget("c1")
+    await keeper.forget("c1")
     assert monitor.files.numbers() == [1]
 
 
 async def test_a_log_whose_directory_is_gone_is_no_trouble(tmp_path: Path, keeper: LogKeeper) -> None:
-    keeper.keep("c2", LogFiles(tmp_path / "gone" / "log", LogLimits(100, 2)))
-    keeper.forget("c2")
-    keeper.forget("c2")
+    await keeper.keep("c2", LogFiles(tmp_path / "gone" / "log", LogLimits(100, 2)))
+    await keeper.forget("c2")
+    await keeper.forget("c2")

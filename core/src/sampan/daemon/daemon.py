@@ -245,7 +245,7 @@ class Daemon:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.logs.close()
+        await self.logs.close()
         for container in self.containers:
             if container.running and container.state.health:
                 await self.containers.try_save(container)

@@ -47,8 +47,8 @@ async def _launch(daemon: Daemon, container: Container, undo: AsyncExitStack) ->
     undo.callback(volume.tell_unmounted, daemon, container)
     undo.push_async_callback(daemon.runtime.delete, container.id)
     if bundle.log_path:
-        undo.callback(daemon.logs.forget, container.id)
-        daemon.logs.keep(container.id, container.log)
+        undo.push_async_callback(daemon.logs.forget, container.id)
+        await daemon.logs.keep(container.id, container.log)
     connecting = asyncio.create_task(connect.connect(daemon, container))
     try:
         container.state.pid = await daemon.runtime.create(bundle)

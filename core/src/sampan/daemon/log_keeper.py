@@ -20,11 +20,23 @@ _PATIENCE_S = 1.0
 
 @dataclass
 class _Kept:
+    """A log that is looked after; `current` is the inode that has a number, `turn` what is being done about it."""
+
     id: str
     files: LogFiles
     watch: ExitStack = field(default_factory=ExitStack)
-    current: int = 0  # the inode that has a number
+    current: int = 0
     asked_at: float = float("-inf")
+    turn: asyncio.Task[None] | None = None
+
+    @property
+    def needs_number(self) -> bool:
+        return self.files.inode() != self.current
+
+    @property
+    def needs_file(self) -> bool:
+        """Whether the monitor is to be asked for another one; not again while it may be about to."""
+        return self.files.is_full() and time.monotonic() - self.asked_at > _PATIENCE_S
 
 
 class LogKeeper:
@@ -39,50 +51,56 @@ class LogKeeper:
         self._reopen = reopen
         self._writes = Inotify(gather_s=_GATHER_S)
         self._kept: dict[str, _Kept] = {}
-        self._asking: set[asyncio.Task[None]] = set()
 
-    def keep(self, id: str, files: LogFiles) -> None:
+    async def keep(self, id: str, files: LogFiles) -> None:
         """Look after the log of a container that runs or is about to."""
-        self.forget(id)
-        kept = _Kept(id, files)
+        await self.forget(id)
+        kept = self._kept[id] = _Kept(id, files)
         try:
             kept.watch.enter_context(self._writes.told(files.path.parent, lambda: self._look(kept)))
         except OSError as error:  # the monitor's own limit holds
             _log.error("the log of container %s can't be watched: %s", id, error)
-        self._kept[id] = kept
         self._look(kept)
 
-    def forget(self, id: str) -> None:
-        """The container has ended: what it wrote last has its number from now on."""
-        if kept := self._kept.pop(id, None):
-            kept.watch.close()
-            self._number(kept)
+    async def forget(self, id: str) -> None:
+        """The container has ended: what it wrote last has its number when this comes back."""
+        kept = self._kept.pop(id, None)
+        if kept is None:
+            return
+        kept.watch.close()
+        if kept.turn:
+            await kept.turn
+        await asyncio.to_thread(_number, kept)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Look after nothing any more."""
         for id in list(self._kept):
-            self.forget(id)
+            await self.forget(id)
 
     def _look(self, kept: _Kept) -> None:
-        if kept.files.inode() != kept.current:
-            self._number(kept)
-        if kept.files.is_full() and time.monotonic() - kept.asked_at > _PATIENCE_S:
-            kept.asked_at = time.monotonic()
-            task = asyncio.create_task(self._ask(kept), name=f"rotate the log of {kept.id[:12]}")
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
+        if kept.turn is None and (kept.needs_number or kept.needs_file):
+            kept.turn = asyncio.create_task(self._do(kept), name=f"rotate the log of {kept.id[:12]}")
 
-    async def _ask(self, kept: _Kept) -> None:
+    async def _do(self, kept: _Kept) -> None:
         try:
-            await self._reopen(kept.id)
+            await asyncio.to_thread(_number, kept)
+            if kept.needs_file:
+                kept.asked_at = time.monotonic()
+                await self._reopen(kept.id)
         except SampanError as error:
             _log.debug("the log of container %s stays as it is: %s", kept.id, error)
+        finally:
+            kept.turn = None
+        if self._kept.get(kept.id) is kept and kept.needs_number:  # of what happened meanwhile nobody was told
+            self._look(kept)
 
-    def _number(self, kept: _Kept) -> None:
-        try:
-            kept.current = kept.files.inode()
-            if kept.files.number_current():
-                kept.asked_at = float("-inf")
-                kept.files.prune()
-        except OSError as error:
-            _log.error("the log of container %s can't be rotated: %s", kept.id, error)
+
+def _number(kept: _Kept) -> None:
+    """Give the current file a number, and remove those that are too old. Blocks."""
+    kept.current = kept.files.inode()
+    try:
+        if kept.files.number_current():
+            kept.asked_at = float("-inf")
+            kept.files.prune()
+    except OSError as error:
+        _log.error("the log of container %s can't be rotated: %s", kept.id, error)

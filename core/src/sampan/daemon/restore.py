@@ -65,7 +65,7 @@ async def _adopt(daemon: Daemon, container: Container) -> None:
         return
     container.free.clear()
     if is_kept(container.record.host_config.log_config):
-        daemon.logs.keep(container.id, container.log)
+        await daemon.logs.keep(container.id, container.log)
     if pid is not None:
         container.state.pid = pid
         daemon.volume_mounts.adopt(container.id, container.record.mounts)

@@ -34,7 +34,7 @@ async def supervise(daemon: Daemon, container: Container) -> None:
 
 async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> None:
     """Note how it ended; those who wait are told once its ports and addresses are free."""
-    daemon.logs.forget(container.id)
+    await daemon.logs.forget(container.id)
     health.suspend(container)
     note_oom_kills(daemon, container, await _oom_kills(daemon, container))
     releasing = asyncio.create_task(release(daemon, container), name=f"release {container.id[:12]}")
