@@ -131,7 +131,75 @@ def test_inspect_tells_state_and_configuration(client: Client) -> None:
     assert client("inspect", "--format", '{{index .Config.Labels "plank"}}', "told") == "one"
 
 
-@pytest.mark.parametrize("command", ["start", "stop", "kill", "logs", "wait", "rm", "attach"])
+def test_pause_stops_and_unpause_goes_on(client: Client, engine: Engine) -> None:
+    client("run", "-d", "--name", "frozen", IMAGE, "sleep", "600")
+    assert client("pause", "frozen") == "frozen"
+    assert client("ps", "--format", "{{.Status}}").endswith("(Paused)")
+    done = client.run("exec", "frozen", "true")
+    assert done.returncode == 1
+    assert "is paused, unpause the container before exec" in done.stderr
+    assert client("unpause", "frozen") == "frozen"
+    assert client("exec", "frozen", "echo", "on") == "on"
+    assert "is not paused" in client.run("unpause", "frozen").stderr
+
+
+def test_restart_is_a_new_start(client: Client, engine: Engine) -> None:
+    client("run", "-d", "--name", "again", IMAGE, "sleep", "600")
+    before = engine.get("/containers/again/json")["State"]["StartedAt"]
+    assert client("restart", "-t", "0", "again") == "again"
+    after = engine.get("/containers/again/json")["State"]
+    assert after["Running"]
+    assert after["StartedAt"] > before
+
+
+def test_rename_gives_another_name(client: Client, engine: Engine) -> None:
+    client("create", "--name", "before", IMAGE, "true")
+    assert client("rename", "before", "after") == ""
+    assert engine.request("GET", "/containers/before/json")[0] == 404
+    assert engine.get("/containers/after/json")["Name"] == "/after"
+    assert client.run("rename", "after", "after").returncode == 1
+
+
+def test_update_changes_the_restart_policy(client: Client, engine: Engine) -> None:
+    client("run", "-d", "--name", "changed", IMAGE, "sleep", "600")
+    assert client("update", "--restart", "on-failure:3", "changed") == "changed"
+    policy = engine.get("/containers/changed/json")["HostConfig"]["RestartPolicy"]
+    assert policy == {"Name": "on-failure", "MaximumRetryCount": 3}
+
+
+def test_top_shows_processes(client: Client) -> None:
+    client("run", "-d", "--name", "busy", IMAGE, "sleep", "600")
+    titles, process = client("top", "busy", "-o", "pid,args").split("\n")
+    assert titles.split() == ["PID", "COMMAND"]
+    assert process.split()[1:] == ["sleep", "600"]
+    client("pause", "busy")
+    client("unpause", "busy")
+
+
+def test_prune_removes_what_does_not_run(client: Client, engine: Engine) -> None:
+    client("run", "-d", "--name", "runs", IMAGE, "sleep", "600")
+    client("run", "--name", "ended", "--label", "tier=low", IMAGE, "true")
+    id = client("create", "--name", "made", IMAGE, "true")
+    said = client("container", "prune", "-f", "--filter", "label!=tier=low")
+    assert said.split("\n")[:2] == ["Deleted Containers:", id]
+    assert "Total reclaimed space: " in said
+    assert sorted(client("ps", "-a", "--format", "{{.Names}}").split()) == ["ended", "runs"]
+
+
+def test_a_health_check_shows_in_ps(client: Client, engine: Engine) -> None:
+    health = ("--health-cmd", "true", "--health-interval", "100ms")
+    client("run", "-d", "--name", "well", *health, IMAGE, "sleep", "600")
+    following = client.spawn(
+        "events", "--since", "1", "--filter", "event=health_status", "--filter", "container=well"
+    )
+    assert "health_status: healthy" in first_line(following)
+    close(following)
+    assert client("ps", "--format", "{{.Status}}").endswith("(healthy)")
+
+
+@pytest.mark.parametrize(
+    "command", ["start", "stop", "kill", "logs", "wait", "rm", "attach", "pause", "restart", "top"]
+)
 def test_every_verb_says_that_there_is_no_such_container(client: Client, command: str) -> None:
     done = client.run(command, "nobody")
     assert done.returncode == 1

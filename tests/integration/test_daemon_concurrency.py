@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -24,6 +25,7 @@ from tests.support.containers import (
     state_of,
 )
 from tests.support.engines import Engine, Sampand, running
+from tests.support.voyages import Voyage
 
 pytestmark = pytest.mark.root
 DEAF = ("sh", "-c", "trap '' TERM; mkfifo /f; echo deaf; read x </f")
@@ -190,3 +192,19 @@ def exec_in(engine: Engine, name: str, script: str) -> tuple[str, int]:
     status, said = engine.request("POST", f"/exec/{made['Id']}/start", {"Tty": True})
     assert status == 200, said
     return said.decode().strip(), engine.get(f"/exec/{made['Id']}/json")["ExitCode"]
+
+
+def test_random_lives_by_several_clients_answer_as_the_model_does(engine: Engine) -> None:
+    shapes = [
+        {"Image": "busybox:test", "Cmd": ["sleep", "1000"]},
+        {"Image": "busybox:test", "Cmd": ["false"], "HostConfig": {"RestartPolicy": {"Name": "always"}}},
+        {"Image": "busybox:test", "Cmd": ["sleep", "0.1"], "HostConfig": {"AutoRemove": True}},
+    ]
+    voyages = [Voyage(partial(call, engine), f"client{number}", 20261126, shapes) for number in range(4)]
+    with ThreadPoolExecutor(len(voyages)) as threads:
+        for done in [threads.submit(voyage.run, 40) for voyage in voyages]:
+            done.result(200)
+    assert [mistake for voyage in voyages for mistake in voyage.mistakes] == []
+    engine.remove_containers()
+    assert eventually(lambda: engine.get("/containers/json?all=1") == [])
+    assert eventually(lambda: list((engine.exec_root / "bundles").iterdir()) == [])

@@ -63,6 +63,13 @@ def test_a_name_belongs_to_one(containers: Containers) -> None:
         containers.reserve("one", TWO)
 
 
+def test_a_container_that_is_being_made_is_not_found_by_its_name(containers: Containers) -> None:
+    containers.reserve("three", "c" * 64)
+    with pytest.raises(NotFound, match="No such container: three"):
+        containers.get("three")
+    assert containers.find("three") is None
+
+
 async def test_rows_follow_the_records(database: Database, containers: Containers) -> None:
     one = containers.get("one")
     one.move(Status.RUNNING)

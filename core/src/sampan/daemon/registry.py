@@ -65,7 +65,7 @@ class Containers:
             if len(ids) > 1:
                 raise InvalidArgument(f"multiple IDs found with provided prefix: {bare}")
             id = ids[0] if ids else None
-        return self._by_id[id] if id else None
+        return self._by_id.get(id) if id else None  # a name may be kept for one that is still being made
 
     def taken(self, name: str) -> bool:
         """Whether a container has this name."""
