@@ -147,6 +147,16 @@ def test_a_new_daemon_starts_what_waited_for_its_restart(house: InProcess) -> No
         assert house.call("GET", f"/containers/{id}/json").body["RestartCount"] >= 1
 
 
+@pytest.mark.usefixtures("long_delay")
+def test_what_waited_for_its_restart_ends_if_its_policy_was_taken_away(house: InProcess) -> None:
+    with waiting_container(house) as id:
+        answer = house.call("POST", f"/containers/{id}/update", {"RestartPolicy": {"Name": "no"}})
+        assert (answer.status, house.state(id)["Status"]) == (200, "restarting")
+        house.stop()
+        house.start()
+        assert house.state(id)["Status"] == "exited"
+
+
 def test_auto_remove_and_a_restart_policy_exclude_each_other(shared: InProcess) -> None:
     body = {"Image": "busybox:test", "HostConfig": {"AutoRemove": True, "RestartPolicy": {"Name": "always"}}}
     answer = shared.call("POST", "/containers/create", body)

@@ -90,6 +90,8 @@ async def run_policies(daemon: Daemon) -> None:
         always = container.record.host_config.restart_policy.name == "always"
         if container.state.status in _ENDED and (always or restart_policy.wants_restart(container)):
             daemon.spawn(_run_again(daemon, container), f"restart {container.id[:12]}")
+        else:  # it may have waited for a restart when its policy was changed
+            await restart_policy.let_go(daemon, container)
 
 
 async def _run_again(daemon: Daemon, container: Container) -> None:
