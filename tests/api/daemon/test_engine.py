@@ -130,7 +130,6 @@ def test_a_volume_is_not_removed_from_under_a_container_that_is_being_made(make_
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/commit"),
         ("POST", "/build"),
         ("GET", "/swarm"),
         ("POST", "/session"),

@@ -11,8 +11,10 @@ from urllib.parse import quote
 
 import pytest
 
+from sampan.errdefs import SystemFailure
 from sampan.network.dns import message
 from sampan.network.dns.message import parse_query
+from sampan.network.kernel import NameSockets
 from tests.api.daemon.in_process import InProcess
 from tests.support.dns_packets import query_packet
 
@@ -409,3 +411,29 @@ def test_a_container_of_the_default_bridge_gets_a_name_server_when_it_is_connect
     assert "nameserver 127.0.0.11\n" in resolv_conf.read_text()
     assert "ndots:0" in resolv_conf.read_text()
     assert len(house.sandboxes.listening) == 1
+
+
+def test_a_connection_whose_name_server_fails_is_undone(house: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> NameSockets:
+        raise SystemFailure("the name server of a container can't listen: no")
+
+    create_network(house, "sea")
+    id = house.launch(name="web")
+    hosts = house.daemon.containers.get(id).bundle_dir / "hosts"
+    before = hosts.read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(house.sandboxes, "listen_for_names", refuse)
+        answer = house.call("POST", "/networks/sea/connect", {"Container": "web"})
+    assert (answer.status, answer.message) == (500, "the name server of a container can't listen: no")
+    assert set(networks_of(house, id)) == {"bridge"}
+    assert hosts.read_text() == before
+    connect(house, "sea", "web")
+
+
+def test_a_renamed_container_is_found_by_its_new_name(house: InProcess, asking: Any) -> None:
+    create_network(house, "sea", **with_pool(Subnet="10.7.0.0/24"))
+    networking = {"EndpointsConfig": {"sea": {"Aliases": ["www"]}}}
+    house.launch(name="web", HostConfig={"NetworkMode": "sea"}, NetworkingConfig=networking)
+    assert house.call("POST", "/containers/web/rename?name=api").status == 204
+    address = IPv4Address("10.7.0.2").packed
+    assert [asking(name)[1].endswith(address) for name in ("api", "www", "web")] == [True, True, False]

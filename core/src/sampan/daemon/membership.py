@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from sampan.daemon import connect, endpoints, hosts
@@ -28,14 +29,18 @@ async def _connect(daemon: Daemon, container: Container, network: NetworkRecord,
     _check_modes(daemon, container, network)
     endpoints.check(network, settings)
     networks = connect.by_name(daemon, container)
-    if container.running:
-        before = daemon.networks.endpoints(container.id)
-        await connect.attach(daemon, container, network, settings)
-        await _refresh(daemon, container, before)
-    elif network.name in networks:
+    if not container.running and network.name in networks:
         return
-    container.record.networks = {**networks, network.name: settings}
-    await daemon.containers.save(container)
+    async with AsyncExitStack() as undo:
+        if container.running:
+            before = daemon.networks.endpoints(container.id)
+            await connect.attach(daemon, container, network, settings)
+            undo.push_async_callback(_take_off, daemon, container, network)
+            await _refresh(daemon, container, before)
+        undo.callback(setattr, container.record, "networks", networks)
+        container.record.networks = {**networks, network.name: settings}
+        await daemon.containers.save(container)
+        undo.pop_all()
 
 
 async def network_disconnect(daemon: Daemon, job: Job[DisconnectNetwork]) -> None:
