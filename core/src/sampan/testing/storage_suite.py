@@ -14,6 +14,7 @@ containerd's snapshotters (containerd core/snapshots/testsuite).
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -304,6 +305,33 @@ class StorageDriverSuite:
             "/dir/inner": ChangeKind.DELETED,
         }
 
+    def test_changes_tells_only_of_what_differs(self, driver: StorageDriver) -> None:
+        """What was changed and changed back, or made and removed, is no change; a directory's time alone is none."""
+        if not driver.capabilities.changes:
+            pytest.skip("this driver does not tell changes")
+        commit(driver, "base", None, _tree_of_kinds)
+        run_inside(driver.prepare("key", "base"), _change_and_change_back)
+        assert list(driver.changes("key")) == []
+
+    def test_changes_tells_of_each_way_to_differ(self, driver: StorageDriver) -> None:
+        """A directory before what is in it, and as modified if something in it differs."""
+        if not driver.capabilities.changes:
+            pytest.skip("this driver does not tell changes")
+        commit(driver, "base", None, _tree_of_kinds)
+        run_inside(driver.prepare("key", "base"), _change_in_each_way)
+        assert [(change.path, change.kind) for change in driver.changes("key")] == [
+            ("/content", ChangeKind.MODIFIED),
+            ("/deep", ChangeKind.MODIFIED),
+            ("/deep/er", ChangeKind.MODIFIED),
+            ("/deep/er/new", ChangeKind.ADDED),
+            ("/dir", ChangeKind.MODIFIED),
+            ("/file", ChangeKind.MODIFIED),
+            ("/file/inner", ChangeKind.ADDED),
+            ("/link", ChangeKind.MODIFIED),
+            ("/mode", ChangeKind.MODIFIED),
+            ("/note", ChangeKind.MODIFIED),
+        ]
+
     def test_status_is_pairs_of_words_for_people(self, driver: StorageDriver) -> None:
         assert all(isinstance(name, str) and isinstance(value, str) for name, value in driver.status())
 
@@ -485,6 +513,42 @@ def _swap_file_and_directory(root: Path) -> None:
     (root / "dir").touch()
     (root / "file").mkdir()
     (root / "file/inner").touch()
+
+
+def _tree_of_kinds(root: Path) -> None:
+    for name in ("content", "file", "mode", "note", "dir/inner", "deep/er/old", "kept/inner"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("old")
+        os.utime(root / name, ns=(10**18, 10**18))
+    (root / "link").symlink_to("old")
+
+
+def _change_and_change_back(root: Path) -> None:
+    for mode in (0o600, 0o644):
+        (root / "mode").chmod(mode)
+    (root / "content").write_text("old")
+    os.utime(root / "content", ns=(10**18, 10**18))
+    (root / "kept/new").touch()
+    (root / "kept/new").unlink()
+    os.setxattr(root / "note", "user.note", b"x")
+    os.removexattr(root / "note", "user.note")
+
+
+def _change_in_each_way(root: Path) -> None:
+    (root / "content").write_text("new")
+    os.utime(root / "content", ns=(10**18, 10**18))  # the size is the same too
+    (root / "deep/er/new").touch()
+    shutil.rmtree(root / "dir")
+    (root / "dir").write_text("a file now")
+    (root / "file").unlink()
+    (root / "file").mkdir()
+    (root / "file/inner").touch()
+    (root / "link").unlink()
+    (root / "link").symlink_to("new")
+    (root / "mode").chmod(0o4711)
+    os.setxattr(root / "note", "user.note", b"x")
+    (root / "kept/new").touch()
+    (root / "kept/new").unlink()
 
 
 def _make_directory_anew(root: Path) -> None:

@@ -14,6 +14,7 @@ from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, open
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+_DEFAULT_ACL = b"system.posix_acl_default"
 _IMPLICIT_MODE = 0o755
 _OPEN = 256
 _LINKS = 40  # as many as the kernel follows
@@ -43,7 +44,7 @@ class Directories:
         self.made: dict[bytes, None] = {}
         self.opaque: dict[bytes, None] = {}
         self._inherit = inherit
-        self._root = Directory(root, b"", inherit)
+        self._root = Directory(root, b"", inherit and _hands_down(root))
         self._stale: list[int] = []
 
     def enter(self, parent: bytes, name: bytes) -> Directory:
@@ -76,7 +77,8 @@ class Directories:
             self.forget()
         if replaced := self.known.get(name):
             self._stale.append(replaced.fd)
-        directory = Directory(fd, name if path is None else path, inherits or self._inherit)
+        inherits = inherits or (self._inherit and _hands_down(fd))
+        directory = Directory(fd, name if path is None else path, inherits)
         self.known[name] = directory
         return directory
 
@@ -166,6 +168,17 @@ def follow(root: int, path: bytes) -> bytes:
             os.close(fd)
 
     return resolve(path, link_at)
+
+
+def _hands_down(fd: int) -> bool:
+    """Whether what is made in the directory gets its group or its ACL."""
+    if os.fstat(fd).st_mode & stat.S_ISGID:
+        return True
+    try:
+        os.getxattr(fd, _DEFAULT_ACL)
+    except OSError:
+        return False  # it has none, or the file system knows of none
+    return True
 
 
 def clean(name: bytes, entry: bytes | None = None) -> bytes:

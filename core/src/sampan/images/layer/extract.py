@@ -220,15 +220,17 @@ class _Extractor:
 
     def _directory(self, parent: Directory, base: bytes, header: Header) -> None:
         path = join(parent.path, base)
+        is_owned = parent.inherits
         try:
             os.mkdir(base, 0o700, dir_fd=parent.fd)
             self._extracted.inodes += 1
         except FileExistsError:
             self._merge_directory(parent, base)
+            is_owned = True
         fd = os.open(base, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent.fd)
         # The open directory is the one that the next entries go into.
         self._directories.remember(path, fd, inherits=bool(header.mode & stat.S_ISGID))
-        if header.uid or header.gid or parent.inherits:
+        if header.uid or header.gid or is_owned:
             os.fchown(fd, header.uid, header.gid)
         os.fchmod(fd, header.mode)
         self._explicit[path] = header
