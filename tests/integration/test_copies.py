@@ -212,6 +212,7 @@ def test_a_commit_on_a_full_disk_leaves_nothing(
     start_sampand: Callable[..., Engine], archives: Archives, session_dir: Path
 ) -> None:
     engine = start_sampand()
+    usual = engine.data_root
     with small_disk(engine.root / "small") as disk, contextlib.closing(Client("docker", engine)) as docker:
         engine.stop()
         engine.data_root = disk
@@ -226,6 +227,8 @@ def test_a_commit_on_a_full_disk_leaves_nothing(
         docker("cp", "trap:/large", str(engine.root / "back"))
         engine.remove_containers()
         engine.stop()
+    engine.data_root = usual
+    engine.start()
 
 
 @contextlib.contextmanager

@@ -20,40 +20,19 @@ from sampan.images.layer.limits import Limits
 _QUEUED_BLOCKS = 16
 
 
-class _Unhashed:
-    """Of an archive that nobody will ask the digest of."""
-
-    name = ""
-
-    def update(self, content: bytes) -> None:
-        """Does nothing."""
-
-    def hexdigest(self) -> str:
-        """None."""
-        return ""
-
-
 class Pipeline:
     """The blob that comes from file descriptor `source`.
 
-    `expected` is its digest and `size` its size in bytes, where they are known. With neither it need not be `hashed`.
+    `expected` is its digest and `size` its size in bytes, where they are known.
     """
 
-    def __init__(
-        self,
-        source: int,
-        *,
-        expected: str | None = None,
-        size: int | None = None,
-        limits: Limits,
-        hashed: bool = True,
-    ) -> None:
+    def __init__(self, source: int, *, expected: str | None, size: int | None, limits: Limits) -> None:
         self._source = source
         self._expected = expected
         self._size = size
         self._limits = limits
-        self._blob = hashlib.new(expected.partition(":")[0] if expected else "sha256") if hashed else _Unhashed()
-        self._tar = hashlib.sha256() if hashed else _Unhashed()
+        self._blob = hashlib.new(expected.partition(":")[0] if expected else "sha256")
+        self._tar = hashlib.sha256()
         self._blob_bytes = 0
         self._given_up = False
         self._ended = False
@@ -71,7 +50,7 @@ class Pipeline:
         total = 0
         while block := self._next():
             total += len(block)
-            self._check_size(total)
+            _check_size(total, self._blob_bytes, self._limits)
             yield block
 
     def finish(self) -> tuple[str, str]:
@@ -100,13 +79,6 @@ class Pipeline:
         if isinstance(block, BaseException):
             raise block
         return block
-
-    def _check_size(self, total: int) -> None:
-        limits = self._limits
-        if total > limits.total_bytes:
-            raise InvalidArgument(f"the layer's tar is larger than {limits.total_bytes} bytes")
-        if total > limits.ratio_from_bytes and total > limits.ratio * self._blob_bytes:
-            raise InvalidArgument(f"the layer's tar is more than {limits.ratio} times as large as its blob")
 
     def _verify(self) -> None:
         if self._size is not None and self._blob_bytes != self._size:
@@ -167,3 +139,31 @@ class Pipeline:
     def _hash(self) -> None:
         while (block := self._unhashed.get()) is not None:
             self._tar.update(block)
+
+
+def unhashed_blocks(source: int, limits: Limits) -> Iterator[bytes]:
+    """The blocks of a tar from file descriptor `source`, compressed or not, that nobody will ask the digest of.
+
+    All in the caller's thread: where there is nothing to hash, threads only wait for each other's GIL. Raises as
+    `Pipeline.blocks` does.
+    """
+    total = read = 0
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal read
+        while chunk := os.read(source, BLOCK_BYTES):
+            read += len(chunk)
+            yield chunk
+
+    compression, content = sniff(chunks())
+    for block in decompress(compression, content):
+        total += len(block)
+        _check_size(total, read, limits)
+        yield block
+
+
+def _check_size(total: int, blob_bytes: int, limits: Limits) -> None:
+    if total > limits.total_bytes:
+        raise InvalidArgument(f"the layer's tar is larger than {limits.total_bytes} bytes")
+    if total > limits.ratio_from_bytes and total > limits.ratio * blob_bytes:
+        raise InvalidArgument(f"the layer's tar is more than {limits.ratio} times as large as its blob")
