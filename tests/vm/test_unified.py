@@ -285,3 +285,21 @@ def _use(docker: Client, archives: Archives) -> None:
     docker("exec", "box", "true")
     assert docker.run("run", "--rm", IMAGE, "nosuch").returncode == 127
     docker("rm", "-f", "box")
+
+
+def test_stats_tell_what_the_kernel_accounts(engine: Sampand, docker: Client) -> None:
+    limits = ("--memory", "32m", "--pids-limit", "20", "--name", "weighed")
+    docker("run", "-d", *limits, IMAGE, "sh", "-c", "sleep 1000 & sleep 1000")
+    reading = engine.get("/containers/weighed/stats?stream=0&one-shot=1")
+    memory = reading["memory_stats"]
+    assert memory["limit"] == 32 << 20
+    assert 0 < memory["usage"] <= 32 << 20
+    assert memory["stats"]["anon"] > 0
+    assert "inactive_file" in memory["stats"]
+    assert reading["pids_stats"]["limit"] == 20
+    assert 1 <= reading["pids_stats"]["current"] <= 3
+    assert reading["cpu_stats"]["cpu_usage"]["total_usage"] > 0
+    assert reading["networks"]["eth0"]["rx_bytes"] >= 0
+    shown = docker("stats", "--no-stream", "--format", "{{.MemUsage}} {{.PIDs}}", "weighed")
+    assert re.fullmatch(r"[\d.]+[KM]iB / 32MiB [1-3]", shown)
+    docker("rm", "-f", "weighed")
