@@ -43,18 +43,18 @@ def test_what_the_caller_can_mend_has_the_exit_code_docker_records(words: str, c
         ),
         (
             "open executable: Permission denied",
-            "crun create failed: unable to start container process: exec: permission denied",
+            'crun create failed: unable to start container process: exec: "/etc": permission denied',
             126,
         ),
         (
             "open executable: Operation not permitted",
-            "crun create failed: unable to start container process: exec: permission denied",
+            'crun create failed: unable to start container process: exec: "/etc": permission denied',
             126,
         ),
     ],
 )
 def test_cruns_words_become_those_that_clients_look_for(words: str, known: str, code: int) -> None:
-    failure = create_failure(words)
+    failure = create_failure(words, "/etc")
     assert isinstance(failure, StartFailure)
     assert failure.exit_code == code
     assert str(failure) == f"{PREFIX}{known}: unknown"

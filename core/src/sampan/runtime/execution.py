@@ -180,6 +180,6 @@ def _run(request: ExecRequest, options: tuple[str, ...], stdio: list[int]) -> tu
         check=False,
     )
     if done.returncode:
-        raise exec_failure(last_error(log) or f"exit status {done.returncode}")
+        raise exec_failure(last_error(log) or f"exit status {done.returncode}", request.process["args"][0])
     pid = int(pid_file.read_text())
     return pid, pidfd_open(pid)

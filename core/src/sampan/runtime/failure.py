@@ -21,10 +21,10 @@ _CRUN_WORDS = (
     # crun's words for what Docker's clients know in runc's (crun src/libcrun/container.c)
     (
         re.compile(r"executable file `(.*)` not found in \$PATH.*", re.DOTALL),
-        r'exec: "\1": executable file not found in $PATH',
+        "executable file not found in $PATH",
     ),
-    (re.compile(r"open executable: (?:Permission denied|Operation not permitted)"), "exec: permission denied"),
-    (re.compile(r"open executable: No such file or directory"), "exec: no such file or directory"),
+    (re.compile(r"open executable: (?:Permission denied|Operation not permitted)"), "permission denied"),
+    (re.compile(r"open executable: No such file or directory"), "no such file or directory"),
 )
 _NOT_FOUND_SIGNS = ("executable file not found", "no such file or directory", "system cannot find the file specified")
 _KIND_HINT = (
@@ -41,14 +41,14 @@ class StartFailure(InvalidArgument):
         self.exit_code = exit_code
 
 
-def create_failure(words: str) -> SampanError:
-    """The error for a container that the runtime could not create or start."""
-    return _classified(f"{_CREATE}{_known_words('crun create failed', words)}: unknown")
+def create_failure(words: str, command: str = "") -> SampanError:
+    """The error for a container that the runtime could not create or start; `command` is what it was to run."""
+    return _classified(f"{_CREATE}{_known_words('crun create failed', words, command)}: unknown")
 
 
-def exec_failure(words: str) -> SampanError:
+def exec_failure(words: str, command: str = "") -> SampanError:
     """The error for an exec that the runtime could not start."""
-    return _classified(f"{_EXEC}{_known_words('exec failed', words)}: unknown")
+    return _classified(f"{_EXEC}{_known_words('exec failed', words, command)}: unknown")
 
 
 def last_error(log: Path) -> str:
@@ -67,11 +67,12 @@ def last_error(log: Path) -> str:
     return ""
 
 
-def _known_words(what: str, words: str) -> str:
+def _known_words(what: str, words: str, command: str) -> str:
     for pattern, known in _CRUN_WORDS:
-        changed, count = pattern.subn(known, words)
-        if count:
-            return f"{what}: unable to start container process: {changed}"
+        if found := pattern.search(words):
+            named = found[1] if pattern.groups else command
+            said = f'{words[: found.start()]}exec: "{named}": {known}{words[found.end() :]}'
+            return f"{what}: unable to start container process: {said}"
     return words
 
 

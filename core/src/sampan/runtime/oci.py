@@ -253,8 +253,8 @@ class OciRuntime:
         try:
             pid = conmon.start(monitor)
         except SystemFailure as error:
-            words = last_error(self._log(bundle.id))
-            raise (create_failure(words) if words else error) from None
+            words, command_line = last_error(self._log(bundle.id)), bundle.spec["process"]["args"]
+            raise (create_failure(words, command_line[0]) if words else error) from None
         conmon_pid = int(monitor.conmon_pid_file.read_text())
         replace(record, init=_process(pid), conmon=_process(conmon_pid)).save(directory)
         return pid
