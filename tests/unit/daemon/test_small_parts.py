@@ -7,11 +7,22 @@ import signal
 import pytest
 
 from sampan.daemon import filters
-from sampan.daemon.clock import ZERO_TIME, human_duration, rfc3339
+from sampan.daemon.clock import ZERO_TIME, go_duration, human_duration, rfc3339
 from sampan.daemon.detach import DetachFilter, parse_keys
 from sampan.daemon.names import check_name, random_name
 from sampan.daemon.signals import parse_signal
 from sampan.errdefs import InvalidArgument
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((30, "30s"), (1.5, "1.5s"), (0.2, "200ms"), (0.0015, "1.5ms"), (0.000001, "1µs")),
+        *((90, "1m30s"), (60, "1m0s"), (3600, "1h0m0s"), (5400.5, "1h30m0.5s")),
+    ],
+)
+def test_durations_as_go_writes_them(seconds: float, text: str) -> None:
+    assert go_duration(seconds) == text
 
 
 @pytest.mark.parametrize("name", ["web", "a1", "A_b.c-d", "/web"])

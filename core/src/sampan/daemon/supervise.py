@@ -41,6 +41,7 @@ async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> No
     await connect.disconnect(daemon, container)
     volume.tell_unmounted(daemon, container)
     elapsed_ns = status.at_ns - container.state.started_at_ns
+    health.suspend(container)  # an unpause that came last has had it looked after again
     container.note_exit(status.code, status.at_ns)
     restart_policy.consider(container)
     daemon.publish(container, "die", exitCode=str(status.code), execDuration=str(max(0, elapsed_ns) // 1_000_000_000))
