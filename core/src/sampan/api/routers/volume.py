@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from sampan.api.body import body_schema, json_body
-from sampan.api.describe import answers, returns
+from sampan.api.describe import answers, only, returns
 from sampan.api.params import Filters, Flag, Name, Run, read_filters
 from sampan.models import (
     CreateVolume,
@@ -70,7 +70,8 @@ async def prune_volumes(run: Run, filters: Filters = "") -> Response:
     summary="Update a volume",
     operation_id="VolumeUpdate",
     response_class=Response,
-    responses=answers(404),
+    status_code=503,
+    responses=only(400, 404, 503),
     openapi_extra=body_schema(UpdateVolumeBody),
 )
 async def update_volume(
