@@ -441,6 +441,21 @@ def test_a_commit_of_nothing_adds_no_layer(house: InProcess, box: str) -> None:
     assert house.call("DELETE", "/images/same").status == 200
 
 
+@pytest.mark.parametrize(("pause", "expected"), [("1", ["pause", "unpause", "commit"]), ("0", ["commit"])])
+def test_a_commit_of_a_running_container_pauses_it(house: InProcess, pause: str, expected: list[str]) -> None:
+    id = house.launch()
+    (files_of(house, id) / "new").write_text("new")
+    since = house.call("GET", "/info").body["SystemTime"]
+    made = _commit(house, id, f"pause={pause}")
+    until = house.call("GET", "/info").body["SystemTime"]
+    filters = quote(json.dumps({"container": [id]}))
+    _, _, content = ask(house, "GET", f"/events?since={quote(since)}&until={quote(until)}&filters={filters}")
+    assert [json.loads(line)["Action"] for line in content.splitlines()] == expected
+    assert house.state(id)["Status"] == "running"
+    assert len(house.call("GET", f"/images/{made}/json").body["RootFS"]["Layers"]) == 2
+    assert house.call("DELETE", f"/containers/{id}?force=1").status == 204
+
+
 def test_a_commit_takes_a_configuration(house: InProcess, box: str) -> None:
     change = quote('ENTRYPOINT ["e"]')
     answer = house.call(

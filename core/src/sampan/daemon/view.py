@@ -129,7 +129,8 @@ async def _of_running(daemon: Daemon, container: Container, *, bare: bool) -> Vi
 
 
 async def _of_stopped(daemon: Daemon, container: Container, *, bare: bool) -> View:
-    await container.free.wait()
+    if not container.running:
+        await container.free.wait()
     mounts = await in_thread(daemon.storage.mounts, container.id)
     return await _made(_mount, daemon, container, mounts, bare)
 
