@@ -102,6 +102,7 @@ class Voyage:
 
     def _shared(self) -> None:
         name = self._random.choice(SHARED)
+        body: Any
         if self._random.random() < 0.2:
             method, path, body = "POST", f"/containers/create?name={name}", self._random.choice(self._shapes)
         else:
