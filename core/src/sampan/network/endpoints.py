@@ -6,25 +6,31 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
-from typing import TypeVar
 
-from sampan.drivers import Attachment, DirectDriver, Endpoint, NetworkDriver, PublishedPort, Sandbox
+from sampan.drivers import DirectDriver, Endpoint, NetworkDriver, Sandbox
 from sampan.errdefs import Conflict, Forbidden, InvalidArgument, SampanError, SystemFailure, Unavailable
 from sampan.network import gateway, store
 from sampan.network.dns.names import Names
 from sampan.network.ipam import Addresses, mac_of
 from sampan.network.networks import Networks
+from sampan.network.plugging import (
+    attach_and_publish,
+    for_driver,
+    port_failure,
+    remove_endpoint,
+    to_the_end,
+    try_step,
+)
 from sampan.network.ports import HostPorts
 from sampan.network.records import PREDEFINED, EndpointRecord, EndpointWish, NetworkRecord
 from sampan.network.sandbox import Sandboxes
 from sampan.state import Database
 
 _log = logging.getLogger(__name__)
-ResultT = TypeVar("ResultT")
 
 IFNAME_OPTION = "com.docker.network.endpoint.ifname"
 SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
@@ -166,7 +172,7 @@ class Endpoints:
         try:
             ports = self._ports.reserve_on(network.options, wish.ports, versions=versions)
         except Conflict as error:
-            raise _port_failure(endpoint, error) from error
+            raise port_failure(endpoint, error) from error
         undo.callback(self._ports.release, ports)
         return replace(endpoint, ports=ports)
 
@@ -182,9 +188,9 @@ class Endpoints:
         wanted = for_driver(endpoint, network)
         undo.push_async_callback(asyncio.to_thread, remove_endpoint, driver, wanted)
         try:
-            made = await _to_the_end(asyncio.to_thread(_attach_and_publish, driver, wanted, sandbox, endpoint.ports))
+            made = await to_the_end(asyncio.to_thread(attach_and_publish, driver, wanted, sandbox, endpoint.ports))
         except Conflict as error:
-            raise _port_failure(endpoint, error) from error
+            raise port_failure(endpoint, error) from error
         if sysctls := endpoint.options.get(SYSCTLS_OPTION):
             set_sysctls = self._sandboxes.kernel.set_sysctls
             await asyncio.to_thread(set_sysctls, sandbox.netns_fd, made.ifname, sysctls.split(","))
@@ -249,7 +255,7 @@ class Endpoints:
         for endpoint in leaving:
             driver = self._find_driver(endpoint)
             if driver is not None and endpoint.ports:
-                failures += await asyncio.to_thread(_try, driver.unpublish, self._for_driver(endpoint))
+                failures += await asyncio.to_thread(try_step, driver.unpublish, self._for_driver(endpoint))
             self._ports.release(endpoint.ports)
             self._drop(endpoint)
         if leaving:
@@ -292,7 +298,7 @@ class Endpoints:
     async def _detach(self, driver: NetworkDriver | None, endpoint: EndpointRecord) -> None:
         failures: list[str] = []
         if driver is not None:
-            failures += await asyncio.to_thread(_try, driver.detach, self._for_driver(endpoint))
+            failures += await asyncio.to_thread(try_step, driver.detach, self._for_driver(endpoint))
         try:
             await self._forget_addresses(endpoint)
         except SampanError as error:  # the next start forgets them
@@ -312,26 +318,6 @@ class Endpoints:
         return for_driver(endpoint, self._networks.get(endpoint.network_id))
 
 
-def for_driver(endpoint: EndpointRecord, network: NetworkRecord) -> Endpoint:
-    """An endpoint as its driver sees it."""
-    return Endpoint(
-        endpoint.id,
-        network.for_driver(),
-        endpoint.ifname,
-        endpoint.addresses,
-        endpoint.mac or None,
-        endpoint.gateway_v4 if endpoint.carries_gateway else None,
-        endpoint.gateway_v6 if endpoint.carries_gateway else None,
-        endpoint.options,
-    )
-
-
-def remove_endpoint(driver: NetworkDriver, endpoint: Endpoint) -> None:
-    """Undo all that a driver did for an endpoint; failures are lines in the log."""
-    for failure in (*_try(driver.unpublish, endpoint), *_try(driver.detach, endpoint)):
-        _log.error("left over: %s", failure)
-
-
 def _new_endpoint(container_id: str, network: NetworkRecord, wish: EndpointWish) -> EndpointRecord:
     return EndpointRecord(
         secrets.token_hex(32),
@@ -346,41 +332,6 @@ def _new_endpoint(container_id: str, network: NetworkRecord, wish: EndpointWish)
     )
 
 
-def _attach_and_publish(
-    driver: NetworkDriver, endpoint: Endpoint, sandbox: Sandbox, ports: tuple[PublishedPort, ...]
-) -> Attachment:
-    made = driver.attach(endpoint, sandbox)
-    if ports:
-        driver.publish(endpoint, ports)
-    return made
-
-
-async def _to_the_end(work: Awaitable[ResultT]) -> ResultT:
-    """Await work in a thread. A cancelled caller waits too, so that what it then undoes is not done afterwards."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
-
-
-def _try(step: Callable[[Endpoint], None], endpoint: Endpoint) -> list[str]:
-    """Do one step of a teardown; answers what went wrong, so that the further steps are done too."""
-    try:
-        step(endpoint)
-    except SampanError as error:
-        return [str(error)]
-    return []
-
-
 def _renamed(endpoint: EndpointRecord, name: str) -> EndpointRecord:
     others = [one for one in endpoint.names if one != endpoint.container_name]
     return replace(endpoint, container_name=name, names=tuple(dict.fromkeys((name, *others))))
-
-
-def _port_failure(endpoint: EndpointRecord, error: SampanError) -> SystemFailure:
-    return SystemFailure(
-        "driver failed programming external connectivity on endpoint "
-        f"{endpoint.container_name} ({endpoint.id}): {error}"
-    )

@@ -7,8 +7,9 @@ import logging
 
 from sampan.drivers import Endpoint, Network, NetworkDriver
 from sampan.errdefs import SampanError
-from sampan.network.endpoints import Endpoints, for_driver, remove_endpoint
+from sampan.network.endpoints import Endpoints
 from sampan.network.networks import Networks, try_logged
+from sampan.network.plugging import for_driver, remove_endpoint
 from sampan.network.ports import HostPorts
 from sampan.network.records import EndpointRecord, NetworkRecord
 

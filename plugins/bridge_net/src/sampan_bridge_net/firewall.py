@@ -15,21 +15,11 @@ from typing import Any
 from sampan.drivers import L4, PublishedPort
 from sampan.errdefs import Conflict
 from sampan.syscalls.nftables import Nft
+from sampan_bridge_net.ruleset import CHAINS, skeleton
 
 PROTOCOL_NUMBERS = {L4.TCP: 6, L4.UDP: 17, L4.SCTP: 132}
 _PROTOCOLS = {number: protocol for protocol, number in PROTOCOL_NUMBERS.items()}
 _MAPS = ("published4", "published4_any", "published6", "published6_any")
-_OTHER_ENGINES = ("docker*", "br-*", "podman*", "cni*", "virbr*", "lxcbr*", "lxdbr*", "incusbr*")
-"""Bridges of programs that forward as we do, and filter what is theirs themselves."""
-_CHAINS = {
-    # priorities are numbers, as old versions of nft know their names only in some hooks: raw, dstnat, filter, srcnat
-    "arrive": "type filter hook prerouting priority -300; policy accept;",
-    "translate": "",
-    "prerouting": "type nat hook prerouting priority -100; policy accept;",
-    "output": "type nat hook output priority -100; policy accept;",
-    "forward": "type filter hook forward priority 0; policy accept;",
-    "postrouting": "type nat hook postrouting priority 100; policy accept;",
-}
 _OPEN = ("open4", "open6")
 _SETS = (
     *("bridges", "internal", "talking", "subnets4", "subnets6", "masquerade4", "masquerade6"),
@@ -101,7 +91,7 @@ class Firewall:
         """
         with self._lock:
             known = dict(self._known())
-            self._nft.run(_skeleton(self.table, frozenset(closed)) + self._elements_of(zone))
+            self._nft.run(skeleton(self.table, frozenset(closed)) + self._elements_of(zone))
             # what another program flushed away with the table comes back
             missing = known.items() - self._read().items()
             self._nft.run("".join(self._add(key, target) for key, target in missing))
@@ -224,7 +214,7 @@ class Firewall:
         return published | opened
 
     def _count_rules(self) -> int:
-        chains = (self._nft.query(f"list chain inet {self.table} {name}") for name in _CHAINS)
+        chains = (self._nft.query(f"list chain inet {self.table} {name}") for name in CHAINS)
         return sum("rule" in item for chain in chains for item in chain)
 
     def _set_elements(self) -> Iterator[tuple[str, str, str]]:
@@ -275,95 +265,3 @@ def _element_text(value: Any) -> str:
         return str(ip_address(value))
     except ValueError:
         return f'"{value}"'
-
-
-def _skeleton(table: str, closed: frozenset[int]) -> str:
-    """The table with its sets, maps and rules; in one transaction, rules that were there are made anew."""
-    flushed = "".join(f"flush chain inet {table} {name}\n" for name in _CHAINS)
-    return _declarations(table) + flushed + _rules(table, closed)
-
-
-def _declarations(table: str) -> str:
-    chains = "".join(f"  chain {name} {{ {base} }}\n" for name, base in _CHAINS.items())
-    return f"""
-table inet {table} {{
-  map published4 {{ type inet_proto . ipv4_addr . inet_service : ipv4_addr . inet_service; }}
-  map published4_any {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
-  map published6 {{ type inet_proto . ipv6_addr . inet_service : ipv6_addr . inet_service; }}
-  map published6_any {{ type inet_proto . inet_service : ipv6_addr . inet_service; }}
-  set open4 {{ type ipv4_addr . inet_proto . inet_service; }}
-  set open6 {{ type ipv6_addr . inet_proto . inet_service; }}
-  set routed4 {{ type ifname; }}
-  set routed6 {{ type ifname; }}
-  set unprotected4 {{ type ifname; }}
-  set unprotected6 {{ type ifname; }}
-  set known4 {{ type ifname; }}
-  set known6 {{ type ifname; }}
-  set bridges {{ type ifname; }}
-  set internal {{ type ifname; }}
-  set talking {{ type ifname . ifname; }}
-  set subnets4 {{ type ipv4_addr; flags interval; }}
-  set subnets6 {{ type ipv6_addr; flags interval; }}
-  set masquerade4 {{ type ipv4_addr; flags interval; }}
-  set masquerade6 {{ type ipv6_addr; flags interval; }}
-{chains}}}
-"""
-
-
-def _rules(table: str, closed: frozenset[int]) -> str:
-    rest = ""
-    if closed:
-        both = [f'    {side} "{name}" accept\n' for name in _OTHER_ENGINES for side in ("iifname", "oifname")]
-        rest = "".join(both) + "".join(f"    meta nfproto ipv{version} drop\n" for version in sorted(closed))
-    return f"""
-table inet {table} {{
-  # Loopback addresses never come over a wire. Bridges route them (route_localnet), so that the host reaches published
-  # ports at 127.0.0.1; without these rules its neighbours and containers could reach what listens there. Nor does a
-  # container send under addresses that are not on its network.
-  chain arrive {{
-    iifname != "lo" ip daddr 127.0.0.0/8 drop
-    iifname @bridges ip saddr 127.0.0.0/8 drop
-    iifname @known4 fib saddr . iif oif missing ip saddr != 0.0.0.0 drop
-    iifname @known6 fib saddr . iif oif missing ip6 saddr != {{ ::, fe80::/10 }} drop
-  }}
-  chain translate {{
-    dnat ip to meta l4proto . ip daddr . th dport map @published4
-    dnat ip to meta l4proto . th dport map @published4_any
-    dnat ip6 to meta l4proto . ip6 daddr . th dport map @published6
-    dnat ip6 to meta l4proto . th dport map @published6_any
-  }}
-  chain prerouting {{
-    fib daddr type local jump translate
-  }}
-  chain output {{
-    ip6 daddr ::1 return
-    fib daddr type local jump translate
-  }}
-  # Into a network come answers and what was published; between two networks goes nothing.
-  chain forward {{
-    iifname . oifname @talking accept
-    iifname @internal drop
-    oifname @internal drop
-    oifname @bridges ct state established,related accept
-    oifname @bridges ct status dnat accept
-    ip daddr . meta l4proto . th dport @open4 accept
-    ip6 daddr . meta l4proto . th dport @open6 accept
-    oifname @routed4 meta l4proto icmp accept
-    oifname @routed6 meta l4proto ipv6-icmp accept
-    oifname @unprotected4 meta nfproto ipv4 iifname != @bridges accept
-    oifname @unprotected6 meta nfproto ipv6 iifname != @bridges accept
-    oifname @bridges drop
-    iifname @bridges accept
-{rest}  }}
-  # The host's loopback, and containers that use a published port of the host's, must be answered by way of the host.
-  chain postrouting {{
-    oifname @bridges ip saddr 127.0.0.0/8 masquerade
-    oifname @bridges ct status dnat ip saddr @subnets4 masquerade
-    oifname @bridges ct status dnat ip6 saddr @subnets6 masquerade
-    ip saddr @subnets4 ip daddr @subnets4 return
-    ip6 saddr @subnets6 ip6 daddr @subnets6 return
-    ip saddr @masquerade4 oifname != "lo" masquerade
-    ip6 saddr @masquerade6 oifname != "lo" masquerade
-  }}
-}}
-"""

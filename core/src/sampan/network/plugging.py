@@ -1,0 +1,72 @@
+"""What a driver is asked to do for an endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from sampan.drivers import Attachment, Endpoint, NetworkDriver, PublishedPort, Sandbox
+from sampan.errdefs import SampanError, SystemFailure
+from sampan.network.records import EndpointRecord, NetworkRecord
+
+_log = logging.getLogger(__name__)
+ResultT = TypeVar("ResultT")
+
+
+def for_driver(endpoint: EndpointRecord, network: NetworkRecord) -> Endpoint:
+    """An endpoint as its driver sees it."""
+    return Endpoint(
+        endpoint.id,
+        network.for_driver(),
+        endpoint.ifname,
+        endpoint.addresses,
+        endpoint.mac or None,
+        endpoint.gateway_v4 if endpoint.carries_gateway else None,
+        endpoint.gateway_v6 if endpoint.carries_gateway else None,
+        endpoint.options,
+    )
+
+
+def remove_endpoint(driver: NetworkDriver, endpoint: Endpoint) -> None:
+    """Undo all that a driver did for an endpoint; failures are lines in the log."""
+    for failure in (*try_step(driver.unpublish, endpoint), *try_step(driver.detach, endpoint)):
+        _log.error("left over: %s", failure)
+
+
+def attach_and_publish(
+    driver: NetworkDriver, endpoint: Endpoint, sandbox: Sandbox, ports: tuple[PublishedPort, ...]
+) -> Attachment:
+    """Attach an endpoint and publish its ports; if the latter fails, the former is to be undone."""
+    made = driver.attach(endpoint, sandbox)
+    if ports:
+        driver.publish(endpoint, ports)
+    return made
+
+
+async def to_the_end(work: Awaitable[ResultT]) -> ResultT:
+    """Await work in a thread. A cancelled caller waits too, so that what it then undoes is not done afterwards."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def try_step(step: Callable[[Endpoint], None], endpoint: Endpoint) -> list[str]:
+    """Do one step of a teardown; answers what went wrong, so that the further steps are done too."""
+    try:
+        step(endpoint)
+    except SampanError as error:
+        return [str(error)]
+    return []
+
+
+def port_failure(endpoint: EndpointRecord, error: SampanError) -> SystemFailure:
+    """In Docker's words: a port can't be published."""
+    return SystemFailure(
+        "driver failed programming external connectivity on endpoint "
+        f"{endpoint.container_name} ({endpoint.id}): {error}"
+    )
