@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -125,6 +127,31 @@ def test_nothing_of_the_kernels_can_be_reached(engine: Engine, docker: Client, c
     status, body = ask(engine, "PUT", archive("/"), layer([Entry("out/x", b"dead")]))
     assert status in (200, 400, 404), body
     assert not (canary / "x").exists()
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+def test_a_copying_process_opens_nothing_of_its_own_in_the_container(
+    engine: Engine, docker: Client, tmp_path: Path
+) -> None:
+    """CVE-2019-14271: whatever it loaded then, modules, locales or codecs, would be the container's."""
+    assert engine.process is not None
+    docker("run", "-d", "--name", "trap", IMAGE, "sleep", "1000")
+    trace = tmp_path / "trace"
+    calls = "trace=open,openat,openat2,execve,setns,socket"
+    command = ["strace", "-f", "-s", "400", "-o", str(trace), "-e", calls, "-p", str(engine.process.pid)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stderr is not None
+        assert "attached" in tracer.stderr.readline()
+        assert ask(engine, "PUT", archive("/tmp"), layer([Entry("f")]))[0] == 200
+        assert ask(engine, "PUT", archive("/tmp"), b"garbage" * 1000)[0] == 400
+        assert ask(engine, "GET", archive("/tmp"))[0] == 200
+        tracer.terminate()
+    lines = [line.split(maxsplit=1) for line in trace.read_text().splitlines()]
+    workers = {pid for pid, call in lines if call.startswith("execve(") and "copy_worker" in call}
+    assert len(workers) == 3
+    for worker in workers:
+        own = "\n".join(call for pid, call in lines if pid == worker).split("setns(")[1]
+        assert re.findall(r'open\w*\(AT_FDCWD, "([^"]*)"|execve|socket\(', own) == ["/"]
 
 
 # What a running container has mounted
