@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
+import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
@@ -102,12 +103,17 @@ class _Bridge:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._lock = threading.Lock()
         self._waiting: Future[Any] | None = None
         self._closed = False
 
     def call(self, coroutine: Coroutine[Any, Any, AnswerT]) -> AnswerT:
         """The coroutine's answer; for the thread. Raises `DataLoss` once the bridge is closed."""
-        waiting = self._waiting = asyncio.run_coroutine_threadsafe(self._unless_closed(coroutine), self._loop)
+        with self._lock:  # else the loop could close it when the coroutine runs already, and nobody knows of it yet
+            if self._closed:
+                coroutine.close()
+                raise DataLoss("the archive broke off")
+            waiting = self._waiting = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             answer: AnswerT = waiting.result()
         except CancelledError:
@@ -116,15 +122,10 @@ class _Bridge:
 
     def close(self) -> None:
         """End what the thread waits for; for the loop."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
         if self._waiting is not None:
             self._waiting.cancel()
-
-    async def _unless_closed(self, coroutine: Coroutine[Any, Any, AnswerT]) -> AnswerT:
-        if self._closed:
-            coroutine.close()
-            raise asyncio.CancelledError
-        return await coroutine
 
 
 def _read(bridge: _Bridge, body: AsyncIterator[bytes], content: ContentStore, lease: Lease) -> Archive:
