@@ -295,3 +295,14 @@ async def test_no_path_of_an_archive_is_a_path_of_the_host(room: Room, tmp_path:
             ),
         )
     assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+async def test_only_images_for_a_platform_asked_for_are_loaded(room: Room) -> None:
+    archive = docker_archive(([BASE], ["base:1"]))
+    with pytest.raises(NotFound, match=r"requested platform \(linux/s390x\) not found in the archive"):
+        await room.store.load(chunks(archive), progress=Items(), quiet=True, platforms=["linux/s390x"])
+    assert room.is_empty()
+    (image,) = await room.store.load(chunks(archive), progress=Items(), quiet=True, platforms=["linux/amd64"])
+    assert room.store.get("base:1", platform="linux/amd64") == image
+    with pytest.raises(NotFound, match=r"image with reference base:1 was found but does not provide the specified"):
+        room.store.get("base:1", platform="linux/s390x")

@@ -31,6 +31,8 @@ async def image_push(daemon: Daemon, job: Job[PushImage]) -> None:
     """Send an image to its registry, with Docker's stream of progress."""
     request, output = job.request, job.require_output()
     reference = reference_of(request.name, request.tag)
+    if request.platform and not reference.has_name_only:
+        daemon.images.get(str(reference), platform=request.platform)
     await daemon.images.push(reference, auth=_auth(request), progress=output.write)
     daemon.events.publish("image", "push", reference.familiar, {"name": reference.familiar_name})
 

@@ -64,7 +64,7 @@ def summary(daemon: Daemon, image: Image, *, shared_size: bool) -> ImageSummary:
 
 async def image_inspect(daemon: Daemon, job: Job[InspectImage]) -> ImageInspect:
     """One image."""
-    image = daemon.images.get(job.request.name)
+    image = daemon.images.get(job.request.name, platform=job.request.platform)
     document = image.config
     return ImageInspect(
         id=image.id,
@@ -113,7 +113,9 @@ async def image_load(daemon: Daemon, job: Job[LoadImages]) -> None:
     """Take images from an archive of `docker save` or an OCI layout."""
     output = job.require_output()
     with blaming_the_caller():
-        images = await daemon.images.load(job.require_body(), progress=output.write, quiet=job.request.quiet)
+        images = await daemon.images.load(
+            job.require_body(), progress=output.write, quiet=job.request.quiet, platforms=job.request.platforms
+        )
     for image in images:
         publish_image(daemon, "load", image)
 

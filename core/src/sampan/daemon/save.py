@@ -28,7 +28,7 @@ async def image_save(daemon: Daemon, job: Job[SaveImages]) -> None:
 
 async def image_history(daemon: Daemon, job: Job[ImageHistory]) -> list[HistoryStep]:
     """How an image was made, newest step first."""
-    image = daemon.images.get(job.request.name)
+    image = daemon.images.get(job.request.name, platform=job.request.platform)
     steps = [
         HistoryStep(
             id=_UNKNOWN,

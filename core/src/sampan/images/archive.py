@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sampan.digest import Digest
-from sampan.errdefs import DataLoss, InvalidArgument, SampanError
+from sampan.errdefs import DataLoss, InvalidArgument, NotFound, SampanError
 from sampan.images.archive_reader import Archive, Member, read_archive
 from sampan.images.content import ContentStore
 from sampan.images.image import Image
@@ -29,7 +29,7 @@ from sampan.images.manifest import (
     parse_config,
     parse_document,
 )
-from sampan.images.platform import host_platform
+from sampan.images.platform import Platform, host_platform
 from sampan.images.progress import Report, short
 from sampan.images.reference import Reference
 from sampan.images.tasks import in_thread
@@ -54,21 +54,45 @@ class Found:
 
 
 class Loader:
-    """Loads one archive into a store."""
+    """Loads one archive into a store: its images for one of `platforms`, if any are named.
 
-    def __init__(self, content: ContentStore, layers: Layers, index: ImageIndex, lease: Lease) -> None:
+    Of an index with images for several, that for the first of `platforms` is taken, else for this machine.
+    """
+
+    def __init__(
+        self,
+        content: ContentStore,
+        layers: Layers,
+        index: ImageIndex,
+        lease: Lease,
+        platforms: Sequence[Platform] = (),
+    ) -> None:
         self._content = content
         self._layers = layers
         self._index = index
         self._lease = lease
+        self._platforms = platforms
 
     async def load(self, body: AsyncIterator[bytes], report: Report, *, quiet: bool) -> list[Image]:
         """Load all images of `body`, or none. Raises `InvalidArgument`, `DataLoss`, `NotFound`, `SystemFailure`."""
         archive = await read_archive(body, self._content, self._lease)
-        found = await in_thread(_images_in, archive)
+        found = await in_thread(self._wanted, archive)
         progress = _silent if quiet else _as_loading(report)
         new = [(await self._make(image, progress), image.names) for image in found]
         return [await self._add(image, names, report) for image, names in new]
+
+    def _wanted(self, archive: Archive) -> list[Found]:
+        platforms = self._platforms
+        found = _images_in(archive, platforms[0] if platforms else host_platform())
+        if not platforms:
+            return found
+        fitting = [image for image in found if any(platform.runs(self._platform(image)) for platform in platforms)]
+        if not fitting:
+            raise NotFound(f"requested platform ({', '.join(map(str, platforms))}) not found in the archive")
+        return fitting
+
+    def _platform(self, found: Found) -> Platform:
+        return parse_config(self._content.read(found.config.digest, CONFIG_BYTES_MAX)).platform
 
     async def _make(self, found: Found, report: Report) -> NewImage:
         content = await in_thread(self._content.read, found.config.digest, CONFIG_BYTES_MAX)
@@ -102,15 +126,15 @@ class Loader:
         return image
 
 
-def _images_in(archive: Archive) -> list[Found]:
+def _images_in(archive: Archive, platform: Platform) -> list[Found]:
     if archive.find(_MANIFEST):
-        return _docker_images(archive)
+        return _docker_images(archive, platform)
     if archive.find(_INDEX):
-        return list(_oci_images(archive))
+        return list(_oci_images(archive, platform))
     raise InvalidArgument(f"invalid archive: does not contain a {_MANIFEST}")
 
 
-def _docker_images(archive: Archive) -> list[Found]:
+def _docker_images(archive: Archive, platform: Platform) -> list[Found]:
     try:
         items = json.loads(archive.read(_MANIFEST, DOCUMENT_BYTES_MAX))
     except (ValueError, RecursionError) as error:
@@ -119,12 +143,12 @@ def _docker_images(archive: Archive) -> list[Found]:
         raise InvalidArgument("invalid manifest, manifest cannot be null (but can be [])")
     if not isinstance(items, list) or len(items) > _IMAGES_MAX:
         raise InvalidArgument(f"invalid archive: failed to decode {_MANIFEST}: it is not a list of images")
-    beside = _described_beside(archive)
+    beside = _described_beside(archive, platform)
     images = [_docker_image(archive, item) for item in items]
     return [replace(image, documents=beside.get(_content(image), ())) for image in images]
 
 
-def _described_beside(archive: Archive) -> dict[tuple[Member, ...], tuple[Digest, ...]]:
+def _described_beside(archive: Archive, platform: Platform) -> dict[tuple[Member, ...], tuple[Digest, ...]]:
     """The manifests of an OCI layout that is in the same archive, by what they name: config and layers.
 
     They are not needed here, so nothing is refused for their sake.
@@ -132,7 +156,7 @@ def _described_beside(archive: Archive) -> dict[tuple[Member, ...], tuple[Digest
     if archive.find(_INDEX) is None:
         return {}
     try:
-        return {_content(image): image.documents for image in _oci_images(archive)}
+        return {_content(image): image.documents for image in _oci_images(archive, platform)}
     except SampanError as error:
         _log.info("the OCI layout beside %s is not used: %s", _MANIFEST, error)
         return {}
@@ -154,15 +178,15 @@ def _docker_image(archive: Archive, item: Any) -> Found:
     )
 
 
-def _oci_images(archive: Archive) -> Iterator[Found]:
+def _oci_images(archive: Archive, platform: Platform) -> Iterator[Found]:
     top = parse_document(archive.read(_INDEX, DOCUMENT_BYTES_MAX))
     if not isinstance(top, Index) or len(top.manifests) > _IMAGES_MAX:
         raise InvalidArgument(f"invalid archive: {_INDEX} is not an index")
     for entry in top.manifests:
-        yield _oci_image(archive, entry)
+        yield _oci_image(archive, entry, platform)
 
 
-def _oci_image(archive: Archive, entry: Descriptor) -> Found:
+def _oci_image(archive: Archive, entry: Descriptor, platform: Platform) -> Found:
     at, documents = entry, []
     for _ in range(_INDEX_DEPTH):
         documents.append(at.digest)
@@ -174,7 +198,7 @@ def _oci_image(archive: Archive, entry: Descriptor) -> Found:
                 _oci_names(entry),
                 tuple(documents),
             )
-        at = choose(parsed, host_platform())
+        at = choose(parsed, platform)
     raise InvalidArgument(f"invalid archive: indexes are nested more than {_INDEX_DEPTH} deep")
 
 

@@ -81,7 +81,7 @@ class Saver:
         found: dict[Digest, _Saved] = {}
         for name in names:
             for image, tag in self._named(name):
-                _check_platform(image, name, platforms)
+                check_platform(image, name, platforms)
                 one = found.setdefault(image.id, _Saved(image))
                 if tag is not None and tag not in one.tags:
                     one.tags.append(tag)
@@ -129,7 +129,8 @@ class Saver:
         yield bytes(-size % tarfile.BLOCKSIZE)
 
 
-def _check_platform(image: Image, name: str, platforms: Sequence[Platform]) -> None:
+def check_platform(image: Image, name: str, platforms: Sequence[Platform]) -> None:
+    """Raise `NotFound` in Docker's words if the image that `name` leads to doesn't run on each of `platforms`."""
     own = Platform.of(image.config)
     for platform in platforms:
         if not platform.runs(own):

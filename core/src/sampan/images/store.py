@@ -32,7 +32,7 @@ from sampan.images.progress import Progress, relay
 from sampan.images.reference import Reference
 from sampan.images.registry_config import RegistryAuth, RegistryConfig
 from sampan.images.remove import ImageUser, Removed, Remover, Users
-from sampan.images.save import Saver
+from sampan.images.save import Saver, check_platform
 from sampan.images.tasks import in_thread
 from sampan.state import Database
 
@@ -89,12 +89,15 @@ class ImageStore:
         if self._remote:
             await self._remote.close()
 
-    def get(self, name: str) -> Image:
-        """The image of a reference, or of a full or abbreviated ID.
+    def get(self, name: str, *, platform: str | None = None) -> Image:
+        """The image of a reference, or of a full or abbreviated ID, if it is for `platform`.
 
         Raises `NotFound` (`No such image: alpine:latest`), or `InvalidArgument` for what can't be a name.
         """
-        return self._index.get(name)
+        image = self._index.get(name)
+        if platform:
+            check_platform(image, name, [Platform.parse(platform)])
+        return image
 
     def list(self) -> builtins.list[Image]:
         """All images, in no order."""
@@ -167,13 +170,17 @@ class ImageStore:
             async for piece in Saver(self._content, self._layers, self._index, lease).save(names, wanted):
                 yield piece
 
-    async def load(self, body: AsyncIterator[bytes], *, progress: Progress, quiet: bool) -> builtins.list[Image]:
-        """Load all images of a docker-archive or an OCI archive, compressed or not; answers them.
+    async def load(
+        self, body: AsyncIterator[bytes], *, progress: Progress, quiet: bool, platforms: Sequence[str] = ()
+    ) -> builtins.list[Image]:
+        """Load the images of a docker-archive or an OCI archive, compressed or not; answers them.
 
-        Sends `Loading layer` (unless `quiet`) and `Loaded image` items. Raises as `pull` does, leaving nothing.
+        With `platforms`, only those for one of them. Sends `Loading layer` (unless `quiet`) and `Loaded image` items.
+        Raises as `pull` does, leaving nothing.
         """
+        wanted = [Platform.parse(text) for text in platforms]
         async with self._lease() as lease:
-            loader = Loader(self._content, self._layers, self._index, lease)
+            loader = Loader(self._content, self._layers, self._index, lease, wanted)
             images = await relay(progress, lambda report: loader.load(body, report, quiet=quiet))
         await self.collect_garbage()  # all that was in the archive and is no part of an image
         return images

@@ -169,6 +169,7 @@ class PushImage(Request):
 
     name: str
     tag: str = ""
+    platform: str | None = None
     auth: RegistryAuth | None = Field(None, repr=False)
 
 

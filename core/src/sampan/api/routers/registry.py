@@ -33,8 +33,8 @@ async def push_image(
     x_registry_auth: RegistryHeader = None,
 ) -> Response:
     """Send an image, or every tag of a repository, to its registry."""
-    read_platform(platform)  # an image here is for one platform only
-    return run.output("image_push", PushImage(name=name, tag=tag, auth=read_auth(x_registry_auth)))
+    request = PushImage(name=name, tag=tag, platform=read_platform(platform), auth=read_auth(x_registry_auth))
+    return run.output("image_push", request)
 
 
 @router.get(
