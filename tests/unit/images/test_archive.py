@@ -12,6 +12,7 @@ import pytest
 
 from sampan.digest import Digest
 from sampan.errdefs import DataLoss, InvalidArgument, NotFound, SampanError
+from sampan.images.platform import host_platform
 from sampan.images.store import Image
 from tests.support.images import Entry, directory, hard_link, image_config, layer, symlink
 from tests.unit.images.conftest import Items, Room
@@ -302,7 +303,7 @@ async def test_only_images_for_a_platform_asked_for_are_loaded(room: Room) -> No
     with pytest.raises(NotFound, match=r"requested platform \(linux/s390x\) not found in the archive"):
         await room.store.load(chunks(archive), progress=Items(), quiet=True, platforms=["linux/s390x"])
     assert room.is_empty()
-    (image,) = await room.store.load(chunks(archive), progress=Items(), quiet=True, platforms=["linux/amd64"])
-    assert room.store.get("base:1", platform="linux/amd64") == image
+    (image,) = await room.store.load(chunks(archive), progress=Items(), quiet=True, platforms=[str(host_platform())])
+    assert room.store.get("base:1", platform=str(host_platform())) == image
     with pytest.raises(NotFound, match=r"image with reference base:1 was found but does not provide the specified"):
         room.store.get("base:1", platform="linux/s390x")

@@ -18,6 +18,7 @@ from sampan.images.refusal import Interrupted
 from sampan.images.registry_config import Endpoint, RegistryConfig
 
 _READ_BYTES = 1 << 20
+_COMMIT_S = 600.0  # a registry may put a large blob together, and read it again, before it answers the last request
 _REDIRECTS_MAX = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
@@ -92,6 +93,7 @@ class Transport:
             data=asked.content,
             allow_redirects=False,
             ssl=await self._tls(endpoint, url),
+            timeout=self._timeouts(asked.method),
             proxy=proxy_of(url),
         )
 
@@ -107,16 +109,18 @@ class Transport:
                 raise SystemFailure(f"the certificates for {url.authority} can't be read: {error}") from error
         return self._contexts[key]
 
+    def _timeouts(self, method: str) -> aiohttp.ClientTimeout:
+        read_s = self.config.read_timeout_s
+        return aiohttp.ClientTimeout(
+            total=None,
+            sock_connect=self.config.connect_timeout_s,
+            sock_read=max(read_s, _COMMIT_S) if method == "PUT" else read_s,
+        )
+
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            timeouts = aiohttp.ClientTimeout(
-                total=None,
-                sock_connect=self.config.connect_timeout_s,
-                sock_read=self.config.read_timeout_s,
-            )
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),
-                timeout=timeouts,
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "sampan", "Accept-Encoding": "identity"},
