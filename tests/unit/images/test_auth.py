@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sampan.digest import Digest
 from sampan.errdefs import InvalidArgument, NotFound, SampanError, SystemFailure, Unauthorized
@@ -315,3 +317,9 @@ async def test_a_manifest_that_a_mirror_lacks_is_not_found_there(registry: FakeR
     with pytest.raises(NotFound):
         await mirror.document(reference)
     await client.close()
+
+
+@given(st.text(max_size=200) | st.from_regex(r'(Bearer|Basic)( [a-z]+="[^"]*",?)*', fullmatch=True))
+def test_no_header_breaks_the_parser(header: str) -> None:
+    for challenge in parse_challenges(header):
+        assert challenge.scheme == challenge.scheme.lower()
