@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import os
+import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -56,6 +58,31 @@ async def test_attach_with_upgrade_answers_101_and_echoes_frames(api: Serving) -
         assert await reader.readexactly(13) == header(1, 5) + b"hello"
         writer.write_eof()
         assert await reader.read() == header(2, 13) + b"end of input\n"
+
+
+async def test_output_never_comes_along_with_the_head(api: Serving) -> None:
+    """docker-py's way of reading: the head through a buffer, all else past it."""
+    said_yes = threading.Event()
+
+    async def hasty(job: Job[Any]) -> None:
+        streams = job.require_streams()
+        await streams.accept(multiplexed=True)
+        await streams.write(1, b"at once")
+        asyncio.get_running_loop().call_later(0.1, said_yes.set)  # by now it would have gone out
+
+    def read_through_a_buffer() -> bytes:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)
+            client.connect(str(api.path))
+            client.sendall((ATTACH + UPGRADE + "\r\n").encode())
+            assert said_yes.wait(10)
+            with client.makefile("rb") as buffered:
+                while buffered.readline() != b"\r\n":
+                    pass
+            return client.recv(64)
+
+    api.daemon.answers["container_attach"] = hasty
+    assert await asyncio.to_thread(read_through_a_buffer) == header(1, 7) + b"at once"
 
 
 async def test_attach_before_version_1_42_names_the_raw_stream_though_it_is_framed(api: Serving) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import select
 import socket
+import sys
+import termios
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
 _READ_AHEAD = 256 * 1024
 _LINGER_S = 5.0
+_HEAD_PATIENCE_S = 1.0
+_LOOK_AGAIN_S = 0.001
 
 
 class Owner(Protocol):
@@ -40,6 +45,7 @@ class Hijack:
         self._received = bytearray()
         self._eof = False
         self._paused = False
+        self._head_is_read = False
         self._readable = asyncio.Event()
         self._hangup: _HangupWatch | None = None
 
@@ -87,10 +93,27 @@ class Hijack:
 
     async def write(self, content: bytes) -> None:
         """Send; waits for a slow client. Raises `ConnectionResetError` when it is gone."""
+        if not self._head_is_read:
+            await self._until_head_is_read()
         if self.lost.is_set() or self._transport.is_closing():
             raise ConnectionResetError("the client is gone")
         self._transport.write(content)
         await self._owner.drain()
+
+    async def _until_head_is_read(self) -> None:
+        """Keep the first output apart from the head.
+
+        docker-py reads the head through a buffer and then from the socket itself: output that came along with the
+        head would be lost to it. Nothing tells when a peer has read; mostly it has long before there is output.
+        """
+        self._head_is_read = True
+        connection = self._transport.get_extra_info("socket")
+        if connection is None or connection.family != socket.AF_UNIX:
+            return
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _HEAD_PATIENCE_S
+        while not self.lost.is_set() and loop.time() < end and _unread(connection.fileno()):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
     def write_now(self, content: bytes) -> None:
         """Send a last word, whether or not there is room."""
@@ -115,6 +138,14 @@ class Hijack:
         if self._hangup:
             self._hangup.close()
         self._transport.close()
+
+
+def _unread(fd: int) -> int:
+    """How much of what was sent the peer of a unix socket has not read, in the kernel's measure (unix(7))."""
+    if fd < 0:
+        return 0
+    answer = fcntl.ioctl(fd, termios.TIOCOUTQ, b"\0" * 4)
+    return int.from_bytes(answer, sys.byteorder)
 
 
 class _HangupWatch:
