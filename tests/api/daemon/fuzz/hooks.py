@@ -99,6 +99,11 @@ def _bound_attach(case: Any) -> None:
     case.query["stream"] = "0"
 
 
+def _bound_stats(case: Any) -> None:
+    """Numbers come as long as the container is there."""
+    case.query["stream"] = "0"
+
+
 def _bound_wait(case: Any) -> None:
     """Nobody removes a container, nor starts one that doesn't run."""
     if case.query.get("condition") in ("next-exit", "removed"):
@@ -109,6 +114,17 @@ def _bound_pull(case: Any) -> None:
     """A registry that isn't there, on this host."""
     if image := case.query.get("fromImage"):
         case.query["fromImage"] = f"127.0.0.1:1/{image}"
+
+
+def _bound_search(case: Any) -> None:
+    """The same registry."""
+    if term := case.query.get("term"):
+        case.query["term"] = f"127.0.0.1:1/{term}"
+
+
+def _bound_registry(case: Any) -> None:
+    """The same registry."""
+    case.path_parameters["name"] = f"127.0.0.1:1/{case.path_parameters['name']}"
 
 
 def _bound_login(case: Any) -> None:
@@ -127,8 +143,12 @@ _BOUNDS: dict[str, Callable[[Any], None]] = {
     "VolumeCreate": _bound_volume,
     "SystemEvents": _bound_events,
     "ContainerAttach": _bound_attach,
+    "ContainerStats": _bound_stats,
     "ContainerWait": _bound_wait,
+    "DistributionInspect": _bound_registry,
     "ImageCreate": _bound_pull,
+    "ImagePush": _bound_registry,
+    "ImageSearch": _bound_search,
     "SystemAuth": _bound_login,
 }
 
