@@ -96,6 +96,11 @@ def assert_usable(house: InProcess, name: str) -> None:
     if house.call("GET", f"/containers/{name}/json").status == 200:
         assert house.call("POST", f"/containers/{name}/start").status in (204, 304, 409)
         assert house.call("DELETE", f"/containers/{name}?force=1&v=1").status == 204
+    assert_nothing_held(house)
+
+
+def assert_nothing_held(house: InProcess) -> None:
+    """What containers held is given back, if only a moment after their end was told."""
     with contextlib.suppress(AssertionError):
         wait_until(lambda: not held(house))
     assert held(house) == {}
@@ -105,6 +110,7 @@ def held(house: InProcess) -> dict[str, Any]:
     """What containers hold of this host. An anonymous volume may stay, as with Docker: a prune takes it."""
     place = house.root
     things = {
+        "containers": house.ps(),
         "runtime": house.runtime.list(),
         "cgroups": list(house.resources.list()),
         "interfaces": list(house.network.list().endpoints),
