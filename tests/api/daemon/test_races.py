@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.daemon.in_process import InProcess
+from tests.api.daemon.in_process import InProcess, wait_until
 from tests.api.daemon.test_cancellation import assert_nothing_held
 
 ROUNDS = 6
@@ -69,3 +69,15 @@ def test_both_are_answered_and_nothing_is_left(
             assert {one.result(30) for one in both} <= ANSWERED
             assert ask(house, id, FORCE) in (204, 404, 409)
             assert_nothing_held(house)
+
+
+def test_a_network_may_go_as_soon_as_its_last_container_has_left(house: InProcess) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        for _ in range(ROUNDS):
+            assert house.call("POST", "/networks/create", {"Name": "brief"}).status == 201
+            id = house.launch(name="box", HostConfig={"NetworkMode": "brief"})
+            killing = threads.submit(ask, house, id, KILL)
+            wait_until(lambda: house.call("DELETE", "/networks/brief").status == 204)
+            assert killing.result(30) == 204
+            assert house.state("box")["Status"] == "exited"
+            assert ask(house, id, REMOVE) == 204

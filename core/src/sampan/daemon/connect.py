@@ -105,10 +105,11 @@ def publish(daemon: Daemon, action: str, container_id: str, network: NetworkReco
 
 async def disconnect(daemon: Daemon, container: Container) -> None:
     """Take the container off its networks and let go of its sandbox; what fails is logged and reconciled later."""
-    endpoints = daemon.networks.endpoints(container.id)
+    # Looked up before: a network may be removed as soon as the container has left it.
+    networks = [daemon.networks.get(endpoint.network_id) for endpoint in daemon.networks.endpoints(container.id)]
     try:
         await daemon.networks.release_sandbox(container.id)
     except SampanError as error:
         _log.error("container %s: %s", container.id, error)
-    for endpoint in endpoints:
-        publish(daemon, "disconnect", container.id, daemon.networks.get(endpoint.network_id))
+    for network in networks:
+        publish(daemon, "disconnect", container.id, network)
