@@ -41,6 +41,7 @@ def test_a_port_in_use_is_refused_and_leaves_the_container_startable(client: Cli
     done = client.run("run", "-d", "--name", "second", "-p", f"{port}:80", *serve)
     assert done.returncode == 125
     assert f"Bind for 0.0.0.0:{port} failed: port is already allocated" in done.stderr
+    assert "Error waiting for container" not in done.stderr
     client("rm", "-f", "first")
     client("start", "second")
     assert engine.curl(f"http://127.0.0.1:{port}/") == "three planks\n"

@@ -137,5 +137,4 @@ async def note_failure(daemon: Daemon, container: Container, error: Exception) -
     state = container.state
     state.pid, state.error = 0, str(error)
     state.exit_code = error.exit_code if isinstance(error, StartFailure) else _UNKNOWN_FAILURE
-    container.tell_exit()
     await daemon.containers.try_save(container)
