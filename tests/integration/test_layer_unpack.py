@@ -1,6 +1,7 @@
 """Layers on a real file system: what they become, and that hostile ones become nothing outside of their directory."""
 
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import json
@@ -604,7 +605,7 @@ async def test_implicit_directories_get_their_looks_from_the_nearest_layer_below
 def packed(directory: Path) -> bytes:
     """The exact tar of what is in a directory."""
     root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile() as output, contextlib.chdir("."):  # a packer goes to what it packs
         packer = Packer(output.fileno(), exact=True)
         packer.add_content(root)
         packer.close()

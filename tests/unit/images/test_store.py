@@ -64,7 +64,7 @@ async def test_a_bad_change_is_refused_before_the_body_is_read(room: Room) -> No
         raise AssertionError("read")
         yield b""
 
-    with pytest.raises(InvalidArgument, match="RUN is not a valid change command"):
+    with pytest.raises(InvalidArgument, match="run is not a valid change command"):
         await room.store.import_(unread(), reference=None, changes=["RUN x"], message="", platform=None)
 
 
