@@ -46,6 +46,7 @@ class Database:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA cache_size = -256")  # KiB: what is looked up is in memory, not here
             connection.execute("PRAGMA foreign_keys = ON")
             _migrate(connection)
             self._keep_reserve()

@@ -66,6 +66,7 @@ class Metadata:
         weakref.finalize(self, self._connection.close)
         try:
             self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA cache_size = -256")  # KiB; of the usual 2 MiB nobody here has a use
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._connection.executescript(_SCHEMA)
