@@ -201,7 +201,11 @@ def own_processes(root: Path, daemon_pid: int | None) -> Iterator[int]:
 
 def descendants(pid: int) -> Iterator[int]:
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
+        try:
+            children = (task / "children").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            continue
+        for child in map(int, children):
             yield child
             yield from descendants(child)
 
