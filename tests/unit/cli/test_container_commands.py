@@ -181,6 +181,15 @@ def test_update_sends_what_is_asked_and_prints_warnings_last(engine: FakeEngine,
     }
 
 
+def test_update_sends_control_files_and_alerts_only_if_asked(engine: FakeEngine, main: Main) -> None:
+    engine.on("POST", "/containers/(a|b)/update", {"Warnings": None})
+    assert main("update", "--cgroup-conf", "memory.high=32M", "--psi-alert", "io:some:1ms/1s", "a").status == 0
+    asked = engine.request("POST", "/containers/a/update").json
+    assert (asked["Unified"], asked["PsiAlerts"]) == ({"memory.high": "32M"}, ["io:some:1ms/1s"])
+    assert main("update", "--memory", "64m", "b").status == 0
+    assert not {"Unified", "PsiAlerts"} & engine.request("POST", "/containers/b/update").json.keys()
+
+
 def test_update_wants_a_flag(main: Main) -> None:
     assert main("update", "a") == Outcome(1, "", "you must provide one or more flags when using this command\n")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sampan.cli.command import NUMBER, Command, Flag, Options
+from sampan.cli.command import LIST, NUMBER, Command, Flag, Options
 from sampan.cli.commands.each import for_each, segment
-from sampan.cli.create.body import restart_policy
+from sampan.cli.create.body import beyond_docker, restart_policy
 from sampan.cli.create.kinds import BYTES, CPUS, SMALL_NUMBER, SWAP_BYTES
 from sampan.cli.errors import CliError
 from sampan.cli.session import Session
@@ -36,6 +36,7 @@ def _body(options: Options) -> dict[str, Any]:
     except ValueError as error:
         raise CliError(str(error)) from None
     return {
+        **beyond_docker(options),
         "BlkioWeight": options.value("blkio-weight") or 0,
         "CpuPeriod": options.number("cpu-period"),
         "CpuQuota": options.number("cpu-quota"),
@@ -55,6 +56,7 @@ def _body(options: Options) -> dict[str, Any]:
 
 FLAGS = (
     Flag("blkio-weight", "Relative weight of block IO, 10 to 1000, or 0 for the default", SMALL_NUMBER),
+    Flag("cgroup-conf", "Set a control file of cgroup v2, such as memory.high=512M", LIST),
     Flag("cpu-period", "Limit CPU CFS (Completely Fair Scheduler) period", NUMBER),
     Flag("cpu-quota", "Limit CPU CFS (Completely Fair Scheduler) quota", NUMBER),
     Flag("cpu-rt-period", "Limit the CPU real-time period in microseconds", NUMBER),
@@ -67,6 +69,7 @@ FLAGS = (
     Flag("memory-reservation", "Memory soft limit", BYTES),
     Flag("memory-swap", "Swap limit equal to memory plus swap: -1 to enable unlimited swap", SWAP_BYTES),
     Flag("pids-limit", "Tune container pids limit (set -1 for unlimited)", NUMBER),
+    Flag("psi-alert", "Tell by an event of pressure, such as memory:some:150ms/1s", LIST),
     Flag("restart", "Restart policy to apply when a container exits"),
 )
 UPDATE = Command(

@@ -114,14 +114,19 @@ def _host_config(session: Session, options: Options) -> dict[str, Any]:
     return config | {name: value for name, value in optional.items() if value or value is False}
 
 
+def beyond_docker(options: Options) -> dict[str, Any]:
+    """The limits that only sampan's engine takes: left out unless asked for."""
+    asked = {"Unified": as_map(options.texts("cgroup-conf")), "PsiAlerts": options.texts("psi-alert")}
+    return {name: value for name, value in asked.items() if value}
+
+
 def _resources(options: Options) -> dict[str, Any]:
     swappiness = options.number("memory-swappiness")
     if not -1 <= swappiness <= 100:
         raise ValueError(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100")
     ulimits = {ulimit["Name"]: ulimit for ulimit in options.value("ulimit")}
-    ours = {"Unified": as_map(options.texts("cgroup-conf")), "PsiAlerts": options.texts("psi-alert")}
     return {
-        **{name: value for name, value in ours.items() if value},
+        **beyond_docker(options),
         "BlkioDeviceReadBps": options.value("device-read-bps"),
         "BlkioDeviceReadIOps": options.value("device-read-iops"),
         "BlkioDeviceWriteBps": options.value("device-write-bps"),
