@@ -16,7 +16,7 @@ from sampan.daemon.namespaces import SHARED
 from sampan.daemon.pools import together
 from sampan.errdefs import InvalidArgument, Unsupported
 from sampan.models import CreateContainer, EndpointIPAMConfig, EndpointSettings
-from sampan.network.endpoints import SYSCTLS_OPTION
+from sampan.network.joining import SYSCTLS_OPTION
 from sampan.network.kernel import parse_sysctl
 from sampan.network.records import EndpointWish, NetworkRecord, PortBinding
 

@@ -16,11 +16,14 @@ from pathlib import Path
 from sampan.drivers import NetworkDriver
 from sampan.errdefs import Forbidden, NotFound
 from sampan.network import reconcile, store
+from sampan.network.carrying import Carrying
 from sampan.network.dns.names import Names
 from sampan.network.endpoints import Endpoints
 from sampan.network.files import HOST_RESOLV_CONF, ContainerFiles, NetworkView, change_files, write_files
 from sampan.network.guard import Guard
+from sampan.network.joining import Joining
 from sampan.network.kernel import NAME_SERVER, SandboxKernel
+from sampan.network.leaving import Leaving
 from sampan.network.name_servers import NameServers
 from sampan.network.networks import NetworkDefaults, Networks
 from sampan.network.ports import HostPorts
@@ -33,6 +36,7 @@ from sampan.network.records import (
     NetworkRecord,
     SandboxRecord,
 )
+from sampan.network.room import Room
 from sampan.network.sandbox import Sandboxes
 from sampan.state import Database
 
@@ -63,10 +67,14 @@ class NetworkController:
         self._networks = Networks(drivers, database, defaults)
         self._sandboxes = Sandboxes(kernel or SandboxKernel(), warm=defaults.warm_sandboxes)
         self._ports = HostPorts()
-        self._names = Names()
         self._guard = Guard(self._networks)
-        self._endpoints = Endpoints(database, self._networks, self._sandboxes, self._ports, self._names)
-        self._name_servers = NameServers(self._endpoints, self._sandboxes, self._names, resolv_conf)
+        names = Names()
+        self._endpoints = Endpoints(database, names)
+        room = Room(self._networks, self._endpoints, self._sandboxes, self._ports)
+        carrying = Carrying(room)
+        self._leaving = Leaving(room, carrying)
+        self._joining = Joining(room, carrying, self._leaving)
+        self._name_servers = NameServers(self._endpoints, self._sandboxes, names, resolv_conf)
 
     # --- life
 
@@ -98,7 +106,7 @@ class NetworkController:
         the networks again.
         """
         await self._guard.close()
-        await self._endpoints.settle()
+        await self._leaving.settle()
         if not self._endpoints.all():
             await self._networks.take_down()
         self._name_servers.close()
@@ -169,9 +177,9 @@ class NetworkController:
                 raise Forbidden(
                     f"error while removing network: network {network.name} has active endpoints ({names})"
                 )
-            await self._endpoints.settle(network.id)
+            await self._leaving.settle(network.id)
             await self._networks.remove(network)
-            self._endpoints.forget_network(network.id)
+            self._endpoints.addresses.forget(network.id)
 
     # --- sandboxes
 
@@ -185,7 +193,7 @@ class NetworkController:
     def adopt_sandbox(self, container_id: str, pid: int) -> SandboxRecord:
         """After a restart of the daemon: hold the namespace of a container that runs, by the pid of its init."""
         record = self._sandboxes.adopt(container_id, pid)
-        self._endpoints.adopt(container_id)
+        self._joining.adopt(container_id)
         return record
 
     def sandbox(self, container_id: str) -> SandboxRecord:
@@ -201,10 +209,10 @@ class NetworkController:
         self._name_servers.stop(container_id)
         leaving = self.endpoints(container_id)
         try:
-            await self._endpoints.leave(leaving)
+            await self._leaving.leave(leaving)
         finally:
             self._sandboxes.release(container_id)
-            self._endpoints.take_away(leaving)
+            self._leaving.take_away(leaving)
 
     def owners(self) -> set[str]:
         """The containers that hold a sandbox or are on a network, so that the daemon can release those it misses."""
@@ -230,7 +238,7 @@ class NetworkController:
         the network or the address is taken, `InvalidArgument` for an address no container can have, `SystemFailure`
         in Docker's words for a taken port.
         """
-        return await self._endpoints.connect(container_id, network, wish)
+        return await self._joining.connect(container_id, network, wish)
 
     async def disconnect(self, container_id: str, network: NetworkRecord) -> None:
         """Take the container off a network; another one then carries default routes and ports, if this one did.
@@ -240,7 +248,7 @@ class NetworkController:
         endpoint = self._endpoints.find(container_id, network)
         if endpoint is None:
             raise NotFound(f"container {container_id} is not connected to network {network.name}")
-        await self._endpoints.disconnect(endpoint)
+        await self._leaving.disconnect(endpoint)
 
     async def rename(self, container_id: str, name: str) -> None:
         """The container is called otherwise: its endpoints and its neighbours call it so too."""
