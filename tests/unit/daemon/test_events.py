@@ -105,6 +105,41 @@ async def test_nobody_is_told_of_an_event_before_it_is_kept(database: Database) 
     await log.close()
 
 
+class Counted(Database):
+    """Counts its transactions."""
+
+    written = 0
+
+    async def write(self, change: Callable[[sqlite3.Connection], Any], *, durable: bool = True) -> Any:
+        self.written += 1
+        return await super().write(change, durable=durable)
+
+
+@pytest.fixture
+async def counted(tmp_path: Path) -> AsyncIterator[Counted]:
+    counted = Counted(tmp_path / "counted")
+    yield counted
+    counted.close()
+
+
+async def test_what_happens_within_a_moment_is_written_in_one_transaction(counted: Counted) -> None:
+    log = EventLog(counted)
+    for action in ("exec_create", "exec_start", "exec_die"):
+        log.publish("container", action, "x")
+        await asyncio.sleep(0)
+    assert await take(log.follow(0), 3) == ["exec_create", "exec_start", "exec_die"]
+    assert counted.written == 1
+
+
+async def test_who_closes_does_not_wait_for_what_may_come(counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sampan.daemon.events._GATHERED_S", 3600)
+    log = EventLog(counted)
+    for number in (1, 2):
+        log.publish("container", "one", "x")
+        await log.close()
+        assert counted.written == number
+
+
 class FullDisk(Database):
     """Refuses changes while it is told to."""
 

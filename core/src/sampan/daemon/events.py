@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import sqlite3
@@ -18,6 +19,7 @@ from sampan.state import Database
 
 _log = logging.getLogger(__name__)
 _REMEMBERED = 1024
+_GATHERED_S = 0.01
 _BATCH = 256
 LOST = "lost"
 """The action of an event that stands for others, which are not kept any more."""
@@ -39,7 +41,9 @@ class EventLog:
     """The log of events.
 
     `publish` never waits: a task of the log writes what is new to the database, and then tells the followers, so that
-    nobody has seen a number that a killed daemon's successor gives out again. A follower reads at its own pace, from
+    nobody has seen a number that a killed daemon's successor gives out again. What happens within a moment is written
+    in one transaction: an exec or a start has several events, and each commit would cost the loop the interpreter's
+    lock some twenty times. A follower reads at its own pace, from
     memory or, when it has fallen behind, from the database: none is lost to a slow reader. The last `kept` events are
     kept; a follower that asks for one before them is told which are lost.
     """
@@ -58,6 +62,7 @@ class EventLog:
         self._unkept: list[Occurrence] = []
         self.followers = 0
         self._changed = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
 
     def publish(self, type: str, action: str, actor_id: str, attributes: Mapping[str, str] | None = None) -> None:
@@ -114,7 +119,8 @@ class EventLog:
 
     async def close(self) -> None:
         """Write what is not written yet."""
-        if self._writer:
+        if self._writer and not self._writer.done():
+            self._hurried.set()
             await asyncio.shield(self._writer)
 
     async def _after(self, position: int) -> list[Occurrence]:
@@ -147,6 +153,9 @@ class EventLog:
     async def _write(self) -> None:
         """What a full disk refuses is told all the same, and tried again with what comes next."""
         while self._unwritten:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurried.wait(), _GATHERED_S)
+            self._hurried.clear()
             batch, self._unwritten = self._unwritten, []
             keep = [*self._unkept, *batch]
             try:

@@ -35,7 +35,7 @@ _CONSOLE_TIMEOUT_S = 5  # the runtime has sent the terminal before it ends; this
 
 @dataclass(frozen=True)
 class ExecRequest:
-    """One exec to start. `dir` is made for it, removed with it; `tmp_dir` is a short path (see `conmon.Monitor`)."""
+    """One exec to start. `dir` is there while it is started; `tmp_dir` is a short path (see `conmon.Monitor`)."""
 
     command: RuntimeCommand
     id: str
@@ -58,22 +58,23 @@ class Started:
 
 def start(request: ExecRequest) -> Started:
     """Start it. Blocks; to be run in a thread of the runtime's namespace. Raises as `exec_failure` says."""
-    with ExitStack() as undo:
-        request.dir.mkdir(parents=True)
-        undo.callback(shutil.rmtree, request.dir, ignore_errors=True)
+    request.dir.mkdir(parents=True)
+    try:
         (request.dir / "process.json").write_text(json.dumps({**request.process, "terminal": request.terminal}))
-        started = _start_on_terminal(request, undo) if request.terminal else _start_on_pipes(request, undo)
-        undo.pop_all()
-    return started
+        with ExitStack() as undo:
+            started = _start_on_terminal(request, undo) if request.terminal else _start_on_pipes(request, undo)
+            undo.pop_all()
+        return started
+    finally:
+        shutil.rmtree(request.dir, ignore_errors=True)
 
 
 class ExecProcess:
     """`Exec`: a started process, watched by the loop."""
 
-    def __init__(self, started: Started, directory: Path) -> None:
+    def __init__(self, started: Started) -> None:
         self._pid = started.pid
         self._pidfd = started.pidfd
-        self._dir = directory
         self._attached = FileAttached(started.outputs, started.stdin)
         self._code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().add_reader(self._pidfd, self._ended)
@@ -105,7 +106,6 @@ class ExecProcess:
         asyncio.get_running_loop().remove_reader(self._pidfd)
         code = reap(self._pidfd)
         os.close(self._pidfd)
-        shutil.rmtree(self._dir, ignore_errors=True)
         self._attached.end()
         # Not our child only if the process that called `open` is no subreaper any more: then nobody knows.
         self._code.set_result(255 if code is None else code)

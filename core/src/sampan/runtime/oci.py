@@ -209,10 +209,9 @@ class OciRuntime:
         if exec_id in container.execs:
             raise Conflict(f"Error: Exec command {exec_id} is already running")
         command = self._command(container.record.runtime)
-        directory = self._dir(id) / "exec" / exec_id
-        request = ExecRequest(command, id, directory, self._tmp_dir, process, terminal, stdin)
+        request = ExecRequest(command, id, self._dir(id) / "exec" / exec_id, self._tmp_dir, process, terminal, stdin)
         with self._orphans.sparing():
-            started = ExecProcess(await self._namespace.run(lambda: execution.start(request)), directory)
+            started = ExecProcess(await self._namespace.run(lambda: execution.start(request)))
             container.execs[exec_id] = started
         started.when_ended(lambda: container.execs.pop(exec_id, None))
         return started
