@@ -38,7 +38,7 @@ class TestBridgeDriver(NetworkDriverSuite):
 
             def make(instance: str) -> NetworkDriver:
                 driver = BridgeDriver(NetworkSettings(tmp_path, instance))
-                undo.callback(driver.close)
+                undo.callback(driver.unwatch)
                 return driver
 
             yield make

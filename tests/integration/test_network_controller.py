@@ -66,7 +66,7 @@ class Room:
     async def close(self) -> None:
         await self.controller.close()
         self.database.close()
-        self.driver.close()
+        self.driver.unwatch()
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ class Room:
             await self.controller.release_sandbox(id)
         await self.controller.close()
         self.database.close()
-        self.driver.close()
+        self.driver.unwatch()
 
 
 @pytest.fixture

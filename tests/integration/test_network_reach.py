@@ -156,7 +156,7 @@ class World:
         self._namespaces = namespaces
         self._undo = undo
         self.driver = BridgeDriver(NetworkSettings(directory, "reach"))
-        undo.callback(self.driver.close)
+        undo.callback(self.driver.unwatch)
         own = open_namespace("net")
         undo.callback(os.close, own)
         self.places = {"host": Place(own, HOST), "outside": self._outside()}

@@ -130,6 +130,45 @@ def test_whatever_is_taken_a_free_address_is_found(taken: set[int]) -> None:
     assert given_out.ip == pool.subnet[min(set(range(2, 255)) - taken)]
 
 
+@given(st.lists(st.integers(0, 20)))
+def test_after_any_takes_and_releases_the_lowest_is_given(steps: list[int]) -> None:
+    """0 takes one; any other number releases what was taken that many ago."""
+    pool = pool_of(IPv4Network("10.0.0.0/24"))
+    addresses, held = Addresses(), set[int]()
+    for step in steps:
+        if step and step <= len(held):
+            number = sorted(held)[-step]
+            addresses.release(NETWORK.id, pool.subnet[number])
+            held.remove(number)
+        else:
+            given_out = addresses.reserve(NETWORK, pool, None)
+            number = min(set(range(2, 255)) - held)
+            assert given_out.ip == pool.subnet[number]
+            held.add(number)
+
+
+def test_the_last_of_many_addresses_is_found_as_quickly_as_the_first() -> None:
+    class Counting(set[object]):
+        """As `taken`: how often it was asked."""
+
+        asked = 0
+
+        def __contains__(self, address: object) -> bool:
+            self.asked += 1
+            return super().__contains__(address)
+
+    pool = pool_of(IPv4Network("10.0.0.0/16"))
+    addresses = Addresses()
+    addresses.take(NETWORK.id, pool.subnet[9])
+    counting = addresses._taken[NETWORK.id] = Counting(addresses._taken[NETWORK.id])  # type: ignore[assignment]
+    asked = []
+    for _ in range(500):
+        before = counting.asked
+        addresses.reserve(NETWORK, pool, None)
+        asked.append(counting.asked - before)
+    assert max(asked[100:]) <= 3
+
+
 def test_a_private_ipv6_subnet_belongs_to_its_network() -> None:
     subnet = local_ipv6_subnet("ab" * 32)
     assert subnet == local_ipv6_subnet("ab" * 32) != local_ipv6_subnet("cd" * 32)

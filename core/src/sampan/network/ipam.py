@@ -76,6 +76,8 @@ class Addresses:
 
     def __init__(self) -> None:
         self._taken: dict[str, set[IPv4Address | IPv6Address]] = {}
+        self._passed: dict[str, dict[IPv4Network | IPv6Network, int]] = {}
+        """Of each range that addresses are chosen from, how many of the first ones are known not to be free."""
 
     def take(self, network_id: str, address: IPv4Address | IPv6Address) -> None:
         """Note an address that is in use already."""
@@ -117,21 +119,27 @@ class Addresses:
     def release(self, network_id: str, address: IPv4Address | IPv6Address) -> None:
         """Give an address back."""
         self._taken.get(network_id, set()).discard(address)
+        passed = self._passed.get(network_id, {})
+        for choice in passed:
+            if address in choice:
+                passed[choice] = min(passed[choice], int(address) - int(choice.network_address))
 
     def forget(self, network_id: str) -> None:
         """Drop a network."""
         self._taken.pop(network_id, None)
+        self._passed.pop(network_id, None)
 
-    @staticmethod
     def _lowest_free(
-        network: NetworkRecord, pool: AddressPool, taken: set[IPv4Address | IPv6Address]
+        self, network: NetworkRecord, pool: AddressPool, taken: set[IPv4Address | IPv6Address]
     ) -> IPv4Address | IPv6Address:
         kept = _kept(pool)
         choice = pool.ip_range or pool.subnet
+        passed = self._passed.setdefault(network.id, {})
         # no more addresses than those taken or kept can be passed over before one is free
-        for index in range(min(choice.num_addresses, len(taken) + len(kept) + 3)):
+        for index in range(passed.get(choice, 0), min(choice.num_addresses, len(taken) + len(kept) + 3)):
             address = choice[index]
             if address not in taken and address not in kept and _can_be_given(pool, address):
+                passed[choice] = index
                 return address
         family = f"IPv{pool.subnet.version}"
         raise Unavailable(

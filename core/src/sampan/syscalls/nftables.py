@@ -7,51 +7,52 @@ from __future__ import annotations
 
 import ctypes
 import json
-import threading
 from functools import cache
 from typing import Any
 
 from sampan.errdefs import SystemFailure, Unsupported
+from sampan.syscalls.files import unshare_files
+from sampan.syscalls.netns import in_own_thread
 
 LIBRARY = "libnftables.so.1"
 OUTPUT_JSON, OUTPUT_NUMERIC_PROTO = 1 << 4, 1 << 7
+_FIRST_FILE = 3  # after standard input, output and error
 
 
-class Nft:
-    """One connection to nftables, in the network namespace of the thread that first uses it; for many threads."""
+def run(commands: str) -> None:
+    """Do all commands or none, in the network namespace of the calling thread.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._context: int | None = None
+    Raises `SystemFailure` with nft's words, `Unsupported` without the library.
+    """
+    _run(commands)
 
-    def run(self, commands: str) -> None:
-        """Do all commands or none. Raises `SystemFailure` with nft's words, `Unsupported` without the library."""
-        self._run(commands)
 
-    def query(self, command: str) -> list[dict[str, Any]]:
-        """What a `list` command answers, as in libnftables-json(5). Raises as `run` does."""
-        answer = self._run(command)
-        found: list[dict[str, Any]] = json.loads(answer)["nftables"] if answer else []
-        return found
+def query(command: str) -> list[dict[str, Any]]:
+    """What a `list` command answers, as in libnftables-json(5). Raises as `run` does."""
+    answer = _run(command)
+    found: list[dict[str, Any]] = json.loads(answer)["nftables"] if answer else []
+    return found
 
-    def close(self) -> None:
-        """Let go of the connection; the next use opens another."""
-        with self._lock:
-            if self._context is not None:
-                load().nft_ctx_free(self._context)
-                self._context = None
 
-    def _run(self, commands: str) -> str:
-        library = load()
-        with self._lock:
-            if self._context is None:
-                self._context = _new_context(library)
-            status = library.nft_run_cmd_from_buffer(self._context, commands.encode())
-            output: bytes = library.nft_ctx_get_output_buffer(self._context)
-            errors: bytes = library.nft_ctx_get_error_buffer(self._context)
-        if status != 0:
-            raise SystemFailure(f"nftables: {errors.decode(errors='replace').strip()}")
-        return output.decode()
+def _run(commands: str) -> str:
+    library = load()
+    return in_own_thread(lambda: _run_apart(library, commands))
+
+
+def _run_apart(library: ctypes.CDLL, commands: str) -> str:
+    # The library waits for the kernel with select(2), and glibc ends the process if the socket's number is FD_SETSIZE
+    # or more (nftables src/mnl.c). A daemon with some 170 containers has as many files open; this thread has not.
+    unshare_files(_FIRST_FILE)
+    context = _new_context(library)
+    try:
+        status = library.nft_run_cmd_from_buffer(context, commands.encode())
+        output: bytes = library.nft_ctx_get_output_buffer(context)
+        errors: bytes = library.nft_ctx_get_error_buffer(context)
+    finally:
+        library.nft_ctx_free(context)
+    if status != 0:
+        raise SystemFailure(f"nftables: {errors.decode(errors='replace').strip()}")
+    return output.decode()
 
 
 @cache

@@ -41,11 +41,6 @@ class BridgeDriver:
         self._forwarding = Forwarding(settings.state_dir)
         self._watch: RuleWatch | None = None
 
-    def close(self) -> None:
-        """Let go of the connections to nftables, for those who make many drivers in one process."""
-        self.unwatch()
-        self._firewall.close()
-
     def watch(self) -> int:
         """Look at what is done to the kernel's tables."""
         if self._watch is None:

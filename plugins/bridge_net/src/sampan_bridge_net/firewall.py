@@ -7,14 +7,14 @@ network and each published port is an element. An element's comment says whose i
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 from sampan.drivers import L4, PublishedPort
 from sampan.errdefs import Conflict
-from sampan.syscalls.nftables import Nft
+from sampan.syscalls import nftables
 from sampan_bridge_net.ruleset import CHAINS, skeleton
 
 PROTOCOL_NUMBERS = {L4.TCP: 6, L4.UDP: 17, L4.SCTP: 132}
@@ -66,23 +66,39 @@ class _Key:
     open: bool = False
 
 
+class _Published:
+    """The published ports, by what a client asks for and by endpoint: nothing is searched among all of them."""
+
+    def __init__(self, targets: Mapping[_Key, Target]) -> None:
+        self.targets: dict[_Key, Target] = {}
+        self._by_endpoint: dict[str, dict[_Key, Target]] = {}
+        self.add(targets)
+
+    def add(self, targets: Mapping[_Key, Target]) -> None:
+        self.targets.update(targets)
+        for key, target in targets.items():
+            self._by_endpoint.setdefault(target.endpoint_id, {})[key] = target
+
+    def of(self, endpoint_id: str) -> Mapping[_Key, Target]:
+        return self._by_endpoint.get(endpoint_id, {})
+
+    def drop(self, endpoint_id: str) -> None:
+        for key in self._by_endpoint.pop(endpoint_id, {}):
+            del self.targets[key]
+
+
 class Firewall:
     """The table of one instance."""
 
     def __init__(self, instance: str) -> None:
         self.table = f"sampan_{instance}"
-        self._nft = Nft()
         self._lock = threading.Lock()
-        self._published: dict[_Key, Target] | None = None
+        self._published: _Published | None = None
         self._rules = 0
-
-    def close(self) -> None:
-        """Let go of the connection to nftables."""
-        self._nft.close()
 
     def check(self) -> None:
         """Raise `Unsupported` or `SystemFailure` if this host has no nftables."""
-        self._nft.query("list tables")
+        nftables.query("list tables")
 
     def put(self, zone: Zone, *, closed: Iterable[int]) -> None:
         """Make the table, or put right what is missing of it, with this network in it.
@@ -90,11 +106,11 @@ class Firewall:
         `closed` are the IP versions for which nothing but containers' traffic may be forwarded.
         """
         with self._lock:
-            known = dict(self._known())
-            self._nft.run(skeleton(self.table, frozenset(closed)) + self._elements_of(zone))
+            known = self._known().targets
+            nftables.run(skeleton(self.table, frozenset(closed)) + self._elements_of(zone))
             # what another program flushed away with the table comes back
             missing = known.items() - self._read().items()
-            self._nft.run("".join(self._add(key, target) for key, target in missing))
+            nftables.run("".join(self._add(key, target) for key, target in missing))
             self._rules = self._count_rules()
 
     def drop(self, network_id: str) -> None:
@@ -106,9 +122,9 @@ class Firewall:
             commands = [self._delete(name, text) for name, text, owner in held if owner == network_id]
             if all(owner == network_id for _, _, owner in held):
                 commands = [f"delete table inet {self.table}\n"]
-                self._published = {}
+                self._published = _Published({})
                 self._rules = 0
-            self._nft.run("".join(commands))
+            nftables.run("".join(commands))
 
     def publish(self, endpoint_id: str, targets: dict[PublishedPort, IPv4Address | IPv6Address]) -> None:
         """Lead ports to their targets, all or none. Raises `Conflict` if another endpoint has one.
@@ -122,22 +138,21 @@ class Firewall:
         with self._lock:
             known = self._known()
             for key, target in wanted.items():
-                if known.get(key, target) != target:
+                if known.targets.get(key, target) != target:
                     host = f"[{key.host_ip}]" if key.host_ip.version == 6 else key.host_ip
                     raise Conflict(f"Bind for {host}:{key.host_port} failed: port is already allocated")
-            self._nft.run("".join(self._add(key, target) for key, target in wanted.items()))
-            known.update(wanted)
+            nftables.run("".join(self._add(key, target) for key, target in wanted.items()))
+            known.add(wanted)
 
     def unpublish(self, endpoint_id: str) -> list[PublishedPort]:
         """Lead no port to this endpoint any more; answers those that did."""
         with self._lock:
             known = self._known()
-            leaving = {key: target for key, target in known.items() if target.endpoint_id == endpoint_id}
+            leaving = known.of(endpoint_id)
             if leaving and self._exists():
                 # Deleting what is not there would fail the whole batch, adding what is there does not.
-                self._nft.run("".join(self._add(key, target) + self._remove(key) for key, target in leaving.items()))
-            for key in leaving:
-                del known[key]
+                nftables.run("".join(self._add(key, target) + self._remove(key) for key, target in leaving.items()))
+            known.drop(endpoint_id)
         return [
             PublishedPort(key.protocol, key.host_ip, key.host_port, target.port)
             for key, target in leaving.items()
@@ -187,40 +202,40 @@ class Firewall:
 
     # --- what the kernel has
 
-    def _known(self) -> dict[_Key, Target]:
+    def _known(self) -> _Published:
         if self._published is None:
-            self._published = self._read() if self._exists() else {}
+            self._published = _Published(self._read() if self._exists() else {})
         return self._published
 
     def _exists(self) -> bool:
-        tables = (item.get("table", {}) for item in self._nft.query("list tables inet"))
+        tables = (item.get("table", {}) for item in nftables.query("list tables inet"))
         return any(table.get("name") == self.table for table in tables)
 
     def _read(self) -> dict[_Key, Target]:
         published = {
             key: target
             for name in _MAPS
-            for item in self._nft.query(f"list map inet {self.table} {name}")
+            for item in nftables.query(f"list map inet {self.table} {name}")
             for element in item.get("map", {}).get("elem", [])
             for key, target in [_parse_published(name, element)]
         }
         opened = {
             key: target
             for name in _OPEN
-            for item in self._nft.query(f"list set inet {self.table} {name}")
+            for item in nftables.query(f"list set inet {self.table} {name}")
             for element in item.get("set", {}).get("elem", [])
             for key, target in [_parse_open(element["elem"])]
         }
         return published | opened
 
     def _count_rules(self) -> int:
-        chains = (self._nft.query(f"list chain inet {self.table} {name}") for name in CHAINS)
+        chains = (nftables.query(f"list chain inet {self.table} {name}") for name in CHAINS)
         return sum("rule" in item for chain in chains for item in chain)
 
     def _set_elements(self) -> Iterator[tuple[str, str, str]]:
         """Name of the set, the element as text, and the network it belongs to."""
         for name in _SETS:
-            for item in self._nft.query(f"list set inet {self.table} {name}"):
+            for item in nftables.query(f"list set inet {self.table} {name}"):
                 for element in item.get("set", {}).get("elem", []):
                     yield name, _element_text(element["elem"]["val"]), element["elem"].get("comment", "")
 
