@@ -13,24 +13,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 import signal
-import socket
-import struct
-import termios
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sampan.errdefs import Conflict, InvalidArgument, NotFound, SystemFailure
-from sampan.runtime import conmon, execution, kernel
+from sampan.runtime import conmon, execution, gate, kernel
 from sampan.runtime.attach import SocketAttached, connect
 from sampan.runtime.command import RuntimeCommand
+from sampan.runtime.control import resize_exec, tell_monitor
 from sampan.runtime.execution import ExecProcess, ExecRequest
 from sampan.runtime.failure import create_failure, last_error
 from sampan.runtime.interface import Bundle, ExitStatus, Tree
@@ -39,56 +36,14 @@ from sampan.runtime.orphans import OrphanReaper
 from sampan.runtime.probe import FoundRuntime
 from sampan.runtime.record import Process, Record
 from sampan.runtime.tree import join_tree, make_tree
+from sampan.runtime.watched import WatchedContainer
 from sampan.syscalls.pidfd import pidfd_open_checked, pidfd_send_signal, start_time
 from sampan.syscalls.process import reap, set_child_subreaper
 
 _KILLED = 128 + signal.SIGKILL
 _UNKNOWN_EXIT = 255
-_CONTROL_PATIENCE_S = 0.2
 _KILL_PATIENCE_S = 10
 _RECURSIVE_SINCE = "5.12"  # mount_setattr(2)
-
-
-@dataclass
-class _Container:
-    """A container as this daemon watches it."""
-
-    record: Record
-    exit: asyncio.Future[ExitStatus]
-    init_pidfd: int | None
-    conmon_pidfd: int | None
-    execs: dict[str, ExecProcess] = field(default_factory=dict)
-    parked: list[socket.socket] = field(default_factory=list)
-    control: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @property
-    def bundle(self) -> Path:
-        return Path(self.record.bundle)
-
-    def settle(self, status: ExitStatus) -> None:
-        """It has ended, and all its output has been handed out."""
-        self.exit.set_result(status)
-        self._close_parked()
-
-    def park(self, connection: socket.socket) -> None:
-        """Keep a connection to conmon open until the container ends."""
-        self.parked.append(connection)
-        if self.exit.done():
-            self._close_parked()
-
-    def release(self) -> None:
-        """Watch no longer."""
-        for fd in (self.init_pidfd, self.conmon_pidfd):
-            if fd is not None:
-                asyncio.get_running_loop().remove_reader(fd)
-                os.close(fd)
-        self.init_pidfd = self.conmon_pidfd = None
-        self._close_parked()
-
-    def _close_parked(self) -> None:
-        for connection in self.parked:
-            connection.close()
-        self.parked.clear()
 
 
 class OciRuntime:
@@ -117,7 +72,7 @@ class OciRuntime:
             for name, one in runtimes.items()
             if one.problem is None
         }
-        self._watched: dict[str, _Container] = {}
+        self._watched: dict[str, WatchedContainer] = {}
         self._orphans = OrphanReaper(self._watched_pids)
 
     def open(self) -> None:
@@ -151,10 +106,10 @@ class OciRuntime:
     async def start(self, id: str) -> None:
         container = self._container(id)
         command = self._command(container.record.runtime)
-        gate = command.state_dir / id / "exec.fifo"
-        open_gate = _GATES.get(command.kind)
-        if open_gate is not None and gate.exists() and not container.record.hooks:
-            await open_gate(gate, container)
+        fifo = command.state_dir / id / "exec.fifo"
+        open_gate = gate.OPENERS.get(command.kind)
+        if open_gate is not None and fifo.exists() and not container.record.hooks:
+            await open_gate(fifo, container.exit)
             return
         words = await self._namespace.run(lambda: command.run(self._log(id), "start", id))
         if words is not None:
@@ -191,14 +146,14 @@ class OciRuntime:
     async def resize(self, id: str, height: int, width: int, exec_id: str | None = None) -> None:
         container = self._container(id)
         if exec_id is not None:
-            _resize_exec(container, exec_id, height, width)
+            resize_exec(container, exec_id, height, width)
             return
         if not container.record.terminal:
             raise Conflict(f"Container {id} has no terminal")
-        await _tell_monitor(container, f"{conmon.RESIZE} {height} {width}\n")
+        await tell_monitor(container, f"{conmon.RESIZE} {height} {width}\n")
 
     async def reopen_log(self, id: str) -> None:
-        await _tell_monitor(self._container(id), f"{conmon.REOPEN_LOG} 0 0\n")
+        await tell_monitor(self._container(id), f"{conmon.REOPEN_LOG} 0 0\n")
 
     async def exec(
         self, id: str, exec_id: str, process: dict[str, Any], *, terminal: bool, stdin: bool
@@ -220,7 +175,7 @@ class OciRuntime:
         command = self._command(runtime)
         if not kernel.is_at_least(_RECURSIVE_SINCE):
             return f"rro is not supported: kernel is older than {_RECURSIVE_SINCE}"
-        return None if command.kind in _GATES else f'rro is not supported by runtime "{command.name}"'
+        return None if command.kind in gate.OPENERS else f'rro is not supported by runtime "{command.name}"'
 
     async def adopt(self, id: str) -> int | None:
         if id not in self._watched and not self._adopt_if_there(id):
@@ -296,14 +251,14 @@ class OciRuntime:
 
     def _watch(self, record: Record) -> None:
         loop = asyncio.get_running_loop()
-        container = _Container(record, loop.create_future(), _open(record.init), _open(record.conmon))
+        container = WatchedContainer(record, loop.create_future(), _open(record.init), _open(record.conmon))
         self._watched[record.id] = container
         if container.conmon_pidfd is None:
             self._conmon_ended(container)
         else:
             loop.add_reader(container.conmon_pidfd, self._conmon_ended, container)
 
-    def _conmon_ended(self, container: _Container) -> None:
+    def _conmon_ended(self, container: WatchedContainer) -> None:
         if container.conmon_pidfd is not None:
             asyncio.get_running_loop().remove_reader(container.conmon_pidfd)
             reap(container.conmon_pidfd)
@@ -315,13 +270,13 @@ class OciRuntime:
         else:
             self._end_unmonitored(container, container.init_pidfd)
 
-    def _end_unmonitored(self, container: _Container, init: int) -> None:
+    def _end_unmonitored(self, container: WatchedContainer, init: int) -> None:
         """conmon died before init: stdio and log are lost, so the container must not go on."""
         with contextlib.suppress(ProcessLookupError):
             pidfd_send_signal(init, signal.SIGKILL)
         asyncio.get_running_loop().add_reader(init, self._unmonitored_ended, container, init)
 
-    def _unmonitored_ended(self, container: _Container, init: int) -> None:
+    def _unmonitored_ended(self, container: WatchedContainer, init: int) -> None:
         asyncio.get_running_loop().remove_reader(init)
         code = reap(init)  # it became our child when conmon died, unless that was while no daemon ran
         container.settle(ExitStatus(_KILLED if code is None else code, time.time_ns()))
@@ -333,7 +288,7 @@ class OciRuntime:
         execs = [running.pid for container in self._watched.values() for running in container.execs.values()]
         return {process.pid for process in processes}.union(execs)
 
-    async def _end(self, container: _Container) -> None:
+    async def _end(self, container: WatchedContainer) -> None:
         if container.exit.done():
             return
         if container.init_pidfd is not None:
@@ -366,7 +321,7 @@ class OciRuntime:
 
     # Finding things.
 
-    def _container(self, id: str) -> _Container:
+    def _container(self, id: str) -> WatchedContainer:
         try:
             return self._watched[id]
         except KeyError:
@@ -395,7 +350,7 @@ def _is_only_state(record: Record | None, command: RuntimeCommand) -> bool:
     return (
         record is not None
         and record.init is not None
-        and command.kind in _GATES
+        and command.kind in gate.OPENERS
         and not record.hooks
         and not record.own_cgroup
     )
@@ -421,109 +376,3 @@ def _exit_status(file: Path) -> ExitStatus | None:
             return ExitStatus(int(opened.read()), os.fstat(opened.fileno()).st_mtime_ns)
     except (FileNotFoundError, ValueError):
         return None
-
-
-def _pass_gate(gate: Path, fifo: int) -> bool:
-    if not os.read(fifo, 1):
-        return False
-    gate.unlink()
-    return True
-
-
-async def _open_runc_gate(gate: Path, container: _Container) -> None:
-    """Let init of a runc container go on, as `runc start` does, without the 8 ms for a program to do it.
-
-    runc's init blocks while it opens this fifo for writing; when a reader has come it writes a byte and executes the
-    command, and the reader removes the fifo, which turns `created` into `running` (runc libcontainer,
-    container_linux.go handleFifo, standard_init_linux.go). Hooks are what `runc start` may do besides.
-    """
-    loop = asyncio.get_running_loop()
-    fifo = os.open(gate, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    written = asyncio.Event()
-    loop.add_reader(fifo, written.set)
-    opened = asyncio.ensure_future(written.wait())
-    try:
-        await asyncio.wait((opened, container.exit), return_when=asyncio.FIRST_COMPLETED)
-        if not (opened.done() and _pass_gate(gate, fifo)):
-            raise create_failure("the container's init ended before it was started")
-    finally:
-        opened.cancel()
-        loop.remove_reader(fifo)
-        os.close(fifo)
-
-
-async def _open_crun_gate(gate: Path, container: _Container) -> None:
-    """Let init of a crun container go on, as `crun start` does (crun src/libcrun/status.c).
-
-    Its init holds this fifo open and reads a byte; whoever writes it removes the fifo first, by which crun knows that
-    the container has been started.
-    """
-    try:
-        fifo = os.open(gate, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:  # ENXIO: nobody reads
-        raise create_failure("the container's init ended before it was started") from None
-    try:
-        os.unlink(gate)  # noqa: PTH108  one call, and nothing to wait for
-        os.write(fifo, b"\0")
-    finally:
-        os.close(fifo)
-
-
-_GATES: Mapping[str, Callable[[Path, _Container], Awaitable[None]]] = {
-    "runc": _open_runc_gate,
-    "crun": _open_crun_gate,
-}
-"""How a container that waits for its start is let go, by the program that made it; saves the 8 ms of running that."""
-
-
-def _set_window_size(terminal: int, height: int, width: int) -> None:
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
-
-
-def _resize_exec(container: _Container, exec_id: str, height: int, width: int) -> None:
-    try:
-        _set_window_size(container.execs[exec_id].attached.terminal, height, width)
-    except KeyError:
-        raise NotFound(f"No such exec instance: {exec_id}") from None
-    except OSError:
-        raise Conflict(f"Exec {exec_id} has no terminal or is not running") from None
-
-
-async def _tell_monitor(container: _Container, message: str) -> None:
-    """Tell conmon, and wait until it has read it. Raises `Conflict` if conmon is gone.
-
-    Given two messages at once, conmon 2.1 obeys the first one twice (src/ctrl.c, read_from_ctrl_buffer). A resize
-    passes through two fifos, so both must be empty before the next. A conmon that waits for a slow attacher reads
-    nothing; then this one is given to it all the same, and is obeyed later.
-    """
-    try:
-        with (
-            _fifo(container.bundle / conmon.CONTROL_FIFO) as control,
-            _fifo(container.bundle / conmon.RESIZE_FIFO) as resize,
-        ):
-            async with container.control:
-                await _read_by_monitor(control, resize)
-                os.write(control, message.encode())
-                await _read_by_monitor(control, resize)
-    except OSError:
-        raise Conflict(f"Container {container.record.id} is not running") from None
-
-
-async def _read_by_monitor(*fifos: int) -> None:
-    deadline = time.monotonic() + _CONTROL_PATIENCE_S
-    while any(_unread(fifo) for fifo in fifos) and time.monotonic() < deadline:  # noqa: ASYNC110 no event tells
-        await asyncio.sleep(0.001)
-
-
-@contextlib.contextmanager
-def _fifo(path: Path) -> Iterator[int]:
-    fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _unread(fifo: int) -> int:
-    count: int = struct.unpack("i", fcntl.ioctl(fifo, termios.FIONREAD, bytes(4)))[0]
-    return count
