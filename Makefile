@@ -11,7 +11,7 @@ help:
 	@echo 'make demo    start a daemon, run a real container, leave nothing behind'
 	@echo 'make test    every test (as root: the ones on the real kernel too)'
 	@echo 'make test-api-fuzz  10,000 requests made up from the OpenAPI document, good and bad ones'
-	@echo 'make test-large  an image of 70,000 files and 1.3 GB, compared file by file'
+	@echo 'make test-large  an image of 70,000 files and 1.3 GB; 500 lives of containers, the daemon killed in a third'
 	@echo 'make test-vm  what needs cgroup v2 alone: on this host, or else in a guest kernel'
 	@echo 'make check   formatting, lint, types, which way imports point'
 	@echo 'make bench   sampan, Docker and Podman side by side'
@@ -34,7 +34,7 @@ test-api-fuzz:
 
 test-large:
 	@tools/setup test
-	$(PY) -m pytest tests/compat/test_large_image.py --large $(ARGS)
+	$(PY) -m pytest tests/compat/test_large_image.py tests/compat/test_network_leaks.py --large $(ARGS)
 
 # A guest kernel without virtualisation starts programs some fifty times slower than the host.
 test-vm:

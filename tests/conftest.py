@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--fuzz-cases", type=int, default=0, help="random requests that schemathesis makes, at least")
     parser.addoption("--stress", type=int, default=200, help="containers that live in test_daemon_stress.py")
-    parser.addoption("--large", action="store_true", help="images of the size that people have: 70,000 files, 1.3 GB")
+    parser.addoption("--large", action="store_true", help="as large as people have it: 70,000 files, 500 lives")
 
 
 @pytest.fixture(scope="session", autouse=True)
