@@ -70,7 +70,7 @@ async def test_load_and_import_get_the_body_as_it_comes(api: Serving) -> None:
     path = "/images/create?fromSrc=-&repo=mine&tag=1&changes=CMD%20ls&changes=ENV%20a=b"
     assert (await api.call("POST", path, data=archive()))[0] == 200
     assert api.daemon.asked == models.ImportImage(
-        source="-", reference="mine", tag="1", message="Imported from -", changes=["CMD ls", "ENV a=b"]
+        source="-", reference="mine", tag="1", changes=["CMD ls", "ENV a=b"]
     )
     assert received == [40 * 2**20] * 2
 

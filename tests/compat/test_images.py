@@ -1,10 +1,15 @@
 """pull, load, import, tag, images, rmi."""
 
+import bz2
+import gzip
 import json
+import lzma
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -12,6 +17,7 @@ from tests.conftest import Archives
 from tests.support.clients import Client
 from tests.support.engines import Dockerd, Engine, running
 from tests.support.images import busybox_layer
+from tests.support.processes import await_line
 from tests.support.registry import Registry
 
 IMAGE = "busybox:test"
@@ -113,6 +119,51 @@ def test_import_makes_an_image_of_a_tar(client: Client, tmp_path: Path) -> None:
     client("import", "--change", 'CMD ["echo", "imported"]', str(tmp_path / "root.tar"), "imported:test")
     assert client("run", "--rm", "imported:test") == "imported"
     client("rmi", "imported:test")
+
+
+@pytest.fixture
+def site(engine: Engine, tmp_path: Path) -> Iterator[str]:
+    """A web server on the engine's loopback, of the files in `tmp_path`."""
+    command = [*engine.prefix, sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        assert server.stdout
+        yield "http://127.0.0.1:" + re.findall(r"port (\d+)", await_line(server.stdout, "Serving HTTP"))[0]
+        server.terminate()
+
+
+@pytest.mark.parametrize("name", ["root.tar", "root.tar.gz", "root.tar.bz2", "root.tar.xz"])
+def test_import_from_a_url_takes_what_a_tar_may_be_compressed_with(
+    client: Client, engine: Engine, site: str, tmp_path: Path, name: str
+) -> None:
+    packers = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+    content = packers.get(Path(name).suffix, bytes)(busybox_layer())
+    (tmp_path / name).write_bytes(content)
+    printed = client("import", "--change", 'CMD ["echo", "imported"]', f"{site}/{name}", "imported:test")
+    assert f"Downloading from {site}/{name}" in printed
+    assert engine.get("/images/imported:test/json")["Comment"] == f"Imported from {site}/{name}"
+    assert client("run", "--rm", "imported:test") == "imported"
+    client("rmi", "imported:test")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "message"),
+    [
+        ("{site}/missing", 404, "failed to GET {site}/missing with status 404 File not found: "),
+        ("ftp://127.0.0.1/x", None, 'Get "ftp://127.0.0.1/x": unsupported protocol scheme "ftp"'),
+        ("file:///etc/passwd", None, 'Get "file:///etc/passwd": unsupported protocol scheme "file"'),
+    ],
+)
+def test_an_import_from_where_nothing_is_says_so(
+    engine: Engine, site: str, path: str, status: int | None, message: str
+) -> None:
+    expected = status or (500 if isinstance(engine, Dockerd) else 400)  # whose fault a wrong scheme is
+    answered, body = engine.request("POST", f"/images/create?fromSrc={quote(path.format(site=site), safe='')}")
+    assert (answered, json.loads(body)["message"][: len(message.format(site=site))]) == (
+        expected,
+        message.format(site=site),
+    )
 
 
 def test_tag_and_rmi_untag_before_they_delete(client: Client, engine: Engine) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sampan import models
 from sampan.daemon import filters
-from sampan.engine import Job
-from sampan.errdefs import DataLoss, InvalidArgument, Unsupported
+from sampan.engine import Job, Output
+from sampan.errdefs import DataLoss, InvalidArgument
 from sampan.images.image import Image
+from sampan.images.progress import Throttle, step
 from sampan.images.reference import Reference
 from sampan.images.registry_config import RegistryAuth
 from sampan.images.remove import ImageUser
@@ -35,6 +36,7 @@ from sampan.models import (
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
+    from sampan.images.web_file import WebFile
 
 _FILTERS = frozenset({"before", "dangling", "label", "reference", "since", "until"})
 
@@ -121,20 +123,39 @@ async def image_load(daemon: Daemon, job: Job[LoadImages]) -> None:
 
 
 async def image_import(daemon: Daemon, job: Job[ImportImage]) -> None:
-    """Make an image of one layer from an archive of a file system."""
+    """Make an image of one layer from an archive of a file system: the request's body, or a file on the web."""
     request, output = job.request, job.require_output()
-    if request.source != "-":
-        raise Unsupported("sampan does not import from URLs yet: fetch it and import from standard input")
-    with blaming_the_caller():
-        image = await daemon.images.import_(
-            job.require_body(),
-            reference=reference_of(request.reference, request.tag).tagged() if request.reference else None,
-            changes=request.changes,
-            message=request.message,
-            platform=request.platform,
-        )
+    if request.source == "-":
+        image = await _import(daemon, request, job.require_body(), request.source)
+    else:
+        async with daemon.images.web_file(request.source) as file:
+            await output.write({"status": f"Downloading from {file.url}"})
+            async with aclosing(_importing(file, output)) as body:
+                image = await _import(daemon, request, body, file.url)
     await output.write({"status": str(image.id)})
     publish_image(daemon, "import", image)
+
+
+async def _import(daemon: Daemon, request: ImportImage, body: AsyncIterator[bytes], source: str) -> Image:
+    with blaming_the_caller():
+        return await daemon.images.import_(
+            body,
+            reference=reference_of(request.reference, request.tag).tagged() if request.reference else None,
+            changes=request.changes,
+            message=request.message or f"Imported from {source}",
+            platform=request.platform,
+        )
+
+
+async def _importing(file: WebFile, output: Output) -> AsyncGenerator[bytes, None]:
+    """The bytes of `file`, with progress."""
+    received, throttle = 0, Throttle()
+    async with aclosing(file.chunks()) as chunks:
+        async for chunk in chunks:
+            received += len(chunk)
+            if received == file.size_bytes or throttle.ready():
+                await output.write(step("", "Importing", received, file.size_bytes or 0))
+            yield chunk
 
 
 async def image_tag(daemon: Daemon, job: Job[TagImage]) -> None:
@@ -161,12 +182,12 @@ async def remove(daemon: Daemon, name: str, *, force: bool) -> list[ImageRemoved
         force=force,
         in_use=lambda one: [ImageUser(user.id, user.active) for user in daemon.image_users(one.id)],
     )
-    for step in removed:
-        if step.untagged:
+    for one in removed:
+        if one.untagged:
             publish_image(daemon, "untag", image)
-        elif step.deleted == image.id:  # the others are layers
+        elif one.deleted == image.id:  # the others are layers
             daemon.events.publish("image", "delete", image.id, {"name": image.id})
-    return [ImageRemoved(untagged=step.untagged or "", deleted=step.deleted or "") for step in removed]
+    return [ImageRemoved(untagged=one.untagged or "", deleted=one.deleted or "") for one in removed]
 
 
 @contextmanager

@@ -31,9 +31,9 @@ def message(text: str, id: str | None = None) -> dict[str, Any]:
 
 
 def step(id: str, action: str, current_bytes: int = 0, total_bytes: int = 0) -> dict[str, Any]:
-    """What happens to layer `id` now."""
+    """What happens to layer `id` (to the whole, if it is empty) now."""
     detail = {name: count for name, count in (("current", current_bytes), ("total", total_bytes)) if count}
-    return {"status": action, "progressDetail": detail, "id": id}
+    return {"status": action, "progressDetail": detail, **({"id": id} if id else {})}
 
 
 class Throttle:

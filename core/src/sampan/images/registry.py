@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from yarl import URL
 from sampan.digest import Digest
 from sampan.errdefs import (
     DataLoss,
-    DeadlineExceeded,
     InvalidArgument,
     NotFound,
     SampanError,
@@ -28,6 +26,7 @@ from sampan.errdefs import (
 )
 from sampan.images.channel import Channel
 from sampan.images.manifest import ACCEPTED, DOCUMENT_BYTES_MAX, Descriptor
+from sampan.images.pace import Pace
 from sampan.images.reference import Reference
 from sampan.images.refusal import Interrupted, read_bounded, refusal
 from sampan.images.registry_config import Endpoint, RegistryAuth, RegistryConfig
@@ -36,7 +35,6 @@ from sampan.images.transport import Asked, Transport
 _log = logging.getLogger(__name__)
 _TAG_PAGES_MAX = 1000
 _TAGS_MAX = 100_000
-_WINDOW_BYTES_MIN = 16 << 10
 
 
 @dataclass(frozen=True)
@@ -172,7 +170,7 @@ class Repository:
         Raises `Interrupted` if it breaks off (ask again from where it did), `DataLoss` if it is longer,
         `DeadlineExceeded` if it only drips.
         """
-        pace = _Pace(self._channel.config.read_timeout_s)
+        pace = Pace("registry", self._channel.config.read_timeout_s)
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         left = descriptor.size_bytes - offset
         url = self._url(f"blobs/{descriptor.digest}")
@@ -218,27 +216,6 @@ def _tags_in(content: bytes) -> list[str]:
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise InvalidArgument("the list of tags makes no sense")
     return tags
-
-
-class _Pace:
-    """Whether a blob comes at all: a registry that drips would keep a place from others for ever."""
-
-    def __init__(self, window_s: float) -> None:
-        self._window_s = window_s
-        self._until_s = time.monotonic() + window_s
-        self._bytes = 0
-
-    def came(self, count: int) -> None:
-        """Raises `DeadlineExceeded` if it was too little for too long."""
-        self._bytes += count
-        now = time.monotonic()
-        if now < self._until_s:
-            return
-        if self._bytes < _WINDOW_BYTES_MIN:
-            raise DeadlineExceeded(
-                f"the registry sent {self._bytes} bytes in {self._window_s:g} s, which is too slow"
-            )
-        self._until_s, self._bytes = now + self._window_s, 0
 
 
 def _refuse_other_range(response: aiohttp.ClientResponse, offset: int) -> int:

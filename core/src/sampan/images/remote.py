@@ -1,7 +1,9 @@
-"""All that is done with registries, in one place: importing it takes 0.2 s and 9 MB (aiohttp), which only those pay
-for who talk to one."""
+"""All that is done with registries and the web, in one place: importing it takes 0.2 s and 9 MB (aiohttp), which only
+those pay for who talk to one."""
 
 from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
 
 from sampan.images.content import ContentStore
 from sampan.images.distribution import Distribution, describe
@@ -17,6 +19,7 @@ from sampan.images.reference import DEFAULT_DOMAIN, Reference, is_domain
 from sampan.images.registry import RegistryClient
 from sampan.images.registry_config import RegistryAuth, RegistryConfig, domain_of
 from sampan.images.search import SEARCHED_HUB, SearchHit, search
+from sampan.images.web_file import WebFile, web_file
 
 
 class Remote:
@@ -60,3 +63,7 @@ class Remote:
     async def push(self, reference: Reference, auth: RegistryAuth | None, lease: Lease, report: Report) -> None:
         """Push an image. Raises as `Pusher.push` does."""
         await self._pusher.push(reference, auth, lease, report)
+
+    def web_file(self, source: str) -> AbstractAsyncContextManager[WebFile]:
+        """A file on the web. Raises as `web_file` does."""
+        return web_file(source, self._client.config)

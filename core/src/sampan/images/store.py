@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sampan.images.distribution import Distribution
     from sampan.images.remote import Remote
     from sampan.images.search import SearchHit
+    from sampan.images.web_file import WebFile
 
 __all__ = [
     "Image",
@@ -202,6 +203,12 @@ class ImageStore:
         async with self._lease() as lease:
             layer = await self._layers.add(body, lease)
             return await self._add(config.document(layer.diff_id), [layer], reference, lease)
+
+    @asynccontextmanager
+    async def web_file(self, source: str) -> AsyncIterator[WebFile]:
+        """What is at the URL `source`, to be imported. Raises as `sampan.images.web_file.web_file` does."""
+        async with (await self._reach()).web_file(source) as file:
+            yield file
 
     async def commit(
         self, parent: Image, body: AsyncIterator[bytes] | None, committed: Committed, reference: Reference | None

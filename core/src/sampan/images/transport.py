@@ -20,8 +20,8 @@ from sampan.images.registry_config import Endpoint, RegistryConfig
 _READ_BYTES = 1 << 20
 _COMMIT_S = 600.0  # a registry may put a large blob together, and read it again, before it answers the last request
 _REDIRECTS_MAX = 5
-_REDIRECTS = (301, 302, 303, 307, 308)
-_NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
+REDIRECTS = (301, 302, 303, 307, 308)
+NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 
 Content = bytes | AsyncIterable[bytes] | None
 """The body of a request."""
@@ -69,14 +69,14 @@ class Transport:
                 yield response
             finally:
                 response.close() if not response.content.at_eof() else response.release()
-        except _NETWORK_ERRORS as error:
-            raise Interrupted(_words(error, asked.url)) from error
+        except NETWORK_ERRORS as error:
+            raise Interrupted(words_of(error, asked.url)) from error
 
     async def _follow(self, endpoint: Endpoint, asked: Asked) -> aiohttp.ClientResponse:
         url = asked.url
         for _ in range(_REDIRECTS_MAX + 1):
             response = await self._ask(endpoint, asked, url)
-            if response.status not in _REDIRECTS or asked.method not in ("GET", "HEAD"):
+            if response.status not in REDIRECTS or asked.method not in ("GET", "HEAD"):
                 return response
             response.close()
             url = _target(endpoint, url, response.headers.get("Location", ""))
@@ -136,8 +136,8 @@ def _target(endpoint: Endpoint, url: URL, location: str) -> URL:
     return target
 
 
-def _words(error: BaseException, url: URL) -> str:
-    """Docker's words, which are those of Go's net package."""
+def words_of(error: BaseException, url: URL) -> str:
+    """What a network error is to a reader: Docker's words, which are those of Go's net package."""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return f"dial tcp: lookup {url.host}: no such host"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):

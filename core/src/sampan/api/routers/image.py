@@ -102,7 +102,7 @@ async def prune_build_cache(
     summary="Pull or import an image",
     operation_id="ImageCreate",
     response_class=Response,
-    responses=answers(404, 501) | _PROGRESS,
+    responses=answers(401, 403, 404) | _PROGRESS,
     openapi_extra=_TAR,
 )
 async def create_image(
@@ -132,11 +132,11 @@ async def create_image(
         source=from_src,
         reference=repo,
         tag=tag,
-        message=message or f"Imported from {from_src}",
+        message=message,
         changes=changes or [],
         platform=read_platform(platform),
     )
-    return run.output("image_import", request, has_body=from_src == "-")
+    return run.output("image_import", request, has_body=from_src == "-", early_head=from_src == "-")
 
 
 @router.post(
