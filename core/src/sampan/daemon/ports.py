@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from sampan.drivers import L4
@@ -80,6 +81,7 @@ def _port(text: str, *, least: int = 1) -> int:
     return number
 
 
+@lru_cache(maxsize=64)  # a thousand bindings mostly name one address
 def _host_ip(text: str | None) -> IPv4Address | IPv6Address | None:
     if not text:
         return None

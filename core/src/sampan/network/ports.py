@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -43,13 +42,14 @@ class HostPorts:
 
         Raises `Conflict` in Docker's words if a port is taken, `Unsupported` for an address of another family.
         """
-        with ExitStack() as undo:
-            ports: list[PublishedPort] = []
+        ephemeral = _ephemeral_ports() if any(binding.first_host_port == 0 for binding in bindings) else range(0)
+        ports: list[PublishedPort] = []
+        try:
             for binding in bindings:
-                chosen = self._reserve_one(binding, _host_addresses(binding, ipv4=ipv4, ipv6=ipv6))
-                undo.callback(self.release, chosen)
-                ports.extend(chosen)
-            undo.pop_all()
+                ports += self._reserve_one(binding, _host_addresses(binding, ipv4=ipv4, ipv6=ipv6), ephemeral)
+        except BaseException:
+            self.release(ports)
+            raise
         return tuple(ports)
 
     def reserve_on(
@@ -105,10 +105,10 @@ class HostPorts:
         self._held.clear()
 
     def _reserve_one(
-        self, binding: PortBinding, hosts: tuple[IPv4Address | IPv6Address, ...]
+        self, binding: PortBinding, hosts: tuple[IPv4Address | IPv6Address, ...], ephemeral: range
     ) -> tuple[PublishedPort, ...]:
         fixed = binding.first_host_port == binding.last_host_port != 0
-        for number in self._candidates(binding):
+        for number in self._candidates(binding, ephemeral):
             try:
                 self._take(binding.protocol, hosts, number)
             except Conflict:
@@ -120,30 +120,27 @@ class HostPorts:
             return tuple(PublishedPort(binding.protocol, host, number, binding.container_port) for host in hosts)
         raise Conflict("all ports are allocated")
 
-    def _candidates(self, binding: PortBinding) -> Iterator[int]:
+    def _candidates(self, binding: PortBinding, ephemeral: range) -> Iterator[int]:
         if binding.first_host_port:
             yield from range(binding.first_host_port, binding.last_host_port + 1)
             return
-        first, last = (int(number) for number in LOCAL_PORT_RANGE.read_text().split())
-        start = self._last_ephemeral + 1 if first <= self._last_ephemeral < last else first
-        yield from range(start, last + 1)
-        yield from range(first, start)
+        passed = ephemeral.index(self._last_ephemeral) + 1 if self._last_ephemeral in ephemeral else 0
+        yield from ephemeral[passed:]
+        yield from ephemeral[:passed]
 
     def _take(self, protocol: L4, hosts: tuple[IPv4Address | IPv6Address, ...], number: int) -> None:
         holders = self._held.get((protocol, number), {})
         for host in hosts:
             if any(_overlap(host, other) for other in holders):
                 raise Conflict(f"Bind for {_bracketed(host)}:{number} failed: port is already allocated")
-        with ExitStack() as undo:
-            sockets: dict[IPv4Address | IPv6Address, socket.socket | None] = {}
-            for host in hosts:
-                try:
-                    sockets[host] = held = _hold(protocol, host, number)
-                except OSError as error:
-                    raise Conflict(_bind_failure(protocol, host, number, error)) from error
-                if held is not None:
-                    undo.callback(held.close)
-            undo.pop_all()
+        sockets: dict[IPv4Address | IPv6Address, socket.socket | None] = {}
+        for host in hosts:
+            try:
+                sockets[host] = _hold(protocol, host, number)
+            except OSError as error:
+                for held in filter(None, sockets.values()):
+                    held.close()
+                raise Conflict(_bind_failure(protocol, host, number, error)) from error
         self._held.setdefault((protocol, number), {}).update(sockets)
 
 
@@ -158,6 +155,11 @@ def _host_addresses(binding: PortBinding, *, ipv4: bool, ipv6: bool) -> tuple[IP
     return (binding.host_ip,)
 
 
+def _ephemeral_ports() -> range:
+    first, last = map(int, LOCAL_PORT_RANGE.read_text().split())
+    return range(first, last + 1)
+
+
 def _hold(protocol: L4, host: IPv4Address | IPv6Address, number: int) -> socket.socket | None:
     """Bind the port and keep it. `None` if the kernel has no such protocol: then nobody else can listen either."""
     family = socket.AF_INET if host.version == 4 else socket.AF_INET6
@@ -169,8 +171,7 @@ def _hold(protocol: L4, host: IPv4Address | IPv6Address, number: int) -> socket.
         if protocol is L4.SCTP:
             return None
         raise
-    with ExitStack() as undo:
-        undo.callback(held.close)
+    try:
         if host.version == 6:
             held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if protocol is L4.UDP:
@@ -178,7 +179,9 @@ def _hold(protocol: L4, host: IPv4Address | IPv6Address, number: int) -> socket.
             held.bind((str(host), number))
         else:
             _bind_stream(held, (str(host), number))
-        undo.pop_all()
+    except BaseException:
+        held.close()
+        raise
     return held
 
 

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
-from collections.abc import Iterator
 
-NETLINK_NETFILTER, NFNLGRP_NFTABLES = 12, 7
+from sampan_bridge_net.tables import NETLINK_NETFILTER, NFNL_SUBSYS_NFTABLES, messages
+
+NFNLGRP_NFTABLES = 7
 SOL_NETLINK, NETLINK_ADD_MEMBERSHIP = 270, 1
-NFNL_SUBSYS_NFTABLES = 10
+SO_RCVBUFFORCE = 33
 NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE = 2, 5, 8
 
 _REMOVALS = frozenset(
     (NFNL_SUBSYS_NFTABLES << 8) | kind for kind in (NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE)
 )
-_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
+_BUFFER_BYTES = 1 << 22
+"""Room for what the kernel tells of thousands of ports that are published at once."""
 
 
 class RuleWatch:
@@ -29,6 +30,7 @@ class RuleWatch:
         self._socket = socket.socket(socket.AF_NETLINK, kind, NETLINK_NETFILTER)
         try:
             self._socket.bind((0, 0))
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _BUFFER_BYTES)
             self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
         except OSError:
             self._socket.close()
@@ -51,16 +53,8 @@ class RuleWatch:
                     raise
                 removal = True
                 continue
-            removal = removal or any(kind in _REMOVALS for kind in _types(news))
+            removal = removal or any(kind in _REMOVALS for kind, _ in messages(news))
 
     def close(self) -> None:
         """Look no more."""
         self._socket.close()
-
-
-def _types(news: bytes) -> Iterator[int]:
-    offset = 0
-    while offset + _HEADER.size <= len(news):
-        length, kind, *_ = _HEADER.unpack_from(news, offset)
-        yield kind
-        offset += max((length + 3) & ~3, _HEADER.size)

@@ -1,0 +1,72 @@
+"""Asking the kernel whether a table is there and how many rules it has.
+
+nft's `list` reads the elements of all sets first, whatever is to be listed (nftables 1.0.6: 30 ms beside 5,000
+published ports). Source: Linux uapi/linux/netfilter/nf_tables.h, nfnetlink.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+
+from sampan.errdefs import SystemFailure
+
+NETLINK_NETFILTER, NFNL_SUBSYS_NFTABLES, NFPROTO_INET = 12, 10, 1
+NFT_MSG_GETTABLE, NFT_MSG_NEWRULE, NFT_MSG_GETRULE = 1, 6, 7
+NFTA_TABLE_NAME = NFTA_RULE_TABLE = 1
+NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+
+HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
+_GENERAL = struct.Struct("=BBH")  # nfgenmsg: family, version, resource
+_ATTRIBUTE = struct.Struct("=HH")
+
+
+def has_table(name: str) -> bool:
+    """Whether there is a table `inet` of this name. Raises `SystemFailure`."""
+    try:
+        for _ in _ask(NFT_MSG_GETTABLE, 0, NFTA_TABLE_NAME, name):
+            return True
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise SystemFailure(f"the kernel does not tell of the table {name}: {error}") from error
+    return False
+
+
+def count_rules(table: str) -> int:
+    """How many rules the chains of a table `inet` have; 0 if it is not there. Raises `SystemFailure`."""
+    try:
+        return sum(kind == NFT_MSG_NEWRULE for kind in _ask(NFT_MSG_GETRULE, NLM_F_DUMP, NFTA_RULE_TABLE, table))
+    except OSError as error:
+        raise SystemFailure(f"the kernel does not tell of the rules of {table}: {error}") from error
+
+
+def messages(news: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and body of each netlink message."""
+    offset = 0
+    while offset + HEADER.size <= len(news):
+        length, kind, *_ = HEADER.unpack_from(news, offset)
+        yield kind, news[offset + HEADER.size : offset + length]
+        offset += max((length + 3) & ~3, HEADER.size)
+
+
+def _ask(question: int, flags: int, attribute: int, name: str) -> Iterator[int]:
+    """The kinds of what the kernel answers; raises `OSError` with its error."""
+    value = name.encode() + b"\0"
+    body = _GENERAL.pack(NFPROTO_INET, 0, 0) + _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), attribute)
+    body += value + bytes(-len(value) % 4)
+    kind = NFNL_SUBSYS_NFTABLES << 8 | question
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER) as connection:
+        connection.bind((0, 0))
+        connection.send(HEADER.pack(HEADER.size + len(body), kind, NLM_F_REQUEST | flags, 1, 0) + body)
+        while True:
+            for answer, content in messages(connection.recv(1 << 16)):
+                if answer == NLMSG_DONE:
+                    return
+                if answer == NLMSG_ERROR:
+                    (code,) = struct.unpack_from("=i", content)
+                    raise OSError(-code, os.strerror(-code))
+                yield answer & 0xFF
