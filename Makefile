@@ -36,14 +36,15 @@ test-large:
 	@tools/setup test
 	$(PY) -m pytest tests/compat/test_large_image.py tests/compat/test_network_leaks.py --large $(ARGS)
 
-# A guest kernel without virtualisation starts programs some fifty times slower than the host.
+# A guest kernel without virtualisation starts programs some fifty times slower than the host. A test that pytest can't
+# end, as its kernel does not let it, is silent for longer than any other.
 test-vm:
 	@tools/setup vm
-	$(PY) -m tools.guest --timeout 2400 -- $(PY) -m pytest -p no:cacheprovider tests/vm $(ARGS)
+	$(PY) -m tools.guest --timeout 2400 --silence 480 $(GUEST) -- $(PY) -m pytest -p no:cacheprovider tests/vm $(ARGS)
 
 test-vm-all:
 	@tools/setup vm
-	$(PY) -m tools.guest --timeout 36000 -- $(PY) -m pytest -p no:cacheprovider --timeout 3000 tests/vm tests/integration tests/conformance $(ARGS)
+	$(PY) -m tools.guest --timeout 36000 --silence 3600 $(GUEST) -- $(PY) -m pytest -p no:cacheprovider --timeout 3000 tests/vm tests/integration tests/conformance $(ARGS)
 
 check:
 	@tools/setup check

@@ -1,5 +1,6 @@
 """What all tests share: the engine to test, archives of test images, and the check that nothing is left behind."""
 
+import math
 import os
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-cases", type=int, default=0, help="random requests that schemathesis makes, at least")
     parser.addoption("--stress", type=int, default=200, help="containers that live in test_daemon_stress.py")
     parser.addoption("--large", action="store_true", help="as large as people have it: 70,000 files, 500 lives")
+    parser.addoption("--within", type=float, default=math.inf, help="seconds after which no test of tests/vm begins")
 
 
 @pytest.fixture(scope="session", autouse=True)

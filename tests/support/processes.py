@@ -21,7 +21,7 @@ def start_notifying(
     *,
     notify: Path,
     env: Mapping[str, str] | None = None,
-    timeout_s: float = 60,
+    timeout_s: float = 120,
 ) -> "subprocess.Popen[bytes]":
     """Start a server that speaks sd_notify and return when it has said READY=1 on the socket `notify`.
 

@@ -1,18 +1,24 @@
 """Checks for hosts where cgroup v2 is alone and has its controllers: what most machines have, and a guest kernel."""
 
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
-from tests.conftest import Archives
+from tests.conftest import SESSION_MARK, Archives
+from tests.support import standstill
 from tests.support.clients import Client
 from tests.support.engines import Sampand, running
 
 CGROUPS = Path("/sys/fs/cgroup")
 NEEDED = {"cpu", "memory", "pids"}
+TELL_BEFORE_S = 20.0
+BEGAN = time.monotonic()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,6 +30,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("vm")
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that is about to be ended for its slowness tells what stands still; it is shown with its failure."""
+    timer = Timer(float(item.config.getini("timeout")) - TELL_BEFORE_S, _tell)
+    timer.start()
+    try:
+        return (yield)
+    finally:
+        timer.cancel()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    within_s: float = item.config.getoption("--within")
+    if time.monotonic() - BEGAN > within_s:
+        pytest.skip(f"the {within_s:g} s that this run may take are over: this machine's guest is too slow for all")
+
+
+def _tell() -> None:
+    print(standstill.report(SESSION_MARK), file=sys.stderr)
 
 
 def _why_not() -> str | None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from tools.guest import qemu, uml
-from tools.guest.console import NO_GUEST, Line, run
+from tools.guest.console import NO_GUEST, Line, Patience, run
 
 _CGROUPS = Path("/sys/fs/cgroup/cgroup.controllers")
 _NEEDED = frozenset({"cpu", "memory", "pids"})
@@ -23,22 +25,39 @@ def main() -> int:
     engine = options.engine or _choose()
     if engine == "native":
         os.execvp(options.command[0], options.command)  # noqa: S606 - the command is the caller's own
-    find_kernel, machine = (uml.find_kernel, uml.machine) if engine == "uml" else (qemu.find_kernel, qemu.machine)
-    kernel = find_kernel()
+    machine = _MACHINES[engine]
+    kernel = machine.find_kernel()
     if kernel is None:
-        print(f"guest: there is no kernel for {engine} here: {_ADVICE}", file=sys.stderr)
-        return NO_GUEST
+        print(f"guest: nothing is run, as there is no kernel for {engine} here: {_ADVICE}", file=sys.stderr)
+        return 0 if options.or_skip else NO_GUEST
     print(f"guest: {engine}, {kernel}", file=sys.stderr, flush=True)
     signal.signal(signal.SIGTERM, _on_sigterm)
     with tempfile.TemporaryDirectory(prefix="sampan-guest-", dir=_WORK_DIR) as directory:
         work, cwd = Path(directory), Path.cwd()
 
         def command(output: Line, control: Line) -> list[str]:
-            return machine(kernel, options.command, cwd, work, (output, control))
+            return machine.command(kernel, options.command, cwd, work, (output, control))
 
-        return run(command, work / "log", options.timeout)
+        patience = Patience(options.timeout, options.silence)
+        return run(command, work / "log", patience, lambda: machine.ask_kernel(work))
 
 
+class Machine(Protocol):
+    """What a way to run a kernel offers."""
+
+    def find_kernel(self) -> Path | None:
+        """The kernel to run, if one is here."""
+
+    def command(
+        self, kernel: Path, words: Sequence[str], cwd: Path, work: Path, lines: tuple[Line, Line]
+    ) -> list[str]:
+        """What starts `kernel`, with files of its own in `work`, to run `words` in `cwd`."""
+
+    def ask_kernel(self, work: Path) -> str:
+        """What happens where no program answers any more. Raises `OSError`."""
+
+
+_MACHINES: dict[str, Machine] = {"uml": uml, "qemu": qemu}
 _ADVICE = (
     f"name one of User Mode Linux in {uml.KERNEL}, build one with tools/guest/build-uml, or install qemu-system-x86 "
     "and linux-image-amd64"
@@ -56,6 +75,10 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.guest", description="Run a command in a guest kernel")
     parser.add_argument("--engine", choices=("native", "uml", "qemu"), help="instead of the first of them that works")
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds that the command may take")
+    parser.add_argument("--silence", type=float, default=math.inf, help="seconds that it may say nothing")
+    parser.add_argument(
+        "--or-skip", action="store_true", help="succeed, with a word, where there is no kernel to run"
+    )
     parser.add_argument("command", nargs="+")
     return parser.parse_args()
 

@@ -56,7 +56,7 @@ done
 $B ip link set lo up
 $B hostname guest
 $B mount --make-rshared /
-exec 3>"$CONTROL" 4>"$OUTPUT" </dev/null >/dev/null 2>&1
+exec 3<>"$CONTROL" 4>"$OUTPUT" </dev/null >/dev/null 2>&1
 # A process in the root cgroup would keep its controllers from the children's children.
 $B mkdir -p /sys/fs/cgroup/guest.command /sys/fs/cgroup/guest.init
 echo $$ >/sys/fs/cgroup/guest.init/cgroup.procs
@@ -71,6 +71,32 @@ exec 5>/run/guest/output
 ) &
 command=$!
 exec 5>&-
+report() {
+    for process in /proc/[0-9]*; do
+        words=$($B tr '\0' ' ' <"$process/cmdline")
+        case $words in
+            '') continue ;;  # the kernel's own
+            */sampand\ *) kill -USR1 "${process##*/}" ;;  # shows its stacks in its log
+        esac
+        for task in "$process"/task/*; do
+            echo "guest: ${process##*/} ${task##*/} $($B sed -n 's/^State:\t//p' "$task/status") $words"
+            $B cat "$task/stack"
+        done
+    done
+    echo 'guest: the kernel'
+    $B dmesg | $B tail -n 100
+    $B find /tmp -type f -name log | while read -r log; do
+        echo "guest: $log"
+        $B tail -n 100 "$log"
+    done
+    echo 'guest: the command'
+    kill -ABRT $command  # pytest shows its stacks
+    $B sleep 1
+    echo reported >&3
+}
+while read -r word <&3; do
+    [ "$word" != report ] || report >&4
+done &
 wait $command
 status=$?
 waited=0  # something that the command left behind may keep the pipe open

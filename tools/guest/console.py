@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import signal
@@ -10,12 +11,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 TIMED_OUT, NO_GUEST = 124, 125
 _BOOT_S = 180.0
+_REPORT_S = 120.0
 _POWER_OFF_S = 20.0
 _TOLD_BYTES = 4000
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long the command may take, and how long it may say nothing meanwhile."""
+
+    whole_s: float
+    silence_s: float = math.inf
 
 
 class Line:
@@ -27,42 +38,51 @@ class Line:
 
 
 class Conversation:
-    """What comes over the two lines until the machine has gone or its time is over."""
+    """What comes over the two lines until the machine has gone or its time is over.
 
-    def __init__(self, timeout_s: float) -> None:
+    A command whose time is over, or that says nothing any more, is not just killed: the guest is asked for a report
+    of what stands still in it.
+    """
+
+    def __init__(self, output: socket.socket, control: socket.socket, patience: Patience) -> None:
         self.status: int | None = None
         self.problem = ""
-        self._timeout_s = timeout_s
-        self._deadline, self._late = time.monotonic() + _BOOT_S, (NO_GUEST, f"no guest after {_BOOT_S:g} s")
+        self.owes_report = False
+        self._output, self._control, self._patience = output, control, patience
+        self._end, self._at_end = time.monotonic() + _BOOT_S, self._no_guest
+        self._silence_end = math.inf
         self._told = b""
+        self._over = False
 
-    def listen(self, output: socket.socket, control: socket.socket) -> int:
+    def listen(self) -> int:
         """Answers the exit status."""
         with selectors.DefaultSelector() as selector:
-            selector.register(output, selectors.EVENT_READ, (output, self._pass_on))
-            selector.register(control, selectors.EVENT_READ, (control, self._take))
-            while selector.get_map() and (left := self._deadline - time.monotonic()) > 0:
-                for key, _ in selector.select(left):
-                    self._receive(selector, *key.data)
-            if selector.get_map() and self.status is None:
-                self.status, self.problem = self._late
+            selector.register(self._output, selectors.EVENT_READ, self._pass_on)
+            selector.register(self._control, selectors.EVENT_READ, self._take)
+            while selector.get_map() and not self._over:
+                ready = selector.select(max(0.0, min(self._end, self._silence_end) - time.monotonic()))
+                for key, _ in ready:
+                    self._receive(selector, key)
+                if not ready:
+                    self._be_late()
         if self.status is None:
             self.status, self.problem = NO_GUEST, "the guest ended without a word"
         return self.status
 
-    def _receive(
-        self, selector: selectors.BaseSelector, connection: socket.socket, handle: Callable[[bytes], None]
-    ) -> None:
+    def _receive(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+        connection = self._output if key.fileobj is self._output else self._control
         try:
             content = connection.recv(65536)
         except ConnectionError:
             content = b""
         if content:
-            handle(content)
+            key.data(content)
         else:
             selector.unregister(connection)
 
     def _pass_on(self, content: bytes) -> None:
+        if self._silence_end < math.inf:
+            self._silence_end = time.monotonic() + self._patience.silence_s
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
 
@@ -70,15 +90,54 @@ class Conversation:
         *lines, self._told = (self._told + content).split(b"\n")
         for word, *rest in filter(None, map(bytes.split, lines)):
             if word == b"ready":
-                self._deadline = time.monotonic() + self._timeout_s
-                self._late = TIMED_OUT, f"the command did not end within {self._timeout_s:g} s"
+                self._await_command()
+            elif word == b"reported":
+                self.owes_report, self._over = False, True
             elif word == b"exit":
-                self.status = int(rest[0])
-                self._deadline = time.monotonic() + _POWER_OFF_S
+                self.status = int(rest[0]) if self.status is None else self.status
+                self.owes_report = False  # the last that a report does is to end the command
+                self._wait(_POWER_OFF_S, self._stop)
+
+    def _await_command(self) -> None:
+        self._wait(self._patience.whole_s, self._ask_for_report)
+        self._silence_end = time.monotonic() + self._patience.silence_s
+
+    def _wait(self, seconds: float, at_end: Callable[[], None]) -> None:
+        self._end, self._at_end = time.monotonic() + seconds, at_end
+        self._silence_end = math.inf
+
+    def _be_late(self) -> None:
+        now = time.monotonic()
+        if now >= self._end:
+            self._at_end()
+        elif now >= self._silence_end:
+            self._ask_for_report(f"the command said nothing for {self._patience.silence_s:g} s")
+
+    def _no_guest(self) -> None:
+        self.status, self.problem = NO_GUEST, f"no guest after {_BOOT_S:g} s"
+        self._stop()
+
+    def _ask_for_report(self, problem: str = "") -> None:
+        self.status = TIMED_OUT
+        self.problem = problem or f"the command did not end within {self._patience.whole_s:g} s"
+        self.owes_report = True
+        self._wait(_REPORT_S, self._stop)
+        self._control.send(b"report\n")
+
+    def _stop(self) -> None:
+        self._over = True
 
 
-def run(make_command: Callable[[Line, Line], Sequence[str]], log: Path, timeout_s: float) -> int:
-    """Run the machine that `make_command(output, control)` says; answers the exit status of the guest's command."""
+def run(
+    make_command: Callable[[Line, Line], Sequence[str]],
+    log: Path,
+    patience: Patience,
+    ask_kernel: Callable[[], str],
+) -> int:
+    """Run the machine that `make_command(output, control)` says; answers the exit status of the guest's command.
+
+    `ask_kernel` is asked what happens where the guest's programs do not answer any more; it may raise `OSError`.
+    """
     output, control = Line(), Line()
     with log.open("wb") as file:
         machine = subprocess.Popen(
@@ -91,14 +150,25 @@ def run(make_command: Callable[[Line, Line], Sequence[str]], log: Path, timeout_
         )
     output.guest_end.close()
     control.guest_end.close()
-    conversation = Conversation(timeout_s)
+    conversation = Conversation(output.host_end, control.host_end, patience)
     try:
-        status = conversation.listen(output.host_end, control.host_end)
+        status = conversation.listen()
+        if conversation.problem:
+            print(f"guest: {conversation.problem}\n{_last_words(log)}", file=sys.stderr)
+        if conversation.owes_report:
+            print(_answer_of(ask_kernel), file=sys.stderr)
     finally:
         _end(machine)
-    if conversation.problem:
-        print(f"guest: {conversation.problem}\n{_last_words(log)}", file=sys.stderr)
+        output.host_end.close()
+        control.host_end.close()
     return status
+
+
+def _answer_of(ask_kernel: Callable[[], str]) -> str:
+    try:
+        return f"guest: its programs do not answer; its kernel says\n{ask_kernel()}"
+    except OSError as error:
+        return f"guest: neither its programs nor its kernel answer: {error}"
 
 
 def _end(machine: subprocess.Popen[bytes]) -> None:

@@ -6,19 +6,22 @@ system/invocation; the initramfs's form is kernel Documentation/driver-api/early
 
 from __future__ import annotations
 
+import json
 import lzma
 import os
 import platform
 import re
 import shutil
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tools.guest import boot
 from tools.guest.console import Line
 
-# What it takes to reach the host's own /lib/modules.
-_MODULES = ("virtio_pci", "virtio_console", "overlay", "9pnet_virtio", "9p")
+# What it takes to reach the host's own /lib/modules, and what nothing loads by itself.
+_MODULES = ("virtio_pci", "virtio_console", "overlay", "9pnet_virtio", "9p", "loop")
+_MONITOR, _ANSWER_S = "monitor", 20.0
 _DIRECTORY, _PROGRAM, _FILE, _CONSOLE = 0o040755, 0o100755, 0o100644, 0o020600
 
 _INIT = r"""#!/guest/busybox sh
@@ -50,7 +53,7 @@ def find_kernel() -> Path | None:
     return next(usable, None)
 
 
-def machine(kernel: Path, words: Sequence[str], cwd: Path, work: Path, lines: tuple[Line, Line]) -> list[str]:
+def command(kernel: Path, words: Sequence[str], cwd: Path, work: Path, lines: tuple[Line, Line]) -> list[str]:
     """The command that boots `kernel` with an initramfs that is written into `work`."""
     modules = {_module_name(path): path for path in _in_loading_order(_modules_of(kernel))}
     config = {"MODULES": " ".join(modules), "OUTPUT": "/dev/output", "CONTROL": "/dev/control"}
@@ -69,7 +72,22 @@ def machine(kernel: Path, words: Sequence[str], cwd: Path, work: Path, lines: tu
     )
     initrd = work / "initrd"
     initrd.write_bytes(archive)
-    return [*_processor(), *_kernel(kernel, initrd), *_host_files(), *_serial_lines(lines)]
+    monitor = ["-qmp", f"unix:{work / _MONITOR},server=on,wait=off"]
+    return [*_processor(), *_kernel(kernel, initrd), *_host_files(), *_serial_lines(lines), *monitor]
+
+
+def ask_kernel(work: Path) -> str:
+    """Where each processor of `work` is, which the machine knows whatever its kernel does.
+
+    Raises `OSError`. Source: docs of QEMU, interop/qemu-qmp-ref.
+    """
+    ask = {"execute": "human-monitor-command", "arguments": {"command-line": "info registers -a"}}
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(_ANSWER_S)
+        line.connect(str(work / _MONITOR))
+        line.sendall(b"".join(json.dumps(one).encode() for one in ({"execute": "qmp_capabilities"}, ask)))
+        answers = (json.loads(answer) for answer in line.makefile())
+        return next(text for answer in answers if isinstance(text := answer.get("return"), str))
 
 
 def _processor() -> list[str]:

@@ -8,13 +8,19 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import socket
+import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tools.guest import boot
 from tools.guest.console import Line
 
 KERNEL = "SAMPAN_UML_KERNEL"
+_UMID = "guest"
+_MAGIC, _VERSION, _REQUEST_BYTES = 0xCAFEBABE, 2, 512
+_ANSWER_HEAD_BYTES, _ANSWER_BYTES, _ANSWER_S = 12, 4096, 5.0
 
 _INIT = r"""
 $B mount -t proc proc /proc
@@ -45,7 +51,7 @@ def find_kernel() -> Path | None:
     return next((path.resolve() for path in (*named, built) if os.access(path, os.X_OK)), None)
 
 
-def machine(kernel: Path, words: Sequence[str], cwd: Path, work: Path, lines: tuple[Line, Line]) -> list[str]:
+def command(kernel: Path, words: Sequence[str], cwd: Path, work: Path, lines: tuple[Line, Line]) -> list[str]:
     """The command that boots `kernel` with what is written into `work`."""
     busybox = _busybox()
     (work / "mnt").mkdir()
@@ -58,21 +64,38 @@ def machine(kernel: Path, words: Sequence[str], cwd: Path, work: Path, lines: tu
     init.chmod(0o755)
     arguments = [
         *(str(kernel), "mem=4G", "root=none", "rootfstype=hostfs", "rootflags=/", "ro", f"init={init}"),
-        *(f"uml_dir={work}", "umid=guest", "con=none", "con0=null,fd:1", "ssl=none"),
+        *(f"uml_dir={work}", f"umid={_UMID}", "con0=null,fd:1"),
         *(f"ssl{number}=fd:{line.fd}" for number, line in enumerate(lines)),
         *("quiet", "panic=-1", "psi=1", "cgroup_no_v1=all"),
     ]
+    # Its memory is a file where TMPDIR says, which must not be one of the directories made read-only.
     return [
-        "unshare",
-        "--mount",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--mount-proc",
-        "sh",
-        "-c",
-        _shut_in(arguments, work),
+        *("env", "--unset=TMPDIR", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+        *("sh", "-c", _shut_in(arguments, work)),
     ]
+
+
+def ask_kernel(work: Path) -> str:
+    """What the kernel of `work` says of its blocked tasks, memory and timers, whether or not programs still run.
+
+    Raises `OSError` if it does not answer. Source: kernel arch/um/drivers/mconsole.h.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind("")  # any address that can be answered
+        line.settimeout(_ANSWER_S)
+        line.connect(str(work / _UMID / "mconsole"))
+        for request in (b"sysrq 9", b"sysrq w", b"sysrq m", b"sysrq q"):  # 9: what it says of every importance
+            line.send(struct.pack("III", _MAGIC, _VERSION, len(request)) + request.ljust(_REQUEST_BYTES, b"\0"))
+        return line.recv(_ANSWER_BYTES)[_ANSWER_HEAD_BYTES:].decode(errors="replace") + _rest(line)
+
+
+def _rest(line: socket.socket) -> str:
+    """Parts follow until a last one, which a kernel in trouble may not come to."""
+    parts = []
+    with suppress(TimeoutError):
+        while part := line.recv(_ANSWER_BYTES)[_ANSWER_HEAD_BYTES:]:
+            parts.append(part.rstrip(b"\0"))
+    return b"".join(parts).decode(errors="replace")
 
 
 def _shut_in(arguments: Sequence[str], work: Path) -> str:
