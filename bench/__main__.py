@@ -18,19 +18,22 @@ from pathlib import Path
 
 from bench import report
 from bench.content import write_layout
+from bench.network import NETWORK_WORKS
 from bench.subjects import SUBJECTS, Subject
 from bench.works import IMAGE, WORKS, ImageWorks, Work
 from tests.support.images import busybox_archive
 from tests.support.registry import Registry
 
-OWN_WORKS, IMAGE_WORKS = [work.name for work in WORKS], ["pull", "load", "save"]
+OWN_WORKS = (*WORKS, *NETWORK_WORKS)
+IMAGE_WORKS = ["pull", "load", "save"]
+ALL_WORKS = [*(work.name for work in OWN_WORKS), *IMAGE_WORKS]
 INSIDE = "SAMPAN_BENCH_INSIDE"
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description="sampan, Docker and Podman side by side")
     parser.add_argument("--engines", type=names, default=list(SUBJECTS), help=f"of {','.join(SUBJECTS)}")
-    parser.add_argument("--works", type=names, help=f"of {','.join((*OWN_WORKS, *IMAGE_WORKS))} [all]")
+    parser.add_argument("--works", type=names, help=f"of {','.join(ALL_WORKS)} [all]")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--slow-rounds", type=int, default=3, help="rounds of the pull and of the memory works")
     parser.add_argument("--pull-gb", type=float, default=1.35, help="size of the pulled image, unpacked")
@@ -122,8 +125,8 @@ def main() -> int:
         return 1
     options = arguments()
     enter_own_namespaces()
-    wanted = options.works or [*OWN_WORKS, *IMAGE_WORKS]
-    works = [work for work in WORKS if work.name in wanted]
+    wanted = options.works or ALL_WORKS
+    works = [work for work in OWN_WORKS if work.name in wanted]
     with ExitStack() as undo:
         root = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)))
         if set(wanted) & set(IMAGE_WORKS):

@@ -82,8 +82,11 @@ def ratio_text(ratio: float | None) -> str:
 def budget_text(figures: Figures, work: Work) -> str:
     """The budget, with ✓ or ✗ where sampan was measured."""
     budget = work.budget
-    if budget.ratio is not None:
-        text, taken, most = f"≤ {budget.ratio} × {REFERENCE}", figures.ratio(work.name, OURS), budget.ratio
+    if budget.of is not None and budget.ratio is not None:
+        own, other = figures.median(work.name, OURS), figures.median(budget.of, OURS)
+        text, taken, most = f"≤ {budget.ratio} × {budget.of}", own / other if own and other else None, budget.ratio
+    elif budget.ratio is not None:
+        text, taken, most = f"≤ {budget.ratio:.3g} × {REFERENCE}", figures.ratio(work.name, OURS), budget.ratio
     elif budget.limit is not None:
         text, taken, most = f"≤ {shown(budget.limit, work.unit)}", figures.median(work.name, OURS), budget.limit
     else:

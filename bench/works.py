@@ -25,10 +25,12 @@ def prepared(subject: Subject) -> AbstractContextManager[None]:
 
 @dataclass(frozen=True)
 class Budget:
-    """What sampan may take: at most `ratio` of what Docker takes, at most `limit` in the work's unit."""
+    """What sampan may take: at most `ratio` of what Docker takes, or with `of` of what it takes itself for that work;
+    at most `limit` in the work's unit."""
 
     ratio: float | None = None
     limit: float | None = None
+    of: str | None = None
 
 
 HALF, THIRD = Budget(ratio=0.5), Budget(ratio=0.33)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -186,9 +187,18 @@ def _hold(protocol: L4, host: IPv4Address | IPv6Address, number: int) -> socket.
 
 
 def _bind_stream(held: socket.socket, address: tuple[str, int]) -> None:
+    # As it does not listen, whoever comes to it past the published port is refused at once.
+    try:
+        held.bind(address)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        _bind_beside_ended_connections(held, address)
+
+
+def _bind_beside_ended_connections(held: socket.socket, address: tuple[str, int]) -> None:
     # Reuse lets connections of a former server, still in TIME_WAIT, not be in the way. But then only listening tells
-    # whether another program listens. Afterwards the socket stays bound and, not reusable any more, keeps others off;
-    # as it does not listen, whoever comes to it past the published port is refused at once.
+    # whether another program listens. Afterwards the socket stays bound and, not reusable any more, keeps others off.
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.bind(address)
     held.listen(0)
