@@ -24,9 +24,9 @@ import pytest
 from sampan.drivers import L4, Endpoint, Network, NetworkSettings, Pool, PublishedPort, Sandbox
 from sampan.errdefs import Conflict, InvalidArgument
 from sampan.network.kernel import SandboxKernel
-from sampan.syscalls import nftables
 from sampan.syscalls.namespaces import open_namespace
 from sampan.syscalls.netns import run_in_netns
+from sampan.syscalls.nftables import Nft
 from sampan.testing.network_suite import HostNamespace, host_namespace, make_endpoint, make_network
 from sampan_bridge_net.driver import BridgeDriver
 
@@ -598,13 +598,13 @@ def test_rules_are_made_by_a_daemon_with_many_files_open_too(stage: Stage, many_
 def transactions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What nftables is told, transaction by transaction."""
     told: list[str] = []
-    run = nftables.run
+    run = Nft.run
 
-    def note(commands: str) -> None:
+    def note(nft: Nft, commands: str) -> None:
         told.append(commands)
-        run(commands)
+        run(nft, commands)
 
-    monkeypatch.setattr(nftables, "run", note)
+    monkeypatch.setattr(Nft, "run", note)
     return told
 
 
@@ -617,7 +617,7 @@ def test_publishing_beside_5000_ports_takes_no_more_than_alone(
     stage.container(probe)
     stage.driver.publish(crowd, tuple(tcp(port, 80) for port in range(20000, 25000)))
     transactions.clear()
-    monkeypatch.setattr(nftables, "query", _no_listing)
+    monkeypatch.setattr(Nft, "query", _no_listing)
     stage.driver.publish(probe, (tcp(8080, 80),))
     stage.driver.unpublish(probe)
     stage.network(make_network(SECOND))
@@ -627,7 +627,7 @@ def test_publishing_beside_5000_ports_takes_no_more_than_alone(
     assert "20000" in run("nft", "list", "map", "inet", "sampan_test", "published4_any")
 
 
-def _no_listing(command: str) -> list[Any]:
+def _no_listing(nft: Nft, command: str) -> list[Any]:
     raise AssertionError(f"{command} takes the longer the more ports there are")
 
 

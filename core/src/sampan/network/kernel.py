@@ -12,8 +12,9 @@ from pathlib import Path
 
 from sampan.errdefs import InvalidArgument, SystemFailure
 from sampan.network.records import EndpointRecord
-from sampan.syscalls import nftables, rtnetlink
+from sampan.syscalls import rtnetlink
 from sampan.syscalls.netns import new_netns, run_in_netns, set_link_up
+from sampan.syscalls.nftables import Nft
 
 SYSCTLS = {
     # as Docker sets them for containers with a network namespace of their own (moby daemon/oci_linux.go)
@@ -157,6 +158,8 @@ def _lead_queries_to(port: int) -> None:
         for protocol in ("udp", "tcp")
     )
     chain = f"add chain ip {_DNS_TABLE} output {{ type nat hook output priority -100; policy accept; }}\n"
-    nftables.run(
-        f"add table ip {_DNS_TABLE}\ndelete table ip {_DNS_TABLE}\nadd table ip {_DNS_TABLE}\n{chain}{rules}"
-    )
+    nft = Nft()  # this thread is in the sandbox
+    try:
+        nft.run(f"add table ip {_DNS_TABLE}\ndelete table ip {_DNS_TABLE}\nadd table ip {_DNS_TABLE}\n{chain}{rules}")
+    finally:
+        nft.close()

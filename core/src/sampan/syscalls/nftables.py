@@ -7,52 +7,64 @@ from __future__ import annotations
 
 import ctypes
 import json
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
 from sampan.errdefs import SystemFailure, Unsupported
 from sampan.syscalls.files import unshare_files
-from sampan.syscalls.netns import in_own_thread
 
 LIBRARY = "libnftables.so.1"
 OUTPUT_JSON, OUTPUT_NUMERIC_PROTO = 1 << 4, 1 << 7
 _FIRST_FILE = 3  # after standard input, output and error
 
 
-def run(commands: str) -> None:
-    """Do all commands or none, in the network namespace of the calling thread.
+class Nft:
+    """One connection to nftables, in the network namespace of the thread that first uses it; for many threads.
 
-    Raises `SystemFailure` with nft's words, `Unsupported` without the library.
+    It has a thread of its own, and that a file table of its own: libnftables waits for the kernel with select(2), and
+    glibc ends the process if the socket's number is FD_SETSIZE or more (nftables src/mnl.c). A daemon with some 170
+    containers has as many files open.
     """
-    _run(commands)
 
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "nft", initializer=unshare_files, initargs=(_FIRST_FILE,))
+        self._context: int | None = None
 
-def query(command: str) -> list[dict[str, Any]]:
-    """What a `list` command answers, as in libnftables-json(5). Raises as `run` does."""
-    answer = _run(command)
-    found: list[dict[str, Any]] = json.loads(answer)["nftables"] if answer else []
-    return found
+    def run(self, commands: str) -> None:
+        """Do all commands or none. Raises `SystemFailure` with nft's words, `Unsupported` without the library."""
+        self._run(commands)
 
+    def query(self, command: str) -> list[dict[str, Any]]:
+        """What a `list` command answers, as in libnftables-json(5). Raises as `run` does."""
+        answer = self._run(command)
+        found: list[dict[str, Any]] = json.loads(answer)["nftables"] if answer else []
+        return found
 
-def _run(commands: str) -> str:
-    library = load()
-    return in_own_thread(lambda: _run_apart(library, commands))
+    def close(self) -> None:
+        """Let go of the connection for good. Not waited for: what was deleted through it makes the kernel take some
+        15 ms to close it (nft_rcv_nl_event in Linux net/netfilter/nf_tables_api.c)."""
+        self._thread.submit(self._free)
+        self._thread.shutdown(wait=False)
 
+    def _run(self, commands: str) -> str:
+        library = load()
+        return self._thread.submit(self._run_here, library, commands).result()
 
-def _run_apart(library: ctypes.CDLL, commands: str) -> str:
-    # The library waits for the kernel with select(2), and glibc ends the process if the socket's number is FD_SETSIZE
-    # or more (nftables src/mnl.c). A daemon with some 170 containers has as many files open; this thread has not.
-    unshare_files(_FIRST_FILE)
-    context = _new_context(library)
-    try:
-        status = library.nft_run_cmd_from_buffer(context, commands.encode())
-        output: bytes = library.nft_ctx_get_output_buffer(context)
-        errors: bytes = library.nft_ctx_get_error_buffer(context)
-    finally:
-        library.nft_ctx_free(context)
-    if status != 0:
-        raise SystemFailure(f"nftables: {errors.decode(errors='replace').strip()}")
-    return output.decode()
+    def _run_here(self, library: ctypes.CDLL, commands: str) -> str:
+        if self._context is None:
+            self._context = _new_context(library)
+        status = library.nft_run_cmd_from_buffer(self._context, commands.encode())
+        output: bytes = library.nft_ctx_get_output_buffer(self._context)
+        errors: bytes = library.nft_ctx_get_error_buffer(self._context)
+        if status != 0:
+            raise SystemFailure(f"nftables: {errors.decode(errors='replace').strip()}")
+        return output.decode()
+
+    def _free(self) -> None:
+        if self._context is not None:
+            load().nft_ctx_free(self._context)
+            self._context = None
 
 
 @cache

@@ -13,8 +13,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any
 
 from sampan.drivers import L4, PublishedPort
-from sampan.errdefs import Conflict
-from sampan.syscalls import nftables
+from sampan.errdefs import Conflict, SystemFailure
+from sampan.syscalls.nftables import Nft, load
 from sampan_bridge_net.ruleset import skeleton
 from sampan_bridge_net.tables import count_rules, has_table
 
@@ -93,13 +93,14 @@ class Firewall:
 
     def __init__(self, instance: str) -> None:
         self.table = f"sampan_{instance}"
+        self._nft = Nft()
         self._lock = threading.Lock()
         self._published: _Published | None = None
         self._rules = 0
 
     def check(self) -> None:
         """Raise `Unsupported` or `SystemFailure` if this host has no nftables."""
-        nftables.load()
+        load()
         has_table(self.table)
 
     def put(self, zone: Zone, *, closed: Iterable[int]) -> None:
@@ -109,10 +110,10 @@ class Firewall:
         """
         with self._lock:
             known, whole = self._known().targets, self._is_whole()
-            nftables.run(skeleton(self.table, frozenset(closed)) + self._elements_of(zone))
+            self._nft.run(skeleton(self.table, frozenset(closed)) + self._elements_of(zone))
             if not whole:  # what another program flushed away with the table comes back
                 missing = known.items() - self._read().items()
-                nftables.run(self._add(dict(missing)))
+                self._nft.run(self._add(dict(missing)))
             self._rules = count_rules(self.table)
 
     def drop(self, network_id: str) -> None:
@@ -126,7 +127,7 @@ class Firewall:
                 commands = f"delete table inet {self.table}\n"
                 self._published = _Published({})
                 self._rules = 0
-            nftables.run(commands)
+            self._nft.run(commands)
 
     def publish(self, endpoint_id: str, targets: dict[PublishedPort, IPv4Address | IPv6Address]) -> None:
         """Lead ports to their targets, all or none. Raises `Conflict` if another endpoint has one.
@@ -143,7 +144,7 @@ class Firewall:
                 if known.targets.get(key, target) != target:
                     host = f"[{key.host_ip}]" if key.host_ip.version == 6 else key.host_ip
                     raise Conflict(f"Bind for {host}:{key.host_port} failed: port is already allocated")
-            nftables.run(self._add(wanted))
+            self._nft.run(self._add(wanted))
             known.add(wanted)
 
     def unpublish(self, endpoint_id: str) -> list[PublishedPort]:
@@ -151,15 +152,22 @@ class Firewall:
         with self._lock:
             known = self._known()
             leaving = known.of(endpoint_id)
-            if leaving and has_table(self.table):
-                # Deleting what is not there would fail the whole batch, adding what is there does not.
-                nftables.run(self._add(leaving) + self._remove(leaving))
+            if leaving:
+                self._take_out(leaving)
             known.drop(endpoint_id)
         return [
             PublishedPort(key.protocol, key.host_ip, key.host_port, target.port)
             for key, target in leaving.items()
             if not key.open
         ]
+
+    def _take_out(self, leaving: Mapping[_Key, Target]) -> None:
+        try:
+            # Deleting what is not there would fail the whole batch, adding what is there does not.
+            self._nft.run(self._add(leaving) + self._remove(leaving))
+        except SystemFailure:
+            if has_table(self.table):  # else another program has taken it away, and nothing is left to do
+                raise
 
     def is_whole(self) -> bool:
         """Whether the rules are all there, as they were when this object last made them."""
@@ -218,14 +226,14 @@ class Firewall:
         published = {
             key: target
             for name in _MAPS
-            for item in nftables.query(f"list map inet {self.table} {name}")
+            for item in self._nft.query(f"list map inet {self.table} {name}")
             for element in item.get("map", {}).get("elem", [])
             for key, target in [_parse_published(name, element)]
         }
         opened = {
             key: target
             for name in _OPEN
-            for item in nftables.query(f"list set inet {self.table} {name}")
+            for item in self._nft.query(f"list set inet {self.table} {name}")
             for element in item.get("set", {}).get("elem", [])
             for key, target in [_parse_open(element["elem"])]
         }
@@ -234,7 +242,7 @@ class Firewall:
     def _set_elements(self) -> Iterator[tuple[str, str, str]]:
         """Name of the set, the element as text, and the network it belongs to."""
         for name in _SETS:
-            for item in nftables.query(f"list set inet {self.table} {name}"):
+            for item in self._nft.query(f"list set inet {self.table} {name}"):
                 for element in item.get("set", {}).get("elem", []):
                     yield name, _element_text(element["elem"]["val"]), element["elem"].get("comment", "")
 
