@@ -300,6 +300,17 @@ def test_an_image_nobody_uses_goes_with_its_snapshots(house: InProcess) -> None:
     assert house.call("GET", "/images/labelled:1/json").message == "No such image: labelled:1"
 
 
+def test_prune_takes_along_what_broken_off_pulls_left(house: InProcess) -> None:
+    beginning = house.root / "data/images/content/begun/sha256" / ("a" * 64)
+    beginning.parent.mkdir()
+    beginning.write_bytes(bytes(2 << 20))
+    filters = quote(json.dumps({"dangling": ["true"]}))
+    some = quote(json.dumps({"until": ["1h"]}))
+    assert house.call("POST", f"/images/prune?filters={some}").body["SpaceReclaimed"] == 0
+    assert house.call("POST", f"/images/prune?filters={filters}").body["SpaceReclaimed"] == 2 << 20
+    assert not beginning.exists()
+
+
 def test_an_image_of_another_platform_than_asked_for_is_refused(fleet: InProcess) -> None:
     body = {"Image": IMAGE}
     assert fleet.call("POST", "/containers/create?platform=linux/amd64&name=fits", body).status == 201

@@ -69,7 +69,10 @@ async def _remove_container(daemon: Daemon, container: Container, pruned: Contai
 
 
 async def image_prune(daemon: Daemon, job: Job[PruneImages]) -> ImagesPruned:
-    """Remove the images without a name, or with `dangling=false` all that no container was made of."""
+    """Remove the images without a name, or with `dangling=false` all that no container was made of.
+
+    Layers of which pulls that broke off brought only a part have no name either, and nothing to filter by.
+    """
     wanted = filters.checked(job.request.filters, _IMAGE_FILTERS)
     dangling_only = filters.boolean(wanted, "dangling", default=True)
     until = filters.until(wanted)
@@ -80,6 +83,8 @@ async def image_prune(daemon: Daemon, job: Job[PruneImages]) -> ImagesPruned:
             if _is_unused(daemon, one, dangling_only) and _is_due(one, until) and _has_labels(one, wanted):
                 removed += await _remove_image(daemon, one)
     reclaimed = max(0, before - daemon.images.layer_bytes())
+    if not wanted.keys() - {"dangling"}:
+        reclaimed += await daemon.images.forget_begun()
     daemon.events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
     return ImagesPruned(images_deleted=removed or None, space_reclaimed=reclaimed)
 

@@ -238,7 +238,7 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
-async def _absent(report: Report) -> AsyncIterator[bytes]:
+async def _absent(report: Report, offset: int) -> AsyncIterator[bytes]:
     raise DataLoss("a layer of the archive is gone")
     yield b""
 

@@ -19,7 +19,8 @@ import aiohttp
 from yarl import URL
 
 from sampan.errdefs import InvalidArgument, SampanError, SystemFailure, Unauthorized
-from sampan.images.refusal import Interrupted, error_of, read_bounded
+from sampan.images.interruption import Interrupted
+from sampan.images.refusal import error_of, read_bounded
 from sampan.images.registry_config import Endpoint, RegistryAuth
 from sampan.images.transport import Asked, Transport
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from types import TracebackType
 
 from sampan.digest import Digest
 from sampan.errdefs import DataLoss
-from sampan.images.content import ContentStore
-from sampan.images.tasks import settled
+from sampan.images.content import Ingest
+from sampan.images.interruption import may_go_on
+from sampan.images.tasks import in_thread, settled
 
 _BATCH_BYTES = 1 << 20
 
 
 class BlobStream:
-    """Writes what `source` yields to `content`; a context, at whose end an uncommitted blob is thrown away."""
+    """Writes what `source` yields to `ingest`; a context, at whose end an uncommitted blob is thrown away.
 
-    def __init__(self, content: ContentStore, source: AsyncIterator[bytes], algorithm: str = "sha256") -> None:
-        self._ingest = content.ingest(algorithm)
-        self._batches = batches(source)
+    `source` is asked from the byte on that is not there yet. What was being fetched when something broke off stays,
+    to be gone on with.
+    """
+
+    def __init__(self, ingest: Ingest, source: Callable[[int], AsyncIterator[bytes]]) -> None:
+        self._ingest = ingest
+        self._source = source
+        self._batches: AsyncGenerator[bytes, None] | None = None
         self._writing: asyncio.Future[None] | None = None
 
     @property
@@ -34,6 +40,9 @@ class BlobStream:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The blob in large pieces, each written to the disk while the caller works on it."""
+        while batch := await in_thread(self._ingest.read_on, _BATCH_BYTES):
+            yield batch
+        self._batches = batches(self._source(self.size_bytes))
         async for batch in self._batches:
             self._writing = asyncio.ensure_future(asyncio.to_thread(self._ingest.write, batch))
             yield batch
@@ -58,9 +67,10 @@ class BlobStream:
         try:
             if self._writing is not None:
                 await settled(self._writing)
-            await self._batches.aclose()
+            if self._batches is not None:
+                await self._batches.aclose()
         finally:
-            self._ingest.close()
+            self._ingest.close(keep=may_go_on(error))
 
     async def _written(self) -> None:
         if self._writing is not None:

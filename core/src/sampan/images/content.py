@@ -2,6 +2,7 @@
 
     blobs/sha256/<hex>    whole and verified
     ingest/<random>       being written; what a killed daemon left there is thrown away at open
+    begun/                what of fetched blobs came before something broke off (see `begun`)
 
 A blob's digest is computed as it is written and checked before it gets its name, so no name is ever a lie. Small
 documents are synced to the disk before they are named, layers are not: losing power within seconds of a pull may
@@ -14,11 +15,13 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from sampan.digest import Digest
 from sampan.errdefs import DataLoss, InvalidArgument, NotFound, SystemFailure
+from sampan.images.begun import Begun
 
 _DIRECTORY_MODE = 0o700
 
@@ -29,6 +32,7 @@ class ContentStore:
     def __init__(self, root: Path) -> None:
         self._blobs = root / "blobs"
         self._ingest = root / "ingest"
+        self.begun = Begun(root / "begun")
         self._sizes: dict[Digest, int] = {}
 
     def open(self, expected: Mapping[Digest, int | None]) -> list[Digest]:
@@ -45,8 +49,10 @@ class ContentStore:
             if digest in expected and expected[digest] in (None, status.st_size):
                 self._sizes[digest] = status.st_size
             else:
-                self.path(digest).unlink()
+                self._discard(digest)
                 dropped.append(digest)
+        self.begun.forget(self._sizes)
+        self.begun.open()
         return dropped
 
     def path(self, digest: Digest) -> Path:
@@ -61,8 +67,8 @@ class ContentStore:
             raise NotFound(f"blob {digest} is not here") from None
 
     def total_bytes(self) -> int:
-        """The size of all blobs."""
-        return sum(self._sizes.values())
+        """The size of all blobs, and of what was fetched of others."""
+        return sum(self._sizes.values()) + self.begun.total_bytes()
 
     def read(self, digest: Digest, limit: int) -> bytes:
         """A whole small blob, verified again. Raises `NotFound`, or `DataLoss` if it is larger than `limit` bytes or
@@ -87,10 +93,22 @@ class ContentStore:
         """Begin to write a blob; leaving its context without a commit throws it away."""
         return Ingest(self, self._ingest / secrets.token_hex(16), algorithm)
 
+    def resume(self, digest: Digest) -> Ingest:
+        """Begin to fetch the blob `digest`, or go on where an earlier attempt broke off: `read_on` gives what that
+        brought. While another ingest fetches it, this one is of its own."""
+        path = self.begun.take(digest)
+        if path is None:
+            return self.ingest(digest.algorithm)
+        try:
+            return Ingest(self, path, digest.algorithm, digest)
+        except OSError:
+            self.begun.give_back(digest, keep=True)
+            raise
+
     def remove(self, digest: Digest) -> None:
-        """Remove a blob; no error if it is gone."""
+        """Remove a blob; no error if it is gone. One that was fetched for an image not made is begun again."""
         self._sizes.pop(digest, None)
-        self.path(digest).unlink(missing_ok=True)
+        self._discard(digest)
 
     def __contains__(self, digest: Digest) -> bool:
         return digest in self._sizes
@@ -105,6 +123,12 @@ class ContentStore:
             except InvalidArgument:
                 blob.unlink()  # nothing that was written here
 
+    def _discard(self, digest: Digest) -> None:
+        path = self.path(digest)
+        with suppress(FileNotFoundError):
+            if not self.begun.put_back(digest, path):
+                path.unlink()
+
     def _adopt(self, written: Path, digest: Digest, size_bytes: int) -> None:
         path = self.path(digest)
         path.parent.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
@@ -113,20 +137,30 @@ class ContentStore:
 
 
 class Ingest:
-    """A blob being written, and its digest so far."""
+    """A blob being written, and its digest so far. One that is `begun` may go on where another ended."""
 
-    def __init__(self, store: ContentStore, path: Path, algorithm: str) -> None:
+    def __init__(self, store: ContentStore, path: Path, algorithm: str, begun: Digest | None = None) -> None:
         self._store = store
         self._path = path
         self._algorithm = algorithm
         self._hash = hashlib.new(algorithm)
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._begun = begun
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (0 if begun else os.O_EXCL)
+        self._fd = os.open(path, flags, 0o600)
         self.size_bytes = 0
+        self._is_whole = False
 
     @property
     def digest(self) -> Digest:
         """The digest of what has been written."""
         return Digest(f"{self._algorithm}:{self._hash.hexdigest()}")
+
+    def read_on(self, count: int) -> bytes:
+        """The next `count` bytes that an earlier attempt left, fewer at their end; b"" when all were read."""
+        content = os.read(self._fd, count)
+        self._hash.update(content)
+        self.size_bytes += len(content)
+        return content
 
     def write(self, content: bytes | memoryview) -> None:
         """Append `content`. Raises `SystemFailure` if the disk won't take it."""
@@ -147,13 +181,20 @@ class Ingest:
         if durable:
             os.fsync(self._fd)
         self._store._adopt(self._path, digest, self.size_bytes)
+        if self._begun:
+            self._store.begun.mark(digest)
+            self._is_whole = True
         return digest
 
-    def close(self) -> None:
-        """End writing; what was not committed is thrown away."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+    def close(self, *, keep: bool = False) -> None:
+        """End writing; what was not committed is thrown away, unless it is to be kept and was fetched."""
+        if self._fd < 0:
+            return
+        os.close(self._fd)
+        self._fd = -1
+        if self._begun:
+            self._store.begun.give_back(self._begun, keep=keep or self._is_whole)
+        else:
             self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> Ingest:

@@ -18,8 +18,9 @@ from sampan.digest import Digest
 from sampan.errdefs import DataLoss, SampanError, SystemFailure
 from sampan.images.channel import Channel
 from sampan.images.fetch import retried
+from sampan.images.interruption import Interrupted
 from sampan.images.reference import Reference
-from sampan.images.refusal import Interrupted, refusal
+from sampan.images.refusal import refusal
 
 _log = logging.getLogger(__name__)
 _PIECE_BYTES = 1 << 20

@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TypeVar
 
+from sampan.images.interruption import Interrupted
 from sampan.images.manifest import Descriptor
-from sampan.images.refusal import Interrupted
 from sampan.images.registry import Repository
 from sampan.images.registry_config import RegistryConfig
 
@@ -20,15 +20,16 @@ AnswerT = TypeVar("AnswerT")
 
 
 async def fetch(
-    repository: Repository, blob: Descriptor, config: RegistryConfig, retrying: Callable[[int], None]
+    repository: Repository, blob: Descriptor, config: RegistryConfig, *, offset: int, retrying: Callable[[int], None]
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes of `blob`. `retrying` is told each second how many seconds are left until the next attempt.
+    """The bytes of `blob` from `offset` on. `retrying` is told each second how many seconds are left until the next
+    attempt.
 
     An attempt that brings a byte makes all attempts available again. Raises what `Repository.blob` raises, its
     `Interrupted` after the last attempt.
     """
-    offset = failures = 0
-    while True:
+    failures = 0
+    while offset < blob.size_bytes:
         start = offset
         try:
             async with aclosing(repository.blob(blob, offset)) as chunks:

@@ -50,14 +50,14 @@ class Layer:
 class Wanted:
     """A layer to be made: what it must be, and where its blob comes from. `id` names it in progress items.
 
-    `source` is asked only if the blob is not here already.
+    `source` is asked only if the blob is not here already, and from the byte on that is not.
     """
 
     id: str
     diff_id: Digest
     blob: Digest
     blob_bytes: int
-    source: Callable[[Report], AsyncIterator[bytes]]
+    source: Callable[[Report, int], AsyncIterator[bytes]]
     media_type: str = ""
 
 
@@ -82,7 +82,14 @@ class LayerMaker:
     async def make(self, chain_id: Digest, wanted: Wanted, parent: Parent, report: Report) -> Layer:
         """Fetch, verify, unpack and commit. Raises what these raise, and then leaves nothing."""
         make = self._make_detached if self._detached else self._make_attached
-        layer = await make(chain_id, wanted, parent, report)
+        was_begun = wanted.blob in self._content.begun
+        try:
+            layer = await make(chain_id, wanted, parent, report)
+        except DataLoss:
+            if not was_begun:
+                raise
+            # What an earlier attempt left was no beginning of it, and is gone now.
+            layer = await make(chain_id, wanted, parent, report)
         report(step(wanted.id, "Pull complete"))
         return layer
 
@@ -94,7 +101,7 @@ class LayerMaker:
         """
         below = parent.chain_id if parent else None
         attached = None if self._detached else below
-        async with self._snapshot(attached) as key, BlobStream(self._content, source) as stream:
+        async with self._snapshot(attached) as key, BlobStream(self._content.ingest(), lambda _: source) as stream:
             unpack_into = self._detached_into if self._detached else self._mounted_into
             done = await unpack_into(key, stream.chunks(), None, None)
             yield NewLayer(
@@ -134,10 +141,13 @@ class LayerMaker:
     async def _fetch(self, wanted: Wanted, report: Report) -> None:
         if wanted.blob in self._content:
             return
-        async with BlobStream(self._content, wanted.source(report), wanted.blob.algorithm) as stream:
+        async with self._stream(wanted, report) as stream:
             async for _ in _told(stream, wanted, report):
                 pass
             await stream.commit(wanted.blob)
+
+    def _stream(self, wanted: Wanted, report: Report) -> BlobStream:
+        return BlobStream(self._content.resume(wanted.blob), partial(wanted.source, report))
 
     async def _fill(self, key: str, wanted: Wanted, report: Report, unpack_into: UnpackInto) -> Unpacked:
         blob, size = wanted.blob, wanted.blob_bytes
@@ -146,7 +156,7 @@ class LayerMaker:
             unpacked = await unpack_into(key, self._content.path(blob), blob, size)
             report(step(wanted.id, "Extracting", size, size))
         else:
-            async with BlobStream(self._content, wanted.source(report), blob.algorithm) as stream:
+            async with self._stream(wanted, report) as stream:
                 unpacked = await unpack_into(key, _told(stream, wanted, report), blob, size)
                 await stream.commit(blob)
         if unpacked.diff_id != wanted.diff_id:

@@ -6,7 +6,7 @@ What the client sees is what moby daemon/internal/distribution/pull_v2.go sends.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -169,16 +169,19 @@ class _Download:
         self._blob = blob
         self._config = config
 
-    async def chunks(self, report: Report) -> AsyncIterator[bytes]:
-        """The bytes, with progress."""
-        id, received, throttle = short(self._blob.digest), 0, Throttle()
+    async def chunks(self, report: Report, offset: int) -> AsyncIterator[bytes]:
+        """The bytes from `offset` on, with progress."""
+        id, received, throttle = short(self._blob.digest), offset, Throttle()
 
         def retrying(left_s: int) -> None:
             report(step(id, f"Retrying in {left_s} second{'s' if left_s != 1 else ''}"))
 
-        async with aclosing(fetch(self._repository, self._blob, self._config, retrying)) as chunks:
+        async with aclosing(self._fetch(offset, retrying)) as chunks:
             async for chunk in chunks:
                 received += len(chunk)
                 if throttle.ready():
                     report(step(id, "Downloading", received, self._blob.size_bytes))
                 yield chunk
+
+    def _fetch(self, offset: int, retrying: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
+        return fetch(self._repository, self._blob, self._config, offset=offset, retrying=retrying)

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from sampan.errdefs import InvalidArgument, NotFound, SampanError, SystemFailure, Unauthorized, Unavailable
+from sampan.images.interruption import Interrupted
 from sampan.images.reference import Reference
 
 _ERROR_BYTES_MAX = 64 << 10
@@ -35,10 +36,6 @@ _DEFAULT_ERRORS = {
     404: ("MANIFEST_UNKNOWN", "manifest unknown"),
     429: ("TOOMANYREQUESTS", "too many requests"),
 }
-
-
-class Interrupted(SystemFailure):
-    """The registry or the way to it failed; trying again may help."""
 
 
 async def refusal(response: aiohttp.ClientResponse, reference: Reference, *, pushing: bool = False) -> SampanError:

@@ -25,10 +25,11 @@ from sampan.errdefs import (
     Unauthorized,
 )
 from sampan.images.channel import Channel
+from sampan.images.interruption import Interrupted
 from sampan.images.manifest import ACCEPTED, DOCUMENT_BYTES_MAX, Descriptor
 from sampan.images.pace import Pace
 from sampan.images.reference import Reference
-from sampan.images.refusal import Interrupted, read_bounded, refusal
+from sampan.images.refusal import read_bounded, refusal
 from sampan.images.registry_config import Endpoint, RegistryAuth, RegistryConfig
 from sampan.images.transport import Asked, Transport
 

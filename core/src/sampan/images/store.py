@@ -23,6 +23,7 @@ from sampan.images.history import Step, steps
 from sampan.images.image import Image
 from sampan.images.index import ImageIndex, NewImage
 from sampan.images.init_snapshot import init_name, make_mount_points
+from sampan.images.interruption import may_go_on
 from sampan.images.layer_maker import KEY_PREFIX, Layer, LayerMaker
 from sampan.images.layers import Layers
 from sampan.images.leases import Lease, Leases
@@ -124,11 +125,11 @@ class ImageStore:
 
         The registry is shown `auth` if it asks for it. Sends Docker's items to `progress`. Raises `NotFound`,
         `Unauthorized`, `Unavailable`, `InvalidArgument`, `DataLoss`, `SystemFailure`; then, and when it is
-        cancelled, nothing of it is left.
+        cancelled, nothing of it is left but what another attempt can go on with.
         """
         wanted = Platform.parse(platform) if platform else host_platform()
         remote = await self._reach()
-        async with self._lease() as lease:
+        async with self._lease() as lease, self._going_on(lease):
             return await relay(progress, lambda report: remote.pull(reference, wanted, auth, lease, report))
 
     async def push(self, reference: Reference, *, auth: RegistryAuth | None, progress: Progress) -> None:
@@ -262,6 +263,10 @@ class ImageStore:
         """
         return await self._garbage.collect()
 
+    async def forget_begun(self) -> int:
+        """Drop what pulls that broke off have left for the next ones; answers how many bytes that gave back."""
+        return await in_thread(self._content.begun.clear)
+
     async def init_snapshot(self, image: Image) -> str:
         """The name of the committed snapshot that containers of `image` are prepared on: its files, and above them
         the mount points that the engine needs. Made once for all images of these layers. Raises `SystemFailure`."""
@@ -317,3 +322,14 @@ class ImageStore:
         except BaseException:
             await self.collect_garbage()
             raise
+
+    @asynccontextmanager
+    async def _going_on(self, lease: Lease) -> AsyncIterator[None]:
+        """What is fetched within is kept for another attempt only if this one breaks off."""
+        try:
+            yield
+        except BaseException as error:
+            if not may_go_on(error):
+                await in_thread(self._content.begun.forget, lease.digests)
+            raise
+        await in_thread(self._content.begun.forget, lease.digests)

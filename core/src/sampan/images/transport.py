@@ -13,8 +13,8 @@ import aiohttp
 from yarl import URL
 
 from sampan.errdefs import InvalidArgument, SystemFailure
+from sampan.images.interruption import Interrupted
 from sampan.images.proxy import proxy_of
-from sampan.images.refusal import Interrupted
 from sampan.images.registry_config import Endpoint, RegistryConfig
 
 _READ_BYTES = 1 << 20
