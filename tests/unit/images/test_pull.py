@@ -191,6 +191,24 @@ async def test_a_client_that_goes_away_ends_the_pull(room: Room) -> None:
     assert room.is_empty()
 
 
+async def test_an_image_removed_during_its_second_pull_is_whole_in_the_end(room: Room) -> None:
+    room.registry.push("1", [BASE, UPPER])
+    first = await room.pull("app:1")
+
+    async def remove_in_between(item: dict[str, Any]) -> None:
+        if str(item.get("status", "")).startswith("Pulling from"):
+            await room.store.remove(first.id, force=True, in_use=lambda _: [])
+
+    image = await room.store.pull(
+        room.reference("app:1"), platform="linux/amd64", auth=None, progress=remove_in_between
+    )
+    await room.store.collect_garbage()
+    assert set(files(room, image)) == {"etc/base", "etc/upper"}
+    store = room.restarted()
+    await store.open()
+    assert store.get(image.id) == image
+
+
 async def test_a_pull_without_a_tag_pulls_all(room: Room) -> None:
     room.registry.push("1", [BASE])
     room.registry.push("2", [UPPER])

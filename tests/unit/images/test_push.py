@@ -292,6 +292,23 @@ async def test_a_wrong_location_is_told_of(room: Room) -> None:
         await push(room, "app:1")
 
 
+async def test_an_image_removed_during_its_push_stays_removed(room: Room) -> None:
+    room.registry.push("1", [BASE])
+    image = await room.pull("app:1")
+    name = room.reference("app:1")
+
+    async def take(request: web.Request) -> web.Response:
+        await room.store.remove(name.familiar, force=False, in_use=lambda _: [])
+        return web.Response(status=201, headers={"Docker-Content-Digest": Digest.of(await request.read())})
+
+    room.registry.streams["/manifests/1"] = take
+    items = await push(room, "app:1")
+    assert items.items[-2]["status"].startswith("1: digest: ")
+    with pytest.raises(NotFound):
+        room.store.get(image.id)
+    assert room.is_empty()
+
+
 async def test_docker_hubs_names_are_familiar(room: Room) -> None:
     with pytest.raises(NotFound, match="An image does not exist locally with the tag: ann/app"):
         await room.store.push(Reference.parse("ann/app:1"), auth=None, progress=Items())

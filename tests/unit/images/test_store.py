@@ -7,7 +7,9 @@ import pytest
 
 from sampan.digest import Digest
 from sampan.errdefs import Conflict, DataLoss, InvalidArgument, NotFound
+from sampan.images.commit import Committed
 from sampan.images.image import Image
+from sampan.images.layers import DEPTH_MAX
 from sampan.images.reference import Reference
 from sampan.images.store import ImageUser, Removed
 from tests.support.images import Entry, directory, layer, symlink
@@ -186,6 +188,19 @@ async def test_a_layer_under_a_container_stays_until_the_container_is_gone(room:
     room.storage.remove("container")
     assert await room.store.collect_garbage() == [image.snapshot]
     assert room.is_empty()
+
+
+async def test_no_image_has_more_layers_than_can_be_mounted(room: Room) -> None:
+    layers = [layer([Entry(f"{number}", b"")]) for number in range(DEPTH_MAX + 1)]
+    room.registry.push("high", layers)
+    with pytest.raises(InvalidArgument, match=r"^max depth exceeded$"):
+        await room.pull("app:high")
+    assert room.is_empty()
+    room.registry.push("highest", layers[:-1])
+    image = await room.pull("app:highest")
+    with pytest.raises(InvalidArgument, match=r"^max depth exceeded$"):
+        await room.store.commit(image, body(UPPER), Committed({}), None)
+    assert len(room.snapshots()) == DEPTH_MAX
 
 
 async def test_shared_layers_are_counted_and_kept(room: Room) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import logging
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,8 +18,9 @@ from sampan.digest import Digest
 from sampan.errdefs import NotFound, SampanError
 from sampan.images import rows
 from sampan.images.image import Image
-from sampan.images.layer_maker import Layer
+from sampan.images.layer_maker import Layer, lowest_first
 from sampan.images.reference import Reference, parse_id
+from sampan.images.tasks import settled
 from sampan.state import Database
 
 _log = logging.getLogger(__name__)
@@ -38,10 +40,11 @@ class NewImage:
 
 
 class ImageIndex:
-    """All images, by ID and by name."""
+    """All images, by ID and by name. Changes are made one after the other, each of them whole."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._changing = asyncio.Lock()
         self._images: dict[Digest, Image] = {}
         self._names: dict[str, Digest] = {}
         self._lost_images: builtins.list[Digest] = []
@@ -54,7 +57,7 @@ class ImageIndex:
         """
         found = self._database.read(rows.select)
         layers = {layer.chain_id: layer for row in found.layers if (layer := _sound(rows.layer_of, row))}
-        here = {chain_id for chain_id in layers if _is_whole(chain_id, layers, snapshots)}
+        here = {layer.chain_id for layer in lowest_first(_there(layers.values(), snapshots))}
         for row in found.images:
             image = _sound(rows.image_of, row)
             if image and (lost := [chain_id for chain_id in image.layers if chain_id not in here]):
@@ -126,35 +129,20 @@ class ImageIndex:
 
     async def add(self, new: NewImage, names: Sequence[Reference]) -> Image:
         """Put an image in and give it `names`, taking them from any other; one that is here gets them too."""
-        known = self._images.get(new.id)
-        fresh = [name for name in names if self._names.get(_key(name)) != new.id]
-        documents = tuple(dict.fromkeys((*(known.documents if known else ()), *new.documents)))
-        if known and not fresh and known.documents == documents:
-            return known
-        image = replace(known, documents=documents) if known else _image(new)
-        if fresh:
-            image = replace(image, tagged_at=_now())
+        async with self._changing:
+            if known := self._images.get(new.id):
+                return await self._note(known, names, new.documents)
+            return await self._put(_image(new), names, new.layers)
 
-        def change(connection: sqlite3.Connection) -> None:
-            for layer in new.layers:
-                connection.execute("INSERT OR IGNORE INTO layers VALUES (?, ?, ?, ?, ?)", rows.layer_row(layer))
-            connection.execute(
-                "INSERT INTO images VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET document = excluded.document",
-                (image.id, rows.image_document(image)),
-            )
-            connection.executemany(
-                "INSERT OR REPLACE INTO image_references VALUES (?, ?)", [(_key(name), image.id) for name in fresh]
-            )
+    async def name(self, id: Digest, names: Sequence[Reference], documents: Sequence[Digest] = ()) -> Image:
+        """Give an image that is here `names`, taking them from any other, and note what else it is known by.
 
-        await self._database.write(change)
-        self._images[image.id] = image
-        for name in fresh:
-            self._name(name, image.id)
-        return self._images[image.id]
-
-    async def name(self, image: Image, names: Sequence[Reference]) -> Image:
-        """Give an image that is here `names`, taking them from any other."""
-        return await self.add(NewImage(image.id, image.config, (), image.documents), names)
+        Raises `NotFound` if it is gone.
+        """
+        async with self._changing:
+            if id not in self._images:
+                raise NotFound(f"No such image: {id}")
+            return await self._note(self._images[id], names, documents)
 
     async def update_layer(self, layer: Layer) -> None:
         """Note that a layer has another blob."""
@@ -172,19 +160,67 @@ class ImageIndex:
         def change(connection: sqlite3.Connection) -> None:
             connection.executemany("DELETE FROM image_references WHERE reference = ?", [(key,) for key in keys])
 
-        await self._database.write(change)
-        for key in keys:
-            self._unname(key)
+        def show() -> None:
+            for key in keys:
+                self._unname(key)
+
+        async with self._changing:
+            await self._change(change, show)
 
     async def remove(self, image: Image) -> None:
         """Take an image and all its names out. Its layers and blobs are garbage then, if nobody else has them."""
-        await self._database.write(lambda connection: _delete_image(connection, image.id))
-        self._names = {key: id for key, id in self._names.items() if id != image.id}
-        self._images.pop(image.id, None)
+
+        def show() -> None:
+            self._names = {key: id for key, id in self._names.items() if id != image.id}
+            self._images.pop(image.id, None)
+
+        async with self._changing:
+            await self._change(lambda connection: _delete_image(connection, image.id), show)
 
     async def forget_layers(self, chain_ids: Sequence[str]) -> None:
         """Take layers out whose snapshots are gone."""
         await self._database.write(lambda connection: _delete_layers(connection, chain_ids), durable=False)
+
+    async def _note(self, known: Image, names: Sequence[Reference], documents: Sequence[Digest]) -> Image:
+        fresh = [name for name in names if self._names.get(_key(name)) != known.id]
+        documents = tuple(dict.fromkeys((*known.documents, *documents)))
+        if not fresh and known.documents == documents:
+            return known
+        return await self._put(replace(known, documents=documents), fresh, ())
+
+    async def _put(self, image: Image, names: Sequence[Reference], layers: Sequence[Layer]) -> Image:
+        """Write an image, those of its `layers` that are not known yet, and `names` that it did not have."""
+        if names:
+            image = replace(image, tagged_at=_now())
+
+        def change(connection: sqlite3.Connection) -> None:
+            for layer in layers:
+                connection.execute("INSERT OR IGNORE INTO layers VALUES (?, ?, ?, ?, ?)", rows.layer_row(layer))
+            connection.execute(
+                "INSERT INTO images VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET document = excluded.document",
+                (image.id, rows.image_document(image)),
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO image_references VALUES (?, ?)", [(_key(name), image.id) for name in names]
+            )
+
+        def show() -> None:
+            self._images[image.id] = image
+            for name in names:
+                self._name(name, image.id)
+
+        await self._change(change, show)
+        return self._images[image.id]
+
+    async def _change(self, change: Callable[[sqlite3.Connection], object], show: Callable[[], None]) -> None:
+        """Change SQLite and then, with `show`, memory: both or neither, also if the caller is cancelled meanwhile."""
+        writing = asyncio.ensure_future(self._database.write(change))
+        try:
+            await settled(writing)
+        finally:
+            if writing.exception() is None:
+                show()
+        writing.result()
 
     def _find_by_prefix(self, name: str) -> Image | None:
         prefix = _ID_PREFIX.fullmatch(name)
@@ -243,12 +279,8 @@ def _image(new: NewImage) -> Image:
     )
 
 
-def _is_whole(chain_id: Digest, layers: dict[Digest, Layer], snapshots: AbstractSet[str]) -> bool:
-    """Whether a layer and all below it are there."""
-    layer = layers.get(chain_id)
-    if layer is None or chain_id not in snapshots:
-        return False
-    return layer.parent is None or _is_whole(layer.parent, layers, snapshots)
+def _there(layers: Iterable[Layer], snapshots: AbstractSet[str]) -> Iterator[Layer]:
+    return (layer for layer in layers if layer.chain_id in snapshots)
 
 
 def _sound(read: Callable[[RowT], ThingT], row: RowT) -> ThingT | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -44,6 +44,19 @@ class Layer:
     blob: Digest
     blob_bytes: int
     media_type: str = ""
+
+
+def lowest_first(layers: Iterable[Layer]) -> list[Layer]:
+    """The layers, each behind its parent; those that stand on what is not among them are left out."""
+    above: dict[Digest | None, list[Layer]] = {}
+    for layer in layers:
+        above.setdefault(layer.parent, []).append(layer)
+    found: list[Layer] = []
+    ahead = above.get(None, [])
+    while ahead:
+        found += ahead
+        ahead = [child for layer in ahead for child in above.get(layer.chain_id, ())]
+    return found
 
 
 @dataclass(frozen=True)

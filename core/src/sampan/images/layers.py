@@ -8,12 +8,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from functools import partial
 
 from sampan.digest import Digest, chain_ids
-from sampan.errdefs import NotFound
+from sampan.errdefs import InvalidArgument, NotFound
 from sampan.images.flight import Flight, all_landed
-from sampan.images.layer_maker import Layer, LayerMaker, Wanted
+from sampan.images.layer_maker import Layer, LayerMaker, Wanted, lowest_first
 from sampan.images.leases import Lease
 from sampan.images.progress import Report, step
 from sampan.images.tasks import end
+
+DEPTH_MAX = 125
+"""Layers on top of each other, as with moby (daemon/internal/layer/layer_store.go, maxLayerDepth)."""
 
 
 class Layers:
@@ -33,7 +36,7 @@ class Layers:
 
     def list(self) -> builtins.list[Layer]:
         """All layers, children before their parents."""
-        return sorted(self._layers.values(), key=lambda layer: -self._depth(layer))
+        return lowest_first(self._layers.values())[::-1]
 
     def adopt(self, layers: Iterable[Layer]) -> None:
         """Know layers whose snapshots are there."""
@@ -46,8 +49,10 @@ class Layers:
     async def make(self, stack: Sequence[Wanted], lease: Lease, report: Report) -> builtins.list[Layer]:
         """Make all layers of an image, lowest first, all at once; those that are here are not touched.
 
-        Raises what fetching and unpacking raise. Whole layers made before an error stay until garbage is collected.
+        Raises `InvalidArgument` if they are too many, and what fetching and unpacking raise. Whole layers made before
+        an error stay until garbage is collected.
         """
+        _check_depth(len(stack))
         chain = chain_ids([wanted.diff_id for wanted in stack])
         await lease.add(*chain, *(wanted.blob for wanted in stack))
         joined: list[Flight[Layer]] = []
@@ -61,8 +66,9 @@ class Layers:
     async def add(self, source: AsyncIterator[bytes], lease: Lease, parent: Layer | None = None) -> Layer:
         """Make a layer, on top of `parent`, of a tar of which nothing is known beforehand.
 
-        Raises what unpacking raises.
+        Raises `InvalidArgument` if there are too many below it, and what unpacking raises.
         """
+        _check_depth(self._depth(parent) + 1)
         async with self._maker.unpacked(source, parent) as new:
             await lease.add(new.chain_id, new.blob)
             while other := self._flights.get(new.chain_id):
@@ -102,8 +108,17 @@ class Layers:
         flight.start(land())
         flight.task.add_done_callback(forget)
 
-    def _depth(self, layer: Layer) -> int:
-        return 1 + (self._depth(self._layers[layer.parent]) if layer.parent else 0)
+    def _depth(self, layer: Layer | None) -> int:
+        depth = 0
+        while layer is not None:
+            depth += 1
+            layer = self._layers[layer.parent] if layer.parent else None
+        return depth
+
+
+def _check_depth(depth: int) -> None:
+    if depth > DEPTH_MAX:
+        raise InvalidArgument("max depth exceeded")
 
 
 async def _leave(joined: Sequence[Flight[Layer]], report: Report) -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
+from sampan.digest import Digest
 from sampan.errdefs import DataLoss, Forbidden, InvalidArgument, NotFound, SampanError, Unauthorized
 from sampan.images.content import ContentStore
 from sampan.images.fetch import fetch, retried
@@ -101,16 +102,24 @@ class Puller:
         report(message(f"Pulling from {name.path}", str(name) if name.digest else str(name.tag)))
         documents, manifest = await self._resolve(repository, name, top, platform)
         await lease.add(manifest.config.digest, *(document.digest for document in documents))
-        image = self._index.find_by_id(manifest.config.digest)
-        if image is None:
+        new = await self._held(manifest.config.digest, lease)
+        if new is None:
             new = await self._pull_content(repository, manifest, lease, report)
-        else:
-            new = NewImage(image.id, image.config, ())
         for document in documents:
             await in_thread(self._content.put, document.content)
         new = replace(new, documents=tuple(document.digest for document in documents))
         report(message(f"Digest: {top.digest}"))
         return await self._index.add(new, [*([] if name.digest else [name]), name.with_digest(top.digest)])
+
+    async def _held(self, id: Digest, lease: Lease) -> NewImage | None:
+        """The image, if it is here: whoever removes it from now on, its layers stay."""
+        image = self._index.find_by_id(id)
+        if image is None:
+            return None
+        await lease.add(*image.layers)
+        if self._index.find_by_id(id) is None:
+            return None
+        return NewImage(id, image.config, tuple(self._layers.get(chain_id) for chain_id in image.layers))
 
     async def _document(self, repository: Repository, name: Reference) -> Document:
         return await retried(lambda: repository.document(name), self._config)

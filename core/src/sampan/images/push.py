@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from sampan.digest import Digest
@@ -16,7 +17,7 @@ from sampan.images.content import ContentStore
 from sampan.images.description import Description, described, is_distributable, known
 from sampan.images.destination import Destination
 from sampan.images.image import Image
-from sampan.images.index import ImageIndex, NewImage
+from sampan.images.index import ImageIndex
 from sampan.images.layer_maker import Layer
 from sampan.images.layers import Layers
 from sampan.images.leases import Lease
@@ -179,11 +180,14 @@ class Pusher:
         return list(found.values())[:_MOUNTS_MAX]
 
     async def _note(self, image: Image, name: Reference, description: Description, lease: Lease) -> None:
-        """Remember the manifest: a second push sends the same, and the image has a digest in this repository."""
+        """Remember the manifest: a second push sends the same, and the image has a digest in this repository.
+
+        Of an image that was removed meanwhile, there is nothing to remember.
+        """
         await lease.add(description.digest)
         await in_thread(self._content.put, description.content)
-        new = NewImage(image.id, image.config, (), (description.digest,))
-        await self._index.add(new, [name.with_digest(description.digest)])
+        with suppress(NotFound):
+            await self._index.name(image.id, [name.with_digest(description.digest)], [description.digest])
 
 
 class _Teller:

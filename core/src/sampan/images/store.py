@@ -242,9 +242,7 @@ class ImageStore:
         """
         if reference.digest is not None:
             raise InvalidArgument("refusing to create a tag with a digest reference")
-        if self._index.find_by_id(image.id) is None:
-            raise NotFound(f"No such image: {image.id}")
-        return await self._index.name(image, [reference.tagged()])
+        return await self._index.name(image.id, [reference.tagged()])
 
     async def remove(self, name: str, *, force: bool, in_use: Users) -> builtins.list[Removed]:
         """Untag or delete as `docker rmi` does; `in_use` tells the containers of an image.
