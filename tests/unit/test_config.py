@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from sampan.config import load_config
-from sampan.errdefs import InvalidArgument
+from sampan.bootstrap import apply_published_ports
+from sampan.config import PublishedPorts, load_config
+from sampan.drivers import NetworkSettings
+from sampan.errdefs import InvalidArgument, Unsupported
 from sampan.sampand import main
+from sampan.testing.memory_network import MemoryNetwork
 
 
 def write(tmp_path: Path, settings: Any) -> Path:
@@ -92,3 +95,18 @@ def test_a_bad_mirror_is_refused_in_dockers_words(tmp_path: Path, mirror: str, m
 def test_a_mirror_needs_no_slash_at_its_end(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, {"registry-mirrors": ["https://mirror.test/"]}), {})
     assert config.registry_mirrors == ("https://mirror.test",)
+
+
+def test_published_ports_are_open_or_the_host_firewalls(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, {}), {}).published_ports is PublishedPorts.OPEN
+    shut = load_config(write(tmp_path, {"published-ports": "host-firewall"}), {})
+    assert shut.published_ports is PublishedPorts.HOST_FIREWALL
+    with pytest.raises(InvalidArgument, match="published-ports"):
+        load_config(write(tmp_path, {"published-ports": "shut"}), {})
+
+
+def test_a_driver_that_heeds_no_firewall_is_refused_where_it_has_to(tmp_path: Path) -> None:
+    driver = MemoryNetwork(NetworkSettings(tmp_path, "test"))
+    apply_published_ports(driver, load_config(write(tmp_path, {}), {}))
+    with pytest.raises(Unsupported, match="can't leave its published ports to the host's firewall"):
+        apply_published_ports(driver, load_config(write(tmp_path, {"published-ports": "host-firewall"}), {}))

@@ -20,10 +20,12 @@ from typing import Any, Protocol
 from sampan import __version__
 from sampan.api.app import create_app
 from sampan.api.server import Listener, Server, TlsFiles
-from sampan.config import DaemonConfig
+from sampan.config import DaemonConfig, PublishedPorts
 from sampan.daemon.daemon import Daemon, Parts, Settings
 from sampan.daemon.log_options import check as check_log
 from sampan.drivers import (
+    DirectDriver,
+    HeedfulDriver,
     NetworkDriver,
     NetworkSettings,
     ResourceDriver,
@@ -190,6 +192,7 @@ def _make_drivers(
     _require(storage, "storage", config.storage_driver)
     bridge = drivers.network_factory(config.network_driver)(_network_settings(config, config.network_driver))
     _require(bridge, "network", config.network_driver)
+    apply_published_ports(bridge, config)
     networks = dict(_other_networks(drivers, config))
     settings = ResourceSettings(_directory(config, config.resource_driver), config.slice)
     resources = drivers.resource_factory(config.resource_driver)(settings)
@@ -203,9 +206,20 @@ def _other_networks(drivers: Drivers, config: DaemonConfig) -> Iterator[tuple[st
         if name == config.network_driver:
             continue
         try:
-            yield name, factory(_network_settings(config, name))
+            driver = factory(_network_settings(config, name))
+            apply_published_ports(driver, config)
+            yield name, driver
         except Exception as error:  # somebody else's code
             _log.error("network driver %s is left out: %s", name, error)
+
+
+def apply_published_ports(driver: NetworkDriver, config: DaemonConfig) -> None:
+    """Ports are published as the settings say, or not at all."""
+    if config.published_ports is PublishedPorts.OPEN or isinstance(driver, DirectDriver):
+        return
+    if not isinstance(driver, HeedfulDriver):
+        raise Unsupported("this network driver can't leave its published ports to the host's firewall")
+    driver.heed_host_firewall()
 
 
 def _require(driver: _Probed, kind: str, name: str) -> None:
@@ -235,7 +249,7 @@ def _registries(config: DaemonConfig) -> RegistryConfig:
 
 def _network_defaults(config: DaemonConfig) -> NetworkDefaults:
     pools = tuple(PoolRange(pool.base, pool.size) for pool in config.default_address_pools)
-    return NetworkDefaults(pools=pools or DEFAULT_POOLS, bip=config.bip)
+    return NetworkDefaults(pools=pools or DEFAULT_POOLS, bip=config.bip, binding=config.ip)
 
 
 def _settings(config: DaemonConfig, found: Mapping[str, FoundRuntime]) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import json
 import socket
@@ -56,6 +57,13 @@ class RuntimeConfig(BaseModel):
     runtime_args: tuple[str, ...] = Field((), alias="runtimeArgs")
 
 
+class PublishedPorts(enum.StrEnum):
+    """Who outside reaches published ports: everybody, or whom the host's own firewall lets in."""
+
+    OPEN = "open"
+    HOST_FIREWALL = "host-firewall"
+
+
 def _kebab(name: str) -> str:
     return name.replace("_", "-")
 
@@ -100,6 +108,7 @@ class DaemonConfig(BaseModel):
 
     bip: IPv4Interface | None = None
     ip: IPv4Address = IPv4Address("0.0.0.0")  # noqa: S104  Docker's default for published ports
+    published_ports: PublishedPorts = PublishedPorts.OPEN
     default_address_pools: tuple[AddressPoolConfig, ...] = ()
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()

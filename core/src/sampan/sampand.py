@@ -54,6 +54,7 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
 @click.option("--shutdown-timeout", type=int, help="Seconds that running jobs are given at the end [15]")
 @click.option("--bip", help="Address of the default bridge, such as 10.9.0.1/16")
 @click.option("--ip", help="Address that ports are published on by default [0.0.0.0]")
+@click.option("--published-ports", help="open, or host-firewall: the host's input rules hold for them too [open]")
 @click.option("--dns", multiple=True, help="DNS server for containers")
 @click.option("--dns-search", multiple=True, help="DNS search domain for containers")
 @click.option("--dns-opt", "dns_opts", multiple=True, help="DNS option for containers")

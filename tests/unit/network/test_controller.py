@@ -139,6 +139,12 @@ async def test_the_default_bridge_has_the_address_asked_for(tmp_path: Path) -> N
     room.database.close()
 
 
+async def test_a_changed_binding_address_holds_for_the_default_bridge(room: Room) -> None:
+    controller = await room.restart(binding=LOOPBACK)
+    endpoint = await start(controller, WEB, ports=(PortBinding(L4.TCP, 80),))
+    assert [port.host_ip for port in endpoint.ports] == [LOOPBACK]
+
+
 async def test_a_changed_bip_counts_when_no_container_is_on_the_bridge(room: Room) -> None:
     await start(room.controller, WEB)
     controller = await room.restart(bip=IPv4Interface("10.9.0.1/24"))

@@ -169,6 +169,20 @@ class DirectDriver(Protocol):
         """An endpoint that was attached by an earlier daemon is in this sandbox."""
 
 
+@runtime_checkable
+class HeedfulDriver(Protocol):
+    """A network driver that can leave it to the host's own firewall who reaches published ports from outside.
+
+    With the setting `published-ports = "host-firewall"` no other driver is taken, but a `DirectDriver`.
+    """
+
+    def heed_host_firewall(self) -> None:
+        """From now on only what the host's firewall lets in to a port of the host reaches the container that has it.
+
+        Called before any network is made. Raises `Unsupported` if that can't be done here.
+        """
+
+
 @dataclass(frozen=True)
 class NetworkSettings:
     """What a network driver is made with: its state directory and the instance's short name.

@@ -7,12 +7,13 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 
 from sampan.drivers import Network, NetworkDriver
 from sampan.errdefs import Conflict, Forbidden, InvalidArgument, NotFound, SampanError
 from sampan.network import store
 from sampan.network.ipam import DEFAULT_POOLS, PoolRange, choose_subnet, local_ipv6_subnet, overlap, pool_of
+from sampan.network.ports import ANY_V4, HOST_BINDING
 from sampan.network.records import BRIDGE, HOST, HOST_DRIVER, NONE, NULL_DRIVER, AddressPool, NetworkRecord
 from sampan.state import Database
 
@@ -23,7 +24,6 @@ DEFAULT_BRIDGE_OPTIONS: Mapping[str, str] = {
     "com.docker.network.bridge.default_bridge": "true",
     "com.docker.network.bridge.enable_icc": "true",
     "com.docker.network.bridge.enable_ip_masquerade": "true",
-    "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",  # noqa: S104
     "com.docker.network.driver.mtu": "1500",
 }
 
@@ -31,10 +31,12 @@ DEFAULT_BRIDGE_OPTIONS: Mapping[str, str] = {
 @dataclass(frozen=True)
 class NetworkDefaults:
     """How the predefined networks and pools are made. `bridge_driver` `None` means: no network `bridge`, as with
-    `--bridge none`. `bip` is the default bridge's own address and subnet."""
+    `--bridge none`. `bip` is the default bridge's own address and subnet,
+    `binding` the host's address at which its ports are published."""
 
     pools: Sequence[PoolRange] = DEFAULT_POOLS
     bip: IPv4Interface | None = None
+    binding: IPv4Address = ANY_V4
     bridge_driver: str | None = BRIDGE
     warm_sandboxes: int = 4
 
@@ -153,7 +155,7 @@ class Networks:
             return
         if bridge is None:
             pools = (pool_of(self._defaults.bip.network, self._defaults.bip.ip),) if self._defaults.bip else ()
-            options = DEFAULT_BRIDGE_OPTIONS
+            options = {**DEFAULT_BRIDGE_OPTIONS, HOST_BINDING: str(self._defaults.binding)}
             await self.create(NetworkRecord.new(BRIDGE, self._defaults.bridge_driver, pools=pools, options=options))
         else:
             await asyncio.to_thread(self.driver(bridge.driver).create_network, bridge.for_driver())
@@ -161,6 +163,8 @@ class Networks:
     def _agrees_with_settings(self, bridge: NetworkRecord) -> bool:
         bip = self._defaults.bip
         if bridge.driver != self._defaults.bridge_driver:
+            return False
+        if bridge.options.get(HOST_BINDING) != str(self._defaults.binding):
             return False
         return bip is None or any(pool.subnet == bip.network and pool.gateway == bip.ip for pool in bridge.pools)
 

@@ -24,6 +24,7 @@ from sampan_bridge_net import links
 from sampan_bridge_net.conntrack import forget_flows
 from sampan_bridge_net.firewall import Firewall, Zone
 from sampan_bridge_net.forwarding import Forwarding
+from sampan_bridge_net.gate import Gate
 from sampan_bridge_net.settings import BridgeSettings, GatewayMode, settings_of
 from sampan_bridge_net.watch import RuleWatch
 
@@ -37,7 +38,8 @@ class BridgeDriver:
 
     def __init__(self, settings: NetworkSettings) -> None:
         self._instance = settings.instance
-        self._firewall = Firewall(settings.instance)
+        self._gate = Gate(settings.instance)
+        self._firewall = Firewall(settings.instance, self._gate)
         self._forwarding = Forwarding(settings.state_dir)
         self._watch: RuleWatch | None = None
 
@@ -59,6 +61,11 @@ class BridgeDriver:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
+
+    def heed_host_firewall(self) -> None:
+        """Have a gate before published ports."""
+        self._gate.check()
+        self._firewall.gated = True
 
     def probe(self) -> str | None:
         """Whether nftables is there, library and kernel."""
@@ -87,9 +94,13 @@ class BridgeDriver:
         if not network.internal:
             for version in {pool.subnet.version for pool in network.pools}:
                 self._forwarding.enable(version)
+        if self._firewall.gated:
+            self._gate.put_links()
         self._firewall.put(
             _zone(network, settings), closed=[version for version in (4, 6) if self._forwarding.is_ours(version)]
         )
+        if not self._firewall.gated:  # there may be a gate of a daemon with another setting
+            self._gate.delete_links()
         bridge = links.Bridge(
             settings.ifname,
             self._mark("network", network.id),
@@ -106,7 +117,8 @@ class BridgeDriver:
     def remove_network(self, network: Network) -> None:
         """Delete the bridge and what the table holds for it."""
         links.delete_bridge(self._mark("network", network.id))
-        self._firewall.drop(network.id)
+        if self._firewall.drop(network.id):
+            self._gate.delete_links()
 
     def attach(self, endpoint: Endpoint, sandbox: Sandbox) -> Attachment:
         """Make a veth pair with its peer in the sandbox, and furnish that from inside."""

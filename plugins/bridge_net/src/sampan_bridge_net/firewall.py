@@ -15,6 +15,7 @@ from typing import Any
 from sampan.drivers import L4, PublishedPort
 from sampan.errdefs import Conflict, SystemFailure
 from sampan.syscalls.nftables import Nft, load
+from sampan_bridge_net.gate import Gate
 from sampan_bridge_net.ruleset import skeleton
 from sampan_bridge_net.tables import count_rules, has_table
 
@@ -89,10 +90,12 @@ class _Published:
 
 
 class Firewall:
-    """The table of one instance."""
+    """The table of one instance, and if `gated` the gate before its published ports."""
 
-    def __init__(self, instance: str) -> None:
+    def __init__(self, instance: str, gate: Gate) -> None:
         self.table = f"sampan_{instance}"
+        self.gated = False
+        self._gate = gate
         self._nft = Nft()
         self._lock = threading.Lock()
         self._published: _Published | None = None
@@ -110,24 +113,27 @@ class Firewall:
         """
         with self._lock:
             known, whole = self._known().targets, self._is_whole()
-            self._nft.run(skeleton(self.table, frozenset(closed)) + self._elements_of(zone))
+            rules = skeleton(self.table, frozenset(closed), self._gate.exit if self.gated else None)
+            gate = self._gate.skeleton() if self.gated else self._gate.removal()
+            self._nft.run(rules + self._elements_of(zone) + gate)
             if not whole:  # what another program flushed away with the table comes back
                 missing = known.items() - self._read().items()
-                self._nft.run(self._add(dict(missing)))
-            self._rules = count_rules(self.table)
+                self._nft.run(self._add(dict(missing)) + self._let_in("add", known))
+            self._rules = self._count_rules()
 
-    def drop(self, network_id: str) -> None:
-        """Take a network out; with the last one the table goes."""
+    def drop(self, network_id: str) -> bool:
+        """Take a network out; with the last one the table goes. Answers whether it is gone."""
         with self._lock:
             if not has_table(self.table):
-                return
+                return True
             held = list(self._set_elements())
             commands = self._commands("delete", ((name, text) for name, text, owner in held if owner == network_id))
-            if all(owner == network_id for _, _, owner in held):
-                commands = f"delete table inet {self.table}\n"
+            if is_last := all(owner == network_id for _, _, owner in held):
+                commands = f"delete table inet {self.table}\n{self._gate.removal()}"
                 self._published = _Published({})
                 self._rules = 0
             self._nft.run(commands)
+            return is_last
 
     def publish(self, endpoint_id: str, targets: dict[PublishedPort, IPv4Address | IPv6Address]) -> None:
         """Lead ports to their targets, all or none. Raises `Conflict` if another endpoint has one.
@@ -144,7 +150,7 @@ class Firewall:
                 if known.targets.get(key, target) != target:
                     host = f"[{key.host_ip}]" if key.host_ip.version == 6 else key.host_ip
                     raise Conflict(f"Bind for {host}:{key.host_port} failed: port is already allocated")
-            self._nft.run(self._add(wanted))
+            self._nft.run(self._add(wanted) + self._let_in("add", wanted))
             known.add(wanted)
 
     def unpublish(self, endpoint_id: str) -> list[PublishedPort]:
@@ -162,12 +168,14 @@ class Firewall:
         ]
 
     def _take_out(self, leaving: Mapping[_Key, Target]) -> None:
+        # Deleting what is not there would fail the whole batch, adding what is there does not.
+        commands = self._add(leaving) + self._remove(leaving)
+        gate = self._let_in("add", leaving) + self._let_in("delete", leaving)
         try:
-            # Deleting what is not there would fail the whole batch, adding what is there does not.
-            self._nft.run(self._add(leaving) + self._remove(leaving))
+            self._nft.run(commands + gate)
         except SystemFailure:
             if has_table(self.table):  # else another program has taken it away, and nothing is left to do
-                raise
+                self._nft.run(commands)  # it may have been the gate alone
 
     def is_whole(self) -> bool:
         """Whether the rules are all there, as they were when this object last made them."""
@@ -175,7 +183,10 @@ class Firewall:
             return self._rules == 0 or self._is_whole()
 
     def _is_whole(self) -> bool:
-        return self._rules != 0 and count_rules(self.table) == self._rules
+        return self._rules != 0 and self._count_rules() == self._rules
+
+    def _count_rules(self) -> int:
+        return count_rules(self.table) + (self._gate.count_rules() if self.gated else 0)
 
     # --- elements
 
@@ -205,6 +216,12 @@ class Firewall:
 
     def _remove(self, keys: Iterable[_Key]) -> str:
         return self._commands("delete", map(_place, keys))
+
+    def _let_in(self, verb: str, keys: Iterable[_Key]) -> str:
+        """What the gate lets in, or no longer; ports at containers' own addresses are not the host's."""
+        if not self.gated:
+            return ""
+        return self._gate.elements(verb, ((key.host_ip.version, _place(key)[1]) for key in keys if not key.open))
 
     def _commands(self, verb: str, elements: Iterable[tuple[str, str]]) -> str:
         """One command for each set and map: with one for each element nft takes thrice the time."""

@@ -14,9 +14,17 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip
 from typing import Any, TypeVar
 
 from sampan.errdefs import Conflict, SystemFailure
+from sampan.syscalls import rtnetlink
 from sampan.syscalls.netns import in_own_thread
 
 ResultT = TypeVar("ResultT")
+
+ONWARD_V6 = "fe80::73:7067"
+"""What is sent here over a pair's entry arrives at its exit."""
+
+_WHOLE_PACKETS = 65535  # bytes: what has been put together of fragments is not taken apart again
+_UP_WITHOUT_ARP = 0x1 | 0x80  # IFF_UP, IFF_NOARP
+_HOST_SCOPE = 254  # RT_SCOPE_HOST
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,25 @@ def put_bridge(bridge: Bridge, before_up: Callable[[], None]) -> None:
 def delete_bridge(alias: str) -> None:
     """Delete the bridge with this mark, if it is there."""
     _with_pyroute2(lambda route: _delete_bridge(route, alias))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A pair of veth links within the host: what is sent to `entry` arrives at `exit`, whoever it is for.
+
+    Neither needs ARP, and both have the same MAC address. `address` is that of the exit.
+    """
+
+    entry: str
+    exit: str
+    alias: str
+    mac: str
+    address: IPv4Interface
+
+
+def put_pair(pair: Pair, before_up: Callable[[], None]) -> None:
+    """Make the pair, or put right what is missing; `before_up` runs when it is there and not yet up."""
+    _with_pyroute2(lambda route: _put_pair(route, pair, before_up))
 
 
 def aliases() -> list[str]:
@@ -101,6 +128,19 @@ def _put_addresses(route: Any, index: int, wanted: set[IPv4Interface | IPv6Inter
         broadcast = str(address.network.broadcast_address) if address.version == 4 else None
         extra = {"broadcast": broadcast} if broadcast else {"flags": 0x02}  # IFA_F_NODAD: usable at once
         route.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen, **extra)
+
+
+def _put_pair(route: Any, pair: Pair, before_up: Callable[[], None]) -> None:
+    if not list(route.link_lookup(ifname=pair.entry)):
+        peer = {"ifname": pair.exit, "mtu": _WHOLE_PACKETS, "address": pair.mac}
+        route.link("add", ifname=pair.entry, kind="veth", mtu=_WHOLE_PACKETS, address=pair.mac, peer=peer)
+    entry, exit = (next(iter(route.link_lookup(ifname=ifname))) for ifname in (pair.entry, pair.exit))
+    before_up()
+    for index in (entry, exit):
+        route.link("set", index=index, ifalias=pair.alias, flags=_UP_WITHOUT_ARP, change=_UP_WITHOUT_ARP)
+    route.addr("replace", index=exit, address=str(pair.address.ip), prefixlen=32, scope=_HOST_SCOPE)
+    if rtnetlink.IPV6_CONF.exists():
+        route.route("replace", dst=f"{ONWARD_V6}/128", oif=entry, family=socket.AF_INET6)
 
 
 def _delete_bridge(route: Any, alias: str) -> None:

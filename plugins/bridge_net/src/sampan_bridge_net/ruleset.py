@@ -16,10 +16,13 @@ CHAINS = {
 }
 
 
-def skeleton(table: str, closed: frozenset[int]) -> str:
-    """The table with its sets, maps and rules; in one transaction, rules that were there are made anew."""
+def skeleton(table: str, closed: frozenset[int], gate: str | None) -> str:
+    """The table with its sets, maps and rules; in one transaction, rules that were there are made anew.
+
+    With a `gate` what comes from outside to published ports is led to them only if it arrives at this link.
+    """
     flushed = "".join(f"flush chain inet {table} {name}\n" for name in CHAINS)
-    return _declarations(table) + flushed + _rules(table, closed)
+    return _declarations(table) + flushed + _rules(table, closed, gate)
 
 
 def _declarations(table: str) -> str:
@@ -49,7 +52,8 @@ table inet {table} {{
 """
 
 
-def _rules(table: str, closed: frozenset[int]) -> str:
+def _rules(table: str, closed: frozenset[int], gate: str | None) -> str:
+    by_gate = f'    iifname != @bridges iifname != "{gate}" return\n' if gate else ""
     rest = ""
     if closed:
         both = [f'    {side} "{name}" accept\n' for name in _OTHER_ENGINES for side in ("iifname", "oifname")]
@@ -72,7 +76,7 @@ table inet {table} {{
     dnat ip6 to meta l4proto . th dport map @published6_any
   }}
   chain prerouting {{
-    fib daddr type local jump translate
+{by_gate}    fib daddr type local jump translate
   }}
   chain output {{
     ip6 daddr ::1 return

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 
 from sampan.errdefs import SystemFailure
 
-NETLINK_NETFILTER, NFNL_SUBSYS_NFTABLES, NFPROTO_INET = 12, 10, 1
+NETLINK_NETFILTER, NFNL_SUBSYS_NFTABLES = 12, 10
+NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6 = 1, 2, 10
 NFT_MSG_GETTABLE, NFT_MSG_NEWRULE, NFT_MSG_GETRULE = 1, 6, 7
 NFTA_TABLE_NAME = NFTA_RULE_TABLE = 1
 NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
@@ -25,10 +26,10 @@ _GENERAL = struct.Struct("=BBH")  # nfgenmsg: family, version, resource
 _ATTRIBUTE = struct.Struct("=HH")
 
 
-def has_table(name: str) -> bool:
-    """Whether there is a table `inet` of this name. Raises `SystemFailure`."""
+def has_table(name: str, family: int = NFPROTO_INET) -> bool:
+    """Whether there is a table of this name and family. Raises `SystemFailure`."""
     try:
-        for _ in _ask(NFT_MSG_GETTABLE, 0, NFTA_TABLE_NAME, name):
+        for _ in _ask(NFT_MSG_GETTABLE, 0, _names(family, NFTA_TABLE_NAME, name)):
             return True
     except OSError as error:
         if error.errno != errno.ENOENT:
@@ -36,10 +37,11 @@ def has_table(name: str) -> bool:
     return False
 
 
-def count_rules(table: str) -> int:
-    """How many rules the chains of a table `inet` have; 0 if it is not there. Raises `SystemFailure`."""
+def count_rules(table: str, family: int = NFPROTO_INET) -> int:
+    """How many rules the chains of a table have; 0 if it is not there. Raises `SystemFailure`."""
+    body = _names(family, NFTA_RULE_TABLE, table)
     try:
-        return sum(kind == NFT_MSG_NEWRULE for kind in _ask(NFT_MSG_GETRULE, NLM_F_DUMP, NFTA_RULE_TABLE, table))
+        return sum(kind == NFT_MSG_NEWRULE for kind in _ask(NFT_MSG_GETRULE, NLM_F_DUMP, body))
     except OSError as error:
         raise SystemFailure(f"the kernel does not tell of the rules of {table}: {error}") from error
 
@@ -53,11 +55,15 @@ def messages(news: bytes) -> Iterator[tuple[int, bytes]]:
         offset += max((length + 3) & ~3, HEADER.size)
 
 
-def _ask(question: int, flags: int, attribute: int, name: str) -> Iterator[int]:
-    """The kinds of what the kernel answers; raises `OSError` with its error."""
+def _names(family: int, attribute: int, name: str) -> bytes:
+    """A question about what has this name."""
     value = name.encode() + b"\0"
-    body = _GENERAL.pack(NFPROTO_INET, 0, 0) + _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), attribute)
-    body += value + bytes(-len(value) % 4)
+    body = _GENERAL.pack(family, 0, 0) + _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), attribute)
+    return body + value + bytes(-len(value) % 4)
+
+
+def _ask(question: int, flags: int, body: bytes) -> Iterator[int]:
+    """The kinds of what the kernel answers; raises `OSError` with its error."""
     kind = NFNL_SUBSYS_NFTABLES << 8 | question
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER) as connection:
         connection.bind((0, 0))

@@ -1,0 +1,131 @@
+"""The gate: whoever comes from outside to a published port passes the host's own firewall first.
+
+Translated where others translate, before routing, a packet is forwarded and never judged as one for the host. So here
+the first packet of a connection from outside is left as it came: for the host, at the host's port. It passes every
+firewall's input chain. What these let in goes, as it is, through a pair of veth links, arrives once more, and then is
+translated. All further packets are known to connection tracking and go straight.
+
+The tables are of the families ip and ip6, as `dup` is not there for inet. Source: nft(8), DUP STATEMENT; Linux
+net/ipv4/netfilter/nf_dup_ipv4.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+from sampan.errdefs import SystemFailure, Unsupported
+from sampan.syscalls import rtnetlink
+from sampan.syscalls.nftables import Nft
+from sampan_bridge_net import links
+from sampan_bridge_net.tables import NFPROTO_IPV4, NFPROTO_IPV6, count_rules, has_table
+
+_FAMILIES = {4: ("ip", NFPROTO_IPV4), 6: ("ip6", NFPROTO_IPV6)}
+_ADDRESS_TYPES = {4: "ipv4_addr", 6: "ipv6_addr"}
+_ONWARD = {4: "169.254.0.1", 6: links.ONWARD_V6}
+"""Where the copies are sent: nobody has these addresses, and as the link needs no ARP nobody is asked for them."""
+
+_MAC = "02:73:70:67:00:01"
+_ADDRESS = IPv4Interface("127.83.80.71/32")
+"""A link without any address takes no packets under the loose reverse path filter."""
+
+_LAST = 1000  # after all firewalls, whose priorities are some hundred at most
+_LOOSE = "2"
+_NO_ADDRESSES = "1"
+
+
+class Gate:
+    """The links and tables of one instance's gate. Makes text for nft's transactions, which its caller runs."""
+
+    def __init__(self, instance: str) -> None:
+        self.table = f"sampan_{instance}_gate"
+        self._alias = f"sampan {instance} gate"
+        self._entry, self.exit = f"spga{instance}", f"spgb{instance}"
+
+    def check(self) -> None:
+        """Raise `Unsupported` if this kernel can't do it; changes nothing."""
+        begin = "".join(f"add table {family} {self.table}_try\n" for family, _ in _FAMILIES.values())
+        end = "".join(f"delete table {family} {self.table}_try\n" for family, _ in _FAMILIES.values())
+        nft = Nft()
+        try:
+            nft.run(begin + self._text(f"{self.table}_try", "lo") + end)
+        except SystemFailure as error:
+            raise Unsupported(f"published ports can't be left to the host's firewall: {error}") from error
+        finally:
+            nft.close()
+
+    def skeleton(self) -> str:
+        """The tables with their rules; those that were there are made anew, what is in the sets stays."""
+        return self._text(self.table, self._entry)
+
+    def elements(self, verb: str, places: Iterable[tuple[int, str]]) -> str:
+        """Add or delete what is let in: IP versions, and what is matched as in the maps of published ports."""
+        texts: dict[tuple[int, str], list[str]] = {}
+        for version, match in places:
+            texts.setdefault((version, "one" if match.count(" . ") == 2 else "any"), []).append(match)
+        return "".join(
+            f"{verb} element {_FAMILIES[version][0]} {self.table} {name} {{ {', '.join(found)} }}\n"
+            for (version, name), found in texts.items()
+        )
+
+    def removal(self) -> str:
+        """What deletes the tables, as far as they are there."""
+        there = [family for family, number in _FAMILIES.values() if has_table(self.table, number)]
+        return "".join(f"delete table {family} {self.table}\n" for family in there)
+
+    def count_rules(self) -> int:
+        """How many rules there are."""
+        return sum(count_rules(self.table, number) for _, number in _FAMILIES.values())
+
+    def put_links(self) -> None:
+        """Make the pair of links, or put right what is missing of it."""
+        links.put_pair(links.Pair(self._entry, self.exit, self._alias, _MAC, _ADDRESS), self._tune)
+
+    def delete_links(self) -> None:
+        """Delete the pair, if it is there."""
+        if rtnetlink.index_of(self._entry) is None:
+            return
+        try:
+            rtnetlink.request(rtnetlink.delete_link(self._entry))
+        except OSError as error:
+            if not rtnetlink.is_missing(error):
+                raise SystemFailure(f"interface {self._entry} can't be deleted: {error}") from error
+
+    def _tune(self) -> None:
+        for ifname in (self._entry, self.exit):
+            rtnetlink.tune_ipv6(ifname, enabled=True)
+            if (setting := rtnetlink.IPV6_CONF / ifname / "addr_gen_mode").exists():
+                setting.write_text(_NO_ADDRESSES)
+        Path("/proc/sys/net/ipv4/conf", self.exit, "rp_filter").write_text(_LOOSE)
+
+    def _text(self, table: str, entry: str) -> str:
+        return "".join(self._table_text(table, entry, version) for version in _FAMILIES)
+
+    def _table_text(self, table: str, entry: str, version: int) -> str:
+        family = _FAMILIES[version][0]
+        declared = f"""
+table {family} {table} {{
+  set any {{ type inet_proto . inet_service; }}
+  set one {{ type inet_proto . {_ADDRESS_TYPES[version]} . inet_service; }}
+  chain admit {{ }}
+  chain input {{ type filter hook input priority {_LAST}; policy accept; }}
+}}
+flush chain {family} {table} admit
+flush chain {family} {table} input
+"""
+        # what has come through the gate and is for the host all the same must not go through it for ever
+        rules = f"""
+table {family} {table} {{
+  chain admit {{
+    dup to {_ONWARD[version]} device "{entry}"
+    drop
+  }}
+  chain input {{
+    iifname {{ "lo", "{self.exit}" }} return
+    meta l4proto . th dport @any jump admit
+    meta l4proto . {family} daddr . th dport @one jump admit
+  }}
+}}
+"""
+        return declared + rules
