@@ -156,6 +156,16 @@ def test_a_read_only_bind_is_so_with_what_is_mounted_below(engine: Engine, files
     assert "written" in output(engine, *SH, script, host=host | how)
 
 
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+@pytest.mark.parametrize("force", [{}, {"ReadOnlyForceRecursive": True}])
+def test_a_file_is_bound_read_only(engine: Engine, files: Path, runtime: str, force: dict[str, bool]) -> None:
+    if isinstance(engine, Sampand) and runtime not in engine.get("/info")["Runtimes"]:
+        pytest.skip(f"{runtime} does not work on this host")
+    how = {"Runtime": runtime} if isinstance(engine, Sampand) else {}
+    seen = output(engine, *SH, "cat /m; echo x > /m; true", host=bind(files / "file", ReadOnly=True, **force) | how)
+    assert "of the host" in seen and "Read-only file system" in seen
+
+
 def test_a_bind_without_what_is_mounted_below(engine: Engine, files: Path) -> None:
     assert output(engine, *SH, "grep -c /m/below /proc/mounts", host=bind(files, NonRecursive=True)) == "0"
     assert output(engine, *SH, "grep -c /m/below /proc/mounts", host=bind(files)) == "1"

@@ -92,6 +92,8 @@ def _is_read_only(point: Point) -> bool:
 
 def _read_only(daemon: Daemon, container: Container, point: Point) -> str:
     """`rro` if that can be: then what is mounted below is read-only too (moby daemon/oci_linux.go, withMounts)."""
+    if not Path(point.source).is_dir():
+        return "ro"  # nothing can be mounted below, and crun opens what is `rro` as a directory
     options = point.spec.bind_options
     if options and options.read_only_non_recursive:
         return "ro"
