@@ -51,6 +51,7 @@ REQUESTS: dict[str, type] = {
     "network_list": models.ListNetworks,
     "network_prune": models.PruneNetworks,
     "network_remove": models.RemoveNetwork,
+    "port_list": models.ListExposedPorts,
     "plugin_inspect": models.InspectPlugin,
     "plugin_list": models.ListPlugins,
     "system_events": models.WatchEvents,

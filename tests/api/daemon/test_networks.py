@@ -437,3 +437,41 @@ def test_a_renamed_container_is_found_by_its_new_name(house: InProcess, asking: 
     assert house.call("POST", "/containers/web/rename?name=api").status == 204
     address = IPv4Address("10.7.0.2").packed
     assert [asking(name)[1].endswith(address) for name in ("api", "www", "web")] == [True, True, False]
+
+
+# --- what the outside can reach
+
+UNPROTECTED = {"com.docker.network.bridge.gateway_mode_ipv4": "nat-unprotected"}
+ROUTED = {"com.docker.network.bridge.gateway_mode_ipv4": "routed"}
+
+
+def exposed(house: InProcess) -> list[tuple[Any, ...]]:
+    answer = house.call("GET", "/ports")
+    assert answer.status == 200, answer
+    keys = ("ContainerName", "Network", "Address", "Port", "Protocol", "ContainerPort", "ReachedBy")
+    return [tuple(one[key] for key in keys) for one in answer.body]
+
+
+def test_published_ports_are_exposed_but_those_at_loopback(house: InProcess) -> None:
+    bindings = {"80/tcp": [{"HostPort": "18080"}], "53/udp": [{"HostIp": "127.0.0.1", "HostPort": "15353"}]}
+    house.launch(name="web", HostConfig={"PortBindings": bindings})
+    house.create(name="asleep", HostConfig={"PortBindings": {"80/tcp": [{"HostPort": "18081"}]}})
+    assert exposed(house) == [("web", "bridge", "0.0.0.0", 18080, "tcp", 80, "everybody")]
+    house.stop()
+    house.start(heeds_host_firewall=True)
+    assert exposed(house) == [("web", "bridge", "0.0.0.0", 18080, "tcp", 80, "host-firewall")]
+
+
+def test_networks_in_the_open_are_told_of_too(house: InProcess) -> None:
+    create_network(house, "bare", Options=UNPROTECTED, **with_pool(Subnet="10.31.0.0/24"))
+    create_network(house, "routed", Options=ROUTED, **with_pool(Subnet="10.32.0.0/24"))
+    house.launch(name="aa", HostConfig={"NetworkMode": "bare"})
+    house.launch(name="bb", HostConfig={"NetworkMode": "routed", "PortBindings": {"80/tcp": [{}]}})
+    house.launch(name="cc", HostConfig={"NetworkMode": "host"})
+    house.launch(name="dd", HostConfig={"NetworkMode": "none"})
+    assert exposed(house) == [
+        ("aa", "bare", "10.31.0.2", 0, "", 0, "route"),
+        ("bb", "routed", "10.32.0.2", 80, "tcp", 80, "route"),
+        ("cc", "host", "0.0.0.0", 0, "", 0, "host-firewall"),
+        ("cc", "host", "::", 0, "", 0, "host-firewall"),
+    ]

@@ -215,6 +215,48 @@ def test_port_lists_bindings_in_natural_order(engine: FakeEngine, main: Main) ->
     assert main("port", "web", "70/tcp") == Outcome(1, "", "no public port '70/tcp' published for web\n")
 
 
+EXPOSED = [
+    {
+        "ContainerID": "a" * 64,
+        "ContainerName": "web",
+        "Network": "bridge",
+        "Address": "0.0.0.0",
+        "Port": 8080,
+        "Protocol": "tcp",
+        "ContainerPort": 80,
+        "Interfaces": ["eth0", "wg0"],
+        "ReachedBy": "everybody",
+    },
+    {
+        "ContainerID": "b" * 64,
+        "ContainerName": "db",
+        "Network": "lan",
+        "Address": "192.0.2.7",
+        "Port": 0,
+        "Protocol": "",
+        "ContainerPort": 0,
+        "Interfaces": [],
+        "ReachedBy": "wire",
+    },
+]
+
+
+def test_port_exposed_is_a_table_of_all_containers_or_of_one(engine: FakeEngine, main: Main) -> None:
+    engine.on("GET", "/ports", EXPOSED)
+    engine.on("GET", "/containers/db/json", {"Id": "b" * 64})
+    lines = [line.split("   ") for line in main("port", "--exposed").out.splitlines()]
+    assert [[cell.strip() for cell in line if cell.strip()] for line in lines] == [
+        ["ADDRESS", "PORT", "PROTO", "INTERFACES", "REACHED BY", "CONTAINER", "CONTAINER PORT", "NETWORK"],
+        ["0.0.0.0", "8080", "tcp", "eth0,wg0", "everybody", "web", "80", "bridge"],
+        ["192.0.2.7", "any", "any", "-", "who is on its wire", "db", "any", "lan"],
+    ]
+    assert main("port", "--exposed", "--format", "{{.ContainerID}}", "db").out == f"{'b' * 12}\n"
+    assert main("port", "--exposed", "db", "80").err == (
+        "conflicting options: --exposed takes a container, but no port\n"
+    )
+    assert "'sampan port' requires at least 1 and at most 2 arguments" in main("port").err
+
+
 def test_logs_are_split_for_pipes_and_plain_for_terminals(engine: FakeEngine, main: Main) -> None:
     engine.on("GET", "/containers/a/json", {"Id": "a1", "Config": {"Tty": False}})
     engine.on("GET", "/containers/b/json", {"Id": "b1", "Config": {"Tty": True}})

@@ -170,6 +170,19 @@ RESPONSES: dict[str, Any] = {
     "BuildPrune": {"CachesDeleted": None, "SpaceReclaimed": 0},
     "JobList": [_JOB],
     "JobInspect": _JOB,
+    "PortList": [
+        {
+            "ContainerID": _ID,
+            "ContainerName": "web",
+            "Network": "bridge",
+            "Address": "192.0.2.1",
+            "Port": 8080,
+            "Protocol": "tcp",
+            "ContainerPort": 80,
+            "Interfaces": ["eth0"],
+            "ReachedBy": "everybody",
+        }
+    ],
     "DriverList": [
         {
             "Kind": "storage",

@@ -116,7 +116,8 @@ class Options:
 class Command(NamedTuple):
     """A command: `usage` begins with its name; `run` does it and answers the exit status (None is 0).
 
-    `least` and `most` bound the number of arguments. With `interspersed` flags may follow arguments.
+    `least` and `most` bound the number of arguments; with the switch `alone` none is needed.
+    With `interspersed` flags may follow arguments.
     """
 
     usage: str
@@ -126,6 +127,7 @@ class Command(NamedTuple):
     least: int = 0
     most: int | None = 0
     interspersed: bool = True
+    alone: str = ""
 
 
 class _Parser:

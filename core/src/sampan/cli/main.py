@@ -111,7 +111,8 @@ def _run(session: Session, command: Command, path: str, argv: list[str]) -> int:
 
             session.say(command_help(command, path))
             return 0
-        check_arity(command, path, len(options.args))
+        if options.args or not (command.alone and options.on(command.alone)):
+            check_arity(command, path, len(options.args))
     except UsageError as error:
         return _misused(error, path, usage)
     return command.run(session, options) or 0

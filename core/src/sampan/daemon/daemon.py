@@ -22,6 +22,7 @@ from sampan.daemon import (
     create,
     distribution,
     exec,
+    exposure,
     image,
     info,
     inspect,
@@ -99,6 +100,7 @@ class Settings:
     init_path: Path | None = None
     shm_bytes: int = 64 * 1024 * 1024
     strict_resources: bool = False
+    heeds_host_firewall: bool = False
     events_kept: int = 100_000
     debug: bool = False
     insecure_registries: tuple[str, ...] = ()
@@ -219,6 +221,7 @@ class Daemon:
             ("network_remove", models.RemoveNetwork, network.network_remove, change),
             ("plugin_inspect", models.InspectPlugin, system.plugin_inspect, look),
             ("plugin_list", models.ListPlugins, system.plugin_list, look),
+            ("port_list", models.ListExposedPorts, exposure.port_list, look),
             ("registry_login", models.CheckAuth, login.registry_login, pull),
             ("system_df", models.SystemDiskUsage, usage.system_df, pull),
             ("system_events", models.WatchEvents, watch.system_events, stream),

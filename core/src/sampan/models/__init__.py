@@ -91,6 +91,7 @@ from sampan.models.exec import (
     ResizeExec,
     StartExec,
 )
+from sampan.models.exposure import ExposedPort, ListExposedPorts
 from sampan.models.host_config import (
     DeviceMapping,
     DeviceRequest,
@@ -293,6 +294,7 @@ __all__ = [
     "ExecProcessConfig",
     "ExecStartBody",
     "ExportContainer",
+    "ExposedPort",
     "FilesystemChange",
     "FirewallInfo",
     "Health",
@@ -325,6 +327,7 @@ __all__ = [
     "KillContainer",
     "ListContainers",
     "ListDrivers",
+    "ListExposedPorts",
     "ListImages",
     "ListNetworks",
     "ListPlugins",

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from sampan.drivers import NetworkDriver
+from sampan.drivers import DirectDriver, NetworkDriver
 from sampan.errdefs import Forbidden, NotFound
 from sampan.network import reconcile, store
 from sampan.network.carrying import Carrying
@@ -165,6 +165,10 @@ class NetworkController:
             labels=labels or {},
         )
         return await self._networks.create(record)
+
+    def is_direct(self, network: NetworkRecord) -> bool:
+        """Whether the network's containers are on the wire under addresses of their own."""
+        return isinstance(self._networks.find_driver(network), DirectDriver)
 
     async def remove_network(self, network: NetworkRecord) -> None:
         """Remove a network. Raises `Forbidden` if it is predefined or in use."""

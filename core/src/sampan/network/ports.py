@@ -25,8 +25,8 @@ GATEWAY_MODE = {
     4: "com.docker.network.bridge.gateway_mode_ipv4",
     6: "com.docker.network.bridge.gateway_mode_ipv6",
 }
-ROUTED = "routed"
-"""Options of a network that say at which addresses its ports are published; Docker's names and values."""
+ROUTED, UNPROTECTED = "routed", "nat-unprotected"
+"""Options of a network that say at which addresses its containers are reached; Docker's names and values."""
 
 LOCAL_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 

@@ -16,7 +16,9 @@ from sampan.models import (
     DisconnectNetwork,
     DisconnectNetworkBody,
     EndpointSettings,
+    ExposedPort,
     InspectNetwork,
+    ListExposedPorts,
     ListNetworks,
     NetworkCreated,
     NetworkInspect,
@@ -124,3 +126,15 @@ async def remove_network(run: Run, name: Name) -> Response:
 async def inspect_network(run: Run, name: Name, verbose: Flag = False, scope: str = "") -> Response:
     """One network, with the containers attached to it."""
     return await run.result("network_inspect", InspectNetwork(name=name, verbose=verbose, scope=scope))
+
+
+@router.get(
+    "/ports",
+    summary="List exposed ports",
+    operation_id="PortList",
+    response_class=Response,
+    responses=lists(ExposedPort) | answers(),
+)
+async def list_exposed_ports(run: Run) -> Response:
+    """What the outside can reach of all running containers, by which interfaces of the host, and who."""
+    return await run.result("port_list", ListExposedPorts())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from sampan.cli.command import NUMBER, SWITCH, Command, Flag, Options
@@ -85,32 +84,6 @@ def wait(session: Session, options: Options) -> int:
     return for_each(session, options.args, one)
 
 
-def port(session: Session, options: Options) -> None:
-    """Print where the container's ports, or one of them, are published."""
-    name = options.args[0]
-    document = session.client.call("GET", f"/containers/{segment(name)}/json")
-    ports = (document.get("NetworkSettings") or {}).get("Ports") or {}
-    if len(options.args) > 1:
-        wanted = options.args[1] if "/" in options.args[1] else f"{options.args[1]}/tcp"
-        lines = [_address(binding) for binding in ports.get(wanted) or []]
-        if not lines:
-            raise CliError(f"no public port '{options.args[1]}' published for {name}")
-    else:
-        lines = [f"{inner} -> {_address(binding)}" for inner, bindings in ports.items() for binding in bindings or []]
-    for line in sorted(lines, key=_natural):
-        session.say(line)
-
-
-def _address(binding: dict[str, Any]) -> str:
-    host = binding.get("HostIp") or ""
-    return f"[{host}]:{binding['HostPort']}" if ":" in host else f"{host}:{binding['HostPort']}"
-
-
-def _natural(text: str) -> list[tuple[bool, int, str]]:
-    """A key by which `9` sorts before `10`."""
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.findall(r"\d+|\D+", text)]
-
-
 _ENDING = (
     Flag("signal", "Signal to send to the container", short="s"),
     Flag("time", "Seconds to wait before killing the container", NUMBER, hidden=True),
@@ -173,11 +146,4 @@ WAIT = Command(
     wait,
     least=1,
     most=None,
-)
-PORT = Command(
-    "port CONTAINER [PRIVATE_PORT[/PROTO]]",
-    "List port mappings or a specific mapping for the container",
-    port,
-    least=1,
-    most=2,
 )
