@@ -7,10 +7,12 @@ containers' networks. `net` and `other` are networks as users make them, `shy` h
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
@@ -30,7 +32,7 @@ from tests.integration.test_network_bridge import run
 
 pytestmark = pytest.mark.root
 T = TypeVar("T")
-REFUSAL_S = 0.5
+REFUSAL_S, ANSWER_S = 0.5, 10.0
 
 HOST = {4: "203.0.113.1", 6: "2001:db8::1"}
 OUTSIDE = {4: "203.0.113.2", 6: "2001:db8::2"}
@@ -52,45 +54,42 @@ NETWORKS: dict[str, tuple[int, bool, dict[str, str]]] = {
     "alone": (7, True, mode("isolated")),
 }
 
-# from → to: which of the container's ports answer at its own address
-DIRECT = {
-    ("net", "net"): "open published loopback",
-    ("net", "other"): "",
-    ("net", "shy"): "",
-    ("net", "inner"): "",
-    ("net", "routed"): "published",
-    ("net", "bare"): "",
-    ("shy", "shy"): "",
-    ("inner", "inner"): "open published loopback",
-    ("inner", "net"): "",
-    ("inner", "routed"): "",
-    ("routed", "routed"): "open published loopback",
-    ("alone", "alone"): "open published loopback",
-    ("alone", "net"): "",
-    ("outside", "net"): "",
-    ("outside", "shy"): "",
-    ("outside", "inner"): "",
-    ("outside", "routed"): "published",
-    ("outside", "bare"): "open published loopback",
-    ("outside", "alone"): "",
-    ("host", "net"): "open published loopback",
-    ("host", "inner"): "open published loopback",
-    ("host", "routed"): "open published loopback",
-    ("host", "alone"): "",
-}
+# Which of a container's ports answer at its own address.
+DIRECT = """
+from     net  other  shy  inner  routed     bare  alone
+net      all  -      -    -      published  -     -
+other    -    all    -    -      published  -     -
+shy      -    -      -    -      published  -     -
+inner    -    -      -    all    -          -     -
+routed   -    -      -    -      all        -     -
+bare     -    -      -    -      published  all   -
+alone    -    -      -    -      -          -     all
+host     all  all    all  all    all        all   -
+outside  -    -      -    -      published  all   -
+"""
 
-# from → whether the ports that `net`'s container publishes at the host's addresses, and at 127.0.0.1, answer
-THROUGH_THE_HOST = {
-    ("outside", "published"): True,
-    ("outside", "loopback"): False,
-    ("net", "published"): True,
-    ("other", "published"): True,
-    ("other", "loopback"): False,
-    ("shy", "published"): True,
-    ("inner", "published"): False,
-    ("alone", "published"): False,
-    ("host", "published"): True,
-}
+# What answers at the host's addresses of what `net`'s first container, `itself`, publishes there and at 127.0.0.1.
+THROUGH_THE_HOST = """
+from     published  loopback  unpublished
+itself   yes        -         -
+net      yes        -         -
+other    yes        -         -
+shy      yes        -         -
+inner    -          -         -
+routed   yes        -         -
+bare     yes        -         -
+alone    -          -         -
+host     yes        -         -
+outside  yes        -         -
+"""
+HOST_PORTS = {"published": 9001, "loopback": 9101, "unpublished": 9201}
+
+
+def rows(table: str) -> dict[str, dict[str, str]]:
+    """The cells of a table, by row and column."""
+    (_, *columns), *lines = (line.split() for line in table.strip().splitlines())
+    return {name: dict(zip(columns, cells, strict=True)) for name, *cells in lines}
+
 
 # from → whether it reaches what is outside, and under which address it is seen there
 OUTWARD = {
@@ -112,14 +111,22 @@ class Place:
     def do(self, work: Callable[[], T]) -> T:
         return run_in_netns(self.fd, work)
 
-    def ask(self, address: str, port: int) -> str | None:
-        """The address that the server saw, `None` if there was no connection."""
+    def ask(
+        self, address: str, port: int, *, kind: int = socket.SOCK_STREAM, timeout_s: float = REFUSAL_S
+    ) -> str | None:
+        """The address that the server saw, `None` if there was no answer."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
         def talk() -> str | None:
             try:
-                with socket.create_connection((address, port), timeout=REFUSAL_S) as connection:
-                    connection.settimeout(10)
-                    return connection.makefile().read()
+                with socket.socket(family, kind) as connection:
+                    connection.settimeout(timeout_s)
+                    connection.connect((address, port))
+                    connection.settimeout(ANSWER_S)
+                    if kind == socket.SOCK_DGRAM:
+                        connection.settimeout(timeout_s)
+                        connection.send(b"?")
+                    return connection.recv(100).decode()
             except OSError:
                 return None
 
@@ -128,7 +135,11 @@ class Place:
 
 @contextmanager
 def serving(place: Place, port: int) -> Iterator[None]:
+    """Servers over TCP and UDP that tell each client its address."""
     server = place.do(lambda: socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True))
+    datagrams = place.do(lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+    datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    datagrams.bind(("::", port))
 
     def serve() -> None:
         while True:
@@ -137,16 +148,29 @@ def serving(place: Place, port: int) -> Iterator[None]:
             except OSError:
                 return
             with connection:
-                connection.sendall(client[0].removeprefix("::ffff:").encode())
+                connection.sendall(seen(client))
 
-    thread = threading.Thread(target=serve)
-    thread.start()
+    def serve_datagrams() -> None:
+        while (asked := datagrams.recvfrom(100))[0]:
+            datagrams.sendto(seen(asked[1]), asked[1])
+
+    threads = [threading.Thread(target=work) for work in (serve, serve_datagrams)]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         server.shutdown(socket.SHUT_RDWR)
-        thread.join()
+        with contextlib.suppress(OSError):  # it is not connected, and wakes all the same
+            datagrams.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()
         server.close()
+        datagrams.close()
+
+
+def seen(client: tuple[str, int]) -> bytes:
+    return client[0].removeprefix("::ffff:").encode()
 
 
 class World:
@@ -213,11 +237,17 @@ class World:
 def published_ports(number: int, network: Network) -> tuple[PublishedPort, ...]:
     routed = "routed" in network.options.values()
     everywhere = [
-        PublishedPort(L4.TCP, ANY[version], 0 if routed else 9000 + number, PORTS["published"]) for version in (4, 6)
+        PublishedPort(protocol, ANY[version], 0 if routed else 9000 + number, PORTS["published"])
+        for protocol in (L4.TCP, L4.UDP)
+        for version in (4, 6)
     ]
     if routed:
         return tuple(everywhere)
-    return (*everywhere, PublishedPort(L4.TCP, IPv4Address("127.0.0.1"), 9100 + number, PORTS["loopback"]))
+    at_loopback = [
+        PublishedPort(protocol, IPv4Address("127.0.0.1"), 9100 + number, PORTS["loopback"])
+        for protocol in (L4.TCP, L4.UDP)
+    ]
+    return (*everywhere, *at_loopback)
 
 
 @pytest.fixture(scope="module")
@@ -226,34 +256,55 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield World(namespaces, tmp_path_factory.mktemp("reach"), undo)
 
 
-@pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize(("source", "target"), DIRECT)
-def test_at_a_containers_own_address(world: World, source: str, target: str, version: int) -> None:
-    address = world.first[target].addresses[version]
-    answering = [name for name, port in PORTS.items() if world.places[source].ask(address, port) is not None]
-    assert " ".join(answering) == DIRECT[source, target]
+KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize(("source", "kind"), THROUGH_THE_HOST)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("source", rows(DIRECT))
+def test_at_a_containers_own_address(world: World, source: str, kind: str, version: int) -> None:
+    row = rows(DIRECT)[source]
+    expected = {(target, name): cell == "all" or name == cell for target, cell in row.items() for name in PORTS}
+    asked = {(target, name): (world.first[target].addresses[version], PORTS[name]) for target, name in expected}
+    assert answering(world.places[source], asked, expected, KINDS[kind]) == expected
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("source", rows(THROUGH_THE_HOST))
 def test_through_the_host(world: World, source: str, kind: str, version: int) -> None:
-    if kind == "loopback" and version == 6:
-        pytest.skip("the kernel does not route [::1], so nothing is published there")
-    port = {"published": 9001, "loopback": 9101}[kind]
-    answered = world.places[source].ask(HOST[version], port) is not None
-    assert answered == THROUGH_THE_HOST[source, kind]
+    expected = {name: cell == "yes" for name, cell in rows(THROUGH_THE_HOST)[source].items()}
+    asked = {name: (HOST[version], HOST_PORTS[name]) for name in expected}
+    place = world.first["net"] if source == "itself" else world.places[source]
+    assert answering(place, asked, expected, KINDS[kind]) == expected
 
 
-def test_a_port_at_loopback_answers_the_host_alone(world: World) -> None:
-    assert world.places["host"].ask("127.0.0.1", 9101) is not None
+def answering(place: Place, asked: dict[T, tuple[str, int]], expected: dict[T, bool], kind: int) -> dict[T, bool]:
+    """Who answers, all being asked at once. Those who are to answer are waited for longer than the others."""
+
+    def ask(what: T) -> bool:
+        timeout_s = ANSWER_S if expected[what] else REFUSAL_S
+        return place.ask(*asked[what], kind=kind, timeout_s=timeout_s) is not None
+
+    with ThreadPoolExecutor(len(asked)) as threads:
+        return dict(zip(asked, threads.map(ask, asked), strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_port_at_loopback_answers_the_host_alone(world: World, kind: str) -> None:
+    """The kernel does not route [::1], so nothing is published there."""
+    at_loopback = ("127.0.0.1", HOST_PORTS["loopback"])
+    assert world.places["host"].ask(*at_loopback, kind=KINDS[kind], timeout_s=ANSWER_S) is not None
+    for name, place in world.places.items():
+        assert name == "host" or place.ask(*at_loopback, kind=KINDS[kind]) is None
 
 
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("source", OUTWARD)
 def test_outward(world: World, source: str, version: int) -> None:
     place = world.places[source]
-    seen = place.ask(OUTSIDE[version], PORTS["open"])
-    assert seen == {"host": HOST[version], "own": place.addresses[version], None: None}[OUTWARD[source]]
+    seen_as = place.ask(OUTSIDE[version], PORTS["open"], timeout_s=ANSWER_S if OUTWARD[source] else REFUSAL_S)
+    assert seen_as == {"host": HOST[version], "own": place.addresses[version], None: None}[OUTWARD[source]]
 
 
 @pytest.mark.parametrize("version", [4, 6])
