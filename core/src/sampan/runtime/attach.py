@@ -40,14 +40,18 @@ class SocketAttached:
     """`Attached` through conmon.
 
     conmon takes a caller that goes away for the end of the container's stdin. One that never wrote must not cause
-    that, so its connection is only deafened, and given to `park`, which keeps it until the container ends.
+    that, so its connection is only deafened, and given to `park`, which keeps it until the container ends. `widen`
+    is called, in a worker thread, when there is much to read for the first time.
     """
 
-    def __init__(self, connection: socket.socket, park: Callable[[socket.socket], None]) -> None:
+    def __init__(
+        self, connection: socket.socket, *, park: Callable[[socket.socket], None], widen: Callable[[], None]
+    ) -> None:
         self._socket = connection
         self._packets = Packets(connection)
         self._pieces: deque[tuple[int, bytes]] = deque()
         self._park = park
+        self._widen: Callable[[], None] | None = widen
         self._wrote = False
         self._closed = False
 
@@ -60,6 +64,9 @@ class SocketAttached:
             if not pieces:
                 return None
             self._pieces.extend((_STREAMS.get(mark, STDOUT), content) for mark, content in pieces)
+            if self._packets.crowded and self._widen:
+                widen, self._widen = self._widen, None
+                await asyncio.to_thread(widen)
         return self._pieces.popleft()
 
     async def write(self, content: bytes) -> None:

@@ -141,7 +141,7 @@ class OciRuntime:
             connection = await asyncio.to_thread(connect, container.bundle)
         except OSError:
             raise Conflict(f"Container {id} is not running") from None
-        return SocketAttached(connection, container.park)
+        return SocketAttached(connection, park=container.park, widen=container.widen)
 
     async def resize(self, id: str, height: int, width: int, exec_id: str | None = None) -> None:
         container = self._container(id)

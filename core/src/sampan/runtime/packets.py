@@ -37,9 +37,14 @@ class Packets:
         self._taken_ns = self._taken_bytes = 0
         self._timer: int | None = None
 
+    @property
+    def crowded(self) -> bool:
+        """Whether the last `read` found the socket as good as full."""
+        return self._taken_bytes >= _MANY_BYTES
+
     async def read(self) -> list[Piece]:
         """What comes next, in order; nothing at the end, a reset included. Raises `OSError` if it was closed."""
-        if self._taken_bytes < _MANY_BYTES and time.monotonic_ns() - self._taken_ns < _BUSY_NS:
+        if not self.crowded and time.monotonic_ns() - self._taken_ns < _BUSY_NS:
             await self._pause()
         while True:
             try:

@@ -8,6 +8,7 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sampan.runtime.buffers import widen
 from sampan.runtime.execution import ExecProcess
 from sampan.runtime.interface import ExitStatus
 from sampan.runtime.record import Record
@@ -40,6 +41,11 @@ class WatchedContainer:
         self.parked.append(connection)
         if self.exit.done():
             self._close_parked()
+
+    def widen(self) -> None:
+        """Give what it says more room on its way to us. Blocks for a moment."""
+        if self.record.conmon is not None and self.conmon_pidfd is not None:
+            widen(self.conmon_pidfd, self.record.conmon.pid)
 
     def release(self) -> None:
         """Watch no longer."""

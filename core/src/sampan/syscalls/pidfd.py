@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 from pathlib import Path
+
+_PIDFD_GETFD = 438  # of every architecture (include/uapi/asm-generic/unistd.h)
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def pidfd_open(pid: int) -> int:
@@ -15,6 +20,14 @@ def pidfd_open(pid: int) -> int:
 def pidfd_send_signal(pidfd: int, number: int) -> None:
     """pidfd_send_signal(2), of any number the kernel knows. Raises `ProcessLookupError` if the process ended."""
     signal.pidfd_send_signal(pidfd, number)
+
+
+def pidfd_getfd(pidfd: int, fd: int) -> int:
+    """pidfd_getfd(2): a duplicate of that process's descriptor `fd`. Raises `OSError`."""
+    duplicate = int(_libc.syscall(_PIDFD_GETFD, pidfd, fd, 0))
+    if duplicate < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return duplicate
 
 
 def start_time(pid: int) -> int | None:

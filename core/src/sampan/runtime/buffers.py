@@ -1,0 +1,42 @@
+"""Room between a container that says much, its conmon and us.
+
+By default a pipe holds 64 KiB and the socket of an attach a dozen of conmon's packets: each side sleeps until the
+other has made room, some ten thousand times for 100 MB, and on a virtual machine whose processors rest meanwhile it
+is the waking that takes the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import stat
+from pathlib import Path
+
+from sampan.syscalls.pidfd import pidfd_getfd
+
+_PIPE_BYTES = 1 << 20  # what /proc/sys/fs/pipe-max-size allows everybody
+_SOCKET_BYTES = 4 << 20
+_SO_SNDBUFFORCE = 32  # include/uapi/asm-generic/socket.h
+
+
+def widen(conmon: int, pid: int) -> None:
+    """Widen the pipes and attach sockets of a running conmon, given as pidfd and pid; as far as it can be done."""
+    with contextlib.suppress(OSError):  # it has ended; or Linux before 5.6
+        for one in Path(f"/proc/{pid}/fd").iterdir():
+            fd = pidfd_getfd(conmon, int(one.name))
+            try:
+                _widen(fd)
+            finally:
+                os.close(fd)
+
+
+def _widen(fd: int) -> None:
+    kind = os.fstat(fd).st_mode
+    if stat.S_ISFIFO(kind):
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    elif stat.S_ISSOCK(kind):
+        with socket.socket(fileno=os.dup(fd)) as end:
+            if end.type == socket.SOCK_SEQPACKET:
+                end.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _SOCKET_BYTES)
