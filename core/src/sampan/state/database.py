@@ -37,6 +37,7 @@ class Database:
         self.path = path
         self._reserve = path.with_name(f"{path.name}-reserve")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database")
+        self._durable: bool | None = None
         try:
             self._connection = self._writer.submit(self._open).result()
         except sqlite3.Error as error:
@@ -103,8 +104,7 @@ class Database:
 
     def _transaction(self, change: Callable[[sqlite3.Connection], ResultT], durable: bool) -> ResultT:
         connection = self._connection
-        # WAL: FULL syncs the log at each commit, NORMAL only at checkpoints (sqlite.org, PRAGMA synchronous)
-        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        self._sync(durable)
         try:
             connection.execute("BEGIN IMMEDIATE")
             result = change(connection)
@@ -114,6 +114,12 @@ class Database:
                 connection.execute("ROLLBACK")
             raise
         return result
+
+    def _sync(self, durable: bool) -> None:
+        """WAL: FULL syncs the log at each commit, NORMAL only at checkpoints (sqlite.org, PRAGMA synchronous)."""
+        if durable is not self._durable:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
