@@ -58,7 +58,7 @@ def test_limits(asked: LogConfig, limits: LogLimits) -> None:
             config(mode="non-blocking", max_buffer_size="x"),
             "error parsing option max-buffer-size: invalid size: 'x'",
         ),
-        (config(labels_regex="("), "error parsing regexp: missing ), unterminated subpattern: `(`"),
+        (config(labels_regex="("), "error parsing regexp: missing closing ): `(`"),
     ],
 )
 def test_what_is_refused(asked: LogConfig, message: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
+from sampan.daemon.regex import Regex
 from sampan.errdefs import InvalidArgument
 
 Filters: TypeAlias = Mapping[str, Sequence[str]]
@@ -104,8 +105,8 @@ def matches_name(filters: Filters, name: str) -> bool:
 def _matches(pattern: str, name: str) -> bool:
     """One that is no pattern matches nothing but itself, as with Docker."""
     try:
-        return pattern == name or re.search(pattern, name) is not None
-    except re.error:
+        return pattern == name or Regex(pattern).is_found_in(name)
+    except ValueError:
         return False
 
 

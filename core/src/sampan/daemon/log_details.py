@@ -44,7 +44,7 @@ def _chosen(names: str, pattern: str, values: Mapping[str, str]) -> dict[str, st
     wanted = {name for name in names.split(",") if name in values}
     if pattern:
         expression = regex(pattern)
-        wanted.update(name for name in values if expression.search(name))
+        wanted.update(name for name in values if expression.is_found_in(name))
     return {name: values[name] for name in wanted}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from sampan.daemon.regex import Regex
 from sampan.errdefs import InvalidArgument
 from sampan.models import LogConfig
 from sampan.runtime.log_files import LogLimits
@@ -54,7 +55,8 @@ def check(config: LogConfig) -> None:
             raise InvalidArgument(f"unknown log opt '{name}' for {where}")
     limits_of(config)
     for name in ("env-regex", "labels-regex"):
-        pattern(options.get(name, ""))
+        if name in options:
+            pattern(options[name])
 
 
 def limits_of(config: LogConfig) -> LogLimits:
@@ -107,9 +109,9 @@ def _truth(text: str) -> bool:
     return _TRUTH[text]
 
 
-def pattern(text: str) -> re.Pattern[str]:
+def pattern(text: str) -> Regex:
     """The regular expression. Raises `InvalidArgument`."""
     try:
-        return re.compile(text)
-    except re.error as error:
-        raise InvalidArgument(f"error parsing regexp: {error.msg}: `{text}`") from None
+        return Regex(text)
+    except ValueError as error:
+        raise InvalidArgument(f"error parsing regexp: {error}") from None

@@ -19,7 +19,7 @@ from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, openat2
 
 _NUMBER = re.compile(r"[+-]?[0-9]+")
 _MAX_ID = (1 << 31) - 1
-_MAX_FILE_BYTES = 16 << 20
+_MAX_FILE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ def look_up(root: int, spec: str, group_add: Sequence[str] = ()) -> User:
     Raises `InvalidArgument` in Docker's words (`unable to find user x: no matching entries in passwd file`).
     """
     name, _, group = spec.partition(":")
-    account = _find_account(_accounts(root), name)
-    groups = list(_groups(root))
+    account = _find_account(root, name)
+    groups = list(_groups(root, {account.name, group, *group_add} - {""}))
     gid, supplementary = _find_groups(groups, account, group)
     added = {_find_group(groups, one) for one in group_add}
     additional = dict.fromkeys([gid, *supplementary, *sorted(added)])
     return User(account.uid, gid, tuple(additional), account.home)
 
 
-def _find_account(accounts: Iterable[_Account], name: str) -> _Account:
+def _find_account(root: int, name: str) -> _Account:
     number = _number(name) if name else 0
-    for account in accounts:
+    for account in _accounts(root, name if number is None else str(number)):
         if account.uid == number if number is not None else account.name == name:
             return account
     if number is None:
@@ -101,15 +101,15 @@ def _number(text: str) -> int | None:
     return number
 
 
-def _accounts(root: int) -> Iterator[_Account]:
-    for fields in _lines(root, b"etc/passwd"):
+def _accounts(root: int, token: str) -> Iterator[_Account]:
+    for fields in _lines(root, b"etc/passwd", {token}):
         uid, gid = _id_field(fields, 2), _id_field(fields, 3)
         if uid is not None and gid is not None:
             yield _Account(fields[0], uid, gid, fields[5] if len(fields) > 5 else "")
 
 
-def _groups(root: int) -> Iterator[_Group]:
-    for fields in _lines(root, b"etc/group"):
+def _groups(root: int, tokens: set[str]) -> Iterator[_Group]:
+    for fields in _lines(root, b"etc/group", tokens):
         gid = _id_field(fields, 2)
         if gid is not None:
             yield _Group(fields[0], gid, tuple(fields[3].split(",")) if len(fields) > 3 else ())
@@ -120,8 +120,11 @@ def _id_field(fields: list[str], index: int) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= _MAX_ID else None
 
 
-def _lines(root: int, path: bytes) -> Iterator[list[str]]:
-    """The fields of each line; nothing if the file is missing or no ordinary file."""
+def _lines(root: int, path: bytes, tokens: set[str]) -> Iterator[list[str]]:
+    """The fields of each line with one of the `tokens` in it; nothing if the file is missing or no ordinary file.
+
+    Only these are taken apart: the file may have a million lines, and its container may ask for execs all the time.
+    """
     try:
         place = openat2(root, path, os.O_PATH, RESOLVE_IN_ROOT)
     except OSError:
@@ -131,10 +134,12 @@ def _lines(root: int, path: bytes) -> Iterator[list[str]]:
         content = _read(place) if stat.S_ISREG(os.fstat(place).st_mode) else b""
     finally:
         os.close(place)
-    for line in content.decode(errors="surrogateescape").split("\n"):
-        text = line.strip()
-        if text and not text.startswith("#"):
-            yield [field.strip() for field in text.split(":")]
+    wanted = [token.encode(errors="surrogateescape") for token in tokens]
+    for line in content.split(b"\n"):
+        if any(token in line for token in wanted):
+            text = line.decode(errors="surrogateescape").strip()
+            if not text.startswith("#"):
+                yield [field.strip() for field in text.split(":")]
 
 
 def _read(place: int) -> bytes:
