@@ -184,6 +184,22 @@ def test_a_name_that_is_taken_is_not_given_twice(shared: InProcess, box: str) ->
     assert shared.call("GET", "/containers/box/json").body["Id"] == box
 
 
+def test_an_end_is_noted_whatever_drivers_raise(house: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drivers are somebody else's code."""
+
+    def broken(*_: Any) -> None:
+        raise ValueError("the driver's own trouble")
+
+    id = house.launch(name="box", HostConfig={"PortBindings": {"80/tcp": [{}]}})
+    for driver, name in ((house.network, "unpublish"), (house.resources, "remove"), (house.resources, "oom_kills")):
+        monkeypatch.setattr(driver, name, broken)
+    assert house.call("POST", "/containers/box/kill").status == 204
+    assert house.call("POST", "/containers/box/wait").body["StatusCode"] == 137
+    assert house.state("box")["Status"] == "exited"
+    monkeypatch.undo()
+    assert house.call("DELETE", f"/containers/{id}").status == 204
+
+
 def test_a_stop_that_takes_its_time_keeps_nobody_from_the_container(shared: InProcess, box: str) -> None:
     answers: list[Any] = []
     stopper = threading.Thread(target=lambda: answers.append(shared.call("POST", f"/containers/box/{LONG_STOP}")))

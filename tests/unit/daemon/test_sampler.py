@@ -45,6 +45,19 @@ def test_a_process_that_is_gone_has_no_sample(driver: CountingResource) -> None:
     assert read_all(driver, [Subject("one", 2**22 + 1)]) == {}
 
 
+def test_a_drivers_own_trouble_with_one_is_no_matter_of_the_others(
+    driver: CountingResource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stats(id: str) -> Stats:
+        if id == "one":
+            raise ValueError("no number")
+        return MemoryResource.stats(driver, id)
+
+    monkeypatch.setattr(driver, "stats", stats)
+    assert list(read_all(driver, [Subject("one", 0), Subject("two", 0)])) == ["two"]
+    assert "no number" in caplog.text
+
+
 def test_the_loopback_is_no_interface() -> None:
     interfaces = read_interfaces(os.getpid())
     assert "lo" not in interfaces

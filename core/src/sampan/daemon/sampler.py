@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -49,10 +49,15 @@ def read_all(driver: ResourceDriver, subjects: Iterable[Subject]) -> dict[str, S
     host_cpu_ns, host_cpus = _host_cpu(Path("/proc/stat").read_text())
     samples = {}
     for subject in subjects:
-        with suppress(SampanError, OSError):
+        try:
             stats = driver.stats(subject.id)
             interfaces = read_interfaces(subject.pid) if subject.pid else {}
-            samples[subject.id] = Sample(now_ns(), stats, interfaces, host_cpu_ns, host_cpus)
+        except (SampanError, OSError):
+            continue
+        except Exception:  # the driver is somebody else's: what it raises for one is no matter of the others
+            _log.exception("what container %s uses can't be read", subject.id)
+            continue
+        samples[subject.id] = Sample(now_ns(), stats, interfaces, host_cpu_ns, host_cpus)
     return samples
 
 

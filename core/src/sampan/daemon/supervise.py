@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from sampan.daemon import connect, health, remove, restart_policy, restarting, volume
@@ -38,7 +39,7 @@ async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> No
     health.suspend(container)
     note_oom_kills(daemon, container, await _oom_kills(daemon, container))
     releasing = asyncio.create_task(release(daemon, container), name=f"release {container.id[:12]}")
-    await connect.disconnect(daemon, container)
+    await _tried(container, connect.disconnect(daemon, container))
     volume.tell_unmounted(daemon, container)
     elapsed_ns = status.at_ns - container.state.started_at_ns
     health.suspend(container)  # an unpause that came last has had it looked after again
@@ -58,11 +59,18 @@ async def release(daemon: Daemon, container: Container) -> None:
         asyncio.to_thread(shutil.rmtree, container.bundle_dir, ignore_errors=True),
     )
     for step in steps:
-        try:
-            await step
-        except (SampanError, OSError) as error:
-            _log.error("container %s: %s", container.id, error)
+        await _tried(container, step)
     container.free.set()
+
+
+async def _tried(container: Container, step: Awaitable[None]) -> None:
+    """Drivers are somebody else's and may raise anything: what has ended is noted all the same."""
+    try:
+        await step
+    except (SampanError, OSError) as error:
+        _log.error("container %s: %s", container.id, error)
+    except Exception:
+        _log.exception("container %s: what it held may be left over", container.id)
 
 
 def _remove_group(daemon: Daemon, id: str) -> None:
@@ -74,6 +82,6 @@ def _remove_group(daemon: Daemon, id: str) -> None:
 async def _oom_kills(daemon: Daemon, container: Container) -> int:
     try:
         return await asyncio.to_thread(daemon.resources.oom_kills, container.id)
-    except SampanError as error:
-        _log.warning("container %s: %s", container.id, error)
+    except Exception as error:  # as above
+        _log.warning("container %s: whether memory ran out is not known: %s", container.id, error)
         return 0

@@ -57,7 +57,15 @@ class Started:
 
 
 def start(request: ExecRequest) -> Started:
-    """Start it. Blocks; to be run in a thread of the runtime's namespace. Raises as `exec_failure` says."""
+    """Start it. Blocks; to be run in a thread of the runtime's namespace. Raises as `exec_failure` says, and
+    `SystemFailure` where the host has run out of something."""
+    try:
+        return _start(request)
+    except OSError as error:
+        raise SystemFailure(f"exec can't be started: {error}") from error
+
+
+def _start(request: ExecRequest) -> Started:
     request.dir.mkdir(parents=True)
     try:
         (request.dir / "process.json").write_text(json.dumps({**request.process, "terminal": request.terminal}))

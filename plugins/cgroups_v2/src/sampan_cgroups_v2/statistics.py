@@ -90,7 +90,7 @@ class _Reader:
             self._files[file] = self._open(file)
         fd = self._files[file]
         try:
-            return None if fd is None else os.pread(fd, _READ_BYTES, 0).decode()
+            return None if fd is None else _whole(fd).decode()
         except OSError as error:
             if error.errno == errno.ENODEV:
                 raise NotFound(f"cgroup {self._path} does not exist") from None
@@ -121,6 +121,14 @@ class _Reader:
     def _pressures(self) -> Mapping[str, Mapping[str, Pressure]]:
         contents = {name: self._read(f"{name}.pressure") for name in _PRESSURES}
         return {name: _pressure(content) for name, content in contents.items() if content}
+
+
+def _whole(fd: int) -> bytes:
+    content = piece = os.pread(fd, _READ_BYTES, 0)
+    while len(piece) == _READ_BYTES:
+        piece = os.pread(fd, _READ_BYTES, len(content))
+        content += piece
+    return content
 
 
 def _io(content: str) -> Mapping[str, Mapping[str, int]]:
