@@ -10,7 +10,19 @@ from typing import Any
 
 import pytest
 
-from sampan.engine import Caller, Engine, EngineState, Handler, Job, JobFilter, JobHook, JobState, Limits
+from sampan.engine import (
+    Caller,
+    Engine,
+    EngineState,
+    Handler,
+    Job,
+    JobFilter,
+    JobHook,
+    JobState,
+    Limits,
+    Serial,
+    idle,
+)
 from sampan.errdefs import Cancelled, Conflict, Forbidden, InvalidArgument, NotFound, Unavailable, Unsupported
 
 
@@ -143,27 +155,127 @@ async def test_a_job_without_a_slot_runs_though_the_queue_is_full() -> None:
     await task
 
 
-async def test_jobs_of_one_key_run_one_after_the_other_and_others_beside_them() -> None:
-    gate = Gate()
-    engine = engine_with(Handler("work", Request, gate, key=lambda request: request.name))
+class Keyed(Gate):
+    """A gate that takes the key of the request's name first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.serial = Serial()
+
+    async def __call__(self, job: Job[Request]) -> str:
+        async with self.serial.hold(job.request.name):
+            return await super().__call__(job)
+
+
+async def test_who_want_one_key_work_one_after_the_other_and_others_beside_them() -> None:
+    gate = Keyed()
+    engine = engine_with(Handler("work", Request, gate))
     tasks = [run(engine, request=name) for name in ("a", "a", "b")]
     await gate.wait_entered(2)
     assert sorted(gate.entered) == ["a", "b"]
     gate.open.set()
     await asyncio.gather(*tasks)
     assert sorted(gate.entered) == ["a", "a", "b"]
-    assert len(engine.serial) == 0
+    assert len(gate.serial) == 0
 
 
-async def test_a_job_that_waits_for_its_key_takes_no_slot() -> None:
-    gate = Gate()
-    keyed = Handler("work", Request, gate, key=lambda request: request.name)
-    engine = engine_with(keyed, limits=Limits(running=2, queued=8))
-    tasks = [run(engine, request=name) for name in ("a", "a", "b")]
+async def test_who_wait_for_a_key_take_no_slot_and_no_place_in_the_queue() -> None:
+    gate = Keyed()
+    engine = engine_with(Handler("work", Request, gate), limits=Limits(running=2, queued=0))
+    tasks = [run(engine, request="a")]
+    await gate.wait_entered(1)
+    for _ in range(3):
+        tasks.append(run(engine, request="a"))
+        await asyncio.sleep(0)
+    tasks.append(run(engine, request="b"))
     await gate.wait_entered(2)
-    assert sorted(gate.entered) == ["a", "b"]
+    assert gate.entered == ["a", "b"]
+    with pytest.raises(Unavailable):
+        await run(engine, request="c")
     gate.open.set()
-    await asyncio.gather(*tasks)
+    assert sorted(await asyncio.gather(*tasks)) == ["done a"] * 4 + ["done b"]
+    assert await run(engine, request="c") == "done c"
+
+
+async def test_who_is_cancelled_while_a_key_is_there_and_its_slot_is_not_holds_neither() -> None:
+    serial, key_is_free, others = Serial(), asyncio.Event(), Gate()
+
+    async def waiting(job: Job[Request]) -> None:
+        async with serial.hold("a"):
+            raise AssertionError("it had no slot")
+
+    engine = engine_with(
+        Handler("wait", Request, waiting, cancellable=True),
+        Handler("work", Request, others),
+        limits=Limits(running=1, queued=1),
+    )
+
+    async def hold_the_key() -> None:
+        async with serial.hold("a"):
+            await key_is_free.wait()
+
+    holder = asyncio.create_task(hold_the_key())
+    await asyncio.sleep(0)
+    waiter = run(engine, "wait")
+    worker = run(engine, "work")
+    await others.wait_entered(1)
+    key_is_free.set()
+    await holder
+    await asyncio.sleep(0)
+    [job] = [job for job in engine.jobs() if job.name == "wait"]
+    engine.cancel(job.id)
+    with pytest.raises(Cancelled):
+        await waiter
+    assert len(serial) == 0
+    others.open.set()
+    assert await worker == "done "
+    assert await run(engine, "work") == "done "
+
+
+async def test_an_idle_job_lets_others_work_and_has_its_slot_again_afterwards() -> None:
+    over = asyncio.Event()
+
+    async def lazy(job: Job[Request]) -> str:
+        async with idle():
+            await over.wait()
+        return "woken"
+
+    gate = Gate()
+    engine = engine_with(
+        Handler("work", Request, gate), Handler("lazy", Request, lazy), limits=Limits(running=1, queued=0)
+    )
+    sleeper = run(engine, "lazy")
+    await asyncio.sleep(0)
+    worker = run(engine)
+    await gate.wait_entered(1)
+    over.set()
+    with pytest.raises(Unavailable):
+        await run(engine)
+    gate.open.set()
+    assert (await worker, await sleeper) == ("done ", "woken")
+    assert await run(engine) == "done "
+
+
+async def test_idleness_without_a_job_is_nothing() -> None:
+    async with idle():
+        pass
+
+
+async def test_a_hook_that_takes_its_time_lets_no_job_into_a_draining_engine() -> None:
+    class Slow(JobHook):
+        async def authorise(self, job: Job[Any]) -> None:
+            await asked.wait()
+
+    asked, gate = asyncio.Event(), Gate()
+    engine = engine_with(Handler("work", Request, gate))
+    engine.hooks.append(Slow())
+    task = run(engine)
+    await asyncio.sleep(0)
+    await engine.stop()
+    asked.set()
+    with pytest.raises(Unavailable, match="stopped"):
+        await task
+    assert gate.entered == []
 
 
 async def test_a_caller_that_goes_away_leaves_its_job_running() -> None:

@@ -1,7 +1,8 @@
 """container_stop: asking a container to end, and ending it when it does not.
 
-Whoever stops a container has its key while it asks and not while it waits, so that others can look after the
-container meanwhile: a start that comes then is told that it runs, a removal by force ends it at once.
+Whoever stops a container has its key, and a slot of the engine, while it asks and not while it waits, so that others
+can look after the container meanwhile: a start that comes then is told that it runs, a removal by force ends it at
+once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sampan.daemon import pause, restart_policy
 from sampan.daemon.container import Container, Status
 from sampan.daemon.signals import SIGKILL, SIGTERM, parse_signal
-from sampan.engine import Job
+from sampan.engine import Job, idle
 from sampan.errdefs import Conflict, NotFound, NotModified, SystemFailure
 from sampan.models import StopContainer
 
@@ -77,7 +78,7 @@ async def stop(daemon: Daemon, container: Container, ending: Ending, *, by_user:
 
 async def _await_end(daemon: Daemon, container: Container, exited: asyncio.Event, timeout_s: int) -> None:
     try:
-        async with asyncio.timeout(timeout_s if timeout_s >= 0 else None):
+        async with idle(), asyncio.timeout(timeout_s if timeout_s >= 0 else None):
             await exited.wait()
     except TimeoutError:
         await end(daemon, container)

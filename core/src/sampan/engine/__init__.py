@@ -1,11 +1,12 @@
 """The engine: jobs, the table of their handlers, and one way to run them. Imports nothing else of ours."""
 
-from sampan.engine.engine import Engine, EngineState, Handler, Limits
+from sampan.engine.engine import Engine, EngineState, Handler
 from sampan.engine.hooks import JobHook
 from sampan.engine.job import Caller, Job, JobState, Output, Streams
 from sampan.engine.log import JobFilter
 from sampan.engine.metrics import Metrics
 from sampan.engine.serial import Serial
+from sampan.engine.slots import Limits, idle
 from sampan.engine.workers import install_workers
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "Output",
     "Serial",
     "Streams",
+    "idle",
     "install_workers",
 ]

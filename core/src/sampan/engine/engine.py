@@ -7,7 +7,7 @@ import enum
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from sampan.engine.job import Job, JobState
 from sampan.engine.log import JobLog, current_job_id
 from sampan.engine.metrics import Metrics
 from sampan.engine.serial import Serial
+from sampan.engine.slots import Limits, Slots
 from sampan.errdefs import Cancelled, Conflict, InvalidArgument, NotFound, Unavailable, Unsupported
 
 _log = logging.getLogger(__name__)
@@ -32,26 +33,16 @@ class EngineState(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Limits:
-    """`running` jobs have a slot at once, `queued` more may wait for one; the next is refused."""
-
-    running: int = 64
-    queued: int = 256
-
-
-@dataclass(frozen=True)
 class Handler:
     """A line of the table: what runs a job of this name, and how.
 
-    `key` names, for a request, what the job must have for itself (`None`: nothing): jobs of one key run one after
-    the other. `slot` is false for jobs that live long by nature (wait, attach, events) and for those that only
+    `slot` is false for jobs that live long by nature (wait, attach, events) and for those that only
     look something up: they take no worker slot and never queue. `cancellable` jobs may be ended half way.
     """
 
     name: str
     request: type
     run: Callable[[Job[Any]], Awaitable[Any]]
-    key: Callable[[Any], str | None] | None = None
     slot: bool = True
     cancellable: bool = False
 
@@ -60,8 +51,8 @@ class Engine:
     """Runs jobs.
 
     A job is refused at once with `Unavailable` when the engine isn't running or its queue is full, with whatever a
-    hook's `authorise` raises, and with `Unsupported` if nobody handles its name. After that it waits for its key
-    and its slot, runs, and ends in exactly one of the three final states.
+    hook's `authorise` raises, and with `Unsupported` if nobody handles its name. After that it waits for its slot,
+    runs, and ends in exactly one of the three final states.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -71,8 +62,7 @@ class Engine:
         self.metrics = Metrics()
         self.hooks: list[JobHook] = [JobLog(), self.metrics]
         self._handlers: dict[str, Handler] = {}
-        self._slots = asyncio.Semaphore(self.limits.running)
-        self._admitted = 0
+        self._slots = Slots(self.limits)
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._live: dict[str, Job[Any]] = {}
         self._ended: deque[Job[Any]] = deque(maxlen=_REMEMBERED_JOBS)
@@ -105,7 +95,9 @@ class Engine:
         handler = self._handler(job)
         for hook in self.hooks:
             await hook.authorise(job)
-        self._admit(handler)
+        self._require_running()  # it may have begun to drain meanwhile
+        if handler.slot:
+            self._slots.admit()
         task = asyncio.create_task(self._execute(job, handler), name=f"job {job.name} {job.id}")
         self._tasks[job.id], self._live[job.id] = task, job
         task.add_done_callback(lambda done: self._forget(job, handler, done))
@@ -155,8 +147,7 @@ class Engine:
         self.state = EngineState.STOPPED
 
     def _handler(self, job: Job[Any]) -> Handler:
-        if self.state is not EngineState.RUNNING:
-            raise Unavailable(f"the engine is {self.state} and takes no new jobs")
+        self._require_running()
         handler = self._handlers.get(job.name)
         if handler is None:
             raise Unsupported(f"this engine has no job {job.name}")
@@ -166,21 +157,14 @@ class Engine:
             )
         return handler
 
-    def _admit(self, handler: Handler) -> None:
-        if not handler.slot:
-            return
-        if self._admitted >= self.limits.running + self.limits.queued:
-            raise Unavailable(f"the engine is busy: {self._admitted} jobs are running or queued")
-        self._admitted += 1
+    def _require_running(self) -> None:
+        if self.state is not EngineState.RUNNING:
+            raise Unavailable(f"the engine is {self.state} and takes no new jobs")
 
     async def _execute(self, job: Job[Any], handler: Handler) -> Any:
         current_job_id.set(job.id)
         try:
-            async with AsyncExitStack() as held:
-                if handler.key and (key := handler.key(job.request)):
-                    await held.enter_async_context(self.serial.hold(key))
-                if handler.slot:
-                    await held.enter_async_context(self._slots)
+            async with self._slots.hold() if handler.slot else nullcontext():
                 job.started()
                 for hook in self.hooks:
                     hook.started(job)
@@ -201,7 +185,7 @@ class Engine:
         if not task.cancelled():
             task.exception()  # seen here, so that a job whose caller is gone doesn't complain
         if handler.slot:
-            self._admitted -= 1
+            self._slots.leave()
         del self._tasks[job.id], self._live[job.id]
         self._ended.append(job)
         for hook in self.hooks:

@@ -1,10 +1,12 @@
-"""Locks by key: two jobs on one container run one after the other."""
+"""Locks by key: two changes of one container run one after the other."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+
+from sampan.engine.slots import idle
 
 
 class Serial:
@@ -16,13 +18,20 @@ class Serial:
 
     @asynccontextmanager
     async def hold(self, key: str) -> AsyncIterator[None]:
-        """Hold `key` alone. Not reentrant: whoever holds it must not ask for it again."""
+        """Hold `key` alone. Not reentrant: whoever holds it must not ask for it again.
+
+        A job that waits for it is idle, so that many who want one container keep nobody from the others.
+        """
         lock = self._locks.setdefault(key, asyncio.Lock())
         self._users[key] = self._users.get(key, 0) + 1
+        is_mine = False
         try:
-            async with lock:
-                yield
+            async with idle() if lock.locked() else nullcontext():
+                is_mine = await lock.acquire()
+            yield
         finally:
+            if is_mine:
+                lock.release()
             self._users[key] -= 1
             if not self._users[key]:
                 del self._users[key], self._locks[key]
