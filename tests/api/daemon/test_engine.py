@@ -40,22 +40,25 @@ def jobs(house: InProcess, state: str) -> list[dict[str, Any]]:
 @contextmanager
 def full(house: InProcess) -> Iterator[str]:
     """One job has the only slot, another the only place in the queue; the id of the second."""
+    assert isinstance(house.storage, StuckStorage)
+    house.storage.go_on.set()
     house.launch(name="deaf")
+    house.storage.go_on.clear()
     with ThreadPoolExecutor(2) as clients:
-        clients.submit(house.call, "POST", "/containers/deaf/stop?signal=WINCH&t=-1")
-        wait_until(lambda: [job["Name"] for job in jobs(house, "running")] == ["container_stop"])
+        clients.submit(house.create, name="stuck")
+        wait_until(lambda: [job["Name"] for job in jobs(house, "running")] == ["container_create"])
         clients.submit(house.call, "POST", "/volumes/create", {"Name": "late"})
         wait_until(lambda: len(jobs(house, "queued")) == 1)
         try:
             yield str(jobs(house, "queued")[0]["Id"])
         finally:
-            house.call("POST", "/containers/deaf/kill")
+            house.storage.go_on.set()
 
 
 @pytest.fixture
 def narrow(make_house: MakeHouse) -> InProcess:
     """A daemon that does one thing at a time."""
-    return make_house(limits=Limits(running=1, queued=1))
+    return make_house(StuckStorage, limits=Limits(running=1, queued=1))
 
 
 def test_a_full_queue_answers_at_once_and_says_when_to_come_again(narrow: InProcess) -> None:
@@ -73,6 +76,20 @@ def test_a_full_queue_keeps_nobody_from_looking_waiting_and_killing(narrow: InPr
         assert narrow.call("GET", "/info").status == 200
         assert narrow.call("POST", "/containers/deaf/kill").status == 204
         assert waiting.read()
+
+
+def test_slow_stops_keep_nobody_from_working(narrow: InProcess) -> None:
+    assert isinstance(narrow.storage, StuckStorage)
+    narrow.storage.go_on.set()
+    deaf = [narrow.launch(name=f"deaf{number}") for number in range(4)]
+    with ThreadPoolExecutor(5) as clients:
+        for id in (*deaf, deaf[0]):
+            clients.submit(narrow.call, "POST", f"/containers/{id}/stop?signal=WINCH&t=-1")
+        wait_until(lambda: len(jobs(narrow, "running")) == 5)
+        assert narrow.call("POST", "/volumes/create", {"Name": "prompt"}).status == 201
+        narrow.launch(name="another")
+        for id in deaf:
+            narrow.call("POST", f"/containers/{id}/kill")
 
 
 def test_a_queued_job_can_be_cancelled_and_a_running_change_cannot(narrow: InProcess) -> None:
