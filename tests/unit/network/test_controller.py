@@ -139,8 +139,10 @@ async def test_the_default_bridge_has_the_address_asked_for(tmp_path: Path) -> N
     room.database.close()
 
 
-async def test_a_changed_binding_address_holds_for_the_default_bridge(room: Room) -> None:
+async def test_a_changed_binding_address_holds_for_the_default_bridge_also_where_it_is_used(room: Room) -> None:
+    await start(room.controller, "cd" * 32)
     controller = await room.restart(binding=LOOPBACK)
+    assert controller.get("bridge").options["com.docker.network.bridge.host_binding_ipv4"] == "127.0.0.1"
     endpoint = await start(controller, WEB, ports=(PortBinding(L4.TCP, 80),))
     assert [port.host_ip for port in endpoint.ports] == [LOOPBACK]
 

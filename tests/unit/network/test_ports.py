@@ -181,6 +181,17 @@ def test_a_networks_binding_address_is_taken_where_none_is_asked_for(ports: Host
     assert port.host_ip == IPv4Address("127.0.0.2")
 
 
+def test_where_nobody_names_an_address_the_daemons_own_is_taken(free: int) -> None:
+    ports = HostPorts(LOOPBACK)
+    asked = PortBinding(L4.TCP, 80, None, free, free)
+    [port] = ports.reserve_on({}, [asked], versions={4, 6})
+    assert (port.host_ip, port.host_port) == (LOOPBACK, free)
+    ports.release([port])
+    [port] = ports.reserve_on({HOST_BINDING: "127.0.0.2"}, [asked], versions={4})
+    assert port.host_ip == IPv4Address("127.0.0.2")
+    ports.close()
+
+
 def test_a_routed_network_takes_no_host_port(ports: HostPorts, free: int) -> None:
     options = {GATEWAY_MODE[4]: "routed"}
     for _ in range(2):  # several may ask for the same

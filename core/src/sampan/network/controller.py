@@ -66,7 +66,7 @@ class NetworkController:
         self._database = database
         self._networks = Networks(drivers, database, defaults)
         self._sandboxes = Sandboxes(kernel or SandboxKernel(), warm=defaults.warm_sandboxes)
-        self._ports = HostPorts()
+        self._ports = HostPorts(defaults.binding)
         self._guard = Guard(self._networks)
         names = Names()
         self._endpoints = Endpoints(database, names)

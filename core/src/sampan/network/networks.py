@@ -32,7 +32,8 @@ DEFAULT_BRIDGE_OPTIONS: Mapping[str, str] = {
 class NetworkDefaults:
     """How the predefined networks and pools are made. `bridge_driver` `None` means: no network `bridge`, as with
     `--bridge none`. `bip` is the default bridge's own address and subnet,
-    `binding` the host's address at which its ports are published."""
+    `binding` the host's address at which ports are published where neither who publishes them nor a network's options
+    name one."""
 
     pools: Sequence[PoolRange] = DEFAULT_POOLS
     bip: IPv4Interface | None = None
@@ -155,16 +156,18 @@ class Networks:
             return
         if bridge is None:
             pools = (pool_of(self._defaults.bip.network, self._defaults.bip.ip),) if self._defaults.bip else ()
-            options = {**DEFAULT_BRIDGE_OPTIONS, HOST_BINDING: str(self._defaults.binding)}
-            await self.create(NetworkRecord.new(BRIDGE, self._defaults.bridge_driver, pools=pools, options=options))
+            options = DEFAULT_BRIDGE_OPTIONS
+            bridge = NetworkRecord.new(BRIDGE, self._defaults.bridge_driver, pools=pools, options=options)
+            bridge = await self.create(bridge)
         else:
             await asyncio.to_thread(self.driver(bridge.driver).create_network, bridge.for_driver())
+        # as the settings say today, also where it is used and stays as it is
+        options = {**bridge.options, HOST_BINDING: str(self._defaults.binding)}
+        self._by_id[bridge.id] = replace(bridge, options=options)
 
     def _agrees_with_settings(self, bridge: NetworkRecord) -> bool:
         bip = self._defaults.bip
         if bridge.driver != self._defaults.bridge_driver:
-            return False
-        if bridge.options.get(HOST_BINDING) != str(self._defaults.binding):
             return False
         return bip is None or any(pool.subnet == bip.network and pool.gateway == bip.ip for pool in bridge.pools)
 

@@ -32,9 +32,13 @@ LOCAL_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class HostPorts:
-    """The host ports that containers publish. Used from the event loop only."""
+    """The host ports that containers publish. Used from the event loop only.
 
-    def __init__(self) -> None:
+    `binding` is the address of those for which neither their publisher nor a network names one.
+    """
+
+    def __init__(self, binding: IPv4Address = ANY_V4) -> None:
+        self._binding = binding
         self._held: dict[tuple[L4, int], dict[IPv4Address | IPv6Address, socket.socket | None]] = {}
         self._last_ephemeral = 0
 
@@ -66,7 +70,7 @@ class HostPorts:
             for binding in bindings
             for version in sorted(routed)
         )
-        default = IPv4Address(options.get(HOST_BINDING) or ANY_V4)
+        default = IPv4Address(options.get(HOST_BINDING) or self._binding)
         wanted = [
             replace(binding, host_ip=default) if binding.host_ip is None and default != ANY_V4 else binding
             for binding in bindings
