@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_interface
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ from sampan_bridge_net.driver import BridgeDriver
 
 pytestmark = pytest.mark.root
 
-WEB = "a1" * 32
+WEB, DB = "a1" * 32, "b2" * 32
 LOOPBACK = IPv4Address("127.0.0.1")
 
 DAEMON = """
@@ -176,6 +176,33 @@ async def test_a_port_where_a_program_of_the_host_listens_is_refused_in_dockers_
                 EndpointWish(container_name="web", ports=(PortBinding(L4.TCP, 80, None, 8080, 8080),)),
             )
     assert link_count() == 2  # loopback and the bridge
+
+
+@pytest.mark.parametrize("bridge_netfilter", ["0", "1"])
+async def test_neighbours_meet_at_link_local_addresses_which_lead_nowhere_else(
+    room: Room, bridge_netfilter: str
+) -> None:
+    setting = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if not setting.exists():
+        pytest.skip("this kernel has no br_netfilter")
+    setting.write_text(bridge_netfilter)
+    own, others = ip_interface("169.254.8.1/16"), ip_interface("169.254.8.2/16")
+    for id, address in ((WEB, own), (DB, others)):
+        await room.controller.acquire_sandbox(id)
+        await room.controller.connect(id, room.controller.get("bridge"), EndpointWish(link_local=(address,)))
+    web, db = (room.controller.sandbox(id).path for id in (WEB, DB))
+    with web.open("rb") as here, db.open("rb") as there:
+        server = run_in_netns(there.fileno(), lambda: socket.create_server((str(others.ip), 80)))
+        host = socket.create_server(("0.0.0.0", 8080))
+        with server, host:
+            run_in_netns(here.fileno(), lambda: connect_from(own.ip, (str(others.ip), 80), 10))
+            gateway = str(room.controller.get("bridge").pools[0].gateway)
+            with pytest.raises(TimeoutError):
+                run_in_netns(here.fileno(), lambda: connect_from(own.ip, (gateway, 8080), 0.7))
+
+
+def connect_from(source: object, target: tuple[str, int], timeout_s: float) -> None:
+    socket.create_connection(target, timeout=timeout_s, source_address=(str(source), 0)).close()
 
 
 async def test_rules_that_another_program_takes_away_are_put_back(room: Room) -> None:

@@ -15,7 +15,7 @@ from sampan.drivers import L4, Endpoint, NetworkSettings, Sandbox
 from sampan.errdefs import Conflict, InvalidArgument
 from sampan.network.controller import NetworkController
 from sampan.network.ipam import pool_of
-from sampan.network.records import EndpointWish, PortBinding
+from sampan.network.records import EndpointWish, NetworkRecord, PortBinding
 from sampan.state import Database
 from sampan.syscalls.netns import run_in_netns
 from sampan.testing.memory_network import MemoryNetwork
@@ -122,7 +122,9 @@ async def test_the_core_publishes_no_ports_there(wire: Wire, tmp_path: Path) -> 
     controller = NetworkController(drivers, database)
     await controller.open()
     pools = [pool_of(IPv4Network("10.213.0.0/16"), IPv4Address(NEIGHBOUR))]
-    network = await controller.create_network("lan", "macvlan", pools=pools, options={"parent": "wire"})
+    network = await controller.create_network(
+        NetworkRecord.new("lan", "macvlan", pools=pools, options={"parent": "wire"})
+    )
     record = await controller.acquire_sandbox("a1" * 32)
     endpoint = await controller.connect("a1" * 32, network, EndpointWish(ports=(PortBinding(L4.TCP, 80),)))
     assert (endpoint.ports, str(endpoint.gateway_v4)) == ((), NEIGHBOUR)

@@ -51,7 +51,7 @@ class Room:
 
     async def network(self, name: str, number: int, *, internal: bool = False) -> NetworkRecord:
         pools = [pool_of(IPv4Network(f"10.77.{number}.0/24"))]
-        return await self.controller.create_network(name, "bridge", pools=pools, internal=internal)
+        return await self.controller.create_network(NetworkRecord.new(name, "bridge", pools=pools, internal=internal))
 
     async def join(self, id: str, network: NetworkRecord, *names: str, files: ContainerFiles | None = None) -> None:
         await self.controller.acquire_sandbox(id)

@@ -89,7 +89,27 @@ def test_a_network_is_as_it_was_asked_for(house: InProcess) -> None:
         ({"Ingress": True}, 403, "Ingress network can only be global scope network"),
         ({"Scope": "swarm"}, 403, "cannot create a swarm scoped network when swarm is not active"),
         ({"ConfigFrom": {"Network": "c"}}, 404, 'configuration network "c" does not exist'),
-        ({"ConfigOnly": True}, 501, "configuration-only networks"),
+        ({"ConfigFrom": {"Network": "sea"}}, 404, 'configuration network "sea" does not exist'),
+        (
+            {"ConfigOnly": True, "Internal": True},
+            403,
+            "configuration network can only contain network specific fields",
+        ),
+        (
+            {"ConfigOnly": True, "ConfigFrom": {"Network": "c"}},
+            403,
+            "a configuration network cannot depend on another configuration network",
+        ),
+        (
+            {"ConfigFrom": {"Network": "c"}, "Labels": {"a": "b"}},
+            403,
+            "user specified configurations are not supported if the network depends on a configuration network",
+        ),
+        (
+            {"ConfigFrom": {"Network": "c"}, "Options": {"a": "b"}},
+            403,
+            "network driver options are not supported if the network depends on a configuration network",
+        ),
         ({"EnableIPv4": False}, 400, "IPv4 or IPv6 must be enabled"),
         ({"Options": {"com.docker.network.enable_ipv6": "maybe"}}, 400, "is not a valid bool"),
         (with_pool(Subnet="10.8.0.1/24"), 400, "invalid subnet 10.8.0.1/24: it should be 10.8.0.0/24"),
@@ -437,6 +457,53 @@ def test_a_renamed_container_is_found_by_its_new_name(house: InProcess, asking: 
     assert house.call("POST", "/containers/web/rename?name=api").status == 204
     address = IPv4Address("10.7.0.2").packed
     assert [asking(name)[1].endswith(address) for name in ("api", "www", "web")] == [True, True, False]
+
+
+# --- networks that are only a configuration
+
+
+def test_a_network_takes_all_from_its_configuration(house: InProcess) -> None:
+    fields = {"Options": {"com.docker.network.driver.mtu": "1400"}, "Labels": {"sea": "north"}}
+    create_network(house, "plan", ConfigOnly=True, EnableIPv6=True, **with_pool(Subnet="10.41.0.0/16"), **fields)
+    create_network(house, "twin", ConfigOnly=True, **with_pool(Subnet="10.41.0.0/16"))
+    create_network(house, "sea", ConfigFrom={"Network": "plan"}, Internal=True)
+    plan, sea = (house.call("GET", f"/networks/{name}").body for name in ("plan", "sea"))
+    assert (plan["Driver"], plan["ConfigOnly"], plan["ConfigFrom"]) == ("null", True, {"Network": ""})
+    assert (sea["Driver"], sea["ConfigOnly"], sea["ConfigFrom"]) == ("bridge", False, {"Network": "plan"})
+    assert (sea["EnableIPv6"], sea["Internal"]) == (True, True)
+    assert {key: sea[key] for key in fields} == fields
+    assert sea["IPAM"]["Config"][0]["Subnet"] == "10.41.0.0/16"
+    house.stop()
+    house.start()
+    assert house.call("GET", "/networks/sea").body == sea
+
+
+def test_a_configuration_has_no_containers_and_stays_as_long_as_it_is_used(house: InProcess) -> None:
+    create_network(house, "plan", ConfigOnly=True)
+    create_network(house, "sea", ConfigFrom={"Network": "plan"})
+    id = house.create(name="web")
+    answer = house.call("POST", "/networks/plan/connect", {"Container": id})
+    assert answer.status == 403 and "configuration-only network" in answer.message
+    answer = house.call("DELETE", "/networks/plan")
+    assert answer.status == 403
+    assert answer.message == 'error while removing network: configuration network "plan" is in use'
+    assert house.call("POST", "/networks/prune").body["NetworksDeleted"] == ["sea"]
+    assert house.call("DELETE", "/networks/plan").status == 204
+
+
+def test_link_local_addresses_are_given_besides(house: InProcess) -> None:
+    create_network(house, "sea", **with_pool(Subnet="10.42.0.0/16"))
+    house.launch(name="web")
+    connect(house, "sea", "web", IPAMConfig={"LinkLocalIPs": ["169.254.8.8", "fe80::8"]})
+    assert house.sandboxes.addresses == [("eth1", "169.254.8.8/16"), ("eth1", "fe80::8/64")]
+    told = house.call("GET", "/containers/web/json").body["NetworkSettings"]["Networks"]["sea"]
+    assert told["IPAMConfig"]["LinkLocalIPs"] == ["169.254.8.8", "fe80::8"]
+    answer = house.call(
+        "POST",
+        "/networks/sea/connect",
+        {"Container": "web", "EndpointConfig": {"IPAMConfig": {"LinkLocalIPs": ["x"]}}},
+    )
+    assert answer.status == 400 and "invalid link-local IP address: x" in answer.message
 
 
 # --- what the outside can reach

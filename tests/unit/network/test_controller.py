@@ -17,7 +17,7 @@ from sampan.errdefs import Conflict, Forbidden, InvalidArgument, NotFound, Syste
 from sampan.network.controller import NetworkController, NetworkDefaults
 from sampan.network.files import ContainerFiles
 from sampan.network.ipam import PoolRange, pool_of
-from sampan.network.records import EndpointWish, PortBinding
+from sampan.network.records import EndpointWish, NetworkRecord, PortBinding
 from sampan.state import Database
 from sampan.testing.memory_network import MemoryNetwork
 from sampan.testing.memory_sandbox import MemorySandboxKernel
@@ -176,7 +176,7 @@ async def test_a_beginning_of_two_ids_is_ambiguous_in_dockers_words(room: Room) 
     prefixes = [network.id[0] for network in room.controller.list()]
     number = 0
     while len(set(prefixes)) == len(prefixes):
-        network = await room.controller.create_network(f"lan{number}", "null")
+        network = await room.controller.create_network(NetworkRecord.new(f"lan{number}", "null"))
         prefixes.append(network.id[0])
         number += 1
     with pytest.raises(InvalidArgument, match=r"is ambiguous \([23] matches found based on ID prefix\)"):
@@ -184,29 +184,31 @@ async def test_a_beginning_of_two_ids_is_ambiguous_in_dockers_words(room: Room) 
 
 
 async def test_a_network_of_ones_own_gets_the_next_subnet(room: Room) -> None:
-    network = await room.controller.create_network("lan", "bridge", ipv6=True)
+    network = await room.controller.create_network(NetworkRecord.new("lan", "bridge", ipv6=True))
     assert str(network.pools[0].subnet) == "172.18.0.0/16"
     assert network.pools[1].subnet.version == 6
     assert network.id in room.driver.list().networks
     with pytest.raises(Conflict, match=r"^network with name lan already exists$"):
-        await room.controller.create_network("lan", "bridge")
+        await room.controller.create_network(NetworkRecord.new("lan", "bridge"))
 
 
 async def test_pools_that_overlap_another_networks_are_refused(room: Room) -> None:
     with pytest.raises(Forbidden, match="Pool overlaps with other one on this address space"):
-        await room.controller.create_network("lan", "bridge", pools=[pool_of(IPv4Network("172.17.4.0/24"))])
+        await room.controller.create_network(
+            NetworkRecord.new("lan", "bridge", pools=(pool_of(IPv4Network("172.17.4.0/24")),))
+        )
     assert len(room.controller.list()) == 3
 
 
 async def test_a_driver_that_is_not_installed_is_said_so(room: Room) -> None:
     pools = [pool_of(IPv4Network("10.1.0.0/24"))]
     with pytest.raises(NotFound, match='plugin "macvlan" not found'):
-        await room.controller.create_network("lan", "macvlan", pools=pools)
+        await room.controller.create_network(NetworkRecord.new("lan", "macvlan", pools=pools))
     assert room.rows("networks") == 3
 
 
 async def test_a_removed_network_is_gone_for_good(room: Room) -> None:
-    network = await room.controller.create_network("lan", "bridge")
+    network = await room.controller.create_network(NetworkRecord.new("lan", "bridge"))
     await room.controller.remove_network(network)
     assert network.id not in room.driver.list().networks
     controller = await room.restart()
@@ -215,7 +217,7 @@ async def test_a_removed_network_is_gone_for_good(room: Room) -> None:
 
 
 async def test_networks_in_use_and_predefined_ones_stay(room: Room) -> None:
-    network = await room.controller.create_network("lan", "bridge")
+    network = await room.controller.create_network(NetworkRecord.new("lan", "bridge"))
     await room.controller.acquire_sandbox(WEB)
     await room.controller.connect(WEB, network, EndpointWish(container_name="web"))
     with pytest.raises(Forbidden, match=r'network lan has active endpoints \(name:"web" id:"'):
@@ -244,7 +246,7 @@ async def test_a_mac_asked_for_is_given(room: Room) -> None:
 
 async def test_a_second_network_becomes_a_second_interface_without_default_route(room: Room) -> None:
     first = await start(room.controller, WEB)
-    network = await room.controller.create_network("lan", "bridge")
+    network = await room.controller.create_network(NetworkRecord.new("lan", "bridge"))
     second = await room.controller.connect(WEB, network, EndpointWish(names=("www",), ipv4=IPv4Address("172.18.0.9")))
     assert (second.ifname, second.carries_gateway, second.names) == ("eth1", False, ("www",))
     assert str(second.ipv4) == "172.18.0.9/16"
@@ -257,7 +259,7 @@ async def test_a_second_network_becomes_a_second_interface_without_default_route
 
 
 async def test_an_internal_network_gives_no_gateway(room: Room) -> None:
-    network = await room.controller.create_network("lan", "bridge", internal=True)
+    network = await room.controller.create_network(NetworkRecord.new("lan", "bridge", internal=True))
     await room.controller.acquire_sandbox(WEB)
     endpoint = await room.controller.connect(WEB, network)
     assert (endpoint.gateway_v4, endpoint.carries_gateway) == (None, False)
@@ -357,7 +359,7 @@ async def test_an_address_is_given_again_only_when_its_interface_is_gone(room: R
 
 
 async def test_a_fixed_address_waits_until_its_former_interface_is_gone(room: Room) -> None:
-    network = await room.controller.create_network("lan", "bridge")
+    network = await room.controller.create_network(NetworkRecord.new("lan", "bridge"))
     await room.controller.acquire_sandbox(WEB)
     fixed = IPv4Address("172.18.0.9")
     await room.controller.connect(WEB, network, EndpointWish(ipv4=fixed))
@@ -373,7 +375,9 @@ async def test_a_fixed_address_waits_until_its_former_interface_is_gone(room: Ro
 
 
 async def test_a_full_network_says_so(room: Room) -> None:
-    network = await room.controller.create_network("lan", "bridge", pools=[pool_of(IPv4Network("10.1.0.0/30"))])
+    network = await room.controller.create_network(
+        NetworkRecord.new("lan", "bridge", pools=(pool_of(IPv4Network("10.1.0.0/30")),))
+    )
     for id in (WEB, DB):
         await room.controller.acquire_sandbox(id)
     await room.controller.connect(WEB, network)
@@ -384,7 +388,7 @@ async def test_a_full_network_says_so(room: Room) -> None:
 async def test_pools_run_out_in_dockers_words(room: Room) -> None:
     controller = await room.restart(pools=[PoolRange(IPv4Network("172.17.0.0/16"), 16)])
     with pytest.raises(InvalidArgument, match="all predefined address pools have been fully subnetted"):
-        await controller.create_network("lan", "bridge")
+        await controller.create_network(NetworkRecord.new("lan", "bridge"))
 
 
 async def test_many_containers_at_once_get_addresses_of_their_own(room: Room) -> None:

@@ -143,15 +143,6 @@ UNSERVED: tuple[Unserved, ...] = (
         400,
     ),
     Unserved(_CREATE, "HostConfig.UsernsMode", Verdict.IGNORED, _host(UsernsMode="host"), "users are not remapped"),
-    Unserved(
-        _CREATE,
-        "NetworkingConfig.EndpointsConfig{}.IPAMConfig.LinkLocalIPs",
-        Verdict.REFUSED,
-        _endpoint(IPAMConfig={"LinkLocalIPs": ["169.254.1.1"]}),
-        "left for a later version",
-        "sampan does not serve link-local addresses of containers yet",
-        501,
-    ),
     *(
         Unserved(
             _CREATE,
@@ -180,24 +171,6 @@ UNSERVED: tuple[Unserved, ...] = (
         "of swarm",
         "Ingress network can only be global scope network",
         403,
-    ),
-    Unserved(
-        "NetworkCreate",
-        "ConfigOnly",
-        Verdict.REFUSED,
-        {"Name": "sea", "ConfigOnly": True},
-        "of swarm",
-        "sampan has no configuration-only networks",
-        501,
-    ),
-    Unserved(
-        "NetworkCreate",
-        "ConfigFrom.Network",
-        Verdict.REFUSED,
-        {"Name": "sea", "ConfigFrom": {"Network": "other"}},
-        "of swarm",
-        'configuration network "other" does not exist',
-        404,
     ),
     Unserved(
         "VolumeCreate",

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
 
 from sampan.daemon.container import Record
 from sampan.daemon.links import parse_link
 from sampan.daemon.namespaces import SHARED
 from sampan.daemon.pools import together
-from sampan.errdefs import InvalidArgument, Unsupported
+from sampan.errdefs import Forbidden, InvalidArgument
 from sampan.models import CreateContainer, EndpointIPAMConfig, EndpointSettings
 from sampan.network.joining import SYSCTLS_OPTION
 from sampan.network.kernel import parse_sysctl
@@ -43,9 +43,9 @@ def networks_of(request: CreateContainer, mode: str) -> dict[str, EndpointSettin
 
 
 def check(network: NetworkRecord, settings: EndpointSettings) -> None:
-    """Raise `InvalidArgument` for what the network can't give."""
-    if settings.ipam_config and settings.ipam_config.link_local_ips:
-        raise Unsupported("sampan does not serve link-local addresses of containers yet")
+    """Raise `InvalidArgument` for what the network can't give, `Forbidden` if nobody can be on it."""
+    if network.config_only:
+        raise Forbidden("cannot create endpoint on configuration-only network")
     faults = list(_faults(network.name, settings))
     together("invalid endpoint settings", faults or _misplaced(network, settings))
 
@@ -59,6 +59,7 @@ def wish_of(record: Record, settings: EndpointSettings, ports: Sequence[PortBind
         links=tuple((alias, name) for name, alias in map(parse_link, settings.links or ())),
         ipv4=IPv4Address(ipam.ipv4_address) if ipam.ipv4_address else None,
         ipv6=IPv6Address(ipam.ipv6_address) if ipam.ipv6_address else None,
+        link_local=tuple(_link_local(text) for text in ipam.link_local_ips or ()),
         mac=settings.mac_address.replace("-", ":").lower() or None,
         ports=tuple(ports),
         gateway_priority=settings.gw_priority,
@@ -83,8 +84,6 @@ def _checked(name: str, settings: EndpointSettings | None) -> EndpointSettings:
     if settings is None:
         raise InvalidArgument(f"invalid config for network {name}: EndpointsConfig is nil")
     together(f"invalid config for network {name}: invalid endpoint settings", _faults(name, settings))
-    if settings.ipam_config and settings.ipam_config.link_local_ips:
-        raise Unsupported("sampan does not serve link-local addresses of containers yet")
     return settings
 
 
@@ -99,6 +98,9 @@ def _faults(name: str, settings: EndpointSettings) -> Iterator[str]:
         yield f"invalid IPv4 address: {ipam.ipv4_address}"
     if ipam.ipv6_address and not _is_address(IPv6Address, ipam.ipv6_address):
         yield f"invalid IPv6 address: {ipam.ipv6_address}"
+    for text in ipam.link_local_ips or ():
+        if not (_is_address(IPv4Address, text) or _is_address(IPv6Address, text)):
+            yield f"invalid link-local IP address: {text}"
     if settings.mac_address and not _MAC.fullmatch(settings.mac_address):
         yield f"address {settings.mac_address}: invalid MAC address"
     if sysctls := (settings.driver_opts or {}).get(SYSCTLS_OPTION):
@@ -111,6 +113,12 @@ def _sysctl_fault(text: str) -> str | None:
     except InvalidArgument as error:
         return str(error)
     return None
+
+
+def _link_local(text: str) -> IPv4Interface | IPv6Interface:
+    """With the prefix length of its kind (RFC 3927, RFC 4291), which Docker gives to whatever is asked for here."""
+    address = ip_address(text)
+    return ip_interface((address, 16 if address.version == 4 else 64))
 
 
 def _is_address(kind: type[IPv4Address] | type[IPv6Address], text: str) -> bool:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sampan.daemon import filters
+from sampan.daemon import filters, network_config
 from sampan.daemon.clock import rfc3339
 from sampan.daemon.pools import address_pools
 from sampan.engine import Job
-from sampan.errdefs import Forbidden, InvalidArgument, NotFound, Unsupported
+from sampan.errdefs import Forbidden, InvalidArgument, NotFound
 from sampan.models import (
     IPAM,
+    ConfigReference,
     CreateNetwork,
     InspectNetwork,
     IPAMConfig,
@@ -35,25 +37,40 @@ async def network_create(daemon: Daemon, job: Job[CreateNetwork]) -> NetworkCrea
     """Make a network. What belongs to a swarm is refused in Docker's words (moby libnetwork/controller.go)."""
     request = job.request
     _refuse_foreign(request)
+    network_config.check(request)
+    driver = NULL_DRIVER if request.config_only else request.driver or _DEFAULT_DRIVER
+    wanted = NetworkRecord.new(
+        request.name,
+        driver,
+        internal=request.internal,
+        attachable=request.attachable,
+        config_only=request.config_only,
+    )
+    if source := network_config.source_of(request):
+        wanted = wanted.configured_by(network_config.get(daemon, source))
+    else:
+        wanted = _configured(wanted, request)
+    record = await daemon.networks.create_network(wanted)
+    _publish(daemon, "create", record)
+    return NetworkCreated(id=record.id)
+
+
+def _configured(record: NetworkRecord, request: CreateNetwork) -> NetworkRecord:
+    """The network with the pools, options and labels of the request. Raises `InvalidArgument`."""
     options = dict(request.options or {})
     versions = _versions(request, options)
     if not versions:
         raise InvalidArgument("IPv4 or IPv6 must be enabled")
     ipam = request.ipam or IPAM()
-    record = await daemon.networks.create_network(
-        request.name,
-        request.driver or _DEFAULT_DRIVER,
-        pools=address_pools(ipam, versions),
+    return replace(
+        record,
+        pools=tuple(address_pools(ipam, versions)),
         ipv4=4 in versions,
         ipv6=6 in versions,
-        internal=request.internal,
-        attachable=request.attachable,
         options=options,
-        ipam_options=ipam.options,
-        labels=request.labels,
+        ipam_options=ipam.options or {},
+        labels=request.labels or {},
     )
-    _publish(daemon, "create", record)
-    return NetworkCreated(id=record.id)
 
 
 async def network_remove(daemon: Daemon, job: Job[RemoveNetwork]) -> None:
@@ -62,7 +79,7 @@ async def network_remove(daemon: Daemon, job: Job[RemoveNetwork]) -> None:
 
 
 async def remove(daemon: Daemon, record: NetworkRecord) -> None:
-    """Remove a network. Raises `Forbidden` if it is predefined or in use."""
+    """Remove a network. Raises `Forbidden` if it is predefined, or in use by containers or as a configuration."""
     await daemon.networks.remove_network(record)
     _publish(daemon, "destroy", record)
 
@@ -122,7 +139,8 @@ def _network(daemon: Daemon, record: NetworkRecord) -> NetworkInspect:
         internal=record.internal,
         attachable=record.attachable,
         ingress=False,
-        config_only=False,
+        config_from=ConfigReference(network=record.config_from),
+        config_only=record.config_only,
         containers={},
         options=dict(record.options),
         labels=dict(record.labels),
@@ -154,10 +172,6 @@ def _refuse_foreign(request: CreateNetwork) -> None:
         raise Forbidden("Ingress network can only be global scope network")
     if request.scope not in ("", "local"):
         raise Forbidden("cannot create a swarm scoped network when swarm is not active")
-    if request.config_from and request.config_from.network:
-        raise NotFound(f'configuration network "{request.config_from.network}" does not exist')
-    if request.config_only:
-        raise Unsupported("sampan has no configuration-only networks: they are of use in a swarm")
 
 
 def _versions(request: CreateNetwork, options: dict[str, str]) -> set[int]:

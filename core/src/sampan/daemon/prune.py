@@ -155,7 +155,7 @@ async def network_prune(daemon: Daemon, job: Job[PruneNetworks]) -> NetworksPrun
 
 
 def _is_idle(daemon: Daemon, record: NetworkRecord) -> bool:
-    return record.user_defined and not daemon.networks.endpoints_of(record)
+    return record.user_defined and not record.config_only and not daemon.networks.endpoints_of(record)
 
 
 async def _remove_network(daemon: Daemon, record: NetworkRecord) -> list[str]:

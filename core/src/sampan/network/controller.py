@@ -30,7 +30,6 @@ from sampan.network.ports import HostPorts
 from sampan.network.records import (
     BRIDGE,
     PREDEFINED,
-    AddressPool,
     EndpointRecord,
     EndpointWish,
     NetworkRecord,
@@ -133,37 +132,12 @@ class NetworkController:
         """All networks, by name."""
         return sorted(self._networks, key=lambda network: network.name)
 
-    async def create_network(
-        self,
-        name: str,
-        driver: str,
-        *,
-        pools: Sequence[AddressPool] = (),
-        ipv4: bool = True,
-        ipv6: bool = False,
-        internal: bool = False,
-        attachable: bool = False,
-        options: Mapping[str, str] | None = None,
-        ipam_options: Mapping[str, str] | None = None,
-        labels: Mapping[str, str] | None = None,
-    ) -> NetworkRecord:
+    async def create_network(self, record: NetworkRecord) -> NetworkRecord:
         """Make a network. Families for which no pool is given get one from the default pools.
 
         Raises `Conflict` if the name is taken, `InvalidArgument` for pools or options that can't be,
         `NotFound` if the driver isn't installed.
         """
-        record = NetworkRecord.new(
-            name,
-            driver,
-            pools=tuple(pools),
-            ipv4=ipv4,
-            ipv6=ipv6,
-            internal=internal,
-            attachable=attachable,
-            options=options or {},
-            ipam_options=ipam_options or {},
-            labels=labels or {},
-        )
         return await self._networks.create(record)
 
     def is_direct(self, network: NetworkRecord) -> bool:
@@ -171,7 +145,7 @@ class NetworkController:
         return isinstance(self._networks.find_driver(network), DirectDriver)
 
     async def remove_network(self, network: NetworkRecord) -> None:
-        """Remove a network. Raises `Forbidden` if it is predefined or in use."""
+        """Remove a network. Raises `Forbidden` if it is predefined, or in use by containers or as a configuration."""
         if network.name in PREDEFINED:
             raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
         async with self._networks.changing:
@@ -181,6 +155,8 @@ class NetworkController:
                 raise Forbidden(
                     f"error while removing network: network {network.name} has active endpoints ({names})"
                 )
+            if any(other.config_from == network.name for other in self._networks):
+                raise Forbidden(f'error while removing network: configuration network "{network.name}" is in use')
             await self._leaving.settle(network.id)
             await self._networks.remove(network)
             self._endpoints.addresses.forget(network.id)

@@ -47,7 +47,7 @@ class Joining:
                     endpoint = self._reserve_ports(replace(endpoint, carries_gateway=True), network, wish, undo)
             await self._enter(endpoint, undo)
             if not network.builtin:
-                endpoint = await self._plug(endpoint, network, undo)
+                endpoint = await self._plug(endpoint, network, wish, undo)
                 self._room.endpoints.put(endpoint)
                 if before is not None and gateway.is_better(endpoint, before):
                     endpoint = await self._carrying.hand_over(before, endpoint)
@@ -124,7 +124,9 @@ class Joining:
         await self._room.endpoints.insert(endpoint)
         undo.push_async_callback(self._room.endpoints.forget, endpoint)
 
-    async def _plug(self, endpoint: EndpointRecord, network: NetworkRecord, undo: AsyncExitStack) -> EndpointRecord:
+    async def _plug(
+        self, endpoint: EndpointRecord, network: NetworkRecord, wish: EndpointWish, undo: AsyncExitStack
+    ) -> EndpointRecord:
         driver = self._room.networks.driver(network.driver)
         sandbox = Sandbox(endpoint.container_id, self._room.sandboxes.fd(endpoint.container_id))
         wanted = for_driver(endpoint, network)
@@ -133,6 +135,9 @@ class Joining:
             made = await to_the_end(asyncio.to_thread(attach_and_publish, driver, wanted, sandbox, endpoint.ports))
         except Conflict as error:
             raise port_failure(endpoint, error) from error
+        if wish.link_local:
+            add_addresses = self._room.sandboxes.kernel.add_addresses
+            await asyncio.to_thread(add_addresses, sandbox.netns_fd, made.ifname, wish.link_local)
         if sysctls := endpoint.options.get(SYSCTLS_OPTION):
             set_sysctls = self._room.sandboxes.kernel.set_sysctls
             await asyncio.to_thread(set_sysctls, sandbox.netns_fd, made.ifname, sysctls.split(","))

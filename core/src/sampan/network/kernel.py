@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
 
 from sampan.errdefs import InvalidArgument, SystemFailure
@@ -60,6 +61,14 @@ class SandboxKernel:
         except OSError as error:
             raise SystemFailure(f"the default route can't be set over {endpoint.network_name}: {error}") from error
 
+    def add_addresses(self, netns_fd: int, ifname: str, addresses: Sequence[IPv4Interface | IPv6Interface]) -> None:
+        """Give an interface further addresses. Raises `SystemFailure`."""
+        try:
+            run_in_netns(netns_fd, lambda: _add_addresses(ifname, addresses))
+        except OSError as error:
+            shown = ", ".join(str(address.ip) for address in addresses)
+            raise SystemFailure(f"interface {ifname} can't have {shown}: {error}") from error
+
     def set_sysctls(self, netns_fd: int, ifname: str, settings: Sequence[str]) -> None:
         """Set `net.FAMILY.AREA.IFNAME.NAME=VALUE` of an interface. Raises `InvalidArgument` for what can't be set."""
         parsed = [parse_sysctl(text) for text in settings]
@@ -92,10 +101,19 @@ def _furnish() -> None:
             Path("/proc/sys", name).write_text(value)
 
 
+def _add_addresses(ifname: str, addresses: Sequence[IPv4Interface | IPv6Interface]) -> None:
+    index = _index(ifname)
+    rtnetlink.request(*(rtnetlink.new_address(index, address) for address in addresses))
+
+
+def _index(ifname: str) -> int:
+    if (index := rtnetlink.index_of(ifname)) is None:
+        raise OSError(errno.ENODEV, f"no interface {ifname} in the sandbox")
+    return index
+
+
 def _set_default_routes(endpoint: EndpointRecord) -> None:
-    index = rtnetlink.index_of(endpoint.ifname)
-    if index is None:
-        raise OSError(errno.ENODEV, f"no interface {endpoint.ifname} in the sandbox")
+    index = _index(endpoint.ifname)
     for family, gateway in ((socket.AF_INET, endpoint.gateway_v4), (socket.AF_INET6, endpoint.gateway_v6)):
         if gateway is not None:
             rtnetlink.request(rtnetlink.replace_default_route(index, gateway))

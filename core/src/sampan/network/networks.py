@@ -120,7 +120,8 @@ class Networks:
 
     async def remove(self, network: NetworkRecord) -> None:
         """Remove a network that nobody is on; whoever calls it holds `changing`."""
-        await asyncio.to_thread(self.driver(network.driver).remove_network, network.for_driver())
+        if not network.builtin:
+            await asyncio.to_thread(self.driver(network.driver).remove_network, network.for_driver())
         await self._database.write(lambda db: store.delete_network(db, network.id))
         self._by_id.pop(network.id, None)
 
@@ -179,8 +180,8 @@ class Networks:
 
     async def _complete_pools(self, record: NetworkRecord) -> tuple[AddressPool, ...]:
         if record.builtin:
-            return ()
-        used = [pool.subnet for network in self for pool in network.pools]
+            return record.pools
+        used = [pool.subnet for network in self if not network.config_only for pool in network.pools]
         for pool in record.pools:
             if any(overlap(pool.subnet, subnet) for subnet in used):
                 raise Forbidden("invalid pool request: Pool overlaps with other one on this address space")

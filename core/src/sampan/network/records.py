@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,7 +39,10 @@ class AddressPool:
 
 @dataclass(frozen=True)
 class NetworkRecord:
-    """One network. `id` is 64 hex digits; `options` are the driver's."""
+    """One network. `id` is 64 hex digits; `options` are the driver's.
+
+    One that is `config_only` is there for its settings, which others are made from: `config_from` is its name then.
+    """
 
     id: str
     name: str
@@ -53,11 +56,26 @@ class NetworkRecord:
     labels: Mapping[str, str] = field(default_factory=dict)
     ipv4: bool = True
     ipam_options: Mapping[str, str] = field(default_factory=dict)
+    config_only: bool = False
+    config_from: str = ""
 
     @classmethod
     def new(cls, name: str, driver: str, **fields: Any) -> NetworkRecord:
         """A network about to be made, with an id of its own."""
         return cls(secrets.token_hex(32), name, driver, time.time_ns(), **fields)
+
+    def configured_by(self, config: NetworkRecord) -> NetworkRecord:
+        """This network with the pools, options and labels of a configuration."""
+        return replace(
+            self,
+            pools=config.pools,
+            ipv4=config.ipv4,
+            ipv6=config.ipv6,
+            options=config.options,
+            ipam_options=config.ipam_options,
+            labels=config.labels,
+            config_from=config.name,
+        )
 
     @property
     def user_defined(self) -> bool:
@@ -95,7 +113,8 @@ class EndpointWish:
     """What a container asks of its attachment to a network; what it leaves open is chosen.
 
     `names` are those by which its neighbours on a user-defined network find it, `links` further names by which it
-    finds others: its own name for each, and theirs. Of all its networks that lead out, the one with the greatest
+    finds others: its own name for each, and theirs. `link_local` are
+    addresses that its interface has besides. Of all its networks that lead out, the one with the greatest
     `gateway_priority`, and of equals the first by name, carries the default routes and the `ports`.
     """
 
@@ -104,6 +123,7 @@ class EndpointWish:
     links: tuple[tuple[str, str], ...] = ()
     ipv4: IPv4Address | None = None
     ipv6: IPv6Address | None = None
+    link_local: tuple[IPv4Interface | IPv6Interface, ...] = ()
     mac: str | None = None
     ports: tuple[PortBinding, ...] = ()
     gateway_priority: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from ipaddress import IPv4Interface, IPv6Interface
 
 from sampan.network.kernel import NameSockets, SandboxKernel, bind_name_sockets, parse_sysctl
 from sampan.network.records import EndpointRecord
@@ -14,6 +15,7 @@ class MemorySandboxKernel(SandboxKernel):
 
     def __init__(self) -> None:
         self.default_routes: list[EndpointRecord] = []
+        self.addresses: list[tuple[str, str]] = []
         self.sysctls: list[tuple[str, str]] = []
         self.listening: list[NameSockets] = []
 
@@ -24,6 +26,10 @@ class MemorySandboxKernel(SandboxKernel):
     def set_default_routes(self, netns_fd: int, endpoint: EndpointRecord) -> None:
         """Noted in `default_routes`."""
         self.default_routes.append(endpoint)
+
+    def add_addresses(self, netns_fd: int, ifname: str, addresses: Sequence[IPv4Interface | IPv6Interface]) -> None:
+        """Noted in `addresses`."""
+        self.addresses += [(ifname, str(address)) for address in addresses]
 
     def set_sysctls(self, netns_fd: int, ifname: str, settings: Sequence[str]) -> None:
         """Noted in `sysctls`."""

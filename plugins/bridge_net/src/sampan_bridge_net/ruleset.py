@@ -62,10 +62,12 @@ def _rules(table: str, closed: frozenset[int], gate: str | None) -> str:
 table inet {table} {{
   # Loopback addresses never come over a wire. Bridges route them (route_localnet), so that the host reaches published
   # ports at 127.0.0.1; without these rules its neighbours and containers could reach what listens there. Nor does a
-  # container send under addresses that are not on its network.
+  # container send under addresses that are not on its network, but for link-local ones to its neighbours (these come
+  # here only with br_netfilter, and are not forwarded).
   chain arrive {{
     iifname != "lo" ip daddr 127.0.0.0/8 drop
     iifname @bridges ip saddr 127.0.0.0/8 drop
+    iifname @known4 ip saddr 169.254.0.0/16 ip daddr 169.254.0.0/16 fib daddr type unicast return
     iifname @known4 fib saddr . iif oif missing ip saddr != 0.0.0.0 drop
     iifname @known6 fib saddr . iif oif missing ip6 saddr != {{ ::, fe80::/10 }} drop
   }}
@@ -85,6 +87,7 @@ table inet {table} {{
   # Into a network come answers and what was published; between two networks goes nothing.
   chain forward {{
     iifname . oifname @talking accept
+    iifname @bridges ip saddr 169.254.0.0/16 drop
     iifname @internal drop
     oifname @internal drop
     oifname @bridges ct state established,related accept
