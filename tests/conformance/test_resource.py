@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sampan.drivers import Cgroup, ResourceDriver, ResourceFactory, Resources, ResourceSettings
+from sampan.drivers import ANYWHERE, Cgroup, Placement, ResourceDriver, ResourceFactory, Resources, ResourceSettings
 from sampan.drivers.loader import load
 from sampan.testing.memory_resource import MemoryResource
-from sampan.testing.resource_suite import ResourceDriverSuite
+from sampan.testing.resource_suite import OTHER, WEB, ResourceDriverSuite
 from sampan_cgroups_v2.host import find_host
 from sampan_tenants.budgets import FILE
 from sampan_tenants.driver import TenantDriver
@@ -43,8 +44,7 @@ class OnCgroups(ResourceDriverSuite):
         settings = ResourceSettings(tmp_path, f"/sampan-{tmp_path.name}-{id(tmp_path):x}")
         yield settings
         mount = find_host().mount
-        if mount and (path := mount / settings.parent.lstrip("/")).is_dir():
-            path.rmdir()
+        assert mount is None or not (mount / settings.parent.lstrip("/")).exists()
 
 
 @pytest.mark.root
@@ -70,12 +70,12 @@ class TestWithinATenant(OnCgroups):
         return OfOneTenant
 
     def test_a_tenants_group_goes_with_its_last_container(self, driver: OfOneTenant) -> None:
-        one, other = driver.create("one", Resources()), driver.create("other", Resources())
+        one, other = driver.create(WEB, Resources()), driver.create(OTHER, Resources())
         assert Path(one.path).parent == Path(other.path).parent
         assert Path(one.path).parent.name == "tenant-a"
-        driver.remove("one")
-        assert list(driver.list()) == ["other"]
-        driver.remove("other")
+        driver.remove(WEB)
+        assert list(driver.list()) == [OTHER]
+        driver.remove(OTHER)
         assert not any(path.name == "tenant-a" for path in _slice_of(one).glob("*"))
 
 
@@ -86,8 +86,8 @@ class OfOneTenant(TenantDriver):
         (settings.state_dir / FILE).write_text("[tenants.a]")
         super().__init__(settings)
 
-    def create(self, id: str, resources: Resources, labels: Mapping[str, str] | None = None) -> Cgroup:
-        return super().create(id, resources, {"tenant": "a"})
+    def create(self, id: str, resources: Resources, placement: Placement = ANYWHERE) -> Cgroup:
+        return super().create(id, resources, replace(placement, labels={"tenant": "a"}))
 
 
 def _slice_of(cgroup: Cgroup) -> Path:

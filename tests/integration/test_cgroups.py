@@ -19,6 +19,7 @@ from sampan_cgroups_v2.host import find_host
 
 pytestmark = pytest.mark.root
 MIB = 1 << 20
+WEB = "ab" * 32
 _numbers = itertools.count()
 
 
@@ -94,54 +95,54 @@ def read(mount: Path, cgroup: Cgroup, file: str) -> str:
 def test_a_frozen_group_is_frozen_when_freeze_returns(
     driver: CgroupDriver, mount: Path, shell: Callable[[Cgroup, str], Shell]
 ) -> None:
-    cgroup = driver.create("web", Resources())
+    cgroup = driver.create(WEB, Resources())
     shell(cgroup, "true")
-    driver.freeze("web")
+    driver.freeze(WEB)
     assert "frozen 1" in read(mount, cgroup, "cgroup.events")
-    driver.thaw("web")
+    driver.thaw(WEB)
     assert "frozen 0" in read(mount, cgroup, "cgroup.events")
 
 
 def test_groups_that_a_container_made_below_its_own_are_killed_and_removed_too(
     driver: CgroupDriver, mount: Path, shell: Callable[[Cgroup, str], Shell]
 ) -> None:
-    cgroup = driver.create("web", Resources())
+    cgroup = driver.create(WEB, Resources())
     inner = Cgroup("inner", f"{cgroup.path}/a/b")
     (mount / inner.path.lstrip("/")).mkdir(parents=True)
     inside = shell(inner, "true")
-    assert driver.processes("web") == [inside.pid]
-    driver.kill("web")
-    driver.remove("web")
+    assert driver.processes(WEB) == [inside.pid]
+    driver.kill(WEB)
+    driver.remove(WEB)
     assert list(driver.list()) == []
 
 
 def test_processes_are_killed_one_by_one_where_the_kernel_has_no_cgroup_kill(
     driver: CgroupDriver, shell: Callable[[Cgroup, str], Shell], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cgroup = driver.create("web", Resources())
+    cgroup = driver.create(WEB, Resources())
     shell(cgroup, "true")
     shell(cgroup, "true")
     monkeypatch.setattr("sampan_cgroups_v2.group.Group.has", lambda group, file: file != "cgroup.kill")
-    driver.kill("web")
-    assert driver.processes("web") == []
-    driver.remove("web")
+    driver.kill(WEB)
+    assert driver.processes(WEB) == []
+    driver.remove(WEB)
 
 
 def test_a_group_whose_process_will_not_die_is_a_conflict_after_the_deadline(
     driver: CgroupDriver, mount: Path, tmp_path: Path, shell: Callable[[Cgroup, str], Shell]
 ) -> None:
-    cgroup = driver.create("web", Resources())
+    cgroup = driver.create(WEB, Resources())
     shell(cgroup, "true")
     impatient = CgroupDriver(ResourceSettings(tmp_path, cgroup.path.rpartition("/")[0]), deadline_s=0.05)
     with pytest.raises(Conflict, match="has processes"):
-        impatient.remove("web")
+        impatient.remove(WEB)
     assert read(mount, cgroup, "cgroup.procs")
 
 
 def test_cpu_time_of_a_group_is_accounted(driver: CgroupDriver, shell: Callable[[Cgroup, str], Shell]) -> None:
-    cgroup = driver.create("web", Resources())
+    cgroup = driver.create(WEB, Resources())
     assert shell(cgroup, "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done").run() == (0, "")
-    stats = driver.stats("web")
+    stats = driver.stats(WEB)
     assert stats.cpu_usage_us is not None
     assert stats.cpu_usage_us > 0
 
@@ -150,7 +151,7 @@ def test_nothing_outside_the_slice_changes_on_a_hybrid_host(driver: CgroupDriver
     if find_host().kind != "hybrid":
         pytest.skip("this host is not hybrid")
     before = (mount / "cgroup.subtree_control").read_text()
-    warnings = driver.create("web", Resources(memory_max_bytes=64 * MIB)).warnings
+    warnings = driver.create(WEB, Resources(memory_max_bytes=64 * MIB)).warnings
     assert (mount / "cgroup.subtree_control").read_text() == before
     assert warnings == (
         "Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.",
@@ -161,30 +162,30 @@ def test_nothing_outside_the_slice_changes_on_a_hybrid_host(driver: CgroupDriver
 def test_a_process_over_its_memory_limit_is_killed_and_counted(
     limited: CgroupDriver, shell: Callable[[Cgroup, str], Shell]
 ) -> None:
-    cgroup = limited.create("web", Resources(memory_max_bytes=16 * MIB, swap_max_bytes=0))
+    cgroup = limited.create(WEB, Resources(memory_max_bytes=16 * MIB, swap_max_bytes=0))
     assert cgroup.warnings in ((), _no_swap())
     heard: list[GroupEvent] = []
     listener = threading.Thread(target=lambda: heard.extend(limited.events()))
     listener.start()
     status, _ = shell(cgroup, "exec tail /dev/zero").run()
     assert status == -9
-    assert limited.oom_kills("web") == 1
-    stats = limited.stats("web")
+    assert limited.oom_kills(WEB) == 1
+    stats = limited.stats(WEB)
     assert (stats.oom_kills, stats.memory_max_bytes) == (1, 16 * MIB)
     limited.close()
     listener.join(60)
-    limited.remove("web")
-    assert [event for event in heard if event.action == "oom_kill"] == [GroupEvent("web", "oom_kill", 1)]
+    limited.remove(WEB)
+    assert [event for event in heard if event.action == "oom_kill"] == [GroupEvent(WEB, "oom_kill", 1)]
 
 
 @pytest.mark.vm
 def test_a_busy_process_is_throttled_to_its_quota(
     limited: CgroupDriver, shell: Callable[[Cgroup, str], Shell]
 ) -> None:
-    cgroup = limited.create("web", Resources(cpu_quota_us=10_000, cpu_period_us=100_000, cpu_weight=50))
+    cgroup = limited.create(WEB, Resources(cpu_quota_us=10_000, cpu_period_us=100_000, cpu_weight=50))
     assert cgroup.warnings == ()
     shell(cgroup, "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done").run()
-    stats = limited.stats("web")
+    stats = limited.stats(WEB)
     assert stats.cpu_throttled_periods
     assert stats.cpu_throttled_us
 
@@ -193,12 +194,12 @@ def test_a_busy_process_is_throttled_to_its_quota(
 def test_a_group_holds_no_more_processes_than_its_limit(
     limited: CgroupDriver, mount: Path, shell: Callable[[Cgroup, str], Shell]
 ) -> None:
-    cgroup = limited.create("web", Resources(pids_max=3))
+    cgroup = limited.create(WEB, Resources(pids_max=3))
     status, printed = shell(cgroup, "sleep 9 & sleep 9 & sleep 9 & sleep 9 &").run()
     assert status != 0
     assert "fork" in printed
     assert "max 1" in read(mount, cgroup, "pids.events")
-    assert limited.stats("web").pids_max == 3
+    assert limited.stats(WEB).pids_max == 3
 
 
 @pytest.mark.vm
@@ -206,21 +207,21 @@ def test_io_limits_are_set_device_by_device(limited: CgroupDriver, mount: Path) 
     if "io" not in limited.capabilities().controllers:
         pytest.skip("this host has no io controller")
     number = next(Path("/sys/block").glob("*/dev")).read_text().strip()
-    cgroup = limited.create("web", Resources(io_max=(IoLimit(number, write_bytes_per_s=MIB),)))
+    cgroup = limited.create(WEB, Resources(io_max=(IoLimit(number, write_bytes_per_s=MIB),)))
     assert cgroup.warnings == ()
     assert read(mount, cgroup, "io.max") == f"{number} rbps=max wbps={MIB} riops=max wiops=max"
     with pytest.raises(InvalidArgument, match="No such device"):
-        limited.update("web", Resources(io_max=(IoLimit(number, read_ops_per_s=7), IoLimit("250:250", 1))))
+        limited.update(WEB, Resources(io_max=(IoLimit(number, read_ops_per_s=7), IoLimit("250:250", 1))))
     assert read(mount, cgroup, "io.max") == f"{number} rbps=max wbps={MIB} riops=max wiops=max"
 
 
 @pytest.mark.vm
 def test_an_update_with_one_value_that_the_kernel_refuses_changes_nothing(limited: CgroupDriver, mount: Path) -> None:
-    cgroup = limited.create("web", Resources(memory_max_bytes=64 * MIB, cpu_weight=50, cpu_quota_us=20_000))
+    cgroup = limited.create(WEB, Resources(memory_max_bytes=64 * MIB, cpu_weight=50, cpu_quota_us=20_000))
     before = {file: read(mount, cgroup, file) for file in ("memory.max", "memory.high", "cpu.weight", "cpu.max")}
     with pytest.raises(InvalidArgument, match=r"cpu\.max"):
         limited.update(
-            "web", Resources(memory_max_bytes=32 * MIB, memory_high_bytes=16 * MIB, cpu_weight=70, cpu_quota_us=1)
+            WEB, Resources(memory_max_bytes=32 * MIB, memory_high_bytes=16 * MIB, cpu_weight=70, cpu_quota_us=1)
         )
     assert {file: read(mount, cgroup, file) for file in before} == before
 
@@ -228,14 +229,14 @@ def test_an_update_with_one_value_that_the_kernel_refuses_changes_nothing(limite
 @pytest.mark.vm
 def test_a_group_that_can_not_get_its_limits_is_not_made(limited: CgroupDriver) -> None:
     with pytest.raises(InvalidArgument, match=r"cpu\.weight"):
-        limited.create("web", Resources(cpu_weight=20_000))
+        limited.create(WEB, Resources(cpu_weight=20_000))
     assert list(limited.list()) == []
 
 
 @pytest.mark.vm
 def test_limits_can_be_changed_and_lifted_while_the_group_lives(limited: CgroupDriver, mount: Path) -> None:
-    cgroup = limited.create("web", Resources(memory_max_bytes=64 * MIB, pids_max=10, cpu_quota_us=20_000))
-    limited.update("web", Resources(memory_max_bytes=-1, pids_max=-1, cpu_quota_us=-1, cpu_period_us=50_000))
+    cgroup = limited.create(WEB, Resources(memory_max_bytes=64 * MIB, pids_max=10, cpu_quota_us=20_000))
+    limited.update(WEB, Resources(memory_max_bytes=-1, pids_max=-1, cpu_quota_us=-1, cpu_period_us=50_000))
     assert [read(mount, cgroup, file) for file in ("memory.max", "pids.max", "cpu.max")] == [
         "max",
         "max",
@@ -245,9 +246,9 @@ def test_limits_can_be_changed_and_lifted_while_the_group_lives(limited: CgroupD
 
 @pytest.mark.vm
 def test_a_burst_may_rise_with_its_quota_and_fall_with_it(limited: CgroupDriver, mount: Path) -> None:
-    cgroup = limited.create("web", Resources(cpu_quota_us=20_000, cpu_burst_us=20_000))
+    cgroup = limited.create(WEB, Resources(cpu_quota_us=20_000, cpu_burst_us=20_000))
     for number in (50_000, 10_000):
-        limited.update("web", Resources(cpu_quota_us=number, cpu_burst_us=number))
+        limited.update(WEB, Resources(cpu_quota_us=number, cpu_burst_us=number))
         assert read(mount, cgroup, "cpu.max.burst") == str(number)
 
 
@@ -255,13 +256,13 @@ def test_a_burst_may_rise_with_its_quota_and_fall_with_it(limited: CgroupDriver,
 def test_any_key_of_the_kernel_can_be_set_but_those_that_control_the_group(
     limited: CgroupDriver, mount: Path
 ) -> None:
-    cgroup = limited.create("web", Resources(unified={"memory.oom.group": "1", "misc.nothing": "1"}))
+    cgroup = limited.create(WEB, Resources(unified={"memory.oom.group": "1", "misc.nothing": "1"}))
     assert read(mount, cgroup, "memory.oom.group") == "1"
     assert len(cgroup.warnings) == 1
     assert "misc.nothing" in cgroup.warnings[0]
     for key in ("cgroup.procs", "cgroup.kill", "../memory.max", "memory"):
         with pytest.raises(InvalidArgument):
-            limited.update("web", Resources(unified={key: "1"}))
+            limited.update(WEB, Resources(unified={key: "1"}))
 
 
 @pytest.mark.vm
@@ -276,12 +277,12 @@ def test_a_daemon_inside_its_slice_steps_aside_into_a_leaf(
         from sampan_cgroups_v2.driver import CgroupDriver
         Path("{mount}{parent}/cgroup.procs").write_text("0")
         driver = CgroupDriver(ResourceSettings(Path("{tmp_path}"), "{parent}"))
-        print(driver.create("web", Resources(memory_max_bytes=64 << 20)).warnings, list(driver.list()))
-        driver.remove("web")
+        print(driver.create("{WEB}", Resources(memory_max_bytes=64 << 20)).warnings, list(driver.list()))
+        driver.remove("{WEB}")
     """
     try:
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        assert done.stdout == "() ['web']\n"
+        assert done.stdout == f"() ['{WEB}']\n"
     finally:
         for directory in (f"{parent}/sampan.daemon", parent):
             if (mount / directory.lstrip("/")).is_dir():

@@ -63,8 +63,20 @@ def test_tcp_without_mutual_tls_is_refused(tmp_path: Path) -> None:
 def test_two_data_roots_are_two_instances(tmp_path: Path) -> None:
     one, two = (load_config(write(tmp_path, {"data-root": path}), {}) for path in ("/one", "/two"))
     assert one.instance != two.instance
-    assert one.slice != two.slice
     assert len(one.instance) == 8
+
+
+@pytest.mark.parametrize(
+    ("given", "parent"), [("/a/b", "/a/b"), ("a", "/a"), ("/u.slice/x.service/", "/u.slice/x.service")]
+)
+def test_the_cgroup_parent_is_a_path_from_the_root(tmp_path: Path, given: str, parent: str) -> None:
+    assert load_config(write(tmp_path, {"cgroup-parent": given}), {}).cgroup_parent == parent
+
+
+@pytest.mark.parametrize("given", ["", "/", "/a/../..", "machine.slice"])
+def test_what_can_be_no_cgroup_parent_is_refused(tmp_path: Path, given: str) -> None:
+    with pytest.raises(InvalidArgument, match=r"cgroup.parent"):
+        load_config(write(tmp_path, {"cgroup-parent": given}), {})
 
 
 def test_validate_says_yes_or_what_is_missing(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ from sampan.models import LogConfig
 from sampan.network.controller import NetworkController, NetworkDefaults
 from sampan.network.ipam import DEFAULT_POOLS, PoolRange
 from sampan.notify import notify_ready, notify_stopping
-from sampan.runtime.namespace import RuntimeNamespace
+from sampan.runtime.namespace import RuntimeNamespace, default_slice
 from sampan.runtime.oci import OciRuntime
 from sampan.runtime.probe import FoundRuntime, default_runtime, find_runtimes
 from sampan.state import Database
@@ -121,12 +121,14 @@ async def _install(engine: Engine, config: DaemonConfig, drivers: Drivers) -> No
     """Make the parts, each with its undo, and put the daemon's jobs into the engine's table."""
     workers = install_workers(config.workers)
     engine.on_stop(lambda: asyncio.to_thread(workers.shutdown, wait=False))
-    runtime, found = await _make_runtime(engine, config)
+    slice = config.cgroup_parent or default_slice(f"sampan-{config.instance}")
+    runtime, found = await _make_runtime(engine, config, slice)
     for plugin in drivers.broken:
         _log.error(
             "plugin %s of %s %s is left out: %s", plugin.name, plugin.distribution, plugin.version, plugin.error
         )
-    storage, network, resources = _make_drivers(drivers, config)
+    storage, network = _make_drivers(drivers, config)
+    resources = _make_resources(drivers, config, slice)
     engine.on_stop(lambda: asyncio.to_thread(resources.close))
     database = Database(config.data_root / "state.db")
     engine.on_stop(lambda: asyncio.to_thread(database.close))
@@ -150,12 +152,14 @@ async def _install(engine: Engine, config: DaemonConfig, drivers: Drivers) -> No
     engine.on_stop(daemon.close)
 
 
-async def _make_runtime(engine: Engine, config: DaemonConfig) -> tuple[OciRuntime, Mapping[str, FoundRuntime]]:
+async def _make_runtime(
+    engine: Engine, config: DaemonConfig, slice: str
+) -> tuple[OciRuntime, Mapping[str, FoundRuntime]]:
     """The runtime room, with every OCI runtime that this host has."""
     conmon = shutil.which("conmon")
     if conmon is None:
         raise Unsupported("conmon is not installed: it watches over the containers (Debian's package conmon)")
-    namespace = RuntimeNamespace(config.slice)
+    namespace = RuntimeNamespace(slice)
     engine.on_stop(lambda: asyncio.to_thread(namespace.close))
     root = config.exec_root / "runtime"
     root.mkdir(mode=0o700, exist_ok=True)
@@ -184,9 +188,7 @@ class _Probed(Protocol):
     def probe(self) -> str | None: ...
 
 
-def _make_drivers(
-    drivers: Drivers, config: DaemonConfig
-) -> tuple[StorageDriver, Mapping[str, NetworkDriver], ResourceDriver]:
+def _make_drivers(drivers: Drivers, config: DaemonConfig) -> tuple[StorageDriver, Mapping[str, NetworkDriver]]:
     """The selected drivers, able to work on this host. Network drivers go by the names that clients use."""
     storage = drivers.storage_factory(config.storage_driver)(_directory(config, config.storage_driver))
     _require(storage, "storage", config.storage_driver)
@@ -194,10 +196,14 @@ def _make_drivers(
     _require(bridge, "network", config.network_driver)
     apply_published_ports(bridge, config)
     networks = dict(_other_networks(drivers, config))
-    settings = ResourceSettings(_directory(config, config.resource_driver), config.slice)
+    return storage, {**networks, "bridge": bridge}
+
+
+def _make_resources(drivers: Drivers, config: DaemonConfig, slice: str) -> ResourceDriver:
+    settings = ResourceSettings(_directory(config, config.resource_driver), slice)
     resources = drivers.resource_factory(config.resource_driver)(settings)
     _require(resources, "resource", config.resource_driver)
-    return storage, {**networks, "bridge": bridge}, resources
+    return resources
 
 
 def _other_networks(drivers: Drivers, config: DaemonConfig) -> Iterator[tuple[str, NetworkDriver]]:

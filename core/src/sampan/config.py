@@ -26,6 +26,16 @@ def _uncut(path: Path) -> Path:
     return path
 
 
+def _slice(parent: str) -> str:
+    """As a path from the root of all cgroups; dockerd takes one with and without the first `/` too."""
+    names = [name for name in parent.split("/") if name not in ("", ".")]
+    if len(names) == 1 and parent.endswith(".slice"):
+        raise ValueError("systemd slice received as cgroup parent when using cgroupfs")
+    if not names or ".." in names:
+        raise ValueError(f'invalid cgroup-parent "{parent}": it must be the path of a cgroup, such as /containers')
+    return "/" + "/".join(names)
+
+
 def _mirror(url: str) -> str:
     """As dockerd has it (moby daemon/pkg/registry, ValidateMirror): where, and nothing more."""
     scheme, separator, rest = url.partition("://")
@@ -95,7 +105,7 @@ class DaemonConfig(BaseModel):
     network_driver: str = "bridge_net"
     resource_driver: str = "cgroups_v2"
     strict_resources: bool = False
-    cgroup_parent: str | None = Field(None, pattern="^/[^/]+(/[^/]+)*$")
+    cgroup_parent: Annotated[str, AfterValidator(_slice)] | None = None
 
     default_runtime: str | None = None
     runtimes: dict[str, RuntimeConfig] = {}
@@ -128,11 +138,6 @@ class DaemonConfig(BaseModel):
     def instance(self) -> str:
         """Eight characters that set this daemon's kernel objects apart from those of others on the host."""
         return hashlib.sha256(str(self.data_root.resolve()).encode()).hexdigest()[:8]
-
-    @property
-    def slice(self) -> str:
-        """The cgroup under which those of the containers are made."""
-        return self.cgroup_parent or f"/sampan-{self.instance}"
 
     @property
     def host_name(self) -> str:

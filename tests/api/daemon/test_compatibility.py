@@ -26,12 +26,13 @@ def test_the_page_is_of_now() -> None:
 @pytest.mark.parametrize("unserved", UNSERVED, ids=lambda one: f"{one.operation} {one.field}")
 def test_what_is_not_served_is_answered_as_said(shared: InProcess, unserved: Unserved) -> None:
     body = {"Image": IMAGE, **unserved.request} if unserved.operation == "ContainerCreate" else unserved.request
-    answer = shared.call("POST", PATHS[unserved.operation], body)
+    path = PATHS[unserved.operation]
+    answer = shared.call("POST", path.format(id=shared.create()) if "{id}" in path else path, body)
     assert answer.status == unserved.status, answer
     if unserved.verdict is Verdict.REFUSED:
         assert unserved.words in answer.message
-    elif unserved.operation == "ContainerCreate":
-        warnings = answer.body["Warnings"]
+    elif unserved.operation.startswith("Container"):
+        warnings = answer.body["Warnings"] or []
         assert bool(warnings) is (unserved.verdict is Verdict.WARNED)
         assert all(unserved.words in warning for warning in warnings)
 

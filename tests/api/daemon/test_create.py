@@ -43,6 +43,8 @@ def shared(make_shared_house: MakeHouse) -> InProcess:
         ),
         ({"HostConfig": {"LogConfig": {"Type": "syslog"}}}, 400, "no log driver named 'syslog' is registered"),
         ({"HostConfig": {"Memory": 1024}}, 400, "Minimum memory limit allowed is 6MB"),
+        ({"HostConfig": {"CgroupParent": "/a/../../b"}}, 400, 'invalid cgroup-parent: "/a/../../b"'),
+        ({"HostConfig": {"CgroupParent": "batch.slice"}}, 400, "systemd slice received as cgroup parent"),
         ({"HostConfig": {"Binds": ["/a:b"]}}, 400, "mount path must be absolute"),
         (
             {"HostConfig": {"Mounts": [{"Type": "bind", "Source": "/no/such", "Target": "/x"}]}},
@@ -112,7 +114,15 @@ def test_control_files_and_alerts_reach_the_resource_driver(shared: InProcess, h
 def test_a_resource_driver_is_told_the_makers_labels_and_not_the_images(shared: InProcess) -> None:
     id = shared.launch(Image="labelled:1", Labels={"tenant": "a"})
     assert set(shared.call("GET", f"/containers/{id}/json").body["Config"]["Labels"]) > {"tenant"}
-    assert shared.resources.labels(id) == {"tenant": "a"}
+    assert shared.resources.placement(id).labels == {"tenant": "a"}
+    shared.call("DELETE", f"/containers/{id}?force=1")
+
+
+def test_the_cgroup_parent_reaches_the_resource_driver_and_stays_as_it_was_given(shared: InProcess) -> None:
+    id = shared.launch(HostConfig={"CgroupParent": "/batch/night/"})
+    assert shared.resources.placement(id).parent == "batch/night"
+    assert shared.call("POST", f"/containers/{id}/update", {"CgroupParent": "/other"}).status == 200
+    assert shared.call("GET", f"/containers/{id}/json").body["HostConfig"]["CgroupParent"] == "/batch/night/"
     shared.call("DELETE", f"/containers/{id}?force=1")
 
 

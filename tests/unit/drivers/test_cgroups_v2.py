@@ -12,6 +12,7 @@ from sampan.errdefs import InvalidArgument, NotFound, Unsupported
 from sampan_cgroups_v2.driver import CgroupDriver
 from sampan_cgroups_v2.host import Host, find_host
 
+WEB = "ab" * 32
 V1_MEMORY = "31 25 0:27 / /sys/fs/cgroup/memory rw shared:9 - cgroup cgroup rw,memory\n"
 V1_SYSTEMD = "32 25 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n"
 V2_BESIDE = "33 25 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
@@ -41,7 +42,7 @@ def test_a_host_without_v2_says_why_it_cannot_work(tmp_path: Path, kind: str, re
     assert driver.capabilities().host == kind
     assert list(driver.list()) == []
     with pytest.raises(Unsupported, match=reason):
-        driver.create("web", Resources())
+        driver.create(WEB, Resources())
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def driver(mount: Path) -> Iterator[CgroupDriver]:
 @pytest.fixture
 def web(mount: Path) -> Path:
     """A group with the files of the memory, cpu, pids and io controllers."""
-    path = mount / "sampan/web"
+    path = mount / f"sampan/{WEB}"
     path.mkdir()
     files = {
         "cgroup.events": "populated 0\nfrozen 0\n",
@@ -97,7 +98,7 @@ def test_the_slice_is_made_and_given_the_controllers_that_are_there(tmp_path: Pa
     driver = CgroupDriver(ResourceSettings(tmp_path, "/sampan"), host=Host("unified", tmp_path))
     assert driver.capabilities().controllers == {"memory"}
     assert not (tmp_path / "sampan").exists()
-    assert driver.create("web", Resources()).path == "/sampan/web"
+    assert driver.create(WEB, Resources()).path == f"/sampan/{WEB}"
     assert (tmp_path / "cgroup.subtree_control").read_text() == "+memory"
 
 
@@ -108,7 +109,7 @@ def test_a_threaded_slice_cannot_hold_containers(driver: CgroupDriver, mount: Pa
 
 def test_the_daemons_own_leaf_is_no_group(driver: CgroupDriver, mount: Path, web: Path) -> None:
     (mount / "sampan/sampan.daemon").mkdir()
-    assert list(driver.list()) == ["web"]
+    assert list(driver.list()) == [WEB]
 
 
 @pytest.mark.parametrize("id", ["", "..", "a/b", "sampan.daemon", "x" * 200])
@@ -121,7 +122,7 @@ def test_limits_are_written_in_the_kernels_form(driver: CgroupDriver, web: Path)
     asked = Resources(
         memory_max_bytes=1 << 20, pids_max=-1, cpu_quota_us=5000, cpu_weight=7, io_max=(IoLimit("8:0", 1, None, 2),)
     )
-    assert driver.update("web", asked) == ()
+    assert driver.update(WEB, asked) == ()
     assert (web / "memory.max").read_text() == "1048576\n"
     assert (web / "pids.max").read_text() == "max\n"
     assert (web / "cpu.max").read_text() == "5000 100000\n"
@@ -131,19 +132,19 @@ def test_limits_are_written_in_the_kernels_form(driver: CgroupDriver, web: Path)
 
 def test_a_period_alone_keeps_the_quota(driver: CgroupDriver, web: Path) -> None:
     (web / "cpu.max").write_text("5000 100000\n")
-    driver.update("web", Resources(cpu_period_us=50_000))
+    driver.update(WEB, Resources(cpu_period_us=50_000))
     assert (web / "cpu.max").read_text() == "5000 50000\n"
 
 
 def test_the_bfq_weight_is_set_where_it_is_the_only_one(driver: CgroupDriver, web: Path) -> None:
     (web / "io.bfq.weight").write_text("default 100\n")
-    assert driver.update("web", Resources(io_weight=5000)) == ()
+    assert driver.update(WEB, Resources(io_weight=5000)) == ()
     assert (web / "io.bfq.weight").read_text() == "default 1000\n"
 
 
 def test_a_device_has_a_weight_of_its_own(driver: CgroupDriver, web: Path) -> None:
     (web / "io.bfq.weight").write_text("default 100\n")
-    assert driver.update("web", Resources(io_weights={"8:0": 5000})) == ()
+    assert driver.update(WEB, Resources(io_weights={"8:0": 5000})) == ()
     assert (web / "io.bfq.weight").read_text() == "8:0 1000\n"
 
 
@@ -152,7 +153,7 @@ def test_a_refused_value_puts_back_the_old_ones(driver: CgroupDriver, web: Path)
         memory_high_bytes=5, memory_max_bytes=6, io_max=(IoLimit("8:0", 1),), unified={"cgroup.kill": "1"}
     )
     with pytest.raises(InvalidArgument, match=r"'cgroup\.kill' is no control file that can be set"):
-        driver.update("web", asked)
+        driver.update(WEB, asked)
     assert (web / "memory.high").read_text() == (web / "memory.max").read_text() == "max\n"
     assert (web / "io.max").read_text() == "8:0 rbps=1000 wbps=max riops=max wiops=max\n"
 
@@ -181,13 +182,13 @@ def test_validate_warns_of_what_create_would_warn_of(driver: CgroupDriver, mount
 
 
 def test_limits_without_a_file_are_warned_of(driver: CgroupDriver, web: Path) -> None:
-    (warning,) = driver.update("web", Resources(swap_max_bytes=0, memory_max_bytes=5))
+    (warning,) = driver.update(WEB, Resources(swap_max_bytes=0, memory_max_bytes=5))
     assert "swap limit" in warning
     assert not (web / "memory.swap.max").exists()
 
 
 def test_stats_are_the_files_numbers(driver: CgroupDriver, web: Path) -> None:
-    stats = driver.stats("web")
+    stats = driver.stats(WEB)
     assert (stats.cpu_usage_us, stats.cpu_user_us, stats.cpu_system_us) == (7, 4, 3)
     assert (stats.cpu_periods, stats.cpu_throttled_periods, stats.cpu_throttled_us) == (9, 2, 5)
     assert (stats.memory_bytes, stats.memory_peak_bytes, stats.memory_max_bytes) == (4096, 8192, None)
@@ -204,14 +205,14 @@ def test_a_file_longer_than_one_read_is_read_to_its_end(driver: CgroupDriver, we
 
 
 def test_processes_of_another_pid_namespace_are_left_out(driver: CgroupDriver, web: Path) -> None:
-    assert sorted(driver.processes("web")) == [12, 13]
+    assert sorted(driver.processes(WEB)) == [12, 13]
 
 
 def test_freezing_without_the_kernels_help_is_unsupported(driver: CgroupDriver, web: Path) -> None:
     with pytest.raises(Unsupported, match=r"cgroup\.freeze"):
-        driver.freeze("web")
+        driver.freeze(WEB)
 
 
 def test_a_group_that_is_not_there_is_not_found(driver: CgroupDriver) -> None:
     with pytest.raises(NotFound):
-        driver.stats("web")
+        driver.stats(WEB)

@@ -6,6 +6,7 @@ test sends each of these and looks that the answer is as said.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -46,37 +47,45 @@ _CREATE = "ContainerCreate"
 _WINDOWS = "of Windows"
 _ENGINES_OWN = "filled in by the engine, as with Docker"
 _V1 = "of cgroup v1"
+_UPDATE = "ContainerUpdate"
+_DEVICE = {"PathOnHost": "/dev/null", "PathInContainer": "/dev/null", "CgroupPermissions": "rwm"}
+_ULIMIT = {"Name": "nofile", "Soft": 10, "Hard": 10}
+_AT_CREATION = "is set at creation, as with Docker"
+_REALTIME = "kernel does not support CPU real-time scheduler"
+_QOS = "configuration is not supported on linux"
+
+_LIMITS: tuple[tuple[str, Verdict, Any, str, str], ...] = (
+    ("CpuRealtimePeriod", Verdict.REFUSED, 1000, _V1, _REALTIME),
+    ("CpuRealtimeRuntime", Verdict.REFUSED, 1000, _V1, _REALTIME),
+    ("MemorySwappiness", Verdict.WARNED, 5, _V1, "Memory swappiness discarded."),
+    ("OomKillDisable", Verdict.WARNED, True, _V1, "OomKillDisable discarded."),
+    ("CpuCount", Verdict.IGNORED, 1, _WINDOWS, ""),
+    ("CpuPercent", Verdict.WARNED, 5, _WINDOWS, "Percent discarded."),
+    ("IOMaximumIOps", Verdict.REFUSED, 5, _WINDOWS, f"QoS maximum IOPs {_QOS}"),
+    ("IOMaximumBandwidth", Verdict.REFUSED, 5, _WINDOWS, f"QoS maximum bandwidth {_QOS}"),
+)
+
+
+def _limits() -> Iterator[Unserved]:
+    """Limits are the same fields at creation and in an update."""
+    for field, verdict, value, why, words in _LIMITS:
+        refused = 400 if verdict is Verdict.REFUSED else 0
+        yield Unserved(_CREATE, f"HostConfig.{field}", verdict, _host(**{field: value}), why, words, refused or 201)
+        yield Unserved(_UPDATE, field, verdict, {field: value}, why, words, refused or 200)
+
 
 UNSERVED: tuple[Unserved, ...] = (
+    *_limits(),
+    Unserved(_UPDATE, "CgroupParent", Verdict.IGNORED, {"CgroupParent": "/mine"}, _AT_CREATION, status=200),
+    Unserved(_UPDATE, "Devices", Verdict.IGNORED, {"Devices": [_DEVICE]}, _AT_CREATION, status=200),
+    Unserved(_UPDATE, "DeviceCgroupRules", Verdict.IGNORED, {"DeviceCgroupRules": ["a"]}, _AT_CREATION, status=200),
+    Unserved(
+        _UPDATE, "DeviceRequests", Verdict.IGNORED, {"DeviceRequests": [{"Count": 1}]}, _AT_CREATION, status=200
+    ),
+    Unserved(_UPDATE, "Ulimits", Verdict.IGNORED, {"Ulimits": [_ULIMIT]}, _AT_CREATION, status=200),
     Unserved(_CREATE, "ArgsEscaped", Verdict.IGNORED, {"ArgsEscaped": True}, _WINDOWS),
     Unserved(_CREATE, "OnBuild", Verdict.IGNORED, {"OnBuild": ["RUN true"]}, "of builds; inspect tells it"),
     Unserved(_CREATE, "Shell", Verdict.IGNORED, {"Shell": ["/bin/sh"]}, "of builds; inspect tells it"),
-    Unserved(
-        _CREATE,
-        "HostConfig.CgroupParent",
-        Verdict.WARNED,
-        _host(CgroupParent="/mine"),
-        "containers lie in the engine's slice",
-        "Cgroup parent discarded.",
-    ),
-    Unserved(
-        _CREATE,
-        "HostConfig.CpuRealtimePeriod",
-        Verdict.REFUSED,
-        _host(CpuRealtimePeriod=1000),
-        _V1,
-        "kernel does not support CPU real-time scheduler",
-        400,
-    ),
-    Unserved(
-        _CREATE,
-        "HostConfig.CpuRealtimeRuntime",
-        Verdict.REFUSED,
-        _host(CpuRealtimeRuntime=1000),
-        _V1,
-        "kernel does not support CPU real-time scheduler",
-        400,
-    ),
     Unserved(
         _CREATE,
         "HostConfig.DeviceRequests",
@@ -84,42 +93,6 @@ UNSERVED: tuple[Unserved, ...] = (
         _host(DeviceRequests=[{"Count": -1, "Capabilities": [["gpu"]]}]),
         "there are no device drivers",
         'could not select device driver "" with capabilities: [[gpu]]',
-        400,
-    ),
-    Unserved(
-        _CREATE,
-        "HostConfig.MemorySwappiness",
-        Verdict.WARNED,
-        _host(MemorySwappiness=5),
-        _V1,
-        "Memory swappiness discarded.",
-    ),
-    Unserved(
-        _CREATE,
-        "HostConfig.OomKillDisable",
-        Verdict.WARNED,
-        _host(OomKillDisable=True),
-        _V1,
-        "OomKillDisable discarded.",
-    ),
-    Unserved(_CREATE, "HostConfig.CpuCount", Verdict.IGNORED, _host(CpuCount=1), _WINDOWS),
-    Unserved(_CREATE, "HostConfig.CpuPercent", Verdict.WARNED, _host(CpuPercent=5), _WINDOWS, "Percent discarded."),
-    Unserved(
-        _CREATE,
-        "HostConfig.IOMaximumIOps",
-        Verdict.REFUSED,
-        _host(IOMaximumIOps=5),
-        _WINDOWS,
-        "QoS maximum IOPs configuration is not supported on linux",
-        400,
-    ),
-    Unserved(
-        _CREATE,
-        "HostConfig.IOMaximumBandwidth",
-        Verdict.REFUSED,
-        _host(IOMaximumBandwidth=5),
-        _WINDOWS,
-        "QoS maximum bandwidth configuration is not supported on linux",
         400,
     ),
     Unserved(

@@ -14,9 +14,11 @@ from sampan.daemon.hosts import check_names
 from sampan.daemon.limits import resource_warnings, resources_of
 from sampan.daemon.log_details import check_tag
 from sampan.daemon.namespaces import check_modes, network_mode
+from sampan.daemon.placement import placement_of
 from sampan.daemon.ports import exposed_ports, port_bindings
 from sampan.daemon.security import check_security
 from sampan.daemon.signals import parse_signal
+from sampan.drivers import ANYWHERE, Placement
 from sampan.errdefs import InvalidArgument, Unsupported
 from sampan.models import ContainerConfig, CreateContainer, HostConfig
 
@@ -43,15 +45,16 @@ async def check(daemon: Daemon, request: CreateContainer) -> list[str]:
     check_names(config, host)
     exposed_ports(config)
     list(port_bindings(config, host))
-    return [*await limit_warnings(daemon, host), *check_security(host), *_warnings(host)]
+    placement = placement_of(host, config.labels or {})
+    return [*await limit_warnings(daemon, host, placement), *check_security(host), *_warnings(host)]
 
 
-async def limit_warnings(daemon: Daemon, host: HostConfig) -> list[str]:
+async def limit_warnings(daemon: Daemon, host: HostConfig, placement: Placement = ANYWHERE) -> list[str]:
     """A sentence for each limit that this host can't enforce; `Unsupported` if the daemon is strict about it.
 
-    Raises `InvalidArgument` for limits that can't be.
+    Raises `InvalidArgument` for limits and a placement that can't be.
     """
-    warnings = list(await asyncio.to_thread(daemon.resources.validate, resources_of(host)))
+    warnings = list(await asyncio.to_thread(daemon.resources.validate, resources_of(host), placement))
     if warnings and daemon.settings.strict_resources:
         raise Unsupported("this host can't enforce a limit that was asked for: " + " ".join(warnings))
     return [*warnings, *resource_warnings(host)]

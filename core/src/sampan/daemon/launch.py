@@ -14,6 +14,7 @@ from sampan.daemon.hosts import write_files
 from sampan.daemon.limits import resources_of
 from sampan.daemon.log_options import is_kept
 from sampan.daemon.mounting import mounting
+from sampan.daemon.placement import placement_of
 from sampan.errdefs import SampanError, SystemFailure
 from sampan.runtime.failure import StartFailure
 from sampan.runtime.interface import Bundle
@@ -66,8 +67,8 @@ async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -
     undo.push_async_callback(asyncio.to_thread, shutil.rmtree, container.bundle_dir, ignore_errors=True)
     await asyncio.to_thread(_make_bundle, daemon, container)
     netns = await connect.sandbox(daemon, container, undo)
-    limits = resources_of(record.host_config)
-    making = asyncio.to_thread(daemon.resources.create, container.id, limits, record.own_labels)
+    limits, placement = resources_of(record.host_config), placement_of(record.host_config, record.own_labels)
+    making = asyncio.to_thread(daemon.resources.create, container.id, limits, placement)
     limiting = asyncio.create_task(making)
     undo.push_async_callback(asyncio.to_thread, daemon.resources.remove, container.id)
     try:

@@ -52,8 +52,6 @@ def resource_warnings(host: HostConfig) -> Iterator[str]:
         yield (f"{unknown} memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded.")
     if host.oom_kill_disable:
         yield f"{unknown} OomKillDisable. OomKillDisable discarded."
-    if host.cgroup_parent:
-        yield "This engine keeps its containers in a slice of its own. Cgroup parent discarded."
     if host.cpu_percent > 0:
         yield "linux does not support CPU percent. Percent discarded."
 

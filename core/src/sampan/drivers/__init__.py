@@ -18,9 +18,11 @@ from sampan.drivers.network import (
     WatchfulDriver,
 )
 from sampan.drivers.resource import (
+    ANYWHERE,
     Cgroup,
     GroupEvent,
     IoLimit,
+    Placement,
     Pressure,
     PressureAlert,
     ResourceCapabilities,
@@ -44,6 +46,7 @@ from sampan.drivers.storage import (
 )
 
 __all__ = [
+    "ANYWHERE",
     "L4",
     "Attachment",
     "Cgroup",
@@ -61,6 +64,7 @@ __all__ = [
     "NetworkFactory",
     "NetworkSettings",
     "NetworkState",
+    "Placement",
     "Pool",
     "Pressure",
     "PressureAlert",

@@ -7,13 +7,15 @@ warning for every limit it does not enforce.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from sampan.drivers.hookspecs import hookimpl
 from sampan.drivers.limits import discarded
 from sampan.drivers.resource import (
+    ANYWHERE,
     Cgroup,
     GroupEvent,
+    Placement,
     ResourceCapabilities,
     ResourceFactory,
     Resources,
@@ -38,15 +40,15 @@ class NoneResources:
         """Nothing."""
         return ResourceCapabilities(host="none", controllers=frozenset())
 
-    def validate(self, resources: Resources) -> tuple[str, ...]:
-        """A warning for each limit."""
-        return _warnings(resources)
+    def validate(self, resources: Resources, placement: Placement = ANYWHERE) -> tuple[str, ...]:
+        """A warning for each limit, and for the parent."""
+        return _warnings(resources, placement)
 
-    def create(self, id: str, resources: Resources, labels: Mapping[str, str] | None = None) -> Cgroup:
+    def create(self, id: str, resources: Resources, placement: Placement = ANYWHERE) -> Cgroup:
         """Remember `id`."""
         with self._lock:
             self._ids.add(id)
-        return Cgroup(id=id, path="", warnings=_warnings(resources))
+        return Cgroup(id=id, path="", warnings=_warnings(resources, placement))
 
     def update(self, id: str, resources: Resources) -> tuple[str, ...]:
         """Only warnings."""
@@ -107,8 +109,9 @@ class NoneResources:
             raise NotFound(f"the group of {id} does not exist")
 
 
-def _warnings(resources: Resources) -> tuple[str, ...]:
-    return discarded(resources, lambda file: False)
+def _warnings(resources: Resources, placement: Placement = ANYWHERE) -> tuple[str, ...]:
+    parents = ("This driver makes no cgroups. Cgroup parent discarded.",) if placement.parent else ()
+    return (*discarded(resources, lambda file: False), *parents)
 
 
 @hookimpl

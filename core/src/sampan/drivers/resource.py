@@ -64,6 +64,22 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """What decides where a group lies.
+
+    `parent` is the path, such as `batch/night`, that whoever makes the container wants the group in; empty is the
+    slice itself. It is relative to the slice, without `.` and `..`, and no part of it is an id of a container.
+    `labels` are those that the container's maker gave it, not those of its image: a driver may choose by them.
+    """
+
+    parent: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+ANYWHERE = Placement()
+
+
+@dataclass(frozen=True)
 class ResourceCapabilities:
     """What the host lets this driver do. `host` is `unified`, `hybrid`, `legacy` or `none`."""
 
@@ -133,7 +149,10 @@ class GroupEvent:
 
 
 class ResourceDriver(Protocol):
-    """Makes and controls groups. Synchronous; called from several threads at once; `id` is the container's."""
+    """Makes and controls groups. Synchronous; called from several threads at once.
+
+    `id` is the container's: 64 hexadecimal digits, by which a group is told from the parents that groups lie in.
+    """
 
     def probe(self) -> str | None:
         """Why this driver can't work on this host, in one sentence; `None` if it can."""
@@ -141,16 +160,21 @@ class ResourceDriver(Protocol):
     def capabilities(self) -> ResourceCapabilities:
         """What can be limited and done on this host."""
 
-    def validate(self, resources: Resources) -> tuple[str, ...]:
-        """What `create` is going to warn of. Raises `InvalidArgument` for what no host could set."""
+    def validate(self, resources: Resources, placement: Placement = ANYWHERE) -> tuple[str, ...]:
+        """What `create` is going to warn of.
 
-    def create(self, id: str, resources: Resources, labels: Mapping[str, str] | None = None) -> Cgroup:
-        """Make the group and set its limits.
+        Raises `InvalidArgument` for what no host could set, and for a parent that can't be one; `Forbidden` for a
+        placement that this driver's policy refuses.
+        """
 
-        `labels` are those that the container's maker gave it, not those of its image: a driver may choose by them.
+    def create(self, id: str, resources: Resources, placement: Placement = ANYWHERE) -> Cgroup:
+        """Make the group, in a parent that is made if it is not there, and set its limits.
 
-        Raises `InvalidArgument` for a value the kernel refuses, `Conflict` if the group exists and has processes
-        (an empty one left by a crash is used again).
+        A parent may be somebody else's, who limits by it what is in it. The driver leaves its limits alone, and gives
+        the groups in it all controllers.
+
+        Raises `InvalidArgument` for a value the kernel refuses, `Conflict` if the group exists and has processes (an
+        empty one left by a crash is used again), or if the parent has processes of its own.
         """
 
     def update(self, id: str, resources: Resources) -> tuple[str, ...]:
@@ -184,10 +208,13 @@ class ResourceDriver(Protocol):
         """
 
     def remove(self, id: str) -> None:
-        """Remove the group and those below it. No error if it is gone; raises `Conflict` if processes live in it."""
+        """Remove the group, those below it, and its parent if that is empty now and of the driver's making.
+
+        No error if it is gone; raises `Conflict` if processes live in it.
+        """
 
     def list(self) -> Iterator[str]:
-        """The ids of all groups of this driver."""
+        """The ids of all groups of this driver, in whatever parent; a parent is no group."""
 
     def close(self) -> None:
         """The daemon ends: let go of what is empty, such as the slice. Groups with processes stay."""

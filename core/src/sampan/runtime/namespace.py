@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from sampan.syscalls.cgroup import delegated_cgroup, make_cgroups, own_cgroup, remove_cgroups
 from sampan.syscalls.mount import (
     MS_NODEV,
     MS_NOEXEC,
@@ -39,6 +40,7 @@ T = TypeVar("T")
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 HYBRID_ROOT = CGROUP_ROOT / "unified"
+_MOUNTS = {"unified": CGROUP_ROOT, "hybrid": HYBRID_ROOT}
 
 
 def host_kind() -> str:
@@ -46,6 +48,12 @@ def host_kind() -> str:
     if (CGROUP_ROOT / "cgroup.controllers").exists():
         return "unified"
     return "hybrid" if (HYBRID_ROOT / "cgroup.controllers").exists() else "legacy"
+
+
+def default_slice(name: str) -> str:
+    """Where the daemon's slice `name` lies: in its unit's cgroup if systemd delegated that, else below the root."""
+    mount = _MOUNTS.get(host_kind())
+    return (delegated_cgroup(mount, own_cgroup()) if mount else "") + f"/{name}"
 
 
 class RuntimeNamespace:
@@ -57,7 +65,9 @@ class RuntimeNamespace:
 
     def __init__(self, slice: str = "/sampan", *, threads: int = 4) -> None:
         self.slice = slice
-        self._cgroups = {"unified": CGROUP_ROOT, "hybrid": HYBRID_ROOT}.get(host_kind())
+        self._cgroups = _MOUNTS.get(host_kind())
+        if self._cgroups:  # before a runtime makes it on its way: one that is not of our making would stay
+            make_cgroups(self._cgroups / slice.lstrip("/"), self._cgroups)
         self._cgroup_ns = self._make_cgroup_namespace() if host_kind() == "hybrid" else None
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="runtime", initializer=self._enter_for_good)
         # All threads at once and now: a later one would hold on to whatever is mounted on the host by then.
@@ -67,7 +77,8 @@ class RuntimeNamespace:
     def close(self) -> None:
         """End the threads and forget the namespace; what was started in it goes on. An empty slice is removed."""
         self._threads.shutdown()
-        self._remove_cgroup(self.slice)
+        if self._cgroups:
+            remove_cgroups(self._cgroups / self.slice.lstrip("/"), self._cgroups)
         if self._cgroup_ns is not None:
             os.close(self._cgroup_ns)
             self._cgroup_ns = None
@@ -86,8 +97,9 @@ class RuntimeNamespace:
 
     def remove_own_cgroup(self, id: str) -> None:
         """Remove that cgroup, if the runtime has not done so or did not get so far."""
-        if path := self.own_cgroup(id):
-            self._remove_cgroup(path)
+        if self._cgroups:
+            with contextlib.suppress(OSError):  # it is not there, or something is in it
+                (self._cgroups / self.slice.lstrip("/") / id).rmdir()
 
     async def run(self, function: Callable[[], T]) -> T:
         """Run `function` in one of the threads. It must leave the thread's namespaces as they are."""
@@ -121,11 +133,6 @@ class RuntimeNamespace:
         threading.Thread(target=body, name="runtime-create", daemon=True).start()
         return await outcome
 
-    def _remove_cgroup(self, path: str) -> None:
-        if self._cgroups is not None:
-            with contextlib.suppress(OSError):  # it is not there, or something is in it
-                (self._cgroups / path.lstrip("/")).rmdir()
-
     def _enter_for_good(self) -> None:
         if self._cgroup_ns is not None:
             unshare(CLONE_NEWNS)
@@ -142,8 +149,7 @@ class RuntimeNamespace:
     def _make_cgroup_namespace(self) -> int:
         """A cgroup namespace rooted at the slice: its root is where the thread's process is when it unshares."""
         slice_dir = HYBRID_ROOT / self.slice.lstrip("/")
-        slice_dir.mkdir(parents=True, exist_ok=True)
-        home = HYBRID_ROOT / _own_cgroup().lstrip("/")
+        home = HYBRID_ROOT / own_cgroup().lstrip("/")
 
         def make() -> int:
             (slice_dir / "cgroup.procs").write_text(str(os.getpid()))
@@ -163,10 +169,3 @@ def _stop_propagation_from(directory: Path) -> None:
     Only the one mount that holds the directory is changed: binds of any other may still be `rshared`.
     """
     mount(None, find_mount_point(directory), None, MS_SLAVE)
-
-
-def _own_cgroup() -> str:
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        if line.startswith("0::"):
-            return line[3:]
-    raise OSError("/proc/self/cgroup has no line for cgroup v2")

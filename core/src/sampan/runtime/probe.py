@@ -8,6 +8,7 @@ a runtime that complains of just that has done everything else. The answer is ke
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import platform
@@ -156,7 +157,9 @@ def _trial(command: RuntimeCommand, namespace: RuntimeNamespace, work_dir: Path)
 
 def _trial_spec(namespace: RuntimeNamespace) -> dict[str, Any]:
     """An ordinary container: what a host can't do, it can't do for any."""
-    path = namespace.cgroups_path(f"{namespace.slice.rstrip('/')}/{_TRIAL_ID}-{os.getpid()}")
+    # Named as a container's, so that the resource driver finds it should we be killed meanwhile.
+    id = hashlib.sha256(f"{_TRIAL_ID}-{os.getpid()}".encode()).hexdigest()
+    path = namespace.cgroups_path(f"{namespace.slice.rstrip('/')}/{id}")
     return spec.build(spec.SpecSettings(spec.ProcessSettings([_TRIAL_COMMAND]), cgroups_path=path))
 
 

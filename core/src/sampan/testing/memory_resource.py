@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from sampan.drivers import Cgroup, GroupEvent, ResourceCapabilities, Resources, ResourceSettings, Stats
+from sampan.drivers import (
+    ANYWHERE,
+    Cgroup,
+    GroupEvent,
+    Placement,
+    ResourceCapabilities,
+    Resources,
+    ResourceSettings,
+    Stats,
+)
 from sampan.drivers.limits import discarded
 from sampan.errdefs import Conflict, NotFound
 
@@ -18,7 +27,7 @@ ALL_CONTROLLERS = frozenset({"cpu", "cpuset", "hugetlb", "io", "memory", "pids"}
 @dataclass
 class _Group:
     resources: Resources
-    labels: dict[str, str] = field(default_factory=dict)
+    placement: Placement = ANYWHERE
     pids: list[int] = field(default_factory=list)
     frozen: bool = False
     oom_kills: int = 0
@@ -42,17 +51,18 @@ class MemoryResource:
         """Everything, with the controllers it was made with."""
         return ResourceCapabilities("unified", self._controllers, freeze=True, kill=True, pressure=False)
 
-    def validate(self, resources: Resources) -> tuple[str, ...]:
+    def validate(self, resources: Resources, placement: Placement = ANYWHERE) -> tuple[str, ...]:
         """Warnings for controllers that it was made without."""
         return self._warnings(resources)
 
-    def create(self, id: str, resources: Resources, labels: Mapping[str, str] | None = None) -> Cgroup:
+    def create(self, id: str, resources: Resources, placement: Placement = ANYWHERE) -> Cgroup:
         """Make the group; one without processes is used again."""
         with self._lock:
             if id in self._groups and self._groups[id].pids:
                 raise Conflict(f"cgroup {self._parent}/{id} exists and has processes")
-            self._groups[id] = _Group(resources, dict(labels or {}))
-        return Cgroup(id, f"{self._parent}/{id}", self._warnings(resources))
+            self._groups[id] = _Group(resources, placement)
+        path = "/".join(filter(None, (self._parent, placement.parent, id)))
+        return Cgroup(id, path, self._warnings(resources))
 
     def update(self, id: str, resources: Resources) -> tuple[str, ...]:
         """Change what is given, leave what is `None`."""
@@ -84,10 +94,10 @@ class MemoryResource:
         with self._lock:
             self._get(id).frozen = False
 
-    def labels(self, id: str) -> dict[str, str]:
-        """What `create` was told of the container."""
+    def placement(self, id: str) -> Placement:
+        """What `create` was told."""
         with self._lock:
-            return self._get(id).labels
+            return self._get(id).placement
 
     def is_frozen(self, id: str) -> bool:
         """Whether `freeze` was called last."""

@@ -22,12 +22,22 @@ from pathlib import Path
 
 import pytest
 
-from sampan.drivers import Cgroup, GroupEvent, ResourceDriver, ResourceFactory, Resources, ResourceSettings
+from sampan.drivers import (
+    Cgroup,
+    GroupEvent,
+    Placement,
+    ResourceDriver,
+    ResourceFactory,
+    Resources,
+    ResourceSettings,
+)
 from sampan.errdefs import Conflict, NotFound, Unsupported
 
 _numbers = itertools.count()
 _DEADLINE_S = 30.0
 _MIB = 1 << 20
+WEB, OTHER, NOTHING = "ab" * 32, "cd" * 32, "ef" * 32
+"""Ids as containers have them; of `NOTHING` there is no group."""
 
 
 class ResourceDriverSuite:
@@ -82,54 +92,105 @@ class ResourceDriverSuite:
         assert list(driver.list()) == []
 
     def test_create_makes_a_group_in_the_slice(self, driver: ResourceDriver, settings: ResourceSettings) -> None:
-        cgroup = driver.create("web", Resources())
-        assert cgroup.id == "web"
+        cgroup = driver.create(WEB, Resources())
+        assert cgroup.id == WEB
         assert not cgroup.path or Path(cgroup.path).is_relative_to(settings.parent)
         assert cgroup.warnings == ()
-        assert list(driver.list()) == ["web"]
+        assert list(driver.list()) == [WEB]
 
     def test_a_removed_group_is_gone(self, driver: ResourceDriver) -> None:
-        driver.create("web", Resources())
-        driver.remove("web")
+        driver.create(WEB, Resources())
+        driver.remove(WEB)
         assert list(driver.list()) == []
         with pytest.raises(NotFound):
-            driver.stats("web")
+            driver.stats(WEB)
 
     def test_remove_of_nothing_is_no_error(self, driver: ResourceDriver) -> None:
-        driver.remove("nothing")
+        driver.remove(NOTHING)
 
     def test_an_empty_group_left_by_a_crash_is_used_again(self, driver: ResourceDriver) -> None:
-        driver.create("web", Resources(memory_max_bytes=64 * _MIB))
-        driver.create("web", Resources())
-        assert list(driver.list()) == ["web"]
-        assert driver.stats("web").memory_max_bytes is None
+        driver.create(WEB, Resources(memory_max_bytes=64 * _MIB))
+        driver.create(WEB, Resources())
+        assert list(driver.list()) == [WEB]
+        assert driver.stats(WEB).memory_max_bytes is None
 
     def test_a_group_with_processes_cannot_be_made_again(
         self, driver: ResourceDriver, spawn: Callable[[Cgroup], int]
     ) -> None:
-        pid = spawn(driver.create("web", Resources()))
+        pid = spawn(driver.create(WEB, Resources()))
         with pytest.raises(Conflict):
-            driver.create("web", Resources())
-        assert driver.processes("web") == [pid]
+            driver.create(WEB, Resources())
+        assert driver.processes(WEB) == [pid]
 
     def test_nothing_can_be_done_with_a_group_that_is_not_there(self, driver: ResourceDriver) -> None:
         with pytest.raises(NotFound):
-            driver.update("nothing", Resources())
+            driver.update(NOTHING, Resources())
         for method in (driver.stats, driver.freeze, driver.thaw, driver.processes, driver.oom_kills):
             with pytest.raises(NotFound):
-                method("nothing")
+                method(NOTHING)
+
+    # Parents
+
+    def test_a_group_lies_in_the_parent_asked_for(self, driver: ResourceDriver, settings: ResourceSettings) -> None:
+        placement = Placement("batch/night")
+        said = driver.validate(Resources(), placement)
+        cgroup = driver.create(WEB, Resources(), placement)
+        assert cgroup.warnings == said
+        if cgroup.path:
+            assert Path(cgroup.path).is_relative_to(settings.parent)
+            assert cgroup.path.endswith(f"/batch/night/{WEB}")
+        else:
+            assert any("parent" in warning for warning in said)
+        assert list(driver.list()) == [WEB]
+
+    def test_groups_of_several_parents_are_all_listed(self, driver: ResourceDriver) -> None:
+        driver.create(WEB, Resources(), Placement("batch"))
+        driver.create(OTHER, Resources())
+        assert sorted(driver.list()) == sorted([WEB, OTHER])
+        driver.remove(WEB)
+        assert list(driver.list()) == [OTHER]
+
+    def test_a_parent_stays_while_another_group_is_in_it(self, driver: ResourceDriver) -> None:
+        driver.create(WEB, Resources(), Placement("batch/night"))
+        driver.create(OTHER, Resources(), Placement("batch"))
+        driver.remove(WEB)
+        assert driver.processes(OTHER) == []
+        driver.create(WEB, Resources(), Placement("batch/night"))
+        assert sorted(driver.list()) == sorted([WEB, OTHER])
+
+    def test_a_group_in_a_parent_can_do_what_others_can(
+        self, driver: ResourceDriver, spawn: Callable[[Cgroup], int]
+    ) -> None:
+        cgroup = driver.create(WEB, Resources(), Placement("batch"))
+        pid = spawn(cgroup)
+        driver.update(WEB, Resources(pids_max=20))
+        assert driver.processes(WEB) == [pid]
+        assert driver.stats(WEB).pids_max in (None, 20)
+        with pytest.raises(Conflict):
+            driver.create(WEB, Resources(), Placement("batch"))
+        with pytest.raises(Conflict):
+            driver.remove(WEB)
+        driver.kill(WEB)
+        driver.remove(WEB)
+        assert list(driver.list()) == []
+
+    def test_a_group_left_in_one_parent_may_be_made_again_in_another(self, driver: ResourceDriver) -> None:
+        driver.create(WEB, Resources(), Placement("batch"))
+        driver.create(WEB, Resources(), Placement("night"))
+        driver.create(WEB, Resources())
+        assert list(driver.list()) == [WEB]
 
     # Limits and accounting
 
     def test_a_limit_is_set_or_warned_of(self, driver: ResourceDriver) -> None:
         asked = Resources(memory_max_bytes=64 * _MIB, pids_max=50)
-        cgroup = driver.create("web", asked)
+        cgroup = driver.create(WEB, asked)
         _assert_set_or_warned(driver, cgroup.warnings, memory=64 * _MIB, pids=50)
 
     def test_update_changes_what_is_asked_and_nothing_else(self, driver: ResourceDriver) -> None:
-        driver.create("web", Resources(memory_max_bytes=64 * _MIB, pids_max=50))
-        warnings = driver.update("web", Resources(pids_max=20))
-        stats = driver.stats("web")
+        driver.create(WEB, Resources(memory_max_bytes=64 * _MIB, pids_max=50))
+        warnings = driver.update(WEB, Resources(pids_max=20))
+        stats = driver.stats(WEB)
         assert (stats.pids_max == 20) != any("PIDs" in warning for warning in warnings)
         assert stats.memory_max_bytes in (None, 64 * _MIB)
         assert not any("memory" in warning for warning in warnings)
@@ -143,94 +204,94 @@ class ResourceDriverSuite:
             cpu_weight=200,
             pids_max=50,
         )
-        warnings = driver.create("web", everything).warnings
+        warnings = driver.create(WEB, everything).warnings
         assert all(warning[0].isupper() and warning.endswith(".") for warning in warnings)
         assert len(set(warnings)) == len(warnings)
 
     def test_no_controllers_means_warnings_of_every_limit(self, driver: ResourceDriver) -> None:
         if driver.capabilities().controllers:
             pytest.skip("this host has controllers")
-        warnings = driver.create("web", Resources(memory_max_bytes=64 * _MIB, pids_max=50)).warnings
+        warnings = driver.create(WEB, Resources(memory_max_bytes=64 * _MIB, pids_max=50)).warnings
         assert len(warnings) == 2
 
     def test_nobody_was_killed_in_a_new_group(self, driver: ResourceDriver) -> None:
-        driver.create("web", Resources())
-        assert driver.oom_kills("web") == 0
+        driver.create(WEB, Resources())
+        assert driver.oom_kills(WEB) == 0
 
     # Processes
 
     def test_processes_are_those_that_joined(self, driver: ResourceDriver, spawn: Callable[[Cgroup], int]) -> None:
-        cgroup = driver.create("web", Resources())
-        assert driver.processes("web") == []
+        cgroup = driver.create(WEB, Resources())
+        assert driver.processes(WEB) == []
         pids = [spawn(cgroup), spawn(cgroup)]
-        assert sorted(driver.processes("web")) == sorted(pids)
+        assert sorted(driver.processes(WEB)) == sorted(pids)
 
     def test_a_group_with_processes_cannot_be_removed(
         self, driver: ResourceDriver, spawn: Callable[[Cgroup], int]
     ) -> None:
-        spawn(driver.create("web", Resources()))
+        spawn(driver.create(WEB, Resources()))
         with pytest.raises(Conflict):
-            driver.remove("web")
-        assert list(driver.list()) == ["web"]
+            driver.remove(WEB)
+        assert list(driver.list()) == [WEB]
 
     def test_after_kill_the_group_can_be_removed(
         self, driver: ResourceDriver, spawn: Callable[[Cgroup], int]
     ) -> None:
-        cgroup = driver.create("web", Resources())
+        cgroup = driver.create(WEB, Resources())
         spawn(cgroup)
         spawn(cgroup)
-        driver.kill("web")
-        driver.remove("web")
+        driver.kill(WEB)
+        driver.remove(WEB)
         assert list(driver.list()) == []
 
     def test_kill_of_an_empty_or_missing_group_is_no_error(self, driver: ResourceDriver) -> None:
-        driver.create("web", Resources())
-        driver.kill("web")
-        driver.kill("nothing")
+        driver.create(WEB, Resources())
+        driver.kill(WEB)
+        driver.kill(NOTHING)
 
     def test_a_frozen_group_can_be_thawed_and_killed(
         self, driver: ResourceDriver, spawn: Callable[[Cgroup], int]
     ) -> None:
         if not driver.capabilities().freeze:
             pytest.skip("this host can't freeze")
-        spawn(driver.create("web", Resources()))
-        assert not driver.is_frozen("web")
-        driver.freeze("web")
-        driver.freeze("web")
-        assert driver.is_frozen("web")
-        driver.thaw("web")
-        driver.thaw("web")
-        assert not driver.is_frozen("web")
-        driver.freeze("web")
-        driver.kill("web")
-        driver.remove("web")
+        spawn(driver.create(WEB, Resources()))
+        assert not driver.is_frozen(WEB)
+        driver.freeze(WEB)
+        driver.freeze(WEB)
+        assert driver.is_frozen(WEB)
+        driver.thaw(WEB)
+        driver.thaw(WEB)
+        assert not driver.is_frozen(WEB)
+        driver.freeze(WEB)
+        driver.kill(WEB)
+        driver.remove(WEB)
         assert list(driver.list()) == []
 
     def test_a_host_that_cannot_freeze_says_so(self, driver: ResourceDriver) -> None:
         if driver.capabilities().freeze:
             pytest.skip("this host can freeze")
-        driver.create("web", Resources())
+        driver.create(WEB, Resources())
         with pytest.raises(Unsupported):
-            driver.freeze("web")
-        assert not driver.is_frozen("web")
+            driver.freeze(WEB)
+        assert not driver.is_frozen(WEB)
 
     # Events
 
     def test_events_tell_when_the_last_process_ends(
         self, driver: ResourceDriver, spawn: Callable[[Cgroup], int]
     ) -> None:
-        spawn(driver.create("web", Resources()))
+        spawn(driver.create(WEB, Resources()))
         with _Listener(driver) as listener:
-            driver.kill("web")
-            assert listener.next() == GroupEvent("web", "empty")
+            driver.kill(WEB)
+            assert listener.next() == GroupEvent(WEB, "empty")
 
     def test_events_of_a_group_made_later_are_told_too(
         self, driver: ResourceDriver, spawn: Callable[[Cgroup], int]
     ) -> None:
         with _Listener(driver) as listener:
-            spawn(driver.create("web", Resources()))
-            driver.kill("web")
-            assert listener.next() == GroupEvent("web", "empty")
+            spawn(driver.create(WEB, Resources()))
+            driver.kill(WEB)
+            assert listener.next() == GroupEvent(WEB, "empty")
 
     def test_events_end_when_the_driver_is_closed(self, driver: ResourceDriver) -> None:
         with _Listener(driver) as listener:
@@ -246,10 +307,12 @@ class ResourceDriverSuite:
         driver: ResourceDriver,
         spawn: Callable[[Cgroup], int],
     ) -> None:
-        pid = spawn(driver.create("web", Resources()))
+        pid = spawn(driver.create(WEB, Resources()))
+        other = spawn(driver.create(OTHER, Resources(), Placement("batch/night")))
         again = self.reopened(factory, settings)
-        assert list(again.list()) == ["web"]
-        assert again.processes("web") == [pid]
+        assert sorted(again.list()) == sorted([WEB, OTHER])
+        assert again.processes(WEB) == [pid]
+        assert again.processes(OTHER) == [other]
 
     def reopened(self, factory: ResourceFactory, settings: ResourceSettings) -> ResourceDriver:
         """The driver of the next daemon on the same slice; an in-memory one skips."""
@@ -284,7 +347,7 @@ class _Listener:
 
 
 def _assert_set_or_warned(driver: ResourceDriver, warnings: tuple[str, ...], *, memory: int, pids: int) -> None:
-    stats = driver.stats("web")
+    stats = driver.stats(WEB)
     assert (stats.memory_max_bytes == memory) != any("memory limit" in warning for warning in warnings)
     assert (stats.pids_max == pids) != any("PIDs limit" in warning for warning in warnings)
 

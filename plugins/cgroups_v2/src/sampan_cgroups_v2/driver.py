@@ -8,21 +8,28 @@ killing, CPU usage and pressure work, limits are warnings, and nothing outside t
 from __future__ import annotations
 
 import os
-import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from sampan.drivers import Cgroup, GroupEvent, ResourceCapabilities, Resources, ResourceSettings, Stats
+from sampan.drivers import (
+    ANYWHERE,
+    Cgroup,
+    GroupEvent,
+    Placement,
+    ResourceCapabilities,
+    Resources,
+    ResourceSettings,
+    Stats,
+)
 from sampan.drivers.limits import discarded
-from sampan.errdefs import Conflict, InvalidArgument, SystemFailure, Unsupported
+from sampan.errdefs import Conflict, SystemFailure, Unsupported
 from sampan_cgroups_v2 import limits
 from sampan_cgroups_v2.group import Group
 from sampan_cgroups_v2.host import Host, find_host
-from sampan_cgroups_v2.slice import LEAF, Slice
+from sampan_cgroups_v2.slice import Slice, check_parent
 from sampan_cgroups_v2.statistics import Accounts
 from sampan_cgroups_v2.watch import Watchers
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _FREEZE_SINCE = (5, 2)
 _KILL_SINCE = (5, 14)
 
@@ -35,13 +42,11 @@ class CgroupDriver:
 
     def __init__(self, settings: ResourceSettings, *, host: Host | None = None, deadline_s: float = 5.0) -> None:
         self._host = host or find_host()
-        self._parent = "/" + settings.parent.strip("/")
         self._deadline_s = deadline_s
         self._watchers = Watchers()
         self._accounts = Accounts()
-        self._slice = Slice(self._host.mount, self._parent) if self._host.mount else None
-        self._lock = threading.Lock()
-        self._made = False
+        self._slice = self._find_slice(settings.parent)
+        self._lock = threading.RLock()
 
     def probe(self) -> str | None:
         """Whether cgroup v2 is mounted, and the slice can hold groups."""
@@ -55,31 +60,45 @@ class CgroupDriver:
             return ResourceCapabilities(self._host.kind, frozenset())
         return ResourceCapabilities(
             self._host.kind,
-            self._slice.controllers() if self._host.kind == "unified" or self._made else frozenset(),
+            self._slice.controllers(),
             freeze=_kernel() >= _FREEZE_SINCE,
             kill=True,
             pressure=Group(self._slice.path.parent).has("cpu.pressure"),
         )
 
-    def validate(self, resources: Resources) -> tuple[str, ...]:
+    def validate(self, resources: Resources, placement: Placement = ANYWHERE) -> tuple[str, ...]:
         """By the controllers that groups have here, and the control files that the slice has for them."""
         controllers = self.capabilities().controllers
+        check_parent(placement.parent)
         limits.check_files(resources, Group(self._slice.path) if self._slice else None, controllers)
         return discarded(resources, lambda file: file.partition(".")[0] in controllers)
 
-    def create(self, id: str, resources: Resources, labels: Mapping[str, str] | None = None) -> Cgroup:
+    def create(self, id: str, resources: Resources, placement: Placement = ANYWHERE) -> Cgroup:
         """Make the cgroup; a failure to set a limit removes it again."""
-        group = self._group(id)
-        self._make_slice()
-        self._make(group)
+        group = self._make(id, placement.parent)
         try:
             warnings = limits.apply(group, resources)
             self._watchers.alert(id, group, resources.pressure_alerts)
         except BaseException:
-            group.remove(self._deadline_s)
+            self._remove(id, group)
             raise
         self._watchers.add(id, group)
-        return Cgroup(id, f"{self._parent.rstrip('/')}/{id}", warnings)
+        return Cgroup(id, self._need_slice().name_of(group.path), warnings)
+
+    def limit_parent(self, parent: str, resources: Resources) -> None:
+        """Make a parent, and set limits that all that is in it shares. For drivers that build on this one.
+
+        Raises as `create` does. A parent that holds nothing goes with the next group that is removed from it.
+        """
+        slice = self._need_slice()
+        with self._lock:
+            slice.make()
+            path = slice.make_parent(parent)
+            try:
+                limits.apply(Group(path), resources)
+            except BaseException:
+                slice.leave(path)
+                raise
 
     def update(self, id: str, resources: Resources) -> tuple[str, ...]:
         """Write the control files, or put the old values back. Alerts that are given take the place of all before."""
@@ -122,16 +141,11 @@ class CgroupDriver:
 
     def remove(self, id: str) -> None:
         """Waits for dying processes."""
-        self._group(id).remove(self._deadline_s)
-        self._accounts.forget(self._group(id).path)
-        self._watchers.remove(id)
+        self._remove(id, self._group(id))
 
     def list(self) -> Iterator[str]:
-        """The cgroups in the slice, but the daemon's own."""
-        if self._slice is None or not self._slice.path.is_dir():
-            return iter(())
-        names = [path.name for path in self._slice.path.iterdir() if path.is_dir()]
-        return (name for name in sorted(names) if name != LEAF)
+        """The cgroups in the slice, and in parents there, that have a container's id as their name."""
+        return iter(()) if self._slice is None else (path.name for path in self._slice.groups())
 
     def close(self) -> None:
         """Remove the slice if no group is in it; listening ends."""
@@ -140,36 +154,55 @@ class CgroupDriver:
         if self._slice is not None:
             self._slice.remove_if_empty()
 
-    def _group(self, id: str) -> Group:
-        if not _ID.fullmatch(id):
-            raise InvalidArgument(f"{id!r} can't be the name of a cgroup")
+    def _find_slice(self, parent: str) -> Slice | None:
+        if self._host.mount is None:
+            return None
+        return Slice(self._host.mount, parent, enable=self._host.kind == "unified")
+
+    def _need_slice(self) -> Slice:
         if self._slice is None:
             raise Unsupported(f"the cgroups_v2 resource driver can't work: {self._host.why_not()}")
-        return Group(self._slice.path / id)
+        return self._slice
+
+    def _group(self, id: str) -> Group:
+        return Group(self._need_slice().find(id))
 
     def _existing(self, id: str) -> Group:
         group = self._group(id)
         group.require()
         return group
 
-    def _make_slice(self) -> None:
-        """Once, and again if somebody removed it."""
+    def _make(self, id: str, parent: str) -> Group:
+        """The group, new. Its parent can't be removed meanwhile."""
+        slice = self._need_slice()
         with self._lock:
-            if self._slice and not (self._made and self._slice.path.is_dir()):
-                self._slice.make(enable=self._host.kind == "unified")
-                self._made = True
+            self._clear(id)
+            slice.make()
+            path = (slice.make_parent(parent) if parent else slice.path) / id
+            try:
+                path.mkdir()
+            except OSError as error:
+                slice.leave(path.parent)
+                raise SystemFailure(f"can't make cgroup {path}: {error.strerror}") from error
+            slice.place(id, path)
+        return Group(path)
 
-    def _make(self, group: Group) -> None:
+    def _clear(self, id: str) -> None:
         """An empty group that is there was left by a crash; its limits and counts must not live on."""
-        if group.path.is_dir():
-            if group.is_populated():
-                raise Conflict(f"cgroup {group.path} exists and has processes")
-            group.remove(self._deadline_s)
-            self._accounts.forget(group.path)
-        try:
-            group.path.mkdir()
-        except OSError as error:
-            raise SystemFailure(f"can't make cgroup {group.path}: {error.strerror}") from error
+        left = self._group(id)
+        if left.is_populated():
+            raise Conflict(f"cgroup {left.path} exists and has processes")
+        if left.path.is_dir():
+            self._remove(id, left)
+
+    def _remove(self, id: str, group: Group) -> None:
+        group.remove(self._deadline_s)
+        self._accounts.forget(group.path)
+        self._watchers.remove(id)
+        with self._lock:
+            slice = self._need_slice()
+            slice.forget(id)
+            slice.leave(group.path.parent)
 
 
 def _kernel() -> tuple[int, int]:

@@ -30,7 +30,7 @@ _KEYED = {
     "io.bfq.weight": "default",
 }
 """Files whose every line is about one device, and what a line that is not there means."""
-_CONTROLLERS = frozenset({"cgroup", "cpu", "cpuset", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"})
+CONTROLLERS = frozenset({"cgroup", "cpu", "cpuset", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"})
 _KEY = re.compile(r"[a-z0-9]+(\.[A-Za-z0-9_-]+)+")
 _OWN = re.compile(r"cgroup\.(?!max\.)")
 
@@ -60,7 +60,7 @@ def check_files(resources: Resources, slice: Group | None, controllers: Collecti
     """
     for file in (*resources.unified, *(f"hugetlb.{size}.max" for size in resources.hugetlb_max_bytes)):
         controller = _checked(file).partition(".")[0]
-        if controller not in _CONTROLLERS:
+        if controller not in CONTROLLERS:
             raise InvalidArgument(f"{file!r} is no control file that can be set: there is no controller {controller}")
         if controller in controllers and slice and slice.has("cgroup.procs") and not slice.has(file):
             raise InvalidArgument(f"{file!r} is no control file that can be set: this kernel has none of that name")

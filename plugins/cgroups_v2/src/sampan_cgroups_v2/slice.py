@@ -3,93 +3,192 @@
 Source: kernel Documentation/admin-guide/cgroup-v2.rst, "Controlling Controllers" and "Delegation". A controller can
 be given to children only by a cgroup without processes of its own, the root excepted. systemd delegates a
 service's cgroup with the daemon in it: the daemon then moves itself, and nobody else, into a leaf below.
+
+A group lies in the slice or in a parent below it. The group of a container is what has a container's id as its name;
+all else in the slice is a parent or somebody's, and looked into. What is in a container's group is the container's,
+and never looked at: names there prove nothing.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from sampan.errdefs import SystemFailure
+from sampan.errdefs import Conflict, InvalidArgument, SystemFailure
+from sampan.syscalls.cgroup import is_delegated, make_cgroups, remove_cgroups
+from sampan_cgroups_v2.limits import CONTROLLERS
 
 WANTED = ("cpu", "cpuset", "hugetlb", "io", "memory", "pids")
 LEAF = "sampan.daemon"
-"""Where a daemon that was started inside the slice puts itself."""
+"""Where a daemon that was started inside the slice, or above it, puts itself."""
+
+_ID = re.compile(r"[0-9a-f]{64}")
+
+
+def check_parent(parent: str) -> None:
+    """Raise `InvalidArgument` for a parent with a name in it that the kernel or this driver has taken."""
+    for name in filter(None, parent.split("/")):
+        controller, dot, _ = name.partition(".")
+        if name == LEAF or (dot and controller in CONTROLLERS):
+            raise InvalidArgument(f"{name!r} can't be the name of a cgroup parent")
 
 
 class Slice:
-    """The cgroup `parent` of the cgroup v2 file system mounted on `mount`."""
+    """The cgroup `parent` of the cgroup v2 file system mounted on `mount`; `enable`: whether that has controllers."""
 
-    def __init__(self, mount: Path, parent: str) -> None:
+    def __init__(self, mount: Path, parent: str, *, enable: bool) -> None:
         self._mount = mount
         self.path = mount / parent.strip("/")
-        self._enabled = False
+        self._enable_controllers = enable
+        self._made = False
+        self._places: dict[str, Path] = {}
 
     def why_not(self) -> str | None:
         """Why groups can't be made in it, in one sentence."""
-        kind = _words(self.path / "cgroup.type")
-        if "threaded" in kind or "invalid" in kind:
-            return f"the slice {self.path} is a threaded cgroup ({' '.join(kind)}), which can't hold containers"
-        return None
+        kind = _threaded(self.path)
+        return f"the slice {self.path} is a threaded cgroup ({kind}), which can't hold containers" if kind else None
 
     def controllers(self) -> frozenset[str]:
-        """What groups in it can be limited by: certain once `make` was called, before that what is to be expected."""
-        if self._enabled:
+        """What groups in it can be limited by: certain once it is made, before that what is to be expected."""
+        if not self._enable_controllers:
+            return frozenset()
+        if self._made:
             return frozenset(_words(self.path / "cgroup.subtree_control"))
         nearest = next(path for path in (self.path, *self.path.parents) if path.is_dir())
         return frozenset(_words(nearest / "cgroup.controllers")).intersection(WANTED)
 
-    def make(self, *, enable: bool) -> None:
-        """Make the slice and, on a host whose v2 hierarchy is ours to use, give its children all controllers."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SystemFailure(f"can't make the slice {self.path}: {error.strerror}") from error
-        if enable:
-            for path in self._from_root():
+    def make(self) -> None:
+        """Make the slice, or make it again if somebody removed it, and give its children all controllers."""
+        if self._made and self.path.is_dir():
+            return
+        self._make(self.path)
+        if self._enable_controllers:
+            for path in self._ours():
                 self._enable(path)
-        self._enabled = True
+        self._made = True
+
+    def make_parent(self, parent: str) -> Path:
+        """Make a parent in the slice. Raises `Conflict` if groups in it can't be limited, or are none."""
+        path = self.path / parent
+        try:
+            self._make(path)
+            for directory in _from(self.path, path)[1:]:
+                self._prepare(directory)
+        except BaseException:
+            self.leave(path)
+            raise
+        return path
+
+    def leave(self, path: Path) -> None:
+        """Remove the parent at `path`, and those above it, as far as they are of our making and empty."""
+        remove_cgroups(path, self.path)
+
+    def place(self, id: str, path: Path) -> None:
+        """Remember where a group lies."""
+        self._places[id] = path
+
+    def forget(self, id: str) -> None:
+        """The group is gone."""
+        self._places.pop(id, None)
+
+    def find(self, id: str) -> Path:
+        """Where the group of a container lies, or would if it had no parent."""
+        if not _ID.fullmatch(id):
+            raise InvalidArgument(f"{id!r} is no id of a container")
+        if id not in self._places:
+            found = next((path for path in self.groups() if path.name == id), None)
+            if found is None:
+                return self.path / id
+            self._places[id] = found
+        return self._places[id]
+
+    def name_of(self, path: Path) -> str:
+        """The path within the cgroup file system, as the OCI spec has it."""
+        return f"/{path.relative_to(self._mount)}"
+
+    def groups(self) -> Iterator[Path]:
+        """Those of containers, in the slice and in the parents below it."""
+        return _groups_in(self.path)
 
     def remove_if_empty(self) -> None:
-        """Remove it, unless groups or processes are in it, or it was never made."""
-        with suppress(OSError):  # EBUSY, ENOTEMPTY, ENOENT: just so
-            self.path.rmdir()
+        """Remove it, unless groups or processes are in it, or somebody else made it."""
+        remove_cgroups(self.path, self._mount)
 
-    def _from_root(self) -> Iterator[Path]:
-        yield self._mount
-        for depth in range(len(self.path.relative_to(self._mount).parts)):
-            yield self._mount.joinpath(*self.path.relative_to(self._mount).parts[: depth + 1])
+    def _ours(self) -> list[Path]:
+        """The slice and those above it that are ours to change: up to the one that systemd delegated, or the root."""
+        paths = _from(self._mount, self.path)
+        delegated = [place for place, path in enumerate(paths) if is_delegated(path)]
+        return paths[max(delegated, default=0) :]
+
+    def _make(self, path: Path) -> None:
+        try:
+            make_cgroups(path, self._mount)
+        except OSError as error:
+            raise SystemFailure(f"can't make the cgroup {path}: {error.strerror}") from error
+
+    def _prepare(self, parent: Path) -> None:
+        if kind := _threaded(parent):
+            raise Conflict(f"cgroup parent {parent} is threaded ({kind}), which can't hold containers")
+        if self._enable_controllers:
+            if _words(parent / "cgroup.procs"):
+                raise Conflict(f"cgroup parent {parent} has processes, so that nothing in it can be limited")
+            self._enable(parent)
 
     def _enable(self, path: Path) -> None:
         """Each controller on its own: one that the kernel won't give keeps no other from being given.
 
         What stays off shows in `controllers`, and as warnings of the limits asked for.
         """
-        if path == self.path:
-            self._step_aside()
-        if path != self._mount and _words(path / "cgroup.procs"):
-            # The kernel refuses memory and io here, but takes cpu and pids, and makes it a threaded cgroup by that,
-            # in which no container can live.
-            return
+        if path != self._mount or (path / "cgroup.type").exists():  # only the root of all has no type
+            _step_aside(path)
+            if _words(path / "cgroup.procs"):
+                # The kernel refuses memory and io here, but takes cpu and pids, and makes it a threaded cgroup by
+                # that, in which no container can live.
+                return
         given = set(_words(path / "cgroup.subtree_control"))
         for controller in _words(path / "cgroup.controllers"):
             if controller in WANTED and controller not in given:
                 _give(path, controller)
 
-    def _step_aside(self) -> None:
-        """Move this process, if it is in the slice itself, into the leaf."""
-        if str(os.getpid()) in _words(self.path / "cgroup.procs"):
-            leaf = self.path / LEAF
-            leaf.mkdir(exist_ok=True)
-            (leaf / "cgroup.procs").write_text(str(os.getpid()))
+
+def _step_aside(path: Path) -> None:
+    """Move this process, if it is in `path` itself, into the leaf."""
+    if str(os.getpid()) in _words(path / "cgroup.procs"):
+        make_cgroups(path / LEAF, path)
+        (path / LEAF / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def _give(path: Path, controller: str) -> None:
     # A process that came meanwhile (EBUSY), a controller that refuses (EINVAL), or not ours to change (EACCES).
     with suppress(OSError):
         (path / "cgroup.subtree_control").write_text(f"+{controller}")
+
+
+def _from(top: Path, path: Path) -> list[Path]:
+    """`top` and those below it down to `path`."""
+    parts = path.relative_to(top).parts
+    return [top.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)]
+
+
+def _groups_in(path: Path) -> Iterator[Path]:
+    try:
+        directories = sorted(entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return
+    for name in directories:
+        if _ID.fullmatch(name):
+            yield path / name
+        else:
+            yield from _groups_in(path / name)
+
+
+def _threaded(path: Path) -> str:
+    """What the kernel calls a cgroup that can hold no domain below it; empty for others."""
+    kind = _words(path / "cgroup.type")
+    return " ".join(kind) if "threaded" in kind or "invalid" in kind else ""
 
 
 def _words(file: Path) -> list[str]:
