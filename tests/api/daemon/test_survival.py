@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sampan.daemon.container import Status
+from sampan.errdefs import InvalidArgument, SystemFailure
 from tests.api.daemon.in_process import InProcess
 
 
@@ -43,6 +44,39 @@ def test_an_end_while_no_daemon_ran_is_known(house: InProcess) -> None:
     state = house.state("web")
     assert (state["Status"], state["ExitCode"]) == ("exited", 143)
     assert house.runtime.list() == []
+
+
+def test_an_update_that_was_recorded_and_not_done_is_done_by_the_next_daemon(
+    house: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = house.launch(name="web", HostConfig={"PidsLimit": 50, "PsiAlerts": ["io:some:10ms/1s"]})
+
+    def die(*_: object) -> None:
+        """From here on nothing that the daemon does reaches anybody."""
+        monkeypatch.setattr(house.daemon.containers, "try_save", lambda container: asyncio.sleep(0))
+        raise SystemFailure("dead")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.resources, "update", die)
+        assert house.call("POST", "/containers/web/update", {"PidsLimit": 20}).status == 500
+    assert house.resources.resources(id).pids_max == 50
+    restart(house)
+    assert house.resources.resources(id).pids_max == 20
+    assert house.resources.resources(id).pressure_alerts
+    assert house.call("GET", "/containers/web/json").body["HostConfig"]["PidsLimit"] == 20
+
+
+def test_a_container_whose_limits_are_refused_after_a_restart_is_looked_after_all_the_same(
+    house: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise InvalidArgument("can't set pids.max")
+
+    house.launch(name="web", HostConfig={"PidsLimit": 50})
+    monkeypatch.setattr(house.resources, "update", refuse)
+    restart(house)
+    assert house.call("POST", "/containers/web/kill").status == 204
+    assert house.call("POST", "/containers/web/wait").body == {"StatusCode": 137}
 
 
 def test_an_end_that_nobody_saw_is_255(house: InProcess) -> None:

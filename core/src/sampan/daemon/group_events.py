@@ -8,9 +8,8 @@ from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from sampan.daemon.cgroup_conf import pressure_alerts
 from sampan.daemon.container import Container
-from sampan.drivers import GroupEvent, Resources
+from sampan.drivers import GroupEvent
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
@@ -56,13 +55,6 @@ class GroupEvents:
             return False
         self._told_at = {one: at for one, at in self._told_at.items() if now - at < _NOT_OFTENER_THAN_S} | {key: now}
         return True
-
-
-async def adopt(daemon: Daemon, container: Container) -> None:
-    """For a container that ran on without a daemon: what happened meanwhile is told, its alerts are set again."""
-    note_oom_kills(daemon, container, await asyncio.to_thread(daemon.resources.oom_kills, container.id))
-    if alerts := pressure_alerts(container.record.host_config):
-        await asyncio.to_thread(daemon.resources.update, container.id, Resources(pressure_alerts=alerts))
 
 
 def note_oom_kills(daemon: Daemon, container: Container, count: int) -> None:

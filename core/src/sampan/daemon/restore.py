@@ -8,9 +8,10 @@ import shutil
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from sampan.daemon import connect, group_events, hosts, pause, remove, restart_policy, restarting, supervise
+from sampan.daemon import connect, hosts, pause, remove, restart_policy, restarting, supervise, update
 from sampan.daemon.clock import now_ns
 from sampan.daemon.container import CONTAINER_LABEL, Container, Status
+from sampan.daemon.group_events import note_oom_kills
 from sampan.daemon.log_options import is_kept
 from sampan.errdefs import NotFound, SampanError
 from sampan.images.mounted import unmount_left
@@ -73,9 +74,21 @@ async def _adopt(daemon: Daemon, container: Container) -> None:
             daemon.networks.adopt_sandbox(container.id, pid)
             await hosts.serve_names(daemon, container)
         await pause.reconcile(daemon, container)
-        await group_events.adopt(daemon, container)
+        await _adopt_group(daemon, container)
         _log.info("container %s runs on", container.id[:12])
     daemon.spawn(supervise.supervise(daemon, container), f"supervise {container.id[:12]}")
+
+
+async def _adopt_group(daemon: Daemon, container: Container) -> None:
+    """Tell what happened in it meanwhile, and have its limits and alerts be those of the record.
+
+    An update is recorded before it is done, so the last daemon may have ended between the two.
+    """
+    try:
+        note_oom_kills(daemon, container, await asyncio.to_thread(daemon.resources.oom_kills, container.id))
+        await asyncio.to_thread(daemon.resources.update, container.id, update.limits_of(container.record.host_config))
+    except SampanError as error:  # it is to be looked after all the same
+        _log.error("container %s runs on without all of its limits: %s", container.id, error)
 
 
 async def _clear(daemon: Daemon, container: Container) -> None:

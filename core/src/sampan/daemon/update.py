@@ -67,13 +67,19 @@ def _require_whole(container: Container) -> None:
 async def _enforceable(daemon: Daemon, asked: Resources) -> dict[str, Any]:
     """The limits asked for, by field. Those that the host can't enforce are discarded, as with Docker."""
     controllers = (await asyncio.to_thread(daemon.resources.capabilities)).controllers
+    unified = await asyncio.to_thread(lambda: dict(_enforceable_files(daemon.resources, asked)))
     names = [name for controller in controllers for name in _BY_CONTROLLER.get(controller, ())]
     said = {name: getattr(asked, name) for name in names if getattr(asked, name) not in _NOTHING}
     if "pids_limit" in names and asked.pids_limit is not None:
         said["pids_limit"] = max(asked.pids_limit, 0)
-    if files := {file: value for file, value in (asked.unified or {}).items() if file.split(".")[0] in controllers}:
-        said["unified"] = files
+    said |= {"unified": unified} if unified else {}
     return said | ({"psi_alerts": asked.psi_alerts} if asked.psi_alerts else {})
+
+
+def _enforceable_files(driver: drivers.ResourceDriver, asked: Resources) -> Iterator[tuple[str, str]]:
+    for file, value in (asked.unified or {}).items():
+        if not driver.validate(drivers.Resources(unified={file: value})):
+            yield file, value
 
 
 async def _change(daemon: Daemon, container: Container, asked: dict[str, Any], policy: RestartPolicy) -> None:
@@ -85,7 +91,7 @@ async def _change(daemon: Daemon, container: Container, asked: dict[str, Any], p
         if before.auto_remove and policy.name != "no":
             raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
         after.restart_policy = policy
-    limits = _limits(after)
+    limits = limits_of(after)
     record.host_config = after
     try:
         await daemon.containers.save(container)
@@ -115,7 +121,10 @@ def _conflicts(asked: HostConfig, has: HostConfig) -> Iterator[tuple[bool, str]]
     )
 
 
-def _limits(host: HostConfig) -> drivers.Resources:
-    """In the kernel's terms; a limit of processes that is lifted is said so, as `None` would leave it."""
+def limits_of(host: HostConfig) -> drivers.Resources:
+    """What a running container's limits are to be, in the kernel's terms.
+
+    A limit of processes that is lifted is said so, as `None` would leave it.
+    """
     limits = resources_of(host)
     return limits if host.pids_limit is None or host.pids_limit > 0 else replace(limits, pids_max=UNLIMITED)

@@ -24,7 +24,7 @@ from sampan.drivers import (
 from sampan.drivers.limits import discarded
 from sampan.errdefs import Conflict, SystemFailure, Unsupported
 from sampan_cgroups_v2 import limits
-from sampan_cgroups_v2.group import Group
+from sampan_cgroups_v2.group import CORE, Group
 from sampan_cgroups_v2.host import Host, find_host
 from sampan_cgroups_v2.slice import Slice, check_parent
 from sampan_cgroups_v2.statistics import Accounts
@@ -71,7 +71,7 @@ class CgroupDriver:
         controllers = self.capabilities().controllers
         check_parent(placement.parent)
         limits.check_files(resources, Group(self._slice.path) if self._slice else None, controllers)
-        return discarded(resources, lambda file: file.partition(".")[0] in controllers)
+        return discarded(resources, lambda file: file.partition(".")[0] in {*controllers, CORE})
 
     def create(self, id: str, resources: Resources, placement: Placement = ANYWHERE) -> Cgroup:
         """Make the cgroup; a failure to set a limit removes it again."""

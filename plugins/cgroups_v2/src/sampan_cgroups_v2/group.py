@@ -15,6 +15,9 @@ from pathlib import Path
 
 from sampan.errdefs import Conflict, DeadlineExceeded, InvalidArgument, NotFound, SystemFailure, Unsupported
 
+CORE = "cgroup"
+"""What the names of those control files begin with that every group has, with and without controllers."""
+
 _GONE = (errno.ENOENT, errno.ENODEV)
 """ENODEV is what reading or writing an open file of a removed cgroup answers."""
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from sampan.drivers import IoLimit, Resources
 from sampan.drivers.limits import UNLIMITED, discarded
 from sampan.errdefs import InvalidArgument, NotFound
-from sampan_cgroups_v2.group import Group
+from sampan_cgroups_v2.group import CORE, Group
 
 _MAXIMA = {
     "memory.min": "memory_min_bytes",
@@ -30,7 +30,7 @@ _KEYED = {
     "io.bfq.weight": "default",
 }
 """Files whose every line is about one device, and what a line that is not there means."""
-CONTROLLERS = frozenset({"cgroup", "cpu", "cpuset", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"})
+CONTROLLERS = frozenset({CORE, "cpu", "cpuset", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"})
 _KEY = re.compile(r"[a-z0-9]+(\.[A-Za-z0-9_-]+)+")
 _OWN = re.compile(r"cgroup\.(?!max\.)")
 
@@ -62,7 +62,7 @@ def check_files(resources: Resources, slice: Group | None, controllers: Collecti
         controller = _checked(file).partition(".")[0]
         if controller not in CONTROLLERS:
             raise InvalidArgument(f"{file!r} is no control file that can be set: there is no controller {controller}")
-        if controller in controllers and slice and slice.has("cgroup.procs") and not slice.has(file):
+        if controller in {CORE, *controllers} and slice and slice.has("cgroup.procs") and not slice.has(file):
             raise InvalidArgument(f"{file!r} is no control file that can be set: this kernel has none of that name")
 
 
