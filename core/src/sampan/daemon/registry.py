@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,7 +89,11 @@ class Containers:
         """Enter a new container, whose name is reserved."""
         record = container.record
         row = (record.id, record.name, record.model_dump_json())
-        await self._database.write(lambda c: c.execute("INSERT INTO containers VALUES (?, ?, ?)", row))
+        try:
+            await self._database.write(lambda c: c.execute("INSERT INTO containers VALUES (?, ?, ?)", row))
+        except asyncio.CancelledError:  # which does not interrupt the writing
+            await self._database.write(lambda c: c.execute("DELETE FROM containers WHERE id = ?", (record.id,)))
+            raise
         self._enter(container)
 
     async def save(self, container: Container) -> None:
