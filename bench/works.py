@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.output import AttachedOutput, LongLog
+from bench.streams import StatsStreams
 from bench.subjects import Subject
 
 IMAGE = "localhost/busybox:bench"
@@ -155,7 +156,7 @@ def listed_containers(subject: Subject) -> Iterator[None]:
         subject.do("rm", "--force", *names)
 
 
-_ATTACHED, _LONG_LOG = AttachedOutput(IMAGE), LongLog(IMAGE)
+_ATTACHED, _LONG_LOG, _STREAMS = AttachedOutput(IMAGE), LongLog(IMAGE), StatsStreams(IMAGE)
 
 WORKS = (
     Work("run_bridge", "`run --rm` true, bridge", run_on_bridge, budget=THIRD),
@@ -172,6 +173,7 @@ WORKS = (
     Work("list_client", f"`ps -a`, {LISTED} containers", list_by_client, listed_containers),
     Work("output", _ATTACHED.title, _ATTACHED.sample, _ATTACHED.around, slow=True, budget=Budget(ratio=0.15)),
     Work("logs", _LONG_LOG.title, _LONG_LOG.sample, _LONG_LOG.around, budget=Budget(ratio=0.25)),
+    Work("stats", _STREAMS.title, _STREAMS.sample, _STREAMS.around, slow=True, budget=at_most(0.05)),
     Work("cold_start", "the engine's own client: `version`", cold_start, budget=at_most(0.08)),
     Work(
         "idle_memory", "memory of the idle daemon", idle_memory, left_alone, unit="MB", slow=True, budget=at_most(80)

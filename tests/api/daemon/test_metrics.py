@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api.daemon.in_process import IMAGE, InProcess
@@ -22,7 +24,7 @@ def samples(house: InProcess) -> dict[str, dict[str, float]]:
 
 
 def test_running_containers_have_series_and_others_have_none(house: InProcess) -> None:
-    web = house.launch(name="web", HostConfig={"Memory": 64 << 20})
+    web = house.launch(name="web", HostConfig={"Memory": 64 << 20, "NanoCpus": 500_000_000})
     house.launch(name="ended")
     house.call("POST", "/containers/ended/kill")
     house.resources.add_process(web, 42)
@@ -30,12 +32,15 @@ def test_running_containers_have_series_and_others_have_none(house: InProcess) -
     found = samples(house)
     assert found["container_spec_memory_limit_bytes"] == {"web": 64 << 20}
     assert found["container_oom_events_total"] == {"web": 1}
-    assert found["container_processes"] == {"web": 1}
+    assert found["container_threads"] == {"web": 1}
+    assert found["container_spec_cpu_quota"] == {"web": 50_000}
+    assert found["container_start_time_seconds"]["web"] < found["container_last_seen"]["web"] <= time.time()
     house.call("POST", "/containers/web/rename?name=www")
     assert found.keys() == samples(house).keys()
-    assert samples(house)["container_processes"] == {"www": 1}
+    assert samples(house)["container_threads"] == {"www": 1}
 
 
 def test_what_is_not_accounted_is_absent(house: InProcess) -> None:
     house.launch(name="web")
-    assert not {"container_memory_rss", "container_pressure_cpu_waiting_seconds_total"} & samples(house).keys()
+    absent = {"container_memory_rss", "container_pressure_cpu_waiting_seconds_total", "container_spec_cpu_shares"}
+    assert not absent & samples(house).keys()

@@ -29,8 +29,8 @@ def resources_of(host: HostConfig) -> Resources:
         memory_max_bytes=memory,
         memory_low_bytes=host.memory_reservation or None,
         swap_max_bytes=_swap_bytes(host),
-        cpu_quota_us=_cpu_quota_us(host),
-        cpu_period_us=host.cpu_period or (_CPU_PERIOD_US if host.nano_cpus else None),
+        cpu_quota_us=cpu_quota_us(host),
+        cpu_period_us=cpu_period_us(host),
         cpu_weight=_cpu_weight(host.cpu_shares) if host.cpu_shares else None,
         cpuset_cpus=host.cpuset_cpus or None,
         cpuset_mems=host.cpuset_mems or None,
@@ -116,10 +116,16 @@ def _swap_bytes(host: HostConfig) -> int | None:
     return swap - memory if swap else memory
 
 
-def _cpu_quota_us(host: HostConfig) -> int | None:
+def cpu_quota_us(host: HostConfig) -> int | None:
+    """CPU time in each period; `None` without a limit."""
     if host.nano_cpus:
         return host.nano_cpus * _CPU_PERIOD_US // 1_000_000_000
     return host.cpu_quota or None
+
+
+def cpu_period_us(host: HostConfig) -> int | None:
+    """The period of the quota; `None` without a limit."""
+    return host.cpu_period or (_CPU_PERIOD_US if host.nano_cpus else None)
 
 
 def _cpu_weight(shares: int) -> int:

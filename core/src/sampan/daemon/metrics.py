@@ -12,17 +12,26 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from sampan.daemon.container import Container
+from sampan.daemon.limits import cpu_period_us, cpu_quota_us
 from sampan.daemon.sampler import Sample, read_all
 from sampan.daemon.stats import subject_of
 from sampan.drivers import Stats
+from sampan.models import HostConfig
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
 _LABELS = ("id", "name", "image")
-_MICRO = 1e-6
+_MICRO, _NANO = 1e-6, 1e-9
 Figures: TypeAlias = Mapping[str, float | None]
-"""The figures of one sample, by what tells them apart (an interface, a device), or one by the empty text."""
+"""The figures of one reading, by what tells them apart (an interface, a device), or one by the empty text."""
+
+
+class Reading(NamedTuple):
+    """What is known of a running container."""
+
+    container: Container
+    sample: Sample
 
 
 class Series(NamedTuple):
@@ -30,7 +39,7 @@ class Series(NamedTuple):
 
     name: str
     help: str
-    figures: Callable[[Sample], Figures]
+    figures: Callable[[Reading], Figures]
     label: str = ""
 
     def family(self) -> CounterMetricFamily | GaugeMetricFamily:
@@ -50,12 +59,13 @@ class ContainerMetrics(Collector):
         """A family for each series, with the figures that this host accounts."""
         running = {one.id: one for one in self._daemon.containers if one.running}
         samples = read_all(self._daemon.resources, filter(None, map(subject_of, running.values())))
+        readings = [Reading(running[id], sample) for id, sample in samples.items()]
         for series in _SERIES:
             family = series.family()
-            for id, sample in samples.items():
-                for key, figure in series.figures(sample).items():
+            for reading in readings:
+                for key, figure in series.figures(reading).items():
                     if figure is not None:
-                        family.add_metric([*_labels(running[id]), *([key] if series.label else [])], figure)
+                        family.add_metric([*_labels(reading.container), *([key] if series.label else [])], figure)
             yield family
 
 
@@ -63,19 +73,24 @@ def _labels(container: Container) -> tuple[str, str, str]:
     return container.id, container.record.name, container.record.image_name
 
 
-def _of(figure: Callable[[Stats], float | None]) -> Callable[[Sample], Figures]:
-    return lambda sample: {"": figure(sample.stats)}
+def _of(figure: Callable[[Stats], float | None], key: str = "") -> Callable[[Reading], Figures]:
+    return lambda reading: {key: figure(reading.sample.stats)}
+
+
+def _asked(figure: Callable[[HostConfig], int | None]) -> Callable[[Reading], Figures]:
+    """A limit, which is absent if there is none."""
+    return lambda reading: {"": figure(reading.container.record.host_config) or None}
 
 
 def _times(number: int | None, unit: float) -> float | None:
     return None if number is None else number * unit
 
 
-def _field(name: str, unit: float = 1) -> Callable[[Sample], Figures]:
-    return _of(lambda stats: _times(getattr(stats, name), unit))
+def _field(name: str, unit: float = 1, key: str = "") -> Callable[[Reading], Figures]:
+    return _of(lambda stats: _times(getattr(stats, name), unit), key)
 
 
-def _memory(name: str) -> Callable[[Sample], Figures]:
+def _memory(name: str) -> Callable[[Reading], Figures]:
     return _of(lambda stats: stats.memory.get(name))
 
 
@@ -85,7 +100,12 @@ def _working_set(stats: Stats) -> float | None:
     return max(0, stats.memory_bytes - stats.memory.get("inactive_file", 0))
 
 
-def _stalled(resource: str, kind: str) -> Callable[[Sample], Figures]:
+def _faults(reading: Reading) -> Figures:
+    memory = reading.sample.stats.memory
+    return {name: memory.get(name) for name in ("pgfault", "pgmajfault")}
+
+
+def _stalled(resource: str, kind: str) -> Callable[[Reading], Figures]:
     def figure(stats: Stats) -> float | None:
         line = stats.pressure.get(resource, {}).get(kind)
         return line.total_us * _MICRO if line else None
@@ -93,13 +113,13 @@ def _stalled(resource: str, kind: str) -> Callable[[Sample], Figures]:
     return _of(figure)
 
 
-def _io(key: str) -> Callable[[Sample], Figures]:
-    return lambda sample: {device: numbers.get(key) for device, numbers in sample.stats.io.items()}
+def _io(key: str) -> Callable[[Reading], Figures]:
+    return lambda reading: {device: numbers.get(key) for device, numbers in reading.sample.stats.io.items()}
 
 
-def _network(column: int) -> Callable[[Sample], Figures]:
+def _network(column: int) -> Callable[[Reading], Figures]:
     """A column of /proc/net/dev (proc_pid_net_dev(5))."""
-    return lambda sample: {interface: numbers[column] for interface, numbers in sample.interfaces.items()}
+    return lambda reading: {interface: numbers[column] for interface, numbers in reading.sample.interfaces.items()}
 
 
 def _pressures() -> Iterable[Series]:
@@ -117,7 +137,13 @@ def _pressures() -> Iterable[Series]:
 
 
 _SERIES = (
-    Series("container_cpu_usage_seconds_total", "CPU time", _field("cpu_usage_us", _MICRO)),
+    Series("container_last_seen", "When it was read", lambda reading: {"": reading.sample.at_ns * _NANO}),
+    Series(
+        "container_start_time_seconds",
+        "When it was started",
+        lambda reading: {"": reading.container.state.started_at_ns * _NANO},
+    ),
+    Series("container_cpu_usage_seconds_total", "CPU time", _field("cpu_usage_us", _MICRO, "total"), "cpu"),
     Series("container_cpu_user_seconds_total", "CPU time in user mode", _field("cpu_user_us", _MICRO)),
     Series("container_cpu_system_seconds_total", "CPU time in the kernel", _field("cpu_system_us", _MICRO)),
     Series("container_cpu_cfs_periods_total", "Periods of the CPU quota", _field("cpu_periods")),
@@ -127,10 +153,21 @@ _SERIES = (
     Series("container_memory_working_set_bytes", "Memory that can't be taken back easily", _of(_working_set)),
     Series("container_memory_rss", "Anonymous memory", _memory("anon")),
     Series("container_memory_cache", "Page cache", _memory("file")),
+    Series("container_memory_mapped_file", "Files mapped into memory", _memory("file_mapped")),
     Series("container_memory_max_usage_bytes", "The most memory that was in use", _field("memory_peak_bytes")),
-    Series("container_spec_memory_limit_bytes", "Limit of memory", _field("memory_max_bytes")),
+    Series("container_memory_failures_total", "Page faults", _faults, "failure_type"),
     Series("container_oom_events_total", "Processes ended by the OOM killer", _field("oom_kills")),
-    Series("container_processes", "Processes and threads", _field("pids")),
+    Series("container_threads", "Threads of all its processes", _field("pids")),
+    Series("container_threads_max", "Limit of threads", _field("pids_max")),
+    Series("container_spec_memory_limit_bytes", "Limit of memory", _field("memory_max_bytes")),
+    Series(
+        "container_spec_memory_reservation_limit_bytes",
+        "Memory that is left to it",
+        _asked(lambda host: host.memory_reservation),
+    ),
+    Series("container_spec_cpu_shares", "Its part of the CPUs", _asked(lambda host: host.cpu_shares)),
+    Series("container_spec_cpu_period", "Period of the CPU quota", _asked(cpu_period_us)),
+    Series("container_spec_cpu_quota", "CPU time in each period", _asked(cpu_quota_us)),
     *_pressures(),
     Series("container_fs_reads_bytes_total", "Bytes read", _io("rbytes"), "device"),
     Series("container_fs_writes_bytes_total", "Bytes written", _io("wbytes"), "device"),
