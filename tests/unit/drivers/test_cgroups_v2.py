@@ -175,8 +175,28 @@ def test_a_control_file_that_cannot_be_is_refused_before_anything_is_made(
     assert list(driver.list()) == []
 
 
+def test_validate_knows_what_a_kernel_lacks_that_has_the_controller(driver: CgroupDriver, mount: Path) -> None:
+    (mount / "sampan/memory.max").write_text("max")
+    (mount / "sampan/io.bfq.weight").write_text("default 100")
+    asked = Resources(memory_max_bytes=1 << 20, swap_max_bytes=0, io_weight=100)
+    assert driver.validate(asked) == (
+        "Your kernel does not support swap limit capabilities or the cgroup is not mounted. "
+        "Memory limited without swap.",
+    )
+
+
+def test_a_slice_that_has_not_got_its_controllers_yet_is_no_reason_to_warn(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("memory pids")
+    (tmp_path / "sampan").mkdir()
+    (tmp_path / "sampan/cgroup.controllers").write_text("")
+    driver = CgroupDriver(ResourceSettings(tmp_path, "/sampan"), host=Host("unified", tmp_path))
+    assert driver.capabilities().controllers == {"memory", "pids"}
+    assert driver.validate(Resources(memory_max_bytes=1 << 20, unified={"memory.high": "1M"})) == ()
+
+
 def test_validate_warns_of_what_create_would_warn_of(driver: CgroupDriver, mount: Path) -> None:
-    (mount / "sampan/memory.high").write_text("max")
+    for file in ("memory.high", "memory.max"):
+        (mount / "sampan" / file).write_text("max")
     assert driver.validate(Resources(unified={"memory.high": "1M"}, memory_max_bytes=1 << 20)) == ()
     assert "cpuset" in driver.validate(Resources(cpuset_cpus="0"))[0]
 

@@ -24,7 +24,7 @@ from sampan.drivers import (
 from sampan.drivers.limits import discarded
 from sampan.errdefs import Conflict, SystemFailure, Unsupported
 from sampan_cgroups_v2 import limits
-from sampan_cgroups_v2.group import CORE, Group
+from sampan_cgroups_v2.group import Group
 from sampan_cgroups_v2.host import Host, find_host
 from sampan_cgroups_v2.slice import Slice, check_parent
 from sampan_cgroups_v2.statistics import Accounts
@@ -68,10 +68,10 @@ class CgroupDriver:
 
     def validate(self, resources: Resources, placement: Placement = ANYWHERE) -> tuple[str, ...]:
         """By the controllers that groups have here, and the control files that the slice has for them."""
-        controllers = self.capabilities().controllers
+        offers = self._slice.offers if self._slice else lambda file: False
         check_parent(placement.parent)
-        limits.check_files(resources, Group(self._slice.path) if self._slice else None, controllers)
-        return discarded(resources, lambda file: file.partition(".")[0] in {*controllers, CORE})
+        limits.check_files(resources, self.capabilities().controllers if self._slice else (), offers)
+        return discarded(resources, offers)
 
     def create(self, id: str, resources: Resources, placement: Placement = ANYWHERE) -> Cgroup:
         """Make the cgroup; a failure to set a limit removes it again."""

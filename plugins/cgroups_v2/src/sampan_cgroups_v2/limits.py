@@ -6,7 +6,7 @@ Source: kernel Documentation/admin-guide/cgroup-v2.rst.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from sampan.drivers import IoLimit, Resources
 from sampan.drivers.limits import UNLIMITED, discarded
@@ -50,19 +50,21 @@ def apply(group: Group, resources: Resources) -> tuple[str, ...]:
     except BaseException as error:
         _roll_back(group, done, error)
         raise
-    return discarded(resources, lambda file: group.has(_weight_file(group) if file == "io.weight" else file))
+    return discarded(resources, lambda file: has_limit(group, file))
 
 
-def check_files(resources: Resources, slice: Group | None, controllers: Collection[str]) -> None:
-    """Raise `InvalidArgument` for a control file, named by the user, that can't be there.
+def has_limit(group: Group, file: str) -> bool:
+    """Whether the limit that `file` is about can be set here."""
+    return group.has(_weight_file(group) if file == "io.weight" else file)
 
-    A slice that is made has the same files as the groups in it: each controller is handed down whole.
-    """
+
+def check_files(resources: Resources, controllers: Collection[str], offers: Callable[[str], bool]) -> None:
+    """Raise `InvalidArgument` for a control file, named by the user, that a host with its controller has not got."""
     for file in (*resources.unified, *(f"hugetlb.{size}.max" for size in resources.hugetlb_max_bytes)):
         controller = _checked(file).partition(".")[0]
         if controller not in CONTROLLERS:
             raise InvalidArgument(f"{file!r} is no control file that can be set: there is no controller {controller}")
-        if controller in {CORE, *controllers} and slice and slice.has("cgroup.procs") and not slice.has(file):
+        if controller in {CORE, *controllers} and not offers(file):
             raise InvalidArgument(f"{file!r} is no control file that can be set: this kernel has none of that name")
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from sampan.errdefs import Conflict, InvalidArgument, SystemFailure
 from sampan.syscalls.cgroup import is_delegated, make_cgroups, remove_cgroups
-from sampan_cgroups_v2.limits import CONTROLLERS
+from sampan_cgroups_v2.group import CORE, Group
+from sampan_cgroups_v2.limits import CONTROLLERS, has_limit
 
 WANTED = ("cpu", "cpuset", "hugetlb", "io", "memory", "pids")
 LEAF = "sampan.daemon"
@@ -57,8 +58,15 @@ class Slice:
             return frozenset()
         if self._made:
             return frozenset(_words(self.path / "cgroup.subtree_control"))
-        nearest = next(path for path in (self.path, *self.path.parents) if path.is_dir())
-        return frozenset(_words(nearest / "cgroup.controllers")).intersection(WANTED)
+        return frozenset(_words(self._ours()[0] / "cgroup.controllers")).intersection(WANTED)
+
+    def offers(self, file: str) -> bool:
+        """Whether groups in it have this control file. Where the slice has the controller, it has what they have."""
+        controller = file.partition(".")[0]
+        if controller not in {CORE, *self.controllers()}:
+            return False
+        is_certain = controller in {CORE, *_words(self.path / "cgroup.controllers")} and self.path.is_dir()
+        return has_limit(Group(self.path), file) if is_certain else True
 
     def make(self) -> None:
         """Make the slice, or make it again if somebody removed it, and give its children all controllers."""
