@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import stat
 from typing import Any
 
 import pytest
 
 from sampan.daemon.limits import resources_of
+from sampan.drivers import IoLimit
 from sampan.errdefs import InvalidArgument
 from sampan.models import HostConfig
 
@@ -55,6 +57,44 @@ def test_what_contradicts_itself_is_refused_in_dockers_words(asked: dict[str, An
         resources_of(HostConfig(**asked))
 
 
+@pytest.fixture
+def null_is_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every machine has the one, not all of them a device of blocks."""
+    monkeypatch.setattr("sampan.daemon.limits.stat.S_ISBLK", stat.S_ISCHR)
+
+
+@pytest.mark.usefixtures("null_is_a_disk")
 def test_weights_of_devices_are_by_number_and_in_the_kernels_range() -> None:
     host = HostConfig.model_validate({"BlkioWeightDevice": [{"Path": "/dev/null", "Weight": 1000}]})
     assert resources_of(host).io_weights == {"1:3": 10000}
+
+
+@pytest.mark.usefixtures("null_is_a_disk")
+def test_a_rate_of_zero_is_no_limit() -> None:
+    host = HostConfig.model_validate({"BlkioDeviceReadBps": [{"Path": "/dev/null", "Rate": 0}]})
+    assert resources_of(host).io_max == (IoLimit("1:3", read_bytes_per_s=-1),)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/dev/null", "/dev/null is not a block device"),
+        ("/dev/nosuch", "stat /dev/nosuch: no such file or directory"),
+        ("/dev\0", "invalid device path"),
+    ],
+)
+def test_what_is_no_disk_has_no_limits(path: str, words: str) -> None:
+    host = HostConfig.model_validate({"BlkioDeviceWriteIOps": [{"Path": path, "Rate": 1}]})
+    with pytest.raises(InvalidArgument, match=words):
+        resources_of(host)
+
+
+@pytest.mark.parametrize("nano", [-1, 1, 9_999_999, 10**15])
+def test_cpus_that_the_kernel_or_the_host_has_not_got_are_refused(nano: int) -> None:
+    with pytest.raises(InvalidArgument, match=r"range of CPUs is from 0\.01 to"):
+        resources_of(HostConfig(nano_cpus=nano))
+
+
+def test_below_zero_a_quota_and_a_reservation_are_none() -> None:
+    limits = resources_of(HostConfig(cpu_quota=-5, memory_reservation=-1))
+    assert (limits.cpu_quota_us, limits.memory_low_bytes) == (-1, 0)

@@ -18,7 +18,7 @@ from sampan.daemon.placement import placement_of
 from sampan.daemon.ports import exposed_ports, port_bindings
 from sampan.daemon.security import check_security
 from sampan.daemon.signals import parse_signal
-from sampan.drivers import ANYWHERE, Placement
+from sampan.drivers import ANYWHERE, Placement, Resources
 from sampan.errdefs import InvalidArgument, Unsupported
 from sampan.models import ContainerConfig, CreateContainer, HostConfig
 
@@ -54,10 +54,31 @@ async def limit_warnings(daemon: Daemon, host: HostConfig, placement: Placement 
 
     Raises `InvalidArgument` for limits and a placement that can't be.
     """
-    warnings = list(await asyncio.to_thread(daemon.resources.validate, resources_of(host), placement))
+    warnings = [
+        *await asyncio.to_thread(daemon.resources.validate, resources_of(host), placement),
+        *resource_warnings(host),
+    ]
     if warnings and daemon.settings.strict_resources:
         raise Unsupported("this host can't enforce a limit that was asked for: " + " ".join(warnings))
-    return [*warnings, *resource_warnings(host)]
+    return warnings
+
+
+async def rehearse(daemon: Daemon, id: str, host: HostConfig, placement: Placement) -> tuple[str, ...]:
+    """Have the driver say at creation what it would say at the start, by making the group and removing it.
+
+    What the kernel takes only the kernel knows: a control file's words, a device, an alert's window. Answers what it
+    does not enforce. Raises what `create` raises.
+    """
+    limits = resources_of(host)
+    if limits == Resources() and not placement.parent:
+        return ()
+
+    def make_and_remove() -> tuple[str, ...]:  # in one go, which no cancelled caller breaks off
+        warnings = daemon.resources.create(id, limits, placement).warnings
+        daemon.resources.remove(id)
+        return warnings
+
+    return await asyncio.to_thread(make_and_remove)
 
 
 def _warnings(host: HostConfig) -> Iterator[str]:

@@ -89,7 +89,8 @@ class Record(BaseModel):
     """All of a container that outlives the daemon: the `document` of its row.
 
     `args` is the command line after the rules of entrypoint and command; `image_name` what the user called the image;
-    `links` the ids of the containers it links to, by alias; `own_labels` those that the image did not bring along.
+    `links` the ids of the containers it links to, by alias; `own_labels` those that the image did not bring along;
+    `unenforced` says of which limits this host can't enforce.
     """
 
     id: str
@@ -103,6 +104,7 @@ class Record(BaseModel):
     mounts: list[Point]
     links: dict[str, str] = Field(default_factory=dict)
     own_labels: dict[str, str] = Field(default_factory=dict)
+    unenforced: tuple[str, ...] = ()
     args: list[str] = Field(min_length=1)
     state: State = Field(default_factory=State)
 

@@ -19,6 +19,7 @@ from sampan.daemon.merge import command_line, merge
 from sampan.daemon.mounting import image_snapshot
 from sampan.daemon.mounts import Point, clean
 from sampan.daemon.names import check_name, random_name
+from sampan.daemon.placement import placement_of
 from sampan.daemon.points import mount_points
 from sampan.daemon.ports import exposed_ports
 from sampan.daemon.rootfs import make_directory, open_rootfs
@@ -45,6 +46,7 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
     async with AsyncExitStack() as undo:
         id = secrets.token_hex(32)
         name = _reserve_name(daemon, request.name, id, undo)
+        unenforced = await checks.rehearse(daemon, id, host, placement_of(host, request.config.labels or {}))
         config.hostname = config.hostname or (daemon.settings.name if host.network_mode == "host" else id[:12])
         points = mount_points(
             config,
@@ -64,6 +66,7 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
             mounts=points,
             links=links.resolve(daemon, host),
             own_labels=request.config.labels or {},
+            unenforced=unenforced,
             args=command_line(config),
         )
         with daemon.making(id, points):

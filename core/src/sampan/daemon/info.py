@@ -6,7 +6,7 @@ import asyncio
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from sampan import __version__
 from sampan.daemon.clock import now_ns, rfc3339
 from sampan.daemon.container import Status
 from sampan.daemon.log_options import LOG_DRIVERS
-from sampan.drivers import ResourceCapabilities
+from sampan.drivers import IoLimit, ResourceCapabilities, ResourceDriver, Resources
 from sampan.engine import Job
 from sampan.models import (
     AddressPool,
@@ -33,27 +33,28 @@ if TYPE_CHECKING:
 _LOOPBACK = ("::1/128", "127.0.0.0/8")
 _HUB = "docker.io"
 _UNKNOWN = "N/A"
-_WARNINGS = (
-    ("memory", ("No memory limit support", "No swap limit support")),
-    ("cpu", ("No cpu cfs quota support", "No cpu cfs period support", "No cpu shares support")),
-    ("cpuset", ("No cpuset support",)),
-    (
-        "io",
-        (
-            "No io.weight support",
-            "No io.max (rbps) support",
-            "No io.max (wbps) support",
-            "No io.max (riops) support",
-            "No io.max (wiops) support",
-        ),
-    ),
-)
+_DEVICE = "1:0"
+_LIMITS: Mapping[str, Resources] = {
+    "memory limit": Resources(memory_max_bytes=1),
+    "swap limit": Resources(swap_max_bytes=1),
+    "cpu cfs quota": Resources(cpu_quota_us=1),
+    "cpu cfs period": Resources(cpu_period_us=1),
+    "cpu shares": Resources(cpu_weight=1),
+    "cpuset": Resources(cpuset_cpus="0"),
+    "io.weight": Resources(io_weight=1),
+    "io.max (rbps)": Resources(io_max=(IoLimit(_DEVICE, read_bytes_per_s=1),)),
+    "io.max (wbps)": Resources(io_max=(IoLimit(_DEVICE, write_bytes_per_s=1),)),
+    "io.max (riops)": Resources(io_max=(IoLimit(_DEVICE, read_ops_per_s=1),)),
+    "io.max (wiops)": Resources(io_max=(IoLimit(_DEVICE, write_ops_per_s=1),)),
+}
+"""What Docker warns of by these names, and a request for it: what `create` would warn of, the host can't do."""
+_PIDS = Resources(pids_max=1)
 
 
 async def system_info(daemon: Daemon, job: Job[SystemInfoRequest]) -> SystemInfo:
     """What the engine holds, what it works with, and what its host can't do."""
     settings = daemon.settings
-    capabilities = await asyncio.to_thread(daemon.resources.capabilities)
+    capabilities, missing = await asyncio.to_thread(_ask, daemon.resources)
     runtime, init = await daemon.programs.get("runtime"), await daemon.programs.get("init")
     forwarding = _reads("/proc/sys/net/ipv4/ip_forward", "1")
     info = SystemInfo(
@@ -87,7 +88,7 @@ async def system_info(daemon: Daemon, job: Job[SystemInfoRequest]) -> SystemInfo
         ipv4_forwarding=forwarding,
         live_restore_enabled=True,
         cdi_spec_dirs=[],
-        warnings=list(_warnings(capabilities, forwarding=forwarding)),
+        warnings=list(_warnings(missing, forwarding=forwarding)),
         drivers=[
             {"Kind": one.kind, "Name": one.name, "Package": one.distribution, "Version": one.version}
             for one in daemon.provenance
@@ -95,7 +96,7 @@ async def system_info(daemon: Daemon, job: Job[SystemInfoRequest]) -> SystemInfo
         ],
     )
     _count_containers(daemon, info)
-    _note_limits(info, capabilities)
+    _note_limits(info, capabilities, missing)
     _describe_host(info)
     return info
 
@@ -109,11 +110,17 @@ def _count_containers(daemon: Daemon, info: SystemInfo) -> None:
     info.containers_stopped = info.containers - info.containers_paused - info.containers_running
 
 
-def _note_limits(info: SystemInfo, capabilities: ResourceCapabilities) -> None:
-    controllers = capabilities.controllers
-    info.memory_limit = info.swap_limit = "memory" in controllers
-    info.cpu_cfs_period = info.cpu_cfs_quota = info.cpu_shares = "cpu" in controllers
-    info.cpu_set, info.pids_limit = "cpuset" in controllers, "pids" in controllers
+def _ask(driver: ResourceDriver) -> tuple[ResourceCapabilities, list[str]]:
+    """What the host can do, and the names of limits that it can't enforce."""
+    limits = {**_LIMITS, "pids limit": _PIDS}
+    return driver.capabilities(), [name for name, asked in limits.items() if driver.validate(asked)]
+
+
+def _note_limits(info: SystemInfo, capabilities: ResourceCapabilities, missing: list[str]) -> None:
+    info.memory_limit, info.swap_limit = "memory limit" not in missing, "swap limit" not in missing
+    info.cpu_cfs_period, info.cpu_cfs_quota = "cpu cfs period" not in missing, "cpu cfs quota" not in missing
+    info.cpu_shares, info.cpu_set = "cpu shares" not in missing, "cpuset" not in missing
+    info.pids_limit = "pids limit" not in missing
     info.cgroup_driver = "none" if capabilities.host == "none" else "cgroupfs"
     info.cgroup_version = "1" if capabilities.host == "legacy" else "2"
 
@@ -158,10 +165,8 @@ def _registries(insecure: tuple[str, ...], mirrors: tuple[str, ...]) -> Registry
     )
 
 
-def _warnings(capabilities: ResourceCapabilities, *, forwarding: bool) -> Iterator[str]:
-    for controller, sentences in _WARNINGS:
-        if controller not in capabilities.controllers:
-            yield from (f"WARNING: {sentence}" for sentence in sentences)
+def _warnings(missing: list[str], *, forwarding: bool) -> Iterator[str]:
+    yield from (f"WARNING: No {name} support" for name in missing if name in _LIMITS)
     if not forwarding:
         yield "WARNING: IPv4 forwarding is disabled"
 

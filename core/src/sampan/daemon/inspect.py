@@ -109,6 +109,7 @@ def _inspect(daemon: Daemon, container: Container) -> ContainerInspect:
         mounts=list(record.mounts),
         config=record.config,
         network_settings=_network_settings(daemon, container),
+        warnings=list(record.unenforced) or None,
     )
 
 

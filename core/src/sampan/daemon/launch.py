@@ -78,6 +78,7 @@ async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -
         mounted = await asyncio.to_thread(mounting, daemon, container)
     finally:
         cgroup = await limiting
+    record.unenforced = cgroup.warnings
     spec = await process.build_spec(
         daemon, container, netns=netns, cgroup=cgroup.path, rootfs=rootfs, mounts=mounted.mounts
     )

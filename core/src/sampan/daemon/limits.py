@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sampan.daemon.cgroup_conf import pressure_alerts, unified
 from sampan.daemon.cpuset import cpuset_rules
 from sampan.drivers import IoLimit, Resources
+from sampan.drivers.limits import UNLIMITED
 from sampan.errdefs import InvalidArgument
 from sampan.models import HostConfig, ThrottleDevice
 
@@ -16,6 +19,8 @@ _CPU_PERIOD_US = 100_000
 _CPUS = Path("/sys/devices/system/cpu/online")
 _NODES = Path("/sys/devices/system/node/online")
 _MIN_MEMORY_BYTES = 6 * 1024 * 1024
+_LEAST_NANO_CPUS = 10_000_000
+"""0.01 CPUs, as Docker's words say: the kernel takes no quota below 1 ms."""
 
 
 def resources_of(host: HostConfig) -> Resources:
@@ -27,7 +32,7 @@ def resources_of(host: HostConfig) -> Resources:
     memory = host.memory or None
     return Resources(
         memory_max_bytes=memory,
-        memory_low_bytes=host.memory_reservation or None,
+        memory_low_bytes=max(host.memory_reservation, 0) if host.memory_reservation else None,
         swap_max_bytes=_swap_bytes(host),
         cpu_quota_us=cpu_quota_us(host),
         cpu_period_us=cpu_period_us(host),
@@ -94,7 +99,7 @@ def _cpu_rules(host: HostConfig) -> Iterator[tuple[bool, str]]:
     yield bool(nano and period), "Conflicting options: Nano CPUs and CPU Period cannot both be set"
     yield bool(nano and quota), "Conflicting options: Nano CPUs and CPU Quota cannot both be set"
     yield (
-        not 0 <= nano <= cpus * 1_000_000_000,
+        nano != 0 and not _LEAST_NANO_CPUS <= nano <= cpus * 1_000_000_000,
         f"range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available",
     )
     yield (
@@ -120,7 +125,7 @@ def cpu_quota_us(host: HostConfig) -> int | None:
     """CPU time in each period; `None` without a limit."""
     if host.nano_cpus:
         return host.nano_cpus * _CPU_PERIOD_US // 1_000_000_000
-    return host.cpu_quota or None
+    return max(host.cpu_quota, UNLIMITED) or None
 
 
 def cpu_period_us(host: HostConfig) -> int | None:
@@ -147,12 +152,16 @@ def _io_limits(host: HostConfig) -> tuple[IoLimit, ...]:
 
 def _rates(throttles: Iterable[ThrottleDevice] | None) -> Iterator[tuple[str, int]]:
     for throttle in throttles or ():
-        yield _device_number(throttle.path), throttle.rate
+        yield _device_number(throttle.path), throttle.rate or UNLIMITED
 
 
 def _device_number(path: str) -> str:
     try:
-        number = Path(path).stat().st_rdev
+        found = Path(path).stat()
     except OSError as error:
         raise InvalidArgument(f"stat {path}: {(error.strerror or '').lower()}") from None
-    return f"{os.major(number)}:{os.minor(number)}"
+    except ValueError:  # a null byte
+        raise InvalidArgument(f"invalid device path: {json.dumps(path)}") from None
+    if not stat.S_ISBLK(found.st_mode):
+        raise InvalidArgument(f"{path} is not a block device")
+    return f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}"

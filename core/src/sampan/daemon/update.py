@@ -91,14 +91,14 @@ async def _change(daemon: Daemon, container: Container, asked: dict[str, Any], p
         if before.auto_remove and policy.name != "no":
             raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
         after.restart_policy = policy
-    limits = limits_of(after)
-    record.host_config = after
+    limits, unenforced = limits_of(after), record.unenforced
+    record.host_config, record.unenforced = after, await asyncio.to_thread(daemon.resources.validate, limits)
     try:
         await daemon.containers.save(container)
         if asked and container.running:
             await asyncio.to_thread(daemon.resources.update, container.id, limits)
     except BaseException:
-        record.host_config = before
+        record.host_config, record.unenforced = before, unenforced
         await daemon.containers.try_save(container)
         raise
 

@@ -68,7 +68,7 @@ class NetworkSettings(Model):
 
 
 class ContainerInspect(Model):
-    """All that is known of a container."""
+    """All that is known of a container. `warnings`, ours, say which of its limits the host does not enforce."""
 
     id: str
     created: str = ""
@@ -96,6 +96,7 @@ class ContainerInspect(Model):
     config: ContainerConfig = Field(default_factory=ContainerConfig)
     network_settings: NetworkSettings = Field(default_factory=NetworkSettings)
     image_manifest_descriptor: Descriptor | None = omitempty()
+    warnings: list[str] | None = omitempty()
 
 
 class PortSummary(Model):
