@@ -170,6 +170,11 @@ def test_a_tenant_without_a_budget_is_refused_before_anything_is_made(tenants: T
 # Delegation by systemd
 
 
+def delegate(unit: Path) -> None:
+    """Mark it as systemd does. Not every tmpfs has attributes of users, nor every user those of root."""
+    os.setxattr(unit, "trusted.delegate" if os.geteuid() == 0 else "user.delegate", b"1")
+
+
 def test_the_own_cgroup_is_that_of_version_2(tmp_path: Path) -> None:
     (tmp_path / "cgroup").write_text("12:memory:/x\n1:name=systemd:/y\n0::/system.slice/sampand.service\n")
     assert own_cgroup(tmp_path / "cgroup") == "/system.slice/sampand.service"
@@ -183,7 +188,7 @@ def test_a_unit_with_a_subgroup_for_the_daemon_is_the_daemons(tmp_path: Path) ->
     (unit / "sampan.daemon").mkdir(parents=True)
     own = "/system.slice/sampand.service/sampan.daemon"
     assert delegated_cgroup(tmp_path, own) == ""
-    os.setxattr(unit, "user.delegate", b"1")
+    delegate(unit)
     assert delegated_cgroup(tmp_path, own) == "/system.slice/sampand.service"
     assert delegated_cgroup(tmp_path, "/system.slice/sampand.service") == ""
     assert delegated_cgroup(tmp_path, "/") == ""
@@ -192,7 +197,7 @@ def test_a_unit_with_a_subgroup_for_the_daemon_is_the_daemons(tmp_path: Path) ->
 def test_above_what_systemd_delegated_nothing_is_changed(tmp_path: Path) -> None:
     unit = tmp_path / "system.slice/sampand.service"
     unit.mkdir(parents=True)
-    os.setxattr(unit, "trusted.delegate" if os.geteuid() == 0 else "user.delegate", b"1")
+    delegate(unit)
     paths = (tmp_path, tmp_path / "system.slice", unit)
     for path in paths:
         (path / "cgroup.controllers").write_text("memory pids\n")
@@ -205,7 +210,7 @@ def test_above_what_systemd_delegated_nothing_is_changed(tmp_path: Path) -> None
 def test_a_daemon_in_the_delegated_cgroup_steps_aside(tmp_path: Path) -> None:
     unit = tmp_path / "unit"
     unit.mkdir()
-    os.setxattr(unit, "user.delegate", b"1")
+    delegate(unit)
     (unit / "cgroup.type").write_text("domain\n")
     (unit / "cgroup.procs").write_text(f"{os.getpid()}\n")
     (unit / "cgroup.controllers").write_text("memory\n")

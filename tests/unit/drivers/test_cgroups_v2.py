@@ -221,7 +221,7 @@ def test_stats_are_the_files_numbers(driver: CgroupDriver, web: Path) -> None:
 def test_a_file_longer_than_one_read_is_read_to_its_end(driver: CgroupDriver, web: Path) -> None:
     devices = [f"8:{number} rbytes=10 wbytes=20 rios=1 wios=2 dbytes=0 dios=0" for number in range(1000)]
     (web / "io.stat").write_text("\n".join(devices))
-    assert len(driver.stats("web").io) == 1000
+    assert len(driver.stats(WEB).io) == 1000
 
 
 def test_processes_of_another_pid_namespace_are_left_out(driver: CgroupDriver, web: Path) -> None:
