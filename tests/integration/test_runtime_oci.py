@@ -360,6 +360,20 @@ async def test_exec_on_a_terminal_can_be_resized(host: Host) -> None:
     assert await running.wait() == 6
 
 
+@pytest.mark.parametrize("fields", [{}, {"stdin": True}, {"terminal": True}, {"terminal": True, "stdin": True}])
+async def test_who_attaches_and_goes_does_no_harm_and_is_not_kept(host: Host, fields: dict[str, Any]) -> None:
+    script = "trap 'echo two; exit 0' TERM; echo one; while true; do sleep 0.05; done"
+    stay = await host.start("c1", "sh", "-c", script, **fields)
+    await until(stay, b"one")
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(50):
+        await (await host.runtime.attach("c1")).close()
+    assert len(os.listdir("/proc/self/fd")) <= before
+    await host.runtime.kill("c1", signal.SIGTERM)
+    assert b"two" in (await everything(stay))[STDOUT]
+    assert (await host.runtime.wait("c1")).code == 0
+
+
 async def test_exec_stdin_ends_when_it_is_closed(host: Host) -> None:
     await host.start("c1", "sleep", "100")
     process = spec.build_process(ProcessSettings(["wc", "-c"], ["PATH=/bin"]))

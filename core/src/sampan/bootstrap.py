@@ -263,7 +263,7 @@ def _settings(config: DaemonConfig, found: Mapping[str, FoundRuntime]) -> Settin
         data_root=config.data_root,
         exec_root=config.exec_root,
         name=config.host_name,
-        id=_engine_id(config.data_root / "engine-id"),
+        id=engine_id(config.data_root / "engine-id"),
         storage_driver=config.storage_driver,
         network_driver=config.network_driver,
         resource_driver=config.resource_driver,
@@ -296,11 +296,15 @@ def _log_config(config: DaemonConfig) -> LogConfig:
     return log
 
 
-def _engine_id(path: Path) -> str:
+def engine_id(path: Path) -> str:
     """A name of this data root for ever, as `docker info` shows it."""
-    if not path.exists():
-        path.write_text(str(uuid.uuid4()))
-    return path.read_text()
+    known = path.read_text().strip() if path.exists() else ""
+    if known:
+        return known
+    made, new = str(uuid.uuid4()), path.with_suffix(".tmp")
+    new.write_text(made)
+    new.replace(path)  # whole or not at all: an empty one would be the name for ever
+    return made
 
 
 def _find_init() -> Path | None:

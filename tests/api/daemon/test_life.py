@@ -184,6 +184,19 @@ def test_a_name_that_is_taken_is_not_given_twice(shared: InProcess, box: str) ->
     assert shared.call("GET", "/containers/box/json").body["Id"] == box
 
 
+def test_a_link_is_listed_under_the_name_its_container_has_now(house: InProcess) -> None:
+    house.launch(name="db")
+    house.launch(name="web", HostConfig={"Links": ["db:database"]})
+
+    def names() -> list[str]:
+        [db] = [one for one in house.call("GET", "/containers/json").body if "/db" in one["Names"]]
+        return sorted(db["Names"])
+
+    assert names() == ["/db", "/web/database"]
+    house.call("POST", "/containers/web/rename?name=shop")
+    assert names() == ["/db", "/shop/database"]
+
+
 def test_an_end_is_noted_whatever_drivers_raise(house: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drivers are somebody else's code."""
 

@@ -117,6 +117,17 @@ def test_df_counts_each_kind(filled: InProcess) -> None:
     assert told["BuildCache"] == []
 
 
+def test_a_container_whose_files_are_gone_keeps_nobody_from_the_others_sizes(filled: InProcess) -> None:
+    """It is being removed, or dead."""
+    id = filled.create(name="hollow")
+    filled.storage.remove(id)
+    listed = {one["Names"][0]: one for one in filled.call("GET", "/containers/json?all=1&size=1").body}
+    assert len(listed) > 1
+    assert [name for name, one in listed.items() if "SizeRootFs" not in one] == ["/hollow"]
+    assert "/hollow" in [one["Names"][0] for one in df(filled)["Containers"]]
+    filled.call("DELETE", "/containers/hollow")
+
+
 def test_df_has_the_shape_of_the_version(filled: InProcess) -> None:
     old = df(filled, version="/v1.43")
     assert set(old) == {"LayersSize", "Images", "Containers", "Volumes", "BuildCache", "SampanLogUsage"}

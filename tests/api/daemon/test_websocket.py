@@ -23,11 +23,14 @@ def shared(make_shared_house: MakeHouse) -> InProcess:
 
 
 @contextmanager
-def attached(house: InProcess, path: str) -> Iterator[websocket.WebSocket]:
+def attached(house: InProcess, path: str, **options: Any) -> Iterator[websocket.WebSocket]:
     raw = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     raw.settimeout(30)
     raw.connect(str(house.socket))
-    with closing(raw), closing(websocket.create_connection(f"ws://docker{path}", socket=raw)) as connection:
+    with (
+        closing(raw),
+        closing(websocket.create_connection(f"ws://docker{path}", socket=raw, **options)) as connection,
+    ):
         yield connection
 
 
@@ -101,6 +104,17 @@ def test_one_that_goes_away_leaves_no_job(shared: InProcess) -> None:
     with attached(shared, f"/containers/{id}/attach/ws?{ALL}") as connection:
         connection.sock.close()
     wait_until(lambda: not [job for job in shared.engine.jobs() if job.name == "container_attach" and not job.ended])
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://docker.evil.example", "null"])
+def test_a_page_of_somebody_else_is_refused(shared: InProcess, origin: str) -> None:
+    id = shared.create("true")
+    with (
+        pytest.raises(websocket.WebSocketBadStatusException) as refused,
+        attached(shared, f"/containers/{id}/attach/ws?{ALL}", origin=origin),
+    ):
+        pass
+    assert refused.value.status_code == 403
 
 
 def test_refusals_are_ordinary_answers(shared: InProcess) -> None:

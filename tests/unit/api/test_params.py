@@ -34,7 +34,9 @@ def test_a_duration_is_that_long_ago() -> None:
     assert abs(time.time_ns() - 3723_500_000_000 - ago) < 1_000_000_000
 
 
-@pytest.mark.parametrize("text", ["tomorrow", "1.2.3", "9" * 40, "-", "1x", "²"])
+@pytest.mark.parametrize(
+    "text", ["tomorrow", "1.2.3", "9" * 40, "-", "1x", "²", "infs", "nanm", "1e400h", "1e3s", "-5m", "h", "1h2"]
+)
 def test_times_that_make_no_sense_are_an_error(text: str) -> None:
     with pytest.raises(InvalidArgument, match='invalid value for "since"'):
         read_time("since", text)

@@ -77,6 +77,11 @@ def test_one_that_does_not_run_uses_nothing(web: list[Any], main: Main) -> None:
     assert shown.out == "web 0.00% 0B / 0B 0B / 0B 0\n"
 
 
+def test_one_that_is_named_twice_is_one(web: list[Any], main: Main) -> None:
+    assert len(main("stats", "--no-stream", "web", "web").out.splitlines()) == 2
+    assert main("stats", "--no-stream", "web", "web").err == ""  # gone by now
+
+
 def test_one_that_there_is_not_is_an_error(engine: FakeEngine, main: Main) -> None:
     engine.on("GET", "/containers/nosuch/json", Answer({"message": "No such container: nosuch"}, 404))
     outcome = main("stats", "nosuch")

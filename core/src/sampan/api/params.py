@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import os
+import re
 import time
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -88,6 +89,8 @@ ContainerPath = Annotated[bytes, Depends(_container_path)]
 
 _SEQUENCE = "seq:"
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0}
+_PART = re.compile(r"([0-9]{1,12}(?:\.[0-9]*)?|\.[0-9]+)([hms])")
+_DURATION = re.compile(f"(?:{_PART.pattern})+")
 
 
 def read_filters(text: str) -> dict[str, list[str]]:
@@ -160,15 +163,9 @@ def _unix_ns(text: str) -> int:
 
 def _ago_ns(text: str) -> int:
     """`1h2m3s` before now."""
-    total, number = 0.0, ""
-    for character in text:
-        if character in _UNITS_S and number:
-            total += float(number) * _UNITS_S[character]
-            number = ""
-        else:
-            number += character
-    if number or len(text) > 32:
+    if len(text) > 32 or not _DURATION.fullmatch(text):
         raise ValueError(text)
+    total = sum(float(number) * _UNITS_S[unit] for number, unit in _PART.findall(text))
     return time.time_ns() - int(total * 1_000_000_000)
 
 

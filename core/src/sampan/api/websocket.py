@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 from sampan.api import frames
 from sampan.api.batch import Batch
@@ -18,7 +19,7 @@ from sampan.api.frames import BadFrame, Frame, FrameReader
 from sampan.api.hijack import Hijack
 from sampan.api.versions import Version
 from sampan.engine import Job
-from sampan.errdefs import InvalidArgument
+from sampan.errdefs import Forbidden, InvalidArgument
 
 _log = logging.getLogger(__name__)
 _BINARY_SINCE = (1, 28)
@@ -27,12 +28,19 @@ _GRACE_S = 1.0
 
 
 def handshake_key(headers: Mapping[str, str]) -> bytes:
-    """The key of a request for a WebSocket. Raises `InvalidArgument` if it is none."""
+    """The key of a request for a WebSocket.
+
+    Raises `InvalidArgument` if it is none, `Forbidden` for a page of somebody else's in a browser that has the client
+    certificate: for WebSockets browsers ask nobody but the server (RFC 6455, section 10.2).
+    """
     key = headers.get("sec-websocket-key", "")
     if headers.get("upgrade", "").lower() != "websocket" or not key:
         raise InvalidArgument("this is answered over a WebSocket only: the request has to ask for the upgrade")
     if headers.get("sec-websocket-version") != "13":
         raise InvalidArgument("of the WebSocket protocol version 13 is spoken")
+    origin = headers.get("origin", "")
+    if origin and urlsplit(origin).netloc != headers.get("host", ""):
+        raise Forbidden(f"a page of {origin} may not open a WebSocket here")
     return key.encode("latin-1")
 
 

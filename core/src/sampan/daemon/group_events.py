@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from sampan.drivers import GroupEvent
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
+_log = logging.getLogger(__name__)
 _NOT_OFTENER_THAN_S = 1.0
 
 
@@ -29,9 +30,12 @@ class GroupEvents:
         loop, events = asyncio.get_running_loop(), self._daemon.resources.events()
 
         def listen() -> None:
-            with suppress(RuntimeError):  # the loop has been closed: nobody wants to hear any more
+            try:
                 for event in events:
                     loop.call_soon_threadsafe(self._take, event)
+            except Exception:
+                if not loop.is_closed():  # then nobody wants to hear any more
+                    _log.exception("what the kernel does to containers' groups is not told any more")
 
         Thread(target=listen, name="events of groups", daemon=True).start()
 

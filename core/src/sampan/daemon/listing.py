@@ -75,7 +75,7 @@ def _means(daemon: Daemon, name: str) -> str | None:
 class _Facts(NamedTuple):
     """All that can change of a container and shows in its summary, but for the text that tells how long it is so."""
 
-    name: str
+    names: Sequence[str]
     image: str
     status: Status
     health: HealthSummary
@@ -105,7 +105,7 @@ def _summary(
     """One line of `docker ps`, made or kept. Nobody changes it: what is kept is what others are sending."""
     record = container.record
     image = images[record.image_name, record.image_id]
-    facts, status = _facts(container, image, attachments), status_text(container)
+    facts, status = _facts(daemon, container, image, attachments), status_text(container)
     known = _made.get(container)
     if known and known[0] == facts:
         answer = known[1]
@@ -113,24 +113,25 @@ def _summary(
             return answer
         answer = answer.model_copy(update={"status": status})
     else:
-        answer = _make(daemon, container, image, status)
+        answer = _make(daemon, container, facts, status)
     _made[container] = facts, answer
     return answer
 
 
-def _facts(container: Container, image: str, attachments: _Attachments) -> _Facts:
+def _facts(daemon: Daemon, container: Container, image: str, attachments: _Attachments) -> _Facts:
     record = container.record
+    names = [f"/{record.name}", *links.names(daemon, container)]
     networks = [(name, asked, attachments.network_ids.get(name)) for name, asked in record.networks.items()]
     endpoints = attachments.endpoints.get(record.id, ())
-    return _Facts(record.name, image, record.state.status, health_of(container), networks, endpoints)
+    return _Facts(names, image, record.state.status, health_of(container), networks, endpoints)
 
 
-def _make(daemon: Daemon, container: Container, image: str, status: str) -> ContainerSummary:
+def _make(daemon: Daemon, container: Container, facts: _Facts, status: str) -> ContainerSummary:
     record = container.record
     return ContainerSummary(
         id=record.id,
-        names=[f"/{record.name}", *links.names(daemon, container)],
-        image=image,
+        names=list(facts.names),
+        image=facts.image,
         image_id=record.image_id,
         command=" ".join(_quoted(arg) for arg in record.args),
         created=record.created_at_ns // 1_000_000_000,
@@ -152,7 +153,10 @@ def health_of(container: Container) -> HealthSummary:
 
 
 async def _with_sizes(daemon: Daemon, container: Container, answer: ContainerSummary) -> ContainerSummary:
-    size_rw, size_root_fs = await inspect.sizes(daemon, container)
+    try:
+        size_rw, size_root_fs = await inspect.sizes(daemon, container)
+    except NotFound:  # its files are gone: it is removed meanwhile, or dead
+        return answer
     return answer.model_copy(update={"size_rw": size_rw, "size_root_fs": size_root_fs})
 
 

@@ -64,7 +64,8 @@ async def _images(daemon: Daemon) -> ImageDiskUsage:
 
 async def _containers(daemon: Daemon) -> ContainerDiskUsage:
     items = await listing.summaries(daemon, ListContainers(all=True, size=True))
-    active = [daemon.containers.get(one.id).active for one in items]
+    found = [daemon.containers.find(one.id) for one in items]  # one may be removed by now
+    active = [one is not None and one.active for one in found]
     return ContainerDiskUsage(
         active_count=sum(active),
         reclaimable=sum(one.size_rw or 0 for one, is_active in zip(items, active, strict=True) if not is_active),

@@ -44,23 +44,26 @@ def sampan_resource_driver() -> tuple[str, ResourceFactory]:  # type: ignore[emp
 
 @hookspec
 def sampan_authorise(job: Mapping[str, Any]) -> None:
-    """Called before a job runs, with what `GET /jobs/{id}` shows of it and its `request` (the typed model that will
-    be executed); raise `errdefs.Forbidden` to refuse it."""
+    """Called before a job runs, with its `id`, `name`, `state`, `caller` (`uid`, `gid`, `pid`, `subject`, `role`,
+    `address`) and `request` (the typed model that will be executed); raise `errdefs.Forbidden` to refuse it.
+
+    The daemon's loop waits for the answer, and everybody for the loop: decide from what you have, and fetch policies
+    beforehand."""
 
 
 @hookspec
 def sampan_job_started(job: Mapping[str, Any]) -> None:
-    """Called as a job starts to run."""
+    """Called as a job starts to run, with the same, in the daemon's loop."""
 
 
 @hookspec
 def sampan_job_finished(job: Mapping[str, Any]) -> None:
-    """Called after a job ended, however it ended."""
+    """Called after a job ended, however it ended, with the same, in the daemon's loop."""
 
 
 @hookspec
 def sampan_oci_spec(container_id: str, labels: Mapping[str, str], spec: dict[str, Any]) -> None:
-    """Adjust, in place, the OCI runtime spec of a container before it starts."""
+    """Adjust, in place, the OCI runtime spec of a container before it starts. Called in the daemon's loop."""
 
 
 @hookspec
@@ -70,4 +73,4 @@ def sampan_api_router() -> Any:
 
 @hookspec
 def sampan_cli_command() -> Any:
-    """Offer a `click.Command` that is added to the command line."""
+    """Offer a `sampan.cli.command.Command`, or a list of them, for the command line."""

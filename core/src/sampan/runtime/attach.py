@@ -39,8 +39,8 @@ def connect(bundle: Path) -> socket.socket:
 class SocketAttached:
     """`Attached` through conmon.
 
-    conmon takes a caller that goes away for the end of the container's stdin. One that never wrote must not cause
-    that, so its connection is only deafened, and given to `park`, which keeps it until the container ends. `widen`
+    conmon may take a caller that goes away for the end of the container's stdin. One that never wrote must not cause
+    that, so its connection is only deafened, and given to `park`, which keeps it while that matters. `widen`
     is called, in a worker thread, when there is much to read for the first time.
     """
 
@@ -104,6 +104,7 @@ class FileAttached:
         self._outputs = dict(outputs)
         self._stdin = stdin
         self._terminal = stdin in outputs
+        self._has_room: asyncio.Future[None] | None = None
         self._wanted = True  # until the caller goes or has read all
         self._ended = asyncio.Event()
         for fd in {*outputs, *([stdin] if stdin is not None else [])}:
@@ -140,14 +141,13 @@ class FileAttached:
             try:
                 view = view[os.write(self._stdin, view[:_PIPE_BYTES]) :]
             except BlockingIOError:
-                await self._writable(self._stdin)
+                await self._writable()
             except OSError as error:  # EIO: nobody has the terminal open any more
                 raise BrokenPipeError("stdin is closed") from error
 
     async def close_stdin(self) -> None:
-        if not self._terminal and self._stdin is not None:
-            os.close(self._stdin)
-            self._stdin = None
+        if not self._terminal:
+            self._let_go_of_stdin()
 
     async def close(self) -> None:
         """Detach: stdin ends, output is read and thrown away until the process ends, so that it goes on."""
@@ -169,9 +169,21 @@ class FileAttached:
         loop = asyncio.get_running_loop()
         for fd in list(self._outputs):
             loop.remove_reader(fd)
-        for fd in {*self._outputs, *([self._stdin] if self._stdin is not None else [])}:
-            os.close(fd)
-        self._outputs, self._stdin = {}, None
+        for fd in self._outputs:
+            if fd != self._stdin:
+                os.close(fd)
+        self._outputs = {}
+        self._let_go_of_stdin()
+
+    def _let_go_of_stdin(self) -> None:
+        """Close it, and tell who waits for room in it: from now on the number may be another file's."""
+        if self._stdin is None:
+            return
+        if self._has_room is not None:
+            asyncio.get_running_loop().remove_writer(self._stdin)
+            _resolve(self._has_room)
+        os.close(self._stdin)
+        self._stdin = None
 
     def _take(self, fd: int) -> bytes:
         """What `fd` has now; at its end it is forgotten, and closed unless it is the terminal."""
@@ -202,14 +214,18 @@ class FileAttached:
             for fd in fds:
                 loop.remove_reader(fd)
 
-    async def _writable(self, fd: int) -> None:
+    async def _writable(self) -> None:
+        """Wait for room in stdin, or for its end."""
         loop = asyncio.get_running_loop()
-        ready = loop.create_future()
-        loop.add_writer(fd, _resolve, ready)
+        self._has_room = loop.create_future()
+        if self._stdin is not None:
+            loop.add_writer(self._stdin, _resolve, self._has_room)
         try:
-            await ready
+            await self._has_room
         finally:
-            loop.remove_writer(fd)
+            self._has_room = None
+            if self._stdin is not None:
+                loop.remove_writer(self._stdin)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

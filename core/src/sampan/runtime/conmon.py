@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sampan.errdefs import SystemFailure
+from sampan.runtime.interface import Bundle
 
 ATTACH_SOCKET = "attach"
 CONTROL_FIFO = "ctl"
@@ -59,6 +60,11 @@ class Monitor:
     def exit_file(self) -> Path:
         """Written by conmon, at once and whole, when init has ended; its modification time is the time of that."""
         return self.dir / self.id
+
+
+def closes_stdin(bundle: Bundle) -> bool:
+    """Whether the container's stdin is to end when an attached caller goes away; a terminal's never does."""
+    return bundle.stdin and bundle.stdin_once and not bundle.terminal
 
 
 def start(monitor: Monitor) -> int:
@@ -111,9 +117,9 @@ def command_line(monitor: Monitor) -> list[str]:
         arguments.append("--terminal")
     if monitor.stdin:
         arguments.append("--stdin")
+    if not monitor.stdin_once:
         # Without this conmon closes stdin, and with a terminal half of that, as soon as one attacher goes.
-        if monitor.terminal or not monitor.stdin_once:
-            arguments.append("--leave-stdin-open")
+        arguments.append("--leave-stdin-open")
     return arguments
 
 

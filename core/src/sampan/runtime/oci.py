@@ -200,6 +200,7 @@ class OciRuntime:
             bundle.terminal,
             hooks="hooks" in bundle.spec,
             own_cgroup=not bundle.spec["linux"].get("cgroupsPath"),
+            stdin_once=conmon.closes_stdin(bundle),
         )
         record.save(directory)
         self._write_bundle(bundle, command)
@@ -242,7 +243,7 @@ class OciRuntime:
             tmp_dir=self._tmp_dir,
             terminal=bundle.terminal,
             stdin=bundle.stdin,
-            stdin_once=bundle.stdin_once,
+            stdin_once=conmon.closes_stdin(bundle),
             log_path=bundle.log_path,
             log_max_bytes=bundle.log_max_bytes,
         )

@@ -21,7 +21,8 @@ class Process:
 @dataclass(frozen=True)
 class Record:
     """One container; `hooks` tells that its spec has some, `own_cgroup` that no resource driver made its cgroup, so
-    that it goes with the container. The processes are `None` until create has succeeded."""
+    that it goes with the container, `stdin_once` that its stdin ends when a caller goes away. The processes are
+    `None` until create has succeeded."""
 
     id: str
     bundle: str
@@ -29,6 +30,7 @@ class Record:
     terminal: bool
     hooks: bool
     own_cgroup: bool = False
+    stdin_once: bool = True
     init: Process | None = None
     conmon: Process | None = None
 

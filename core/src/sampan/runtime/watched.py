@@ -37,7 +37,10 @@ class WatchedContainer:
         self._close_parked()
 
     def park(self, connection: socket.socket) -> None:
-        """Keep a connection to conmon open until the container ends."""
+        """Keep a connection to conmon open until the container ends, if its end would be that of stdin."""
+        if not self.record.stdin_once:
+            connection.close()
+            return
         self.parked.append(connection)
         if self.exit.done():
             self._close_parked()

@@ -69,7 +69,7 @@ class _Watched:
 
     def read(self) -> None:
         """Take one reading of each."""
-        names = self._named or self._running()
+        names = dict.fromkeys(self._named or self._running())
         self.usages = {name: self.usages.get(name) or Usage(name) for name in names}
         for name in names:
             try:
