@@ -17,6 +17,7 @@ from sampan.models import TopContainer, TopResult
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
+_PATIENCE_S = 30
 _DEFAULT_ARGUMENTS = "-ef"
 _RENAMED_PID = re.compile(r"\s+(\S*)=\s*(PID\S*)")
 _BLANKS = re.compile(r"[\t\n\f\r ]+")
@@ -100,8 +101,11 @@ def _run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
             errors="replace",
             encoding="utf-8",
             env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            timeout=_PATIENCE_S,
             check=False,
         )
+    except subprocess.TimeoutExpired:
+        raise SystemFailure(f"ps has not ended in {_PATIENCE_S} s") from None
     except UnicodeEncodeError:
         raise InvalidArgument("ps: the arguments are no text") from None
     except OSError as error:

@@ -11,6 +11,8 @@ from typing import Any
 from sampan.runtime.device_filter import take_over
 from sampan.runtime.failure import last_error
 
+_PATIENCE_S = 60  # in a frozen cgroup it waits for ever, and with it whoever wants its thread
+
 
 @dataclass(frozen=True)
 class RuntimeCommand:
@@ -36,16 +38,20 @@ class RuntimeCommand:
     def run(self, log: Path, *arguments: str) -> str | None:
         """Run a subcommand that needs no stdio; the words of its error, or `None`. Blocks."""
         log.unlink(missing_ok=True)
-        done = subprocess.run(
-            [str(self.path), *self.global_arguments(log), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={"PATH": os.defpath},
-            cwd="/",
-            start_new_session=True,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [str(self.path), *self.global_arguments(log), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env={"PATH": os.defpath},
+                cwd="/",
+                start_new_session=True,
+                timeout=_PATIENCE_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return f"it has not ended in {_PATIENCE_S} s"
         if done.returncode == 0:
             return None
         return last_error(log) or done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"

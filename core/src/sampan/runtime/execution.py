@@ -28,8 +28,9 @@ from sampan.runtime.command import RuntimeCommand
 from sampan.runtime.failure import exec_failure, last_error
 from sampan.runtime.interface import STDERR, STDOUT
 from sampan.syscalls.pidfd import pidfd_open, pidfd_send_signal
-from sampan.syscalls.process import kill_session, reap
+from sampan.syscalls.process import ends_within, kill_session, reap
 
+_RUNTIME_PATIENCE_S = 60  # in a frozen cgroup it waits for ever, and with it whoever wants its thread
 _CONSOLE_TIMEOUT_S = 5  # the runtime has sent the terminal before it ends; this bounds a runtime that lies
 
 
@@ -172,7 +173,7 @@ def _receive_terminal(listener: socket.socket) -> int:
 def _run(request: ExecRequest, options: tuple[str, ...], stdio: list[int]) -> tuple[int, int]:
     """Run the runtime's `exec --detach` on `stdio`; the new process's pid and a pidfd of it."""
     log, pid_file = request.dir / "log", request.dir / "pid"
-    done = subprocess.run(
+    with subprocess.Popen(
         [
             str(request.command.path),
             *request.command.global_arguments(log),
@@ -185,9 +186,11 @@ def _run(request: ExecRequest, options: tuple[str, ...], stdio: list[int]) -> tu
         env={"PATH": os.defpath},
         cwd="/",
         start_new_session=True,
-        check=False,
-    )
-    if done.returncode:
-        raise exec_failure(last_error(log) or f"exit status {done.returncode}", request.process["args"][0])
+    ) as runtime:
+        if not ends_within(runtime.pid, _RUNTIME_PATIENCE_S):
+            kill_session(runtime.pid)
+            raise SystemFailure(f"{request.command.name} exec has not ended in {_RUNTIME_PATIENCE_S} s")
+    if runtime.returncode:
+        raise exec_failure(last_error(log) or f"exit status {runtime.returncode}", request.process["args"][0])
     pid = int(pid_file.read_text())
     return pid, pidfd_open(pid)
