@@ -155,8 +155,7 @@ async def test_history_tells_sizes_of_the_steps_that_made_layers(room: Room) -> 
     history = [
         {"created": "2020-01-01T00:00:00Z", "created_by": "ADD base", "comment": "first"},
         {"created": "2020-01-02T00:00:00Z", "created_by": "CMD x", "empty_layer": True},
-        {"created": 5, "created_by": "ADD upper"},
-        "nonsense",
+        {"created": None, "created_by": "ADD upper"},
         {"created_by": "one layer too many"},
     ]
     room.registry.push("1", [BASE, UPPER], history=history)

@@ -1,6 +1,7 @@
 """Names, removal, garbage and what a killed daemon leaves."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -294,6 +295,26 @@ async def test_a_row_that_makes_no_sense_is_left_out(room: Room, caplog: pytest.
     await again.open()
     assert again.list() == [image]
     assert "makes no sense" in caplog.text
+
+
+async def test_a_stored_image_whose_config_is_broken_is_listed_and_can_be_removed(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = await import_(room, BASE, "a:1")
+    await room.database.write(
+        lambda connection: (
+            connection.execute(
+                """UPDATE images SET document = json_set(document, '$.config.config', json('{"Labels": "x"}'))"""
+            )
+            and None
+        )
+    )
+    again = room.restarted()
+    await again.open()
+    assert again.list() == [replace(image, config={})]
+    assert f"image {image.id} is shown without its configuration: invalid config.Labels" in caplog.text
+    await again.remove("a:1", force=False, in_use=nobody)
+    assert not room.snapshots()
 
 
 async def test_a_blob_cut_short_by_a_power_failure_is_dropped(room: Room) -> None:

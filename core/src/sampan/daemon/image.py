@@ -222,7 +222,7 @@ def _config(image: Image) -> dict[str, Any]:
 def _last_comment(document: dict[str, Any]) -> str:
     """What the last step of its history says: images made of containers have their comment only there."""
     history = document.get("history") or [{}]
-    return str(history[-1].get("comment") or "")
+    return str(history[-1].get("comment", ""))
 
 
 def created_s(image: Image) -> int:

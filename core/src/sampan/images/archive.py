@@ -21,7 +21,6 @@ from sampan.images.layer_maker import Wanted
 from sampan.images.layers import Layers
 from sampan.images.leases import Lease
 from sampan.images.manifest import (
-    CONFIG_BYTES_MAX,
     DOCUMENT_BYTES_MAX,
     Descriptor,
     Index,
@@ -92,10 +91,10 @@ class Loader:
         return fitting
 
     def _platform(self, found: Found) -> Platform:
-        return parse_config(self._content.read(found.config.digest, CONFIG_BYTES_MAX)).platform
+        return parse_config(self._content.read(found.config.digest, DOCUMENT_BYTES_MAX)).platform
 
     async def _make(self, found: Found, report: Report) -> NewImage:
-        content = await in_thread(self._content.read, found.config.digest, CONFIG_BYTES_MAX)
+        content = await in_thread(self._content.read, found.config.digest, DOCUMENT_BYTES_MAX)
         config = parse_config(content)
         if len(found.layers) != len(config.diff_ids):
             raise InvalidArgument(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sampan.digest import Digest
 from sampan.images.fetch import retried
-from sampan.images.manifest import CONFIG_BYTES_MAX, Index, parse_config, parse_document
+from sampan.images.manifest import DOCUMENT_BYTES_MAX, Index, parse_config, parse_document
 from sampan.images.platform import Platform
 from sampan.images.reference import Reference
 from sampan.images.registry import Repository
@@ -33,6 +33,6 @@ async def describe(repository: Repository, reference: Reference, config: Registr
     if isinstance(parsed, Index):
         platforms = tuple(entry.platform for entry in parsed.manifests if entry.platform is not None)
     else:
-        content = await retried(lambda: repository.small_blob(parsed.config, CONFIG_BYTES_MAX), config)
+        content = await retried(lambda: repository.small_blob(parsed.config, DOCUMENT_BYTES_MAX), config)
         platforms = (parse_config(content).platform,)
     return Distribution(parsed.media_type, document.digest, len(document.content), platforms)

@@ -21,17 +21,13 @@ class Step:
 
 
 def steps(image: Image, layers: Sequence[Layer]) -> list[Step]:
-    """The steps of an image, newest first. What the config tells wrongly is shown as it is told, without a size."""
+    """The steps of an image, newest first. One too many for the layers is shown as it is told, without a size."""
     sizes = iter([layer.size_bytes for layer in layers])
-    told = [entry for entry in image.config.get("history") or () if isinstance(entry, dict)]
+    told = image.config.get("history", ())
     made = [_step(entry, 0 if entry.get("empty_layer") else next(sizes, 0)) for entry in told]
     return made[::-1]
 
 
 def _step(entry: dict[str, Any], size_bytes: int) -> Step:
-    created, by, comment = (_text(entry.get(name)) for name in ("created", "created_by", "comment"))
+    created, by, comment = (entry.get(name, "") for name in ("created", "created_by", "comment"))
     return Step(created, by, comment, size_bytes)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""

@@ -12,11 +12,11 @@ from sampan.digest import Digest
 class Image:
     """An image that is here.
 
-    `id` is the digest of its config, `config` that document. `references` are the tags (`alpine:3`) and
-    `repo_digests` the digests (`alpine@sha256:…`) that name it, in familiar form. `layers` are chain IDs, of which
-    the last names the snapshot that containers stand on; an image made from nothing has none. `size_bytes` counts all
-    its layers. `documents` are the manifest and index it came with; times are RFC 3339, `tagged_at` empty for one
-    that never got a name here.
+    `id` is the digest of its config, `config` what is used of that document. `references` are the tags
+    (`alpine:3`) and `repo_digests` the digests (`alpine@sha256:…`) that name it, in familiar form. `layers` are chain
+    IDs, of which the last names the snapshot that containers stand on; an image made from nothing has none.
+    `size_bytes` counts all its layers. `documents` are the manifest and index it came with; times are RFC 3339,
+    `tagged_at` empty for one that never got a name here.
     """
 
     id: Digest

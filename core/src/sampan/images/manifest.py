@@ -14,6 +14,7 @@ from typing import Any
 
 from sampan.digest import Digest
 from sampan.errdefs import InvalidArgument, NotFound
+from sampan.images.image_config import known_fields
 from sampan.images.platform import Platform
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -25,7 +26,8 @@ INDEXES = (OCI_INDEX, DOCKER_INDEX)
 ACCEPTED = (*MANIFESTS, *INDEXES)
 
 DOCUMENT_BYTES_MAX = 4 << 20
-CONFIG_BYTES_MAX = 16 << 20
+"""Of a manifest or a config: what registries take (OCI distribution-spec, Pushing Manifests), and podman pulls."""
+
 _BLOB_BYTES_MAX = 1 << 40
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1"
 # moby daemon/internal/distribution/registry.go, supportedMediaTypes: what an image is made of, and the wrong names
@@ -65,7 +67,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Config:
-    """The config of an image: the document itself, and what of it was checked."""
+    """The config of an image: what is used of the document, and what of that was looked at closer."""
 
     document: dict[str, Any]
     diff_ids: tuple[Digest, ...]
@@ -78,7 +80,7 @@ def parse_document(content: bytes, media_type: str | None = None) -> Manifest | 
     `media_type` is what the registry or the descriptor called it. Raises `InvalidArgument` for what is neither, or
     could be taken for both, or is not what it was called.
     """
-    document = _load(content, DOCUMENT_BYTES_MAX, "manifest")
+    document = _load(content)
     kind = _kind(document, _plain(media_type))
     if kind in INDEXES:
         entries = _list(document, "manifests")
@@ -91,19 +93,12 @@ def parse_document(content: bytes, media_type: str | None = None) -> Manifest | 
 
 def parse_config(content: bytes) -> Config:
     """The config of an image. Raises `InvalidArgument` if there is no usable one in `content`."""
-    document = _load(content, CONFIG_BYTES_MAX, "image configuration")
-    rootfs = document.get("rootfs")
-    if not isinstance(rootfs, dict):
-        raise InvalidArgument("invalid image JSON, no RootFS key")
-    diff_ids = rootfs.get("diff_ids") or []
-    if not isinstance(diff_ids, list) or not all(isinstance(one, str) for one in diff_ids):
-        raise InvalidArgument("invalid rootfs in image configuration")
-    if not isinstance(document.get("config") or {}, dict):
-        raise InvalidArgument("invalid config in image configuration")
+    _check_size(content, "image configuration")
+    document = known_fields(content)
     platform = Platform.of(document)
     if platform.os and platform.os.lower() != "linux":
         raise InvalidArgument("operating system is not supported")
-    return Config(document, tuple(Digest(one) for one in diff_ids), platform)
+    return Config(document, tuple(Digest(one) for one in document["rootfs"].get("diff_ids", ())), platform)
 
 
 def choose(index: Index, platform: Platform) -> Descriptor:
@@ -201,16 +196,20 @@ def _list(document: Mapping[str, Any], name: str) -> Sequence[Any]:
     return value
 
 
-def _load(content: bytes, limit: int, what: str) -> dict[str, Any]:
-    if len(content) > limit:
-        raise InvalidArgument(f"the {what} is larger than {limit} bytes")
+def _load(content: bytes) -> dict[str, Any]:
+    _check_size(content, "manifest")
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise InvalidArgument(f"the {what} is not JSON: {error}") from error
+        raise InvalidArgument(f"the manifest is not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise InvalidArgument(f"the {what} is not a JSON object")
+        raise InvalidArgument("the manifest is not a JSON object")
     return document
+
+
+def _check_size(content: bytes, what: str) -> None:
+    if len(content) > DOCUMENT_BYTES_MAX:
+        raise InvalidArgument(f"the {what} is larger than {DOCUMENT_BYTES_MAX} bytes")
 
 
 def _plain(media_type: str | None) -> str:

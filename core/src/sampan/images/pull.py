@@ -20,7 +20,7 @@ from sampan.images.layer_maker import Wanted
 from sampan.images.layers import Layers
 from sampan.images.leases import Lease
 from sampan.images.manifest import (
-    CONFIG_BYTES_MAX,
+    DOCUMENT_BYTES_MAX,
     Config,
     Descriptor,
     Index,
@@ -148,7 +148,7 @@ class Puller:
         lease: Lease,
         report: Report,
     ) -> NewImage:
-        content = await retried(lambda: repository.small_blob(manifest.config, CONFIG_BYTES_MAX), self._config)
+        content = await retried(lambda: repository.small_blob(manifest.config, DOCUMENT_BYTES_MAX), self._config)
         config = parse_config(content)
         layers = await self._layers.make(self._wanted(repository, manifest, config), lease, report)
         await in_thread(self._content.put, content)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from dataclasses import dataclass
+from typing import Any
 
 from sampan.digest import Digest
+from sampan.errdefs import InvalidArgument
 from sampan.images.image import Image
+from sampan.images.image_config import known_fields
 from sampan.images.layer_maker import Layer
+
+_log = logging.getLogger(__name__)
 
 ImageRow = tuple[str, str]
 LayerRow = tuple[str, str, str | None, int, str]
@@ -47,12 +53,15 @@ def image_document(image: Image) -> str:
 
 
 def image_of(row: ImageRow) -> Image:
-    """An image without its names. Raises `ValueError`, `KeyError`, `TypeError`, `InvalidArgument` for a bad row."""
+    """An image without its names. Raises `ValueError`, `KeyError`, `TypeError`, `InvalidArgument` for a bad row.
+
+    One whose config is broken has none: it is listed and can be removed.
+    """
     id, document = row
     fields = json.loads(document)
     return Image(
         id=Digest(id),
-        config=dict(fields["config"]),
+        config=_config(id, json.dumps(fields["config"]).encode()),
         references=(),
         repo_digests=(),
         layers=tuple(Digest(one) for one in fields["layers"]),
@@ -61,6 +70,14 @@ def image_of(row: ImageRow) -> Image:
         tagged_at=str(fields["tagged_at"]),
         documents=tuple(Digest(one) for one in fields["documents"]),
     )
+
+
+def _config(id: str, document: bytes) -> dict[str, Any]:
+    try:
+        return known_fields(document)
+    except InvalidArgument as error:
+        _log.error("image %s is shown without its configuration: %s", id, error)
+        return {}
 
 
 def layer_row(layer: Layer) -> LayerRow:

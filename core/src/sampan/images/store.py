@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib import import_module
@@ -27,6 +26,7 @@ from sampan.images.interruption import may_go_on
 from sampan.images.layer_maker import KEY_PREFIX, Layer, LayerMaker
 from sampan.images.layers import Layers
 from sampan.images.leases import Lease, Leases
+from sampan.images.manifest import parse_config
 from sampan.images.mounted import mounted, unmount_left
 from sampan.images.platform import Platform, host_platform
 from sampan.images.progress import Progress, relay
@@ -230,9 +230,10 @@ class ImageStore:
     async def _add(
         self, document: bytes, layers: Sequence[Layer], reference: Reference | None, lease: Lease
     ) -> Image:
+        config = parse_config(document)
         await lease.add(Digest.of(document))
         id = await in_thread(self._content.put, document)
-        new = NewImage(id, json.loads(document), tuple(layers))
+        new = NewImage(id, config.document, tuple(layers))
         return await self._index.add(new, [reference.tagged()] if reference else [])
 
     async def tag(self, image: Image, reference: Reference) -> Image:

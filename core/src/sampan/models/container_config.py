@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from sampan.models.base import Int64, Model, omitempty, omitnull
 
@@ -12,6 +12,13 @@ from sampan.models.base import Int64, Model, omitempty, omitnull
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
+
+def _emptied(_: dict[str, Any]) -> dict[str, Any]:
+    return {}
+
+
+Nothing = Annotated[dict[str, Any], AfterValidator(_emptied)]
+"""Go's `struct{}`: whatever a client or an image puts into it is forgotten."""
 
 Command = Annotated[list[str], BeforeValidator(_as_list)]
 """A command line; a single string is taken as its only word, as Docker does."""
@@ -32,11 +39,11 @@ class ImageConfig(Model):
     """What an image says of the containers made of it: only what it does say."""
 
     user: str = omitempty("")
-    exposed_ports: dict[str, dict[str, Any]] | None = omitempty()
+    exposed_ports: dict[str, Nothing] | None = omitempty()
     env: list[str] | None = omitempty()
     entrypoint: Command | None = omitempty()
     cmd: Command | None = omitempty()
-    volumes: dict[str, dict[str, Any]] | None = omitempty()
+    volumes: dict[str, Nothing] | None = omitempty()
     working_dir: str = omitempty("")
     labels: dict[str, str] | None = omitempty()
     stop_signal: str = omitempty("")
@@ -61,7 +68,7 @@ class ContainerConfig(ImageConfig):
     env: list[str] | None = None
     cmd: Command | None = None
     image: str = ""
-    volumes: dict[str, dict[str, Any]] | None = None
+    volumes: dict[str, Nothing] | None = None
     working_dir: str = ""
     entrypoint: Command | None = None
     network_disabled: bool = omitempty(False)
