@@ -442,6 +442,21 @@ async def test_too_many_entries_are_refused(target: Path) -> None:
         await unpacked(tar(*(entry(b"%d" % number) for number in range(101))), target, limits=Limits(entries=100))
 
 
+async def test_too_many_directories_without_entries_are_refused(target: Path) -> None:
+    names = [b"%d/%sfile" % (number, b"d/" * 2000) for number in range(5)]
+    assert len((await unpacked(tar(*map(entry, names[:2])), target)).implicit_dirs) == 4002
+    with pytest.raises(InvalidArgument, match="the layer has no entries for too many directories"):
+        await unpacked(tar(*map(entry, names[2:])), target)
+
+
+async def test_too_many_attributes_for_others_to_set_are_refused(target: Path) -> None:
+    marked = pax((b"SCHILY.xattr.trusted.a", b"x" * 100)) + entry(b"file")
+    await unpacked(tar(marked), target, limits=Limits(told_bytes=200))
+    assert os.getxattr(target / "file", "trusted.a") == b"x" * 100
+    with pytest.raises(InvalidArgument, match=r"too many extended attributes of trusted\.\*"):
+        await unpacked(tar(marked, marked), target, limits=Limits(told_bytes=200))
+
+
 async def test_a_full_disk_is_named(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

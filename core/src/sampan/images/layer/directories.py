@@ -35,15 +35,17 @@ class Directories:
     """Directories below `root`, kept open as entries of one directory mostly follow each other.
 
     `known` maps paths, as they stand in the tar, to them. What is forgotten stays open until `close_stale`, so that
-    an entry's directories last as long as the entry. `made` are the clean paths of directories made on the way;
-    `opaque` those that hide what is below.
+    an entry's directories last as long as the entry. `made` are the clean paths of directories made on the way, of
+    `made_bytes_max` together; `opaque` those that hide what is below.
     """
 
-    def __init__(self, root: int, *, inherit: bool) -> None:
+    def __init__(self, root: int, *, inherit: bool, made_bytes_max: int) -> None:
         self.known: dict[bytes, Directory] = {}
         self.made: dict[bytes, None] = {}
         self.opaque: dict[bytes, None] = {}
         self._inherit = inherit
+        self._made_bytes = 0
+        self._made_bytes_max = made_bytes_max
         self._root = Directory(root, b"", inherit and _hands_down(root))
         self._stale: list[int] = []
 
@@ -121,6 +123,9 @@ class Directories:
         return None
 
     def _make(self, fd: int, name: bytes, path: bytes) -> None:
+        self._made_bytes += len(path) + 1
+        if self._made_bytes > self._made_bytes_max:
+            raise InvalidArgument(f"{shown(path)}: the layer has no entries for too many directories")
         os.mkdir(name, _IMPLICIT_MODE, dir_fd=fd)
         if self._inherit or os.fstat(fd).st_mode & stat.S_ISGID:
             os.chown(name, 0, 0, dir_fd=fd, follow_symlinks=False)

@@ -36,6 +36,7 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _SMALL_BYTES = 256 << 10
 _NO_ID = 0xFFFFFFFF  # means "leave it" to chown(2)
+_TOLD_BESIDE_BYTES = 64  # an attribute's share of the answer besides itself
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 # What the kernel says of things that only the layer can be blamed for.
 _LAYERS_FAULT = frozenset(
@@ -97,18 +98,21 @@ def extract(
     """
     umask = os.umask(0)
     try:
-        return _Extractor(root, whiteouts, TarReader(blocks, limits), placement).run()
+        return _Extractor(root, whiteouts, TarReader(blocks, limits), placement, limits.told_bytes).run()
     finally:
         os.umask(umask)
 
 
 class _Extractor:
-    def __init__(self, root: int, whiteouts: WhiteoutFormat, reader: TarReader, placement: Placement) -> None:
+    def __init__(
+        self, root: int, whiteouts: WhiteoutFormat, reader: TarReader, placement: Placement, told_bytes: int
+    ) -> None:
         self._overlay = whiteouts is WhiteoutFormat.OVERLAY
         self._literal = whiteouts is WhiteoutFormat.LITERAL
         self._place = placement
         self._reader = reader
-        self._directories = Directories(root, inherit=not self._overlay)
+        self._directories = Directories(root, inherit=not self._overlay, made_bytes_max=told_bytes)
+        self._untold_bytes = told_bytes
         self._known = self._directories.known.get
         self._extracted = Extracted()
         self._explicit: dict[bytes, Header] = {}
@@ -313,7 +317,7 @@ class _Extractor:
                 continue  # they would steer the overlay that the layer becomes part of
             if name.startswith(b"trusted."):
                 if not self._literal:
-                    self._extracted.trusted.append((path, name, value))
+                    self._leave_to_others(path, name, value)
                 continue
             try:
                 os.setxattr(target, name, value, follow_symlinks=isinstance(target, int))
@@ -324,6 +328,13 @@ class _Extractor:
                 # No kernel takes user.* of links and devices; dockerd ignores it too.
                 if error.errno != errno.EPERM or not name.startswith(b"user."):
                     raise
+
+    def _leave_to_others(self, path: bytes, name: bytes, value: bytes) -> None:
+        """Tell of an extended attribute that takes a privilege."""
+        self._untold_bytes -= len(path) + len(name) + len(value) + _TOLD_BESIDE_BYTES
+        if self._untold_bytes < 0:
+            raise InvalidArgument(f"{shown(path)}: the layer has too many extended attributes of trusted.*")
+        self._extracted.trusted.append((path, name, value))
 
     # Whiteouts
 
@@ -378,7 +389,7 @@ class _Extractor:
     def _finish(self) -> None:
         self._hide_nothing_twice()
         for path in self._directories.opaque:
-            self._extracted.trusted.append((path, OVERLAY_XATTRS + b"opaque", b"y"))
+            self._leave_to_others(path, OVERLAY_XATTRS + b"opaque", b"y")
         # Writing into a directory changes its time. A default ACL would be handed down to what is written.
         for path, header in self._explicit.items():
             self._finish_directory(path, header)

@@ -21,10 +21,12 @@ class Limits:
 
     `total_bytes` bounds the decompressed tar, and so do the sizes of all files together, holes counted. Above
     `ratio_from_bytes` the tar may be no more than `ratio` times as large as the blob: gzip alone makes 1:1032 of
-    zeros, so small layers of honest zeros must pass. `entries` bounds the tar's entries.
+    zeros, so small layers of honest zeros must pass. `entries` bounds the tar's entries. `told_bytes` bounds what
+    must be told of the layer besides: the paths of directories that it has no entry for, of which one name may imply
+    two thousand, and apart from them the extended attributes that are set from outside.
     """
 
-    __slots__ = ("entries", "ratio", "ratio_from_bytes", "total_bytes")
+    __slots__ = ("entries", "ratio", "ratio_from_bytes", "told_bytes", "total_bytes")
 
     def __init__(
         self,
@@ -33,11 +35,13 @@ class Limits:
         ratio: int = 200,
         ratio_from_bytes: int = 8 << 30,
         entries: int = 4_000_000,
+        told_bytes: int = 8 << 20,
     ) -> None:
         self.total_bytes = total_bytes
         self.ratio = ratio
         self.ratio_from_bytes = ratio_from_bytes
         self.entries = entries
+        self.told_bytes = told_bytes
 
     def as_dict(self) -> dict[str, int]:
         """The bounds as keyword arguments for another `Limits`."""

@@ -10,12 +10,12 @@ import weakref
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sampan.digest import Digest
 from sampan.errdefs import SystemFailure
 from sampan.images.layer.limits import Limits, WhiteoutFormat
 from sampan.images.layer.process import feed_worker, read_answer, run_worker, senseless
+from sampan.images.tasks import in_thread
 from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
 
 _MAIN = "sampan.images.layer.worker"
@@ -64,16 +64,8 @@ async def unpack(
     """
     request = _request(target, format, expected, size, limits or Limits())
     async with _places():
-        answer = _checked(await _run(request, source))
-    if answer["trusted"]:
-        await asyncio.to_thread(_set_trusted, target, answer["trusted"])
-    return Unpacked(
-        Digest(answer["digest"]),
-        Digest(answer["diff_id"]),
-        answer["size_bytes"],
-        answer["inodes"],
-        tuple(answer["implicit_dirs"]),
-    )
+        answer = await _run(request, source)
+    return await in_thread(_finished, target, answer)
 
 
 def _request(target: Path, format: WhiteoutFormat, expected: Digest | None, size: int | None, limits: Limits) -> str:
@@ -108,19 +100,30 @@ async def _run(request: str, source: Source) -> bytes:
     return await feed_worker(_MAIN, request, source)
 
 
-def _checked(answer: bytes) -> dict[str, Any]:
-    """A worker's answer, taken for what it is: written by a process that has seen hostile bytes."""
+def _finished(target: Path, answer: bytes) -> Unpacked:
+    """Take an answer for what it is, written by a process that has seen hostile bytes, and do the rest.
+
+    It may be large: not in the loop.
+    """
     document = read_answer(answer)
     try:
-        document["trusted"] = [
-            (os.fsencode(path), os.fsencode(name), base64.b64decode(value))
+        implicit = os.fsdecode(base64.b64decode(document["implicit_dirs"]))
+        trusted = [
+            (base64.b64decode(path), base64.b64decode(name), base64.b64decode(value))
             for path, name, value in document["trusted"]
         ]
-        document["implicit_dirs"] = [str(path) for path in document["implicit_dirs"]]
-        document["size_bytes"], document["inodes"] = int(document["size_bytes"]), int(document["inodes"])
+        done = Unpacked(
+            Digest(document["digest"]),
+            Digest(document["diff_id"]),
+            int(document["size_bytes"]),
+            int(document["inodes"]),
+            tuple(implicit.split("\0")) if implicit else (),
+        )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise senseless(answer) from error
-    return document
+    if trusted:
+        _set_trusted(target, trusted)
+    return done
 
 
 def _set_trusted(target: Path, attributes: list[tuple[bytes, bytes, bytes]]) -> None:

@@ -74,9 +74,6 @@ def _answer(extracted: Extracted, digest: str, diff_id: str) -> dict[str, Any]:
         "diff_id": diff_id,
         "size_bytes": extracted.size_bytes,
         "inodes": extracted.inodes,
-        "implicit_dirs": [os.fsdecode(path) for path in extracted.implicit],
-        "trusted": [
-            [os.fsdecode(path), os.fsdecode(name), b64encode(value).decode()]
-            for path, name, value in extracted.trusted
-        ],
+        "implicit_dirs": b64encode(b"\0".join(extracted.implicit)).decode(),
+        "trusted": [[b64encode(part).decode() for part in one] for one in extracted.trusted],
     }
