@@ -107,6 +107,14 @@ async def test_tags_on_another_host_are_not_asked_for(room: Room) -> None:
     assert await room.pull("app")
 
 
+@pytest.mark.parametrize("link", ["http://[::1", "http://a:99999/", "http://user@/x", "https:"])
+async def test_tags_that_go_on_nowhere_are_refused(room: Room, link: str) -> None:
+    room.registry.lies["/tags/list"] = lambda _: web.json_response(
+        {"tags": ["1"]}, headers={"Link": f'<{link}>; rel="next"'}
+    )
+    await refuses(room, InvalidArgument, "the list of tags goes on at what is no URL", "app")
+
+
 async def test_an_index_of_100000_entries_is_refused(room: Room) -> None:
     entry = descriptor(b"x", MANIFEST, platform={"os": "linux", "architecture": "arm64"})
     index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] * 100_000}).encode()

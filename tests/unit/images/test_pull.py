@@ -540,6 +540,23 @@ async def test_a_redirect_out_of_http_is_refused(room: Room, location: str) -> N
     await refuses(room, InvalidArgument, "redirects to")
 
 
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://[::1",
+        "http://a:99999/",
+        "http://a:b/",
+        "http://user@/x",
+        "http://xn--\u00ff/",
+        "https:",
+        f"http://{'a' * 64}/",
+    ],
+)
+async def test_a_redirect_to_nowhere_is_refused(room: Room, location: str) -> None:
+    room.registry.lies["/manifests/1"] = lambda _: web.Response(status=302, headers={"Location": location})
+    await refuses(room, InvalidArgument, f"registry http://{room.registry.host} ")
+
+
 async def test_a_redirect_without_end_is_refused(room: Room) -> None:
     room.registry.lies["/manifests/1"] = lambda request: web.Response(status=302, headers={"Location": request.path})
     await refuses(room, InvalidArgument, "redirects more than")

@@ -283,11 +283,12 @@ async def test_a_client_that_goes_away_ends_the_push(room: Room) -> None:
     assert await room.pull("app:1")
 
 
-async def test_a_wrong_location_is_told_of(room: Room) -> None:
+@pytest.mark.parametrize("location", ["", "http://[::1", "http://a:99999/", "http://user@/x", "ftp://a/", "https:"])
+async def test_a_wrong_location_is_told_of(room: Room, location: str) -> None:
     room.registry.push("1", [BASE])
     await room.pull("app:1")
     room.registry.blobs.clear()
-    room.registry.lies["/blobs/uploads/"] = lambda _: web.Response(status=202)
+    room.registry.lies["/blobs/uploads/"] = lambda _: web.Response(status=202, headers={"Location": location})
     with pytest.raises(SystemFailure, match="says not where to upload to"):
         await push(room, "app:1")
 

@@ -21,6 +21,7 @@ from sampan.images.fetch import retried
 from sampan.images.interruption import Interrupted
 from sampan.images.reference import Reference
 from sampan.images.refusal import refusal
+from sampan.images.transport import joined
 
 _log = logging.getLogger(__name__)
 _PIECE_BYTES = 1 << 20
@@ -96,9 +97,13 @@ class Destination:
 
     def _location(self, response: aiohttp.ClientResponse, url: URL) -> URL:
         location = response.headers.get("Location", "")
-        target = url.join(URL(location, encoded=True))
+        failure = SystemFailure(f"registry {self._channel.endpoint.url} says not where to upload to")
+        try:
+            target = joined(url, location, encoded=True)
+        except ValueError as error:
+            raise failure from error
         if not location or target.scheme not in ("https", url.scheme):
-            raise SystemFailure(f"registry {self._channel.endpoint.url} says not where to upload to")
+            raise failure
         return target
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> SampanError:

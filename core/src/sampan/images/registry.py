@@ -31,7 +31,7 @@ from sampan.images.pace import Pace
 from sampan.images.reference import Reference
 from sampan.images.refusal import read_bounded, refusal
 from sampan.images.registry_config import Endpoint, RegistryAuth, RegistryConfig
-from sampan.images.transport import Asked, Transport
+from sampan.images.transport import Asked, Transport, joined
 
 _log = logging.getLogger(__name__)
 _TAG_PAGES_MAX = 1000
@@ -158,8 +158,7 @@ class Repository:
                 if response.status != 200:
                     raise await refusal(response, self._reference)
                 found += _tags_in(await read_bounded(response, DOCUMENT_BYTES_MAX))
-                following = response.links.get("next")
-            link = URL(str(following["url"])) if following else None
+                link = _next_page(response)
             if link is None or link.origin() != url.origin() or len(found) > _TAGS_MAX:
                 return found[:_TAGS_MAX]
             url = link
@@ -217,6 +216,14 @@ def _tags_in(content: bytes) -> list[str]:
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise InvalidArgument("the list of tags makes no sense")
     return tags
+
+
+def _next_page(response: aiohttp.ClientResponse) -> URL | None:
+    try:
+        following = response.links.get("next")
+        return joined(response.url, str(following["url"])) if following else None
+    except ValueError as error:
+        raise InvalidArgument(f"the list of tags goes on at what is no URL: {error}") from error
 
 
 def _refuse_other_range(response: aiohttp.ClientResponse, offset: int) -> int:

@@ -86,16 +86,20 @@ class Transport:
         headers = dict(asked.headers)
         if asked.authorization and url.origin() == asked.url.origin():
             headers["Authorization"] = asked.authorization
-        return await self._opened().request(
-            asked.method,
-            url,
-            headers=headers,
-            data=asked.content,
-            allow_redirects=False,
-            ssl=await self._tls(endpoint, url),
-            timeout=self._timeouts(asked.method),
-            proxy=proxy_of(url),
-        )
+        tls = await self._tls(endpoint, url)
+        try:
+            return await self._opened().request(
+                asked.method,
+                url,
+                headers=headers,
+                data=asked.content,
+                allow_redirects=False,
+                ssl=tls,
+                timeout=self._timeouts(asked.method),
+                proxy=proxy_of(url),
+            )
+        except UnicodeError as error:  # of the resolver: a host's name has a part of more than 63 characters
+            raise InvalidArgument(f"registry {endpoint.url} leads to a host that can't be: {error}") from error
 
     async def _tls(self, endpoint: Endpoint, url: URL) -> ssl.SSLContext | bool:
         if url.scheme != "https":
@@ -130,9 +134,23 @@ class Transport:
 
 
 def _target(endpoint: Endpoint, url: URL, location: str) -> URL:
-    target = url.join(URL(location))
+    try:
+        target = joined(url, location)
+    except ValueError as error:
+        raise InvalidArgument(f"registry {endpoint.url} redirects to what is no URL: {error}") from error
     if target.scheme != "https" and not (target.scheme == url.scheme == "http"):
         raise InvalidArgument(f"registry {endpoint.url} redirects to {target.scheme}, which is refused")
+    return target
+
+
+def joined(url: URL, location: str, *, encoded: bool = False) -> URL:
+    """Where `location`, a header of an answer from `url`, leads; with `encoded` to the very bytes it says.
+
+    Raises `ValueError` if it leads nowhere.
+    """
+    target = url.join(URL(location, encoded=encoded and location.isascii()))
+    if not target.absolute or not target.host:
+        raise ValueError(f"there is no host in {location[:200]!r}")
     return target
 
 
