@@ -144,6 +144,24 @@ def test_a_volume_is_not_removed_from_under_a_container_that_is_being_made(make_
         assert house.call("POST", f"/containers/{creating.result()}/start").status == 204
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_an_image_is_not_removed_from_under_a_container_that_is_being_made(
+    make_house: MakeHouse, force: bool
+) -> None:
+    house = make_house(StuckStorage)
+    assert isinstance(house.storage, StuckStorage)
+    with ThreadPoolExecutor(1) as clients:
+        creating = clients.submit(house.create)
+        wait_until(lambda: [job["Name"] for job in jobs(house, "running")] == ["container_create"])
+        removed = house.call("DELETE", f"/images/keeper:1?force={int(force)}")
+        assert removed.status == (200 if force else 409)
+        assert force or "is using its referenced image" in removed.message
+        house.storage.go_on.set()
+        assert house.call("POST", f"/containers/{creating.result()}/start").status == 204
+        assert house.call("DELETE", f"/containers/{creating.result()}?force=1").status == 204
+    assert house.call("DELETE", "/images/keeper:1").status == (404 if force else 200)
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [

@@ -69,7 +69,7 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
             unenforced=unenforced,
             args=command_line(config),
         )
-        with daemon.making(id, points):
+        with daemon.making(record):
             await _make_volumes(daemon, points, undo)
             await _make_image_mounts(daemon, record, undo)
             await _make_snapshot(daemon, record, image, undo)
@@ -149,13 +149,15 @@ async def _make_image_mounts(daemon: Daemon, record: Record, undo: AsyncExitStac
         if point.type == "image":
             image = daemon.images.get(point.spec.source)
             point.spec = point.spec.model_copy(update={"source": str(image.id)})
-            await _prepare_snapshot(daemon, record.id, image_snapshot(record.id, number), image.snapshot, undo)
+            async with daemon.images.held(image):
+                await _prepare_snapshot(daemon, record.id, image_snapshot(record.id, number), image.snapshot, undo)
 
 
 async def _make_snapshot(daemon: Daemon, record: Record, image: Image, undo: AsyncExitStack) -> None:
-    parent = await daemon.images.init_snapshot(image)
     size = checks.quota_bytes(daemon, record.host_config)
-    await _prepare_snapshot(daemon, record.id, record.id, parent, undo, size_bytes=size)
+    async with daemon.images.held(image):
+        parent = await daemon.images.init_snapshot(image)
+        await _prepare_snapshot(daemon, record.id, record.id, parent, undo, size_bytes=size)
 
 
 async def _prepare_snapshot(

@@ -52,12 +52,11 @@ from sampan.daemon import (
     wait,
     watch,
 )
-from sampan.daemon.container import Container
+from sampan.daemon.container import Container, Record
 from sampan.daemon.events import EventLog
 from sampan.daemon.group_events import GroupEvents
 from sampan.daemon.log_keeper import LogKeeper
 from sampan.daemon.metrics import ContainerMetrics
-from sampan.daemon.mounts import Point
 from sampan.daemon.programs import Programs
 from sampan.daemon.registry import Containers
 from sampan.daemon.sampler import Sampler
@@ -67,7 +66,7 @@ from sampan.drivers import ResourceDriver, StorageDriver
 from sampan.drivers.loader import Provenance
 from sampan.engine import Engine, Handler, Serial
 from sampan.errdefs import NotFound
-from sampan.images.store import ImageStore
+from sampan.images.store import ImageStore, ImageUser
 from sampan.network.controller import NetworkController
 from sampan.runtime.interface import Runtime
 from sampan.state import Database
@@ -150,7 +149,7 @@ class Daemon:
         self.sampler = Sampler(parts.resources)
         self.logs = LogKeeper(self.runtime.reopen_log)
         self.execs = exec.Execs()
-        self._being_made: dict[str, list[Point]] = {}
+        self._being_made: dict[str, Record] = {}
         self.pruning = prune.Pruning()
         self.programs = Programs(
             {
@@ -290,21 +289,25 @@ class Daemon:
 
     def volume_users(self, name: str) -> tuple[str, ...]:
         """The ids of the containers that have the volume, those that are being made too."""
-        points = {container.id: container.record.mounts for container in self.containers} | self._being_made
-        return tuple(id for id, mounts in points.items() if any(_is_volume(point, name) for point in mounts))
+        records = {container.id: container.record for container in self.containers} | self._being_made
+        return tuple(id for id, record in records.items() if any(_is_volume(point, name) for point in record.mounts))
 
     @contextmanager
-    def making(self, id: str, points: list[Point]) -> Iterator[None]:
-        """Within this, a container that is being made has its volumes as if it were there already."""
-        self._being_made[id] = points
+    def making(self, record: Record) -> Iterator[None]:
+        """Within this, a container that is being made has its image and volumes as if it were there already."""
+        self._being_made[record.id] = record
         try:
             yield
         finally:
-            del self._being_made[id]
+            del self._being_made[record.id]
 
-    def image_users(self, image_id: str) -> tuple[Container, ...]:
-        """The containers made of the image, or with it as a mount."""
-        return tuple(container for container in self.containers if image_id in _images_of(container))
+    def image_users(self, image_id: str) -> tuple[ImageUser, ...]:
+        """The containers made of the image, or with it as a mount, those that are being made too."""
+        there = {
+            one.id: ImageUser(one.id, one.active) for one in self.containers if image_id in _images_of(one.record)
+        }
+        made = {id: ImageUser(id, False) for id, one in self._being_made.items() if image_id in _images_of(one)}
+        return tuple((made | there).values())
 
     def _reap(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -312,9 +315,9 @@ class Daemon:
             _log.error("%s failed", task.get_name(), exc_info=error)
 
 
-def _images_of(container: Container) -> set[str]:
-    mounted = {point.spec.source for point in container.record.mounts if point.type == "image"}
-    return {container.record.image_id, *mounted}
+def _images_of(record: Record) -> set[str]:
+    mounted = {point.spec.source for point in record.mounts if point.type == "image"}
+    return {record.image_id, *mounted}
 
 
 def _is_volume(point: models.MountPoint, name: str) -> bool:

@@ -16,7 +16,6 @@ from sampan.images.image import Image
 from sampan.images.progress import Throttle, step
 from sampan.images.reference import Reference
 from sampan.images.registry_config import RegistryAuth
-from sampan.images.remove import ImageUser
 from sampan.models import (
     ContainerConfig,
     DriverData,
@@ -180,7 +179,7 @@ async def remove(daemon: Daemon, name: str, *, force: bool) -> list[ImageRemoved
     removed = await daemon.images.remove(
         name,
         force=force,
-        in_use=lambda one: [ImageUser(user.id, user.active) for user in daemon.image_users(one.id)],
+        in_use=lambda one: daemon.image_users(one.id),
     )
     for one in removed:
         if one.untagged:

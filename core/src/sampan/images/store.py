@@ -266,6 +266,18 @@ class ImageStore:
         """Drop what pulls that broke off have left for the next ones; answers how many bytes that gave back."""
         return await in_thread(self._content.begun.clear)
 
+    @asynccontextmanager
+    async def held(self, image: Image) -> AsyncIterator[None]:
+        """Within this the layers of `image` stay, also if it is removed: a snapshot can be put on top of them.
+
+        Raises `NotFound` if it is gone already.
+        """
+        async with self._leases.lease() as lease:
+            await lease.add(*image.layers)
+            if self._index.find_by_id(image.id) is None:
+                raise NotFound(f"No such image: {image.id}")
+            yield
+
     async def init_snapshot(self, image: Image) -> str:
         """The name of the committed snapshot that containers of `image` are prepared on: its files, and above them
         the mount points that the engine needs. Made once for all images of these layers. Raises `SystemFailure`."""
