@@ -16,6 +16,7 @@ import dns.flags
 import dns.message
 import dns.rcode
 import dns.reversename
+import dns.rrset
 import pytest
 
 from sampan.network.dns import HostServers, Names, NameServer, Relay, ServerSettings, Upstream, message
@@ -223,6 +224,36 @@ async def test_what_is_not_known_here_is_asked_elsewhere(serve: MakeServer, tcp:
         assert await asking.addresses("example.com", tcp=tcp, edns_size=1400) == ["9.9.9.9"]
     sent = query_packet("example.com", edns_size=1400)
     assert upstreams.asked[0][2:] == sent[2:], "it goes on as it came, under another number"
+
+
+def services(query: Query) -> bytes:
+    """Sixty SRV records with the addresses of their targets, some 3,000 bytes."""
+    asked = dns.message.make_query(query.name.decode(), "SRV", use_edns=0, payload=query.size, id=query.id)
+    answer = dns.message.make_response(asked)
+    records = [f"10 5 {port} target{port}.example.com." for port in range(60)]
+    answer.answer.append(dns.rrset.from_text_list(query.name.decode() + ".", 60, "IN", "SRV", records))
+    answer.additional.append(dns.rrset.from_text("target0.example.com.", 60, "IN", "A", "192.0.2.1"))
+    return answer.to_wire()
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+async def test_answers_of_other_kinds_come_through_whole(serve: MakeServer, tcp: bool) -> None:
+    async with Upstreams(services) as upstream:
+        asking = await serve(known(), endpoint(2, "client"), upstream=[upstream])
+        found = await asking.ask("_sip._tcp.example.com", "SRV", tcp=tcp, edns_size=4096)
+    assert sorted(rdata.port for rdata in found.answer[0]) == list(range(60))
+    assert found.additional[0][0].address == "192.0.2.1" and found.edns == 0
+
+
+async def test_an_answer_that_was_cut_off_says_so(serve: MakeServer) -> None:
+    """The client then asks over TCP, as it would ask the server itself."""
+
+    def cut(query: Query) -> bytes:
+        return message.answer(query, [bytes([9, 9, 9, number]) for number in range(60)])
+
+    async with Upstreams(cut) as upstream:
+        asking = await serve(known(), endpoint(2, "client"), upstream=[upstream])
+        assert (await asking.ask("example.com")).flags & dns.flags.TC
 
 
 async def test_a_server_that_fails_or_is_silent_is_passed_over(serve: MakeServer) -> None:
