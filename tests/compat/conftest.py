@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import Archives
 from tests.support.clients import Client
+from tests.support.debian import find_mirror, make_root
 from tests.support.engines import ENGINES, Engine, running
 from tests.support.registry import Registry
 
@@ -86,3 +87,25 @@ def oci_archive(archives: Archives, tmp_path: Path) -> Path:
     copy = ["skopeo", "--insecure-policy", "copy", "--quiet"]
     subprocess.run([*copy, f"docker-archive:{archives.layered}", f"oci-archive:{path}:fromoci:test"], check=True)
     return path
+
+
+@pytest.fixture(scope="session")
+def debian_root(session_dir: Path) -> Path:
+    """The tar of a Debian with Python and Redis."""
+    mirror = find_mirror()
+    if not mirror.reachable():
+        pytest.skip(f"no package mirror is reachable: {mirror.url}")
+    archive = session_dir / "debian.tar"
+    make_root(mirror, archive)
+    return archive
+
+
+@pytest.fixture(scope="module")
+def debian(shared_engine: Engine, debian_root: Path) -> Iterator[str]:
+    """That Debian as an image."""
+    image = "debian:made-here"
+    with closing(Client("docker", shared_engine)) as docker:
+        docker("import", str(debian_root), image)
+        yield image
+        shared_engine.remove_containers()
+        docker("rmi", image)

@@ -43,11 +43,12 @@ pytestmark = pytest.mark.skipif(shutil.which("docker-compose") is None, reason="
 
 
 class Compose:
-    def __init__(self, engine: Engine, directory: Path) -> None:
+    """docker-compose with a file in a directory."""
+
+    def __init__(self, engine: Engine, directory: Path, file: str) -> None:
         self.engine = engine
         self.directory = directory
-        (directory / "docker-compose.yml").write_text(FILE)
-        (directory / "settings.env").write_text("PLANKS=3\n")
+        (directory / "docker-compose.yml").write_text(file)
 
     def __call__(self, *words: str) -> str:
         environment = {**os.environ, "DOCKER_HOST": self.engine.host, "COMPOSE_PROJECT_NAME": "boat"}
@@ -61,7 +62,8 @@ class Compose:
 
 @pytest.fixture
 def compose(engine: Engine, tmp_path: Path) -> Iterator[Compose]:
-    compose = Compose(engine, tmp_path)
+    (tmp_path / "settings.env").write_text("PLANKS=3\n")
+    compose = Compose(engine, tmp_path, FILE)
     yield compose
     compose("down", "-v", "-t", "1")
 
