@@ -5,13 +5,14 @@ PY := .venv/bin/python
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 SOURCES := core/src plugins/overlayfs/src plugins/bridge_net/src plugins/cgroups_v2/src plugins/macvlan_net/src plugins/tenants/src
 
-.PHONY: help setup demo test test-api-fuzz test-large test-vm test-vm-all check bench clean
+.PHONY: help setup demo test test-api-fuzz test-images-fuzz test-large test-vm test-vm-all check bench clean
 
 help:
 	@echo 'make demo    start a daemon, run a real container, leave nothing behind'
 	@echo 'make test    every test (as root: the ones on the real kernel too)'
 	@echo 'make test-api-fuzz  10,000 requests made up from the OpenAPI document, good and bad ones'
-	@echo 'make test-large  an image of 70,000 files and 1.3 GB; 500 lives of containers, the daemon killed in a third'
+	@echo 'make test-images-fuzz  ten minutes of damaged layers, archives, documents and answers of registries'
+	@echo 'make test-large  an image of 70,000 files and 1.3 GB; 500 lives of containers, the daemon killed in a third; 100 kills of pulls and loads'
 	@echo 'make test-vm  what needs cgroup v2 alone: on this host, or else in a guest kernel'
 	@echo 'make check   formatting, lint, types, which way imports point'
 	@echo 'make bench   sampan, Docker and Podman side by side'
@@ -32,9 +33,13 @@ test-api-fuzz:
 	@tools/setup test
 	$(PY) -m pytest tests/api/daemon/test_fuzz.py --fuzz-cases 10000 $(ARGS)
 
+test-images-fuzz:
+	@tools/setup test
+	$(PY) -m pytest tests/unit/images/test_fuzz.py --fuzz-seconds 90 $(ARGS)
+
 test-large:
 	@tools/setup test
-	$(PY) -m pytest tests/compat/test_large_image.py tests/compat/test_network_leaks.py --large $(ARGS)
+	$(PY) -m pytest tests/integration/test_image_crash.py tests/compat/test_large_image.py tests/compat/test_network_leaks.py --large $(ARGS)
 
 # A guest kernel without virtualisation starts programs some fifty times slower than the host. A test that pytest can't
 # end, as its kernel does not let it, is silent for longer than any other.

@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--engine", choices=sorted(ENGINES), default="sampand", help="the daemon that tests/compat drives"
     )
     parser.addoption("--fuzz-cases", type=int, default=0, help="random requests that schemathesis makes, at least")
+    parser.addoption("--fuzz-seconds", type=float, default=0, help="how long each test of images' fuzzing goes on")
     parser.addoption("--stress", type=int, default=200, help="containers that live in test_daemon_stress.py")
     parser.addoption("--large", action="store_true", help="as large as people have it: 70,000 files, 500 lives")
     parser.addoption("--within", type=float, default=math.inf, help="seconds after which no test of tests/vm begins")

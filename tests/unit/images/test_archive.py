@@ -6,12 +6,15 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sampan.digest import Digest
 from sampan.errdefs import DataLoss, InvalidArgument, NotFound, SampanError
+from sampan.images import archive_reader
+from sampan.images.layer.limits import Limits
 from sampan.images.platform import host_platform
 from sampan.images.store import Image
 from tests.support.images import Entry, directory, hard_link, image_config, layer, symlink
@@ -224,6 +227,16 @@ async def test_a_bad_archive_is_refused_and_leaves_nothing(
     with pytest.raises(kind) as refused:
         await load(room, archive)
     assert message in str(refused.value)
+    assert room.is_empty()
+
+
+async def test_a_bomb_of_an_archive_is_refused_before_it_fills_the_disk(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_reader, "Limits", partial(Limits, ratio_from_bytes=1 << 20))
+    bomb = gzip.compress(archive_of([], Entry("zeros", bytes(64 << 20))))
+    with pytest.raises(InvalidArgument, match="more than 200 times as large"):
+        await load(room, bomb)
     assert room.is_empty()
 
 

@@ -447,6 +447,26 @@ async def test_a_layer_of_another_digest_is_refused(room: Room) -> None:
     await refuses(room, DataLoss, f"filesystem layer verification failed for digest {digest}")
 
 
+async def test_what_a_full_disk_keeps_from_being_removed_goes_as_soon_as_it_can(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room.registry.push("1", [BASE])
+    digest = room.registry.layer_digest(BASE)
+    room.registry.blobs[digest] = bytes(len(room.registry.blobs[digest]))
+    remove, failures = room.storage.remove, [SystemFailure("disk full")]
+
+    def fail_once(name: str) -> None:
+        if failures:
+            raise failures.pop()
+        remove(name)
+
+    monkeypatch.setattr(room.storage, "remove", fail_once)
+    with pytest.raises((DataLoss, SystemFailure)):
+        await room.pull("app:1")
+    assert not failures or not room.storage.capabilities.detached_layers
+    assert room.is_empty()
+
+
 async def test_a_good_tar_under_another_digest_is_refused(room: Room) -> None:
     room.registry.push("1", [OTHER])
     digest = room.registry.layer_digest(OTHER)
@@ -503,6 +523,14 @@ async def test_a_manifest_served_as_an_index_is_refused(room: Room) -> None:
     manifest = room.registry.push("1", [BASE])
     room.registry.put("1", manifest, INDEX)
     await refuses(room, InvalidArgument, "says that it is of type")
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar+zstd", "tar+gzip+encrypted", "tar+nonsense"])
+async def test_a_layer_goes_by_its_bytes_whatever_its_media_type_says(room: Room, kind: str) -> None:
+    manifest = json.loads(room.registry.push("1", [BASE]))
+    manifest["layers"][0]["mediaType"] = f"application/vnd.oci.image.layer.v1.{kind}"
+    room.registry.put("1", json.dumps(manifest).encode())
+    assert files(room, await room.pull("app:1")) == {"etc/base": b"base\n"}
 
 
 async def test_a_manifest_that_is_too_large_is_refused(room: Room) -> None:

@@ -18,8 +18,8 @@ from sampan.digest import Digest
 from sampan.errdefs import DataLoss, InvalidArgument, NotFound
 from sampan.images.blob_stream import batches
 from sampan.images.content import ContentStore
-from sampan.images.layer.decompress import decompress, sniff
 from sampan.images.layer.limits import Limits
+from sampan.images.layer.pipeline import unhashed_blocks
 from sampan.images.layer.tar import LINK, REGULAR, SYMLINK, Header, TarReader
 from sampan.images.leases import Lease
 from sampan.images.tasks import settled
@@ -86,8 +86,8 @@ class Archive:
 async def read_archive(body: AsyncIterator[bytes], content: ContentStore, lease: Lease) -> Archive:
     """Read all of `body`, compressed or not; `lease` holds every blob.
 
-    Raises `DataLoss` if it is cut off or broken, `InvalidArgument` if it is no tar, `SystemFailure` if the disk is
-    full.
+    Raises `DataLoss` if it is cut off or broken, `InvalidArgument` if it is no tar, or a bomb, `SystemFailure` if the
+    disk is full.
     """
     bridge = _Bridge(asyncio.get_running_loop())
     reading = asyncio.ensure_future(asyncio.to_thread(_read, bridge, batches(body), content, lease))
@@ -130,8 +130,8 @@ class _Bridge:
 
 def _read(bridge: _Bridge, body: AsyncIterator[bytes], content: ContentStore, lease: Lease) -> Archive:
     archive = Archive(content)
-    compression, chunks = sniff(_chunks(bridge, body))
-    reader = TarReader(decompress(compression, chunks), Limits(entries=_ENTRIES_MAX))
+    limits = Limits(entries=_ENTRIES_MAX)
+    reader = TarReader(unhashed_blocks(_chunks(bridge, body), limits), limits)
     for header in reader:
         member = None
         if header.kind == REGULAR:

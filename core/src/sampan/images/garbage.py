@@ -37,6 +37,11 @@ class Garbage:
             await in_thread(self._collect_blobs)
         return removed
 
+    async def collect_blobs(self) -> None:
+        """Remove the blobs that neither an image nor a layer has."""
+        async with self._leases.lock:
+            await in_thread(self._collect_blobs)
+
     async def _collect_layers(self) -> list[Digest]:
         users = self._index.layer_users()
         removed = []

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from sampan.digest import Digest, chain_id_on
 from sampan.drivers import StorageDriver
-from sampan.errdefs import DataLoss, NotFound
+from sampan.errdefs import DataLoss, NotFound, SystemFailure
 from sampan.images.blob_stream import BlobStream
 from sampan.images.content import ContentStore
 from sampan.images.layer.limits import WhiteoutFormat
@@ -23,6 +24,7 @@ from sampan.images.mounted import mounted, mounted_for_all
 from sampan.images.progress import Report, step
 from sampan.images.tasks import in_thread, to_the_end
 
+_log = logging.getLogger(__name__)
 KEY_PREFIX = "layer-"
 """Of the snapshots that are being written; what a killed daemon left of them is thrown away at open."""
 
@@ -90,6 +92,7 @@ class LayerMaker:
         self._state_dir = state_dir
         self._downloads = asyncio.Semaphore(downloads)
         self._unpacking = asyncio.Semaphore(PROCESSES)
+        self._left: set[str] = set()
         self._detached = storage.capabilities.detached_layers is not None
 
     async def make(self, chain_id: Digest, wanted: Wanted, parent: Parent, report: Report) -> Layer:
@@ -105,6 +108,11 @@ class LayerMaker:
             layer = await make(chain_id, wanted, parent, report)
         report(step(wanted.id, "Pull complete"))
         return layer
+
+    async def clear(self) -> None:
+        """Remove the snapshots that could not be removed when they should have been."""
+        for key in list(self._left):
+            await self._discard(key)
 
     @asynccontextmanager
     async def unpacked(self, source: AsyncIterator[bytes], parent: Layer | None) -> AsyncIterator[NewLayer]:
@@ -225,8 +233,16 @@ class LayerMaker:
             await self._discard(key)
 
     async def _discard(self, key: str) -> None:
-        with suppress(NotFound):
+        self._left.add(key)  # until it is known to be gone, which a caller that is cancelled meanwhile is not told
+        try:
             await in_thread(self._storage.remove, key)
+        except NotFound:
+            pass
+        except SystemFailure as error:
+            # On a full disk, mostly, where it succeeds as soon as others have given up too.
+            _log.warning("snapshot %s can't be removed now: %s", key, error)
+            return
+        self._left.discard(key)
 
 
 class NewLayer:

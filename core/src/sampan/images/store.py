@@ -69,8 +69,8 @@ class ImageStore:
         self._leases = Leases()
         self._registries = registries
         self._remote: Remote | None = None
-        maker = LayerMaker(storage, self._content, self._mounts_dir, downloads=registries.downloads)
-        self._layers = Layers(maker)
+        self._maker = LayerMaker(storage, self._content, self._mounts_dir, downloads=registries.downloads)
+        self._layers = Layers(self._maker)
         self._garbage = Garbage(storage, self._content, self._layers, self._index, self._leases)
         self._init_lock = asyncio.Lock()
 
@@ -260,6 +260,8 @@ class ImageStore:
 
         The daemon calls it when it has removed the last container of an image that is gone.
         """
+        await self._garbage.collect_blobs()  # which needs no room on the disk, and makes it for the rest
+        await self._maker.clear()
         return await self._garbage.collect()
 
     async def forget_begun(self) -> int:

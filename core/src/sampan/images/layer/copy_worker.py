@@ -18,7 +18,7 @@ from sampan.images.layer.confine import confine_in
 from sampan.images.layer.extract import Placement, extract
 from sampan.images.layer.limits import Limits, WhiteoutFormat
 from sampan.images.layer.pack import DELETED, Packer, pack_path
-from sampan.images.layer.pipeline import unhashed_blocks
+from sampan.images.layer.pipeline import chunks_of, unhashed_blocks
 from sampan.images.layer.worker import BLOB, answer_with
 
 _OUTPUT = 1
@@ -55,7 +55,7 @@ def _unpack(request: dict[str, Any]) -> dict[str, Any]:
     owner = request["owner"]
     placement = Placement(os.fsencode(request["base"]), tuple(owner) if owner else None, request["keep_kinds"])
     confine_in(request["namespace"], parent=request["parent"], file_bytes=limits.total_bytes)
-    blocks = unhashed_blocks(BLOB, limits)
+    blocks = unhashed_blocks(chunks_of(BLOB), limits)
     extract(blocks, _open_root(), WhiteoutFormat.LITERAL, limits, placement)
     for _ in blocks:
         pass  # who sends it need not know that the archive has ended

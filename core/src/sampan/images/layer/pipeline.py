@@ -141,21 +141,27 @@ class Pipeline:
             self._tar.update(block)
 
 
-def unhashed_blocks(source: int, limits: Limits) -> Iterator[bytes]:
-    """The blocks of a tar from file descriptor `source`, compressed or not, that nobody will ask the digest of.
+def chunks_of(source: int) -> Iterator[bytes]:
+    """What comes from file descriptor `source`."""
+    while chunk := os.read(source, BLOCK_BYTES):
+        yield chunk
+
+
+def unhashed_blocks(chunks: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
+    """The blocks of a tar, compressed or not, that nobody will ask the digest of.
 
     All in the caller's thread: where there is nothing to hash, threads only wait for each other's GIL. Raises as
     `Pipeline.blocks` does.
     """
     total = read = 0
 
-    def chunks() -> Iterator[bytes]:
+    def counted() -> Iterator[bytes]:
         nonlocal read
-        while chunk := os.read(source, BLOCK_BYTES):
+        for chunk in chunks:
             read += len(chunk)
             yield chunk
 
-    compression, content = sniff(chunks())
+    compression, content = sniff(counted())
     for block in decompress(compression, content):
         total += len(block)
         _check_size(total, read, limits)
