@@ -334,6 +334,26 @@ async def test_a_cancelled_call_ends_its_worker(target: Path) -> None:
     assert not workers(target)
 
 
+async def test_a_call_cancelled_at_any_step_and_once_more_leaves_no_process_and_no_descriptor(target: Path) -> None:
+    async def stalling() -> AsyncIterator[bytes]:
+        yield entry(b"a", b"1")
+        await asyncio.Event().wait()
+
+    await unpacked(tar(entry(b"warm")), target)
+    before = sorted(os.listdir("/proc/self/fd"))
+    for steps in range(10):
+        task = asyncio.create_task(unpack(stalling(), target, format=OVERLAY))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not workers(target)
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
 def workers(target: Path) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):

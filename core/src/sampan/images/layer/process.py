@@ -17,11 +17,13 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import cache
+from io import FileIO
 from pathlib import Path
 from typing import Any, cast
 
 from sampan import errdefs
 from sampan.errdefs import SystemFailure
+from sampan.images.tasks import end, settled
 
 START = "import sys; sys.path += sys.argv[2:]; from {} import main; main()"
 _PIPE_BYTES = 1 << 20
@@ -115,10 +117,10 @@ async def _worker(
         yield process
     finally:
         process.kill()  # nothing to one that has answered
-        # Killed or not, it may take a while to leave a write to a slow disk.
-        await asyncio.shield(asyncio.to_thread(process.wait))
         assert process.stderr is not None  # noqa: S101  # a pipe, as asked for above
         process.stderr.close()
+        # Killed or not, it may take a while to leave a write to a slow disk: also a caller that is cancelled waits.
+        await settled(asyncio.ensure_future(asyncio.to_thread(process.wait)))
 
 
 @asynccontextmanager
@@ -126,12 +128,12 @@ async def _fed(source: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, asyncio
     """The end of a pipe, for the caller to close, into which a task writes what `source` yields."""
     reading, writing = _pipe()
     os.set_blocking(writing, False)
-    feeding = asyncio.create_task(_feed(writing, source))
-    try:
-        yield reading, feeding
-    finally:
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
+    with open(writing, "wb", buffering=0) as pipe:  # noqa: ASYNC230, PTH123  # which is there already
+        feeding = asyncio.create_task(_feed(pipe, source))
+        try:
+            yield reading, feeding
+        finally:
+            await end(feeding)  # one that is ended before it began has closed nothing
 
 
 async def _answer_of(process: subprocess.Popen[bytes]) -> bytes:
@@ -164,9 +166,10 @@ def _pipe() -> tuple[int, int]:
     return reading, writing
 
 
-async def _feed(fd: int, chunks: AsyncIterator[bytes]) -> None:
-    """Write all chunks to the pipe `fd`, as fast as it is emptied, and close it; stop when nobody reads it."""
+async def _feed(pipe: FileIO, chunks: AsyncIterator[bytes]) -> None:
+    """Write all chunks to `pipe`, as fast as it is emptied, and close it; stop when nobody reads it."""
     loop = asyncio.get_running_loop()
+    fd = pipe.fileno()
     try:
         async for chunk in chunks:
             rest = memoryview(chunk)
@@ -178,7 +181,7 @@ async def _feed(fd: int, chunks: AsyncIterator[bytes]) -> None:
     except BrokenPipeError:
         pass  # the worker has failed, and says why
     finally:
-        os.close(fd)
+        pipe.close()
 
 
 async def _ready(fd: int, add: Callable[[int, Callable[[], None]], None], remove: Callable[[int], bool]) -> None:
