@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sampan.daemon import listing
+from sampan.network.records import NetworkRecord
 from tests.api.daemon.in_process import InProcess
 
 
@@ -84,7 +85,7 @@ def test_another_name_shows(house: InProcess) -> None:
 def test_a_network_that_is_joined_or_left_shows(house: InProcess) -> None:
     id = house.launch()
     networks = house.daemon.networks
-    network = house.run(networks.create_network("sea", "bridge"))
+    network = house.run(networks.create_network(NetworkRecord.new("sea", "bridge")))
     assert list(shown(house)["NetworkSettings"]["Networks"]) == ["bridge"]
     asked = house.daemon.containers.get(id).record.networks
     asked["sea"] = asked["bridge"].model_copy()
@@ -94,7 +95,7 @@ def test_a_network_that_is_joined_or_left_shows(house: InProcess) -> None:
     house.run(networks.disconnect(id, network))
     assert shown(house)["NetworkSettings"]["Networks"]["sea"]["IPAddress"] == ""
     house.run(networks.remove_network(network))
-    again = house.run(networks.create_network("sea", "bridge"))
+    again = house.run(networks.create_network(NetworkRecord.new("sea", "bridge")))
     assert shown(house)["NetworkSettings"]["Networks"]["sea"]["NetworkID"] == again.id
     del asked["sea"]
     assert list(shown(house)["NetworkSettings"]["Networks"]) == ["bridge"]

@@ -16,6 +16,7 @@ from tests.support.engines import Sampand, running
 
 ROOT = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("tiny_storage.py")
+VOLUMES = ROOT / "tests/support/volume_driver.py"
 PYPROJECT = """
 [project]
 name = "sampan-tiny"
@@ -24,6 +25,7 @@ dependencies = ["sampan-core"]
 
 [project.entry-points.sampan]
 tiny = "sampan_tiny"
+shelf = "sampan_tiny.shelf"
 
 [build-system]
 requires = ["hatchling"]
@@ -88,6 +90,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     package.mkdir(parents=True)
     (work / "sampan-tiny/pyproject.toml").write_text(PYPROJECT)
     (package / "__init__.py").write_text(DRIVER.read_text())
+    (package / "shelf.py").write_text(VOLUMES.read_text())
     venv.create(work / "venv", with_pip=True)
     installed = Installed(work / "venv")
     wheels = work / "wheels"
@@ -136,3 +139,22 @@ def test_a_container_runs_on_the_driver(
         assert len(list((engine.data_root / "drivers/tiny").glob("active-*"))) >= 1
         installed.run(*sampan, "rm", "web")
         assert list((engine.data_root / "drivers/tiny").glob("active-*")) == []
+
+
+@pytest.mark.root
+def test_a_container_has_a_volume_of_the_volume_driver(
+    installed: Installed, archives: Archives, session_dir: Path, leak_marks: list[str]
+) -> None:
+    engine = InstalledSampand(installed, Path(tempfile.mkdtemp(prefix="t", dir=session_dir)))
+    leak_marks.extend(engine.marks)
+    shelf = engine.data_root / "drivers/shelf/shelf"
+    with running(engine):
+        sampan = ("sampan", "-H", engine.host)
+        run = (*sampan, "run", "--rm", "--network", "none", "-v", "cargo:/cargo", "busybox:test")
+        installed.run(*sampan, "load", "-q", "-i", str(archives.busybox))
+        installed.run(*sampan, "volume", "create", "-d", "shelf", "cargo")
+        installed.run(*run, "sh", "-c", "echo kept > /cargo/file")
+        assert (shelf / "cargo/file").read_text() == "kept\n"
+        assert installed.run(*run, "cat", "/cargo/file") == "kept\n"
+        installed.run(*sampan, "volume", "rm", "cargo")
+        assert not (shelf / "cargo").exists()

@@ -23,6 +23,7 @@ from sampan.api.server import Listener, Server, TlsFiles
 from sampan.config import DaemonConfig, PublishedPorts
 from sampan.daemon.daemon import Daemon, Parts, Settings
 from sampan.daemon.log_options import check as check_log
+from sampan.daemon.volumes import LOCAL_DRIVER
 from sampan.drivers import (
     DirectDriver,
     HeedfulDriver,
@@ -31,6 +32,7 @@ from sampan.drivers import (
     ResourceDriver,
     ResourceSettings,
     StorageDriver,
+    VolumeDriver,
 )
 from sampan.drivers.loader import Drivers, load
 from sampan.engine import Engine, Job, JobFilter, JobHook, Limits, install_workers
@@ -144,7 +146,8 @@ async def _install(engine: Engine, config: DaemonConfig, drivers: Drivers) -> No
     await networks.open()
     engine.on_stop(networks.close)
     installed = (*drivers.provenance, *drivers.broken)
-    parts = Parts(database, images, networks, runtime, storage, resources, drivers.hooks, installed)
+    volumes = dict(_volume_drivers(drivers, config))
+    parts = Parts(database, images, networks, runtime, storage, resources, drivers.hooks, installed, volumes)
     daemon = Daemon(_settings(config, found), parts, engine.serial)
     engine.hooks += [PluginHooks(drivers.hooks), GiveBack()]
     daemon.install(engine)
@@ -217,6 +220,18 @@ def _other_networks(drivers: Drivers, config: DaemonConfig) -> Iterator[tuple[st
             yield name, driver
         except Exception as error:  # somebody else's code
             _log.error("network driver %s is left out: %s", name, error)
+
+
+def _volume_drivers(drivers: Drivers, config: DaemonConfig) -> Iterator[tuple[str, VolumeDriver]]:
+    """The volume drivers that work here beside `local`; the trouble of one is its own."""
+    for name, factory in drivers.volume.items():
+        try:
+            driver = factory(_directory(config, name))
+            if problem := "the name is taken" if name == LOCAL_DRIVER else driver.probe():
+                raise Unsupported(problem)
+            yield name, driver
+        except Exception as error:  # somebody else's code
+            _log.error("volume driver %s is left out: %s", name, error)
 
 
 def apply_published_ports(driver: NetworkDriver, config: DaemonConfig) -> None:

@@ -41,6 +41,7 @@ from sampan.testing.memory_runtime import MemoryRuntime
 from sampan.testing.memory_sandbox import MemorySandboxKernel
 from sampan.testing.memory_storage import MemoryStorage
 from tests.support.engines import UnixConnection
+from tests.support.volume_driver import ShelfDriver
 
 T = TypeVar("T")
 _spare_apps: list[FastAPI] = []  # making one takes longer than most tests
@@ -72,11 +73,12 @@ class InProcess:
     def __init__(self, root: Path, storage: type[MemoryStorage] = MemoryStorage) -> None:
         self.root = root
         self.socket = root / "s"
-        for path in ("data/containers", "data/volumes", "data/images", "exec/bundles", "storage"):
+        for path in ("data/containers", "data/volumes", "data/images", "exec/bundles", "storage", "shelf"):
             (root / path).mkdir(parents=True)
         self.storage = storage(root / "storage")
         self.network = MemoryNetwork(NetworkSettings(root, "test"))
         self.sandboxes = MemorySandboxKernel()
+        self.shelf = ShelfDriver(root / "shelf")
         self.resources = MemoryResource(ResourceSettings(root, "/sampan-test"))
         self.runtime = MemoryRuntime()
         self.daemon: Daemon
@@ -202,7 +204,17 @@ class InProcess:
         networks = NetworkController({"bridge": self.network}, database, kernel=self.sandboxes)
         await networks.open()
         engine.on_stop(networks.close)
-        parts = Parts(database, images, networks, self.runtime, self.storage, self.resources, _hooks(), _PROVENANCE)
+        parts = Parts(
+            database,
+            images,
+            networks,
+            self.runtime,
+            self.storage,
+            self.resources,
+            _hooks(),
+            _PROVENANCE,
+            {"shelf": self.shelf},
+        )
         self.daemon = Daemon(_settings(self.root, settings), parts, engine.serial)
         self.daemon.install(engine)
         await self.daemon.open()

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from sampan.daemon.volumes import ANONYMOUS_LABEL
+from sampan.network.records import NetworkRecord
 from tests.api.daemon.conftest import MakeHouse
 from tests.api.daemon.in_process import IMAGE, Answer, InProcess
 
@@ -328,7 +329,7 @@ def test_an_image_of_another_platform_than_asked_for_is_refused(fleet: InProcess
 
 def test_only_the_first_network_that_leads_out_publishes(house: InProcess) -> None:
     for name, internal in (("inner", True), ("outer", False)):
-        house.run(house.daemon.networks.create_network(name, "bridge", internal=internal))
+        house.run(house.daemon.networks.create_network(NetworkRecord.new(name, "bridge", internal=internal)))
     networks: Any = {"EndpointsConfig": {"inner": {}, "outer": {}, "bridge": {}}}
     host = {"NetworkMode": "inner", "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1"}]}}
     id = house.launch(HostConfig=host, NetworkingConfig=networks)

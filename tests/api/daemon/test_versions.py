@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sampan.api.versions import NEWEST, OLDEST, text
+from sampan.network.records import NetworkRecord
 from tests.api.daemon.conftest import MakeHouse
 from tests.api.daemon.in_process import IMAGE, InProcess
 
@@ -16,7 +17,7 @@ VERSIONS = [text((1, minor)) for minor in range(OLDEST[1], NEWEST[1] + 1)]
 @pytest.fixture(scope="module")
 def shared(make_shared_house: MakeHouse) -> InProcess:
     house = make_shared_house()
-    house.run(house.daemon.networks.create_network("own", "bridge"))
+    house.run(house.daemon.networks.create_network(NetworkRecord.new("own", "bridge")))
     networks: Any = {"EndpointsConfig": {"own": {}, "bridge": {}}}
     house.launch(name="web", NetworkingConfig=networks)
     return house

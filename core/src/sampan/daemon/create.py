@@ -23,7 +23,6 @@ from sampan.daemon.placement import placement_of
 from sampan.daemon.points import mount_points
 from sampan.daemon.ports import exposed_ports
 from sampan.daemon.rootfs import make_directory, open_rootfs
-from sampan.daemon.volumes import LOCAL_DRIVER
 from sampan.drivers import Mount
 from sampan.engine import Job
 from sampan.errdefs import Conflict, InvalidArgument, NotFound
@@ -131,9 +130,9 @@ async def _make_volumes(daemon: Daemon, points: list[Point], undo: AsyncExitStac
         )
         if is_new:
             undo.push_async_callback(_unmake_volume, daemon, record.name)
-            daemon.events.publish("volume", "create", record.name, {"driver": LOCAL_DRIVER})
+            daemon.events.publish("volume", "create", record.name, {"driver": record.driver})
         point.name, point.source = record.name, str(daemon.volumes.path(record.name))
-        point.driver = LOCAL_DRIVER
+        point.driver = record.driver
         if point.spec.type and not point.mode:
             point.mode = "z"
 

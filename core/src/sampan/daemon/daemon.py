@@ -62,7 +62,7 @@ from sampan.daemon.registry import Containers
 from sampan.daemon.sampler import Sampler
 from sampan.daemon.volume_mounts import VolumeMounts
 from sampan.daemon.volumes import Volumes
-from sampan.drivers import ResourceDriver, StorageDriver
+from sampan.drivers import ResourceDriver, StorageDriver, VolumeDriver
 from sampan.drivers.loader import Provenance
 from sampan.engine import Engine, Handler, Serial
 from sampan.errdefs import NotFound
@@ -120,6 +120,7 @@ class Parts:
     resources: ResourceDriver
     hooks: pluggy.PluginManager
     provenance: tuple[Provenance, ...]
+    volumes: Mapping[str, VolumeDriver] = field(default_factory=dict)
 
 
 class Daemon:
@@ -143,7 +144,7 @@ class Daemon:
         self.containers = Containers(
             parts.database, settings.data_root / "containers", settings.exec_root / "bundles"
         )
-        self.volumes = Volumes(parts.database, settings.data_root / "volumes")
+        self.volumes = Volumes(parts.database, settings.data_root / "volumes", parts.volumes)
         self.volume_mounts = VolumeMounts(self.volumes)
         self.events = EventLog(parts.database, owner=settings.id, kept=settings.events_kept)
         self.sampler = Sampler(parts.resources)

@@ -14,6 +14,7 @@ from sampan import __version__
 from sampan.daemon.clock import now_ns, rfc3339
 from sampan.daemon.container import Status
 from sampan.daemon.log_options import LOG_DRIVERS
+from sampan.daemon.volumes import LOCAL_DRIVER
 from sampan.drivers import IoLimit, ResourceCapabilities, ResourceDriver, Resources
 from sampan.engine import Job
 from sampan.models import (
@@ -136,7 +137,11 @@ def _describe_host(info: SystemInfo) -> None:
 def _plugins(daemon: Daemon) -> PluginsInfo:
     networks = {one.name for one in daemon.provenance if one.kind == "network" and one.error is None}
     others = networks - {daemon.settings.network_driver}
-    return PluginsInfo(volume=["local"], network=sorted({"bridge", "host", "null", *others}), log=list(LOG_DRIVERS))
+    return PluginsInfo(
+        volume=sorted({LOCAL_DRIVER, *daemon.volumes.drivers}),
+        network=sorted({"bridge", "host", "null", *others}),
+        log=list(LOG_DRIVERS),
+    )
 
 
 def _security_options() -> Iterator[str]:

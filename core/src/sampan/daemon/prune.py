@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sampan.daemon import filters, image, inspect, network, remove, volume
 from sampan.daemon.container import Container
 from sampan.daemon.usage import volume_bytes
-from sampan.daemon.volumes import VolumeRecord
+from sampan.daemon.volumes import LOCAL_DRIVER, VolumeRecord
 from sampan.engine import Job
 from sampan.errdefs import Conflict, SampanError
 from sampan.images.image import Image
@@ -126,7 +126,9 @@ async def volume_prune(daemon: Daemon, job: Job[PruneVolumes]) -> VolumesPruned:
 
 
 def _is_free(daemon: Daemon, record: VolumeRecord, everything: bool) -> bool:
-    return (everything or record.anonymous) and not daemon.volume_users(record.name)
+    """Drivers' volumes are not pruned, as with Docker: what they cost is not on this host's disk."""
+    is_local = record.driver == LOCAL_DRIVER
+    return is_local and (everything or record.anonymous) and not daemon.volume_users(record.name)
 
 
 async def _remove_volume(daemon: Daemon, name: str, pruned: VolumesPruned) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sampan.daemon import image, listing, volume
 from sampan.daemon.container import Container
+from sampan.daemon.volumes import LOCAL_DRIVER
 from sampan.engine import Job
 from sampan.errdefs import InvalidArgument
 from sampan.models import (
@@ -76,7 +77,7 @@ async def _containers(daemon: Daemon) -> ContainerDiskUsage:
 
 
 async def _volumes(daemon: Daemon) -> VolumeDiskUsage:
-    items = [volume.described(daemon, record) for record in daemon.volumes]
+    items = [volume.described(daemon, one) for one in daemon.volumes if one.driver == LOCAL_DRIVER]
     for one in items:
         size, users = await volume_bytes(daemon, one.name), len(daemon.volume_users(one.name))
         one.usage_data = VolumeUsage(size=size, ref_count=users)

@@ -36,7 +36,7 @@ async def volume_create(daemon: Daemon, job: Job[CreateVolume]) -> Volume:
         labels=request.labels,
     )
     if is_new:
-        daemon.events.publish("volume", "create", record.name, {"driver": LOCAL_DRIVER})
+        daemon.events.publish("volume", "create", record.name, {"driver": record.driver})
     return described(daemon, record)
 
 
@@ -55,7 +55,7 @@ async def volume_list(daemon: Daemon, job: Job[ListVolumes]) -> VolumeList:
             for record in daemon.volumes
             if filters.matches_labels(wanted, record.labels)
             and filters.contains(wanted, "name", record.name)
-            and filters.equals(wanted, "driver", LOCAL_DRIVER)
+            and filters.equals(wanted, "driver", record.driver)
             and filters.is_true(wanted, "dangling", record.name not in used)
         ],
         warnings=None,
@@ -78,15 +78,16 @@ async def volume_remove(daemon: Daemon, job: Job[RemoveVolume]) -> None:
 
 async def remove(daemon: Daemon, name: str) -> None:
     """Remove a volume that no container has. Raises `NotFound`, `Conflict`."""
+    driver = daemon.volumes.get(name).driver
     await daemon.volumes.remove(name, partial(daemon.volume_users, name))
-    daemon.events.publish("volume", "destroy", name, {"driver": LOCAL_DRIVER})
+    daemon.events.publish("volume", "destroy", name, {"driver": driver})
 
 
 def tell_mounted(daemon: Daemon, container: Container) -> None:
     """Say that a container has its volumes now (moby daemon/volumes_unix.go, setupMounts)."""
     for point in _volumes_of(container):
         said = {
-            "driver": LOCAL_DRIVER,
+            "driver": point.driver or LOCAL_DRIVER,
             "container": container.id,
             "destination": point.destination,
             "read/write": "true" if point.rw else "false",
@@ -98,7 +99,7 @@ def tell_mounted(daemon: Daemon, container: Container) -> None:
 def tell_unmounted(daemon: Daemon, container: Container) -> None:
     """Say that a container has its volumes no longer."""
     for point in _volumes_of(container):
-        said = {"driver": LOCAL_DRIVER, "container": container.id}
+        said = {"driver": point.driver or LOCAL_DRIVER, "container": container.id}
         daemon.events.publish("volume", "unmount", point.name or "", said)
 
 
@@ -110,10 +111,18 @@ def described(daemon: Daemon, record: VolumeRecord) -> Volume:
     """A volume as clients see it."""
     return Volume(
         name=record.name,
-        driver=LOCAL_DRIVER,
-        mountpoint=str(daemon.volumes.path(record.name)),
+        driver=record.driver,
+        mountpoint=_mount_point(daemon, record),
         created_at=rfc3339(record.created_at_ns),
         labels=record.labels or None,
         scope="local",
         options=record.options or None,
     )
+
+
+def _mount_point(daemon: Daemon, record: VolumeRecord) -> str:
+    """Empty as long as the volume's driver is not installed."""
+    try:
+        return str(daemon.volumes.path(record.name))
+    except NotFound:
+        return ""

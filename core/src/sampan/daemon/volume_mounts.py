@@ -1,4 +1,4 @@
-"""The mounts of volumes with options: made for the first container that uses one, gone with the last.
+"""The mounts of volumes with options, and of those that drivers keep: made for the first user, gone with the last.
 
 They are seen by the whole host, so that all who use a volume at the same time see the same content. What a killed
 daemon leaves mounted goes on serving the containers that run; the next one counts these and unmounts the rest.
@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from sampan.daemon.volume_options import mount_volume, needs_mount
-from sampan.daemon.volumes import Volumes
+from sampan.daemon.volumes import LOCAL_DRIVER, VolumeRecord, Volumes
 from sampan.errdefs import SampanError, SystemFailure
 from sampan.models import MountPoint
 from sampan.syscalls.mount import MNT_DETACH, UMOUNT_NOFOLLOW, mounts_below, umount2
@@ -66,28 +66,40 @@ class VolumeMounts:
     async def settle(self) -> None:
         """After all that runs is adopted: unmount what nobody uses."""
         for record in self._volumes:
-            if needs_mount(record.options):
+            if _is_mounted(record):
                 async with self._changing[record.name]:
                     await self._unmount_unused(record.name)
 
     def _mounted_kind(self, points: Iterable[MountPoint]) -> list[str]:
         names = [point.name for point in points if point.type == "volume" and point.name]
         found = [record for name in names if (record := self._volumes.find(name))]
-        return [record.name for record in found if needs_mount(record.options)]
+        return [record.name for record in found if _is_mounted(record)]
 
     def _mount(self, name: str) -> None:
-        path = self._volumes.path(name)
-        if not mounts_below(path):
-            mount_volume(path, self._volumes.get(name).options)
+        options, path = self._volumes.get(name).options, self._volumes.path(name)
+        if driver := self._volumes.driver(name):
+            driver.mount(name, options)
+        elif not mounts_below(path):
+            mount_volume(path, options)
 
     async def _unmount_unused(self, name: str) -> None:
         if self._users[name]:
             return
         del self._users[name]
         try:
-            await asyncio.to_thread(_unmount, self._volumes.path(name))
+            await asyncio.to_thread(self._unmount, name)
         except SampanError as error:
             _log.error("%s", error)
+
+    def _unmount(self, name: str) -> None:
+        if driver := self._volumes.driver(name):
+            driver.unmount(name)
+        else:
+            _unmount(self._volumes.path(name))
+
+
+def _is_mounted(record: VolumeRecord) -> bool:
+    return record.driver != LOCAL_DRIVER or needs_mount(record.options)
 
 
 def _unmount(path: Path) -> None:

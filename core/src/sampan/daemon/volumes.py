@@ -7,20 +7,21 @@ import logging
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
 from sampan.daemon import volume_options
 from sampan.daemon.clock import now_ns
+from sampan.drivers import VolumeDriver
 from sampan.errdefs import Conflict, InvalidArgument, NotFound, SystemFailure
 from sampan.state import Database
 from sampan.syscalls.mount import mounts_below
 
 _log = logging.getLogger(__name__)
-_ALLOWED = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 LOCAL_DRIVER = "local"
+_ALLOWED = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _TRASH = ".removing-"
 ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 
@@ -30,6 +31,7 @@ class VolumeRecord(BaseModel):
 
     name: str
     created_at_ns: int = Field(default_factory=now_ns)
+    driver: str = LOCAL_DRIVER
     labels: dict[str, str] = Field(default_factory=dict)
     options: dict[str, str] = Field(default_factory=dict)
 
@@ -40,11 +42,16 @@ class VolumeRecord(BaseModel):
 
 
 class Volumes:
-    """The volumes of the driver `local`, below one directory; every change is written through to the database."""
+    """The volumes: those of the driver `local` below one directory, others where their drivers have them.
 
-    def __init__(self, database: Database, dir: Path) -> None:
+    Every change is written through to the database.
+    """
+
+    def __init__(self, database: Database, dir: Path, drivers: Mapping[str, VolumeDriver] | None = None) -> None:
+        """`drivers` are those besides `local`, by the name that selects them."""
         self._database = database
         self._dir = dir
+        self.drivers = drivers or {}
         self._volumes: dict[str, VolumeRecord] = {}
         self._lock = asyncio.Lock()
 
@@ -75,7 +82,27 @@ class Volumes:
         return self._volumes.get(name)
 
     def path(self, name: str) -> Path:
-        """The directory that a container sees."""
+        """The directory that a container sees. Raises `NotFound` if the volume's driver is not installed."""
+        driver = self.driver(name)
+        return self._local_path(name) if driver is None else driver.path(name)
+
+    def driver(self, name: str) -> VolumeDriver | None:
+        """The driver of a volume; `None` for one that is local, or is not there. Raises `NotFound` if it is not
+        installed."""
+        record = self._volumes.get(name)
+        if record is None or record.driver == LOCAL_DRIVER:
+            return None
+        return self._installed(name, record.driver)
+
+    def _installed(self, name: str, driver: str) -> VolumeDriver:
+        try:
+            return self.drivers[driver]
+        except KeyError:
+            raise NotFound(
+                f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found'
+            ) from None
+
+    def _local_path(self, name: str) -> Path:
         return self._dir / name / "_data"
 
     async def create(
@@ -87,22 +114,25 @@ class Volumes:
         labels: dict[str, str] | None = None,
     ) -> tuple[VolumeRecord, bool]:
         """The volume `name`, and whether it was made now; no name makes an anonymous one."""
-        if driver not in (LOCAL_DRIVER, ""):
-            raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
+        keeper = None if driver in (LOCAL_DRIVER, "") else self._installed(name, driver)
         async with self._lock:
             if name in self._volumes:
                 return self._volumes[name], False
-            record = VolumeRecord(name=name or secrets.token_hex(32), labels=labels or {}, options=options or {})
+            record = VolumeRecord(
+                name=name or secrets.token_hex(32),
+                driver=driver or LOCAL_DRIVER,
+                labels=labels or {},
+                options=options or {},
+            )
             if not name:
                 record.labels.setdefault(ANONYMOUS_LABEL, "")
             _check_name(record.name)
-            volume_options.check(record.name, record.options)
-            await asyncio.to_thread(self._make_dir, record.name)
+            await asyncio.to_thread(self._make, record, keeper)
             row = (record.name, record.model_dump_json())
             try:
                 await self._database.write(lambda c: c.execute("INSERT INTO volumes VALUES (?, ?)", row))
             except SystemFailure:
-                await asyncio.to_thread(_remove_if_empty, self._dir / record.name)
+                await asyncio.to_thread(self._unmake, record, keeper)
                 raise
             self._volumes[record.name] = record
             return record, True
@@ -116,6 +146,10 @@ class Volumes:
             self.get(name)
             if having := list(users()):
                 raise Conflict(f"remove {name}: volume is in use - [{', '.join(having)}]")
+            if driver := self.driver(name):
+                await asyncio.to_thread(driver.remove, name)
+                await self._forget(name)
+                return
             await asyncio.to_thread(_move_away, self._dir / name, self._trash(name))
             await self._finish_removal(name)
 
@@ -131,15 +165,31 @@ class Volumes:
         """The content goes first: on a full disk the database may need the room. The trash says what was meant."""
         trash = self._trash(name)
         await asyncio.to_thread(_clear, trash)
+        await self._forget(name)
+        await asyncio.to_thread(trash.rmdir)
+
+    async def _forget(self, name: str) -> None:
         await self._database.write(lambda c: c.execute("DELETE FROM volumes WHERE name = ?", (name,)))
         self._volumes.pop(name, None)
-        await asyncio.to_thread(trash.rmdir)
 
     def _trash(self, name: str) -> Path:
         return self._dir / f"{_TRASH}{name}"
 
+    def _make(self, record: VolumeRecord, keeper: VolumeDriver | None) -> None:
+        if keeper is not None:
+            keeper.create(record.name, record.options)
+            return
+        volume_options.check(record.name, record.options)
+        self._make_dir(record.name)
+
+    def _unmake(self, record: VolumeRecord, keeper: VolumeDriver | None) -> None:
+        if keeper is not None:
+            keeper.remove(record.name)
+        else:
+            _remove_if_empty(self._dir / record.name)
+
     def _make_dir(self, name: str) -> None:
-        path = self.path(name)
+        path = self._local_path(name)
         try:
             path.parent.mkdir(mode=0o701, parents=True, exist_ok=True)
             path.mkdir(mode=0o755, exist_ok=True)

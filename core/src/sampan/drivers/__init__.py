@@ -1,4 +1,4 @@
-"""All that a plugin author imports: the three driver interfaces, their values and the hook marker."""
+"""All that a plugin author imports: the driver interfaces, their values and the hook marker."""
 
 from sampan.drivers.hookspecs import hookimpl
 from sampan.drivers.network import (
@@ -44,6 +44,7 @@ from sampan.drivers.storage import (
     StorageFactory,
     Usage,
 )
+from sampan.drivers.volume import VolumeDriver, VolumeFactory
 
 __all__ = [
     "ANYWHERE",
@@ -82,6 +83,8 @@ __all__ = [
     "StorageDriver",
     "StorageFactory",
     "Usage",
+    "VolumeDriver",
+    "VolumeFactory",
     "WatchfulDriver",
     "hookimpl",
 ]

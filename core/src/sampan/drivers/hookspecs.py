@@ -21,6 +21,7 @@ import pluggy
 from sampan.drivers.network import NetworkFactory
 from sampan.drivers.resource import ResourceFactory
 from sampan.drivers.storage import StorageFactory
+from sampan.drivers.volume import VolumeFactory
 
 PROJECT = "sampan"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -40,6 +41,11 @@ def sampan_network_driver() -> tuple[str, NetworkFactory]:  # type: ignore[empty
 @hookspec
 def sampan_resource_driver() -> tuple[str, ResourceFactory]:  # type: ignore[empty-body]
     """Offer one resource driver: the name that selects it, and its factory."""
+
+
+@hookspec
+def sampan_volume_driver() -> tuple[str, VolumeFactory]:  # type: ignore[empty-body]
+    """Offer one volume driver: the name that users select it by (`--volume-driver`), and its factory."""
 
 
 @hookspec

@@ -25,10 +25,11 @@ from sampan.drivers import hookspecs
 from sampan.drivers.network import NetworkFactory
 from sampan.drivers.resource import ResourceFactory
 from sampan.drivers.storage import StorageFactory
+from sampan.drivers.volume import VolumeFactory
 from sampan.errdefs import NotFound
 
 CORE = "sampan-core"
-KINDS = ("storage", "network", "resource")
+KINDS = ("storage", "network", "resource", "volume")
 PLUGIN = "plugin"
 _BUILT_IN = {"none": "sampan.drivers.none_resources"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -38,8 +39,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 class Provenance:
     """Where a driver comes from.
 
-    `kind` is `storage`, `network` or `resource`; it is `plugin`, and `name` the entry point's, for a plugin that
-    offers no driver or is too broken to say. `error` says why it was left out, `None` if it was not.
+    `kind` is `storage`, `network`, `resource` or `volume`; it is `plugin`, and `name` the entry point's, for a plugin
+    that offers no driver or is too broken to say. `error` says why it was left out, `None` if it was not.
     """
 
     kind: str
@@ -57,6 +58,7 @@ class Drivers:
     storage: Mapping[str, StorageFactory]
     network: Mapping[str, NetworkFactory]
     resource: Mapping[str, ResourceFactory]
+    volume: Mapping[str, VolumeFactory]
     provenance: tuple[Provenance, ...]
     broken: tuple[Provenance, ...]
     hooks: pluggy.PluginManager

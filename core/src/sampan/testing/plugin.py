@@ -17,7 +17,9 @@ import pytest
 
 from sampan.testing.host import LeakCheck
 
-pytest.register_assert_rewrite("sampan.testing.storage_suite", "sampan.testing.resource_suite")
+pytest.register_assert_rewrite(
+    "sampan.testing.storage_suite", "sampan.testing.resource_suite", "sampan.testing.volume_suite"
+)
 
 
 @pytest.fixture
