@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sampan.daemon import sampler
 from sampan.models import ContainerStats
 from tests.api.daemon.conftest import MakeHouse
 from tests.api.daemon.in_process import InProcess
@@ -95,6 +96,18 @@ def test_a_stream_goes_on_over_a_restart_and_ends_with_the_removal(make_house: M
             pass
         assert house.call("DELETE", f"/containers/{id}?force=1").status == 204
         opened.read()
+
+
+def test_a_stream_ends_with_the_removal_not_with_the_next_reading(
+    make_house: MakeHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampler, "_INTERVAL_S", 3600)
+    house = make_house()
+    id = house.create("true")
+    with house.opened("GET", f"/containers/{id}/stats") as opened:
+        opened.readline()
+        assert house.call("DELETE", f"/containers/{id}").status == 204
+        assert opened.read() == b""
 
 
 def test_what_is_told_is_what_the_document_describes(shared: InProcess) -> None:

@@ -5,6 +5,7 @@ Source: moby daemon/stats.go and stats_unix.go (statsV2, getNetworkStats).
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sampan.daemon.clock import rfc3339
 from sampan.daemon.container import Container
 from sampan.daemon.namespaces import HOST, network_mode
-from sampan.daemon.sampler import Sample, Subject
+from sampan.daemon.sampler import Sample, Subject, Watcher
 from sampan.drivers import Stats
 from sampan.engine import Job, Output
 from sampan.models import NEVER, BlkioStats, NetworkStats, WatchStats
@@ -56,12 +57,21 @@ async def container_stats(daemon: Daemon, job: Job[WatchStats]) -> None:
 async def _stream(daemon: Daemon, container: Container, output: Output) -> None:
     before: Sample | None = None
     with daemon.sampler.watch(lambda: subject_of(container)) as watcher:
-        while True:
-            sample = await watcher.next()
-            if container.removed.is_set():
-                return
-            await output.write(_stats(container, sample, before))
-            before = sample
+        ending = asyncio.create_task(_tell_removal(container, watcher))
+        try:
+            while True:
+                sample = await watcher.next()
+                if container.removed.is_set():
+                    return
+                await output.write(_stats(container, sample, before))
+                before = sample
+        finally:
+            ending.cancel()
+
+
+async def _tell_removal(container: Container, watcher: Watcher) -> None:
+    await container.removed.wait()
+    watcher.tell(None)
 
 
 def subject_of(container: Container) -> Subject | None:
