@@ -20,7 +20,7 @@ from urllib.parse import quote, quote_from_bytes
 import pytest
 
 from tests.api.daemon.conftest import MakeHouse
-from tests.api.daemon.in_process import JSON, InProcess, wait_until
+from tests.api.daemon.in_process import IMAGE, JSON, InProcess, wait_until
 from tests.support.engines import UnixConnection
 from tests.support.images import Entry, directory, hard_link, layer, symlink
 from tests.support.trees import tree
@@ -439,6 +439,26 @@ def test_a_commit_of_nothing_adds_no_layer(house: InProcess, box: str) -> None:
     made = _commit(house, box, "repo=same")
     assert len(house.call("GET", f"/images/{made}/json").body["RootFS"]["Layers"]) == 1
     assert house.call("DELETE", "/images/same").status == 200
+
+
+def test_the_ancestors_of_a_container_are_the_images_that_its_own_was_made_of(house: InProcess) -> None:
+    changed = house.create("true")
+    (files_of(house, changed) / "new").write_text("x")
+    made = _commit(house, changed, "repo=made")
+    same = _commit(house, changed, "repo=same&changes=" + quote("LABEL a=b"))
+    grandchild = _commit(house, house.create("true", name="of-made", Image=made), "repo=grandchild")
+    house.create("true", name="of-grandchild", Image=grandchild)
+    house.create("true", name="of-other", Image="labelled:1")
+    found = {
+        image: {name for name in house.ps({"ancestor": [image]}) if name.startswith("of-")}
+        for image in (IMAGE, made, same, grandchild)
+    }
+    both = {"of-made", "of-grandchild"}
+    assert found == {IMAGE: both, made: both, same: set(), grandchild: {"of-grandchild"}}
+    for container in (changed, "of-made", "of-grandchild", "of-other"):
+        house.call("DELETE", f"/containers/{container}")
+    for image in ("grandchild", "same", "made"):
+        assert house.call("DELETE", f"/images/{image}").status == 200
 
 
 @pytest.mark.parametrize(("pause", "expected"), [("1", ["pause", "unpause", "commit"]), ("0", ["commit"])])

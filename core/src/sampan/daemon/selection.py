@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from sampan.daemon import filters, inspect
 from sampan.daemon.container import HEALTHY, STARTING, UNHEALTHY, Container, Status
 from sampan.daemon.filters import Filters
 from sampan.errdefs import InvalidArgument, NotFound
+from sampan.images.image import Image
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
@@ -91,8 +92,10 @@ def _isolation(daemon: Daemon, wanted: Filters) -> Test:
 
 
 def _ancestor(daemon: Daemon, wanted: Filters) -> Test:
-    images = {_image_id(daemon, name) for name in wanted["ancestor"]}
-    return lambda one: one.record.image_id in images
+    """Of the images asked for, or of ones made on top of them."""
+    asked = [image for name in wanted["ancestor"] if (image := _find_image(daemon, name))]
+    ids = {image.id for image in daemon.images.list() if any(_stands_on(image, base) for base in asked)}
+    return lambda one: one.record.image_id in ids
 
 
 def _before(daemon: Daemon, wanted: Filters) -> Test:
@@ -146,11 +149,30 @@ def _require_one_of(wanted: Filters, name: str, what: str, known: tuple[str, ...
             )
 
 
-def _image_id(daemon: Daemon, name: str) -> str | None:
+def _find_image(daemon: Daemon, name: str) -> Image | None:
     try:
-        return daemon.images.get(name).id
+        return daemon.images.get(name)
     except (NotFound, InvalidArgument):
         return None
+
+
+def _stands_on(image: Image, base: Image) -> bool:
+    """Whether it is that image or made of it: what it consists of, and how it was made, begins with the other's.
+
+    Docker knows a parent of images only that its own classic builder made (moby daemon/images, Children).
+    """
+    if image.id == base.id:
+        return True
+    return bool(base.layers) and _begins_with(_making(image), _making(base))
+
+
+def _making(image: Image) -> tuple[Sequence[object], Sequence[object]]:
+    return image.layers, image.config.get("history") or ()
+
+
+def _begins_with(longer: Sequence[Sequence[object]], shorter: Sequence[Sequence[object]]) -> bool:
+    pairs = list(zip(longer, shorter, strict=True))
+    return longer != shorter and all(tuple(one[: len(other)]) == tuple(other) for one, other in pairs)
 
 
 def _ports(wanted: Filters, name: str) -> set[tuple[int, str]]:
