@@ -1,3 +1,7 @@
+import json
+
+import pytest
+
 from sampan import __version__, models
 from sampan.engine import Job
 from tests.support.serving import Serving
@@ -57,6 +61,35 @@ async def test_events_are_lines_of_json_in_the_shape_of_the_version(api: Serving
         assert answer.content_type == "application/json"
         event = await answer.json()
     assert (event["status"], event["id"], event["from"]) == ("start", "abc", "busybox")
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "form"),
+    [
+        ("/events", "*/*", "application/jsonl"),
+        ("/events", "application/json", "application/jsonl"),
+        ("/events", "application/x-ndjson", "application/x-ndjson"),
+        (
+            "/v1.51/events",
+            "text/plain, application/JSON-seq;q=0.4, application/x-ndjson;q=0.3",
+            "application/json-seq",
+        ),
+        ("/v1.51/events", "application/x-ndjson, application/jsonl", "application/jsonl"),
+        ("/v1.51/events", "application/jsonl;q=0, application/json-seq;q=x", "application/json"),
+    ],
+)
+async def test_events_come_in_the_form_that_the_client_wants(api: Serving, path: str, accept: str, form: str) -> None:
+    async def handler(job: Job[models.WatchEvents]) -> None:
+        await job.require_output().write(
+            models.Event(type="container", action="start", actor=models.EventActor(id="a"))
+        )
+
+    api.daemon.answers["system_events"] = handler
+    async with api.http.get(path, headers={"Accept": accept}) as answer:
+        assert answer.content_type == form
+        content = await answer.read()
+    assert content.startswith(b"\x1e{" if form == "application/json-seq" else b"{")
+    assert json.loads(content.lstrip(b"\x1e"))["Action"] == "start"
 
 
 async def test_events_that_would_end_before_they_begin_are_refused(api: Serving) -> None:

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from sampan.api.accept import stream_form
 from sampan.api.compat import dump_json
 from sampan.api.protocol import CALLER, HIJACK
 from sampan.api.streams import ChunkedStreams, HijackedStreams, OutputStream, TarStream, Upload
@@ -80,6 +81,10 @@ class Runner:
             breaks_off=breaks_off,
         )
         return _JobResponse(self.engine, self._job(name, request), make_sink)
+
+    def stream_form(self, default: str) -> str:
+        """The form in which the client wants a stream of JSON objects."""
+        return stream_form(self._headers.get("accept", ""), default)
 
     def logs(self, name: str, request: Any) -> Response:
         """An answer of framed output, written by the job."""

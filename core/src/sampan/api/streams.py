@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.types import Receive, Send
 
+from sampan.api.accept import JSON_SEQUENCE, RECORD_SEPARATOR
 from sampan.api.batch import Batch
 from sampan.api.compat import dump_json
 from sampan.api.framing import content_type, header
@@ -169,7 +170,7 @@ class ChunkedStreams(_Answer):
 
 
 class OutputStream(_Answer):
-    """Pull, load, events, wait: a JSON object for each item, ended by a newline."""
+    """Pull, load, events, wait: a JSON object for each item, ended by a newline and begun as `media_type` says."""
 
     def __init__(
         self,
@@ -186,6 +187,7 @@ class OutputStream(_Answer):
         self._version = version
         self._early_head = early_head
         self._breaks_off = breaks_off
+        self._begin = RECORD_SEPARATOR if media_type == JSON_SEQUENCE else b""
 
     def join(self, job: Job[Any]) -> None:
         super().join(job)
@@ -198,9 +200,9 @@ class OutputStream(_Answer):
     async def write(self, item: Any) -> None:
         await self.start()
         if isinstance(item, BaseModel):
-            await self.write_pieces(dump_json(item, self._version), b"\r\n")
+            await self.write_pieces(self._begin, dump_json(item, self._version), b"\r\n")
         else:
-            await self.write_pieces(json.dumps(item, separators=(",", ":")).encode(), b"\r\n")
+            await self.write_pieces(self._begin, json.dumps(item, separators=(",", ":")).encode(), b"\r\n")
 
     async def fail(self, message: str) -> None:
         if self._breaks_off:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from sampan.api.accept import JSON, JSON_LINES, STREAM_FORMS
 from sampan.api.body import body_schema, json_body
 from sampan.api.describe import answers, items, returns
 from sampan.api.disk_usage import dump_disk_usage
@@ -104,10 +105,12 @@ async def disk_usage(
     summary="Watch events",
     operation_id="SystemEvents",
     response_class=Response,
-    responses=answers() | {200: items("Events as they happen", "Event", "application/jsonl", "application/json")},
+    responses=answers() | {200: items("Events as they happen", "Event", *STREAM_FORMS, JSON)},
 )
 async def events(run: Run, since: Timestamp = "", until: Timestamp = "", filters: Filters = "") -> Response:
     """Events since a moment and until another; without an end it goes on until the client hangs up.
+
+    `Accept` chooses the form: `application/jsonl`, `application/x-ndjson`, or `application/json-seq` (RFC 7464).
 
     `since` may also be `seq:NUMBER`, the `sampanSeq` of the last event that the client has seen: it gets those after
     it, and first an event `lost` if some of them are not kept any more.
@@ -117,5 +120,5 @@ async def events(run: Run, since: Timestamp = "", until: Timestamp = "", filters
     if since_ns is not None and until_ns is not None and until_ns < since_ns:
         raise InvalidArgument(f"`since` time ({since}) cannot be after `until` time ({until})")
     request = WatchEvents(since_ns=since_ns, after_seq=after_seq, until_ns=until_ns, filters=read_filters(filters))
-    media_type = "application/jsonl" if run.version >= _JSON_LINES_SINCE else "application/json"
-    return run.output("system_events", request, media_type=media_type)
+    usual = JSON_LINES if run.version >= _JSON_LINES_SINCE else JSON
+    return run.output("system_events", request, media_type=run.stream_form(usual))
