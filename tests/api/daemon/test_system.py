@@ -59,6 +59,11 @@ def test_info_says_what_the_daemon_was_told(make_house: MakeHouse) -> None:
     }
 
 
+def test_info_says_what_the_network_driver_filters_with(house: InProcess) -> None:
+    assert info(house)["FirewallBackend"] == {"Driver": "memory"}
+    assert "FirewallBackend" not in info(house, "/v1.48")
+
+
 def test_info_shows_proxies_without_their_passwords(house: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "HTTPS_PROXY", "http://hannah:plank@proxy:3128")
     assert info(house)["HttpsProxy"] == "http://xxxxx:xxxxx@proxy:3128"

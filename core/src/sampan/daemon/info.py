@@ -20,6 +20,7 @@ from sampan.engine import Job
 from sampan.models import (
     AddressPool,
     Commit,
+    FirewallInfo,
     IndexInfo,
     PluginsInfo,
     RegistryServiceConfig,
@@ -86,6 +87,7 @@ async def system_info(daemon: Daemon, job: Job[SystemInfoRequest]) -> SystemInfo
         https_proxy=_proxy("HTTPS_PROXY"),
         no_proxy=_environment("NO_PROXY"),
         default_address_pools=[AddressPool(base=base, size=size) for base, size in settings.address_pools] or None,
+        firewall_backend=FirewallInfo(driver=daemon.networks.firewall) if daemon.networks.firewall else None,
         ipv4_forwarding=forwarding,
         live_restore_enabled=True,
         cdi_spec_dirs=[],

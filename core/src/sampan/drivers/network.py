@@ -183,6 +183,15 @@ class HeedfulDriver(Protocol):
         """
 
 
+@runtime_checkable
+class FilteringDriver(Protocol):
+    """A network driver that filters packets, and says by which of the kernel's means."""
+
+    @property
+    def firewall(self) -> str:
+        """`nftables` or `iptables`, as `docker info` shows it."""
+
+
 @dataclass(frozen=True)
 class NetworkSettings:
     """What a network driver is made with: its state directory and the instance's short name.

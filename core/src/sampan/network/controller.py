@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from sampan.drivers import DirectDriver, NetworkDriver
+from sampan.drivers import DirectDriver, FilteringDriver, NetworkDriver
 from sampan.errdefs import Forbidden, NotFound
 from sampan.network import reconcile, store
 from sampan.network.carrying import Carrying
@@ -74,6 +74,12 @@ class NetworkController:
         self._leaving = Leaving(room, carrying)
         self._joining = Joining(room, carrying, self._leaving)
         self._name_servers = NameServers(self._endpoints, self._sandboxes, names, resolv_conf)
+
+    @property
+    def firewall(self) -> str:
+        """What the driver behind `bridge` filters packets with; "" if it doesn't say."""
+        driver = self._networks.drivers.get("bridge")
+        return driver.firewall if isinstance(driver, FilteringDriver) else ""
 
     # --- life
 

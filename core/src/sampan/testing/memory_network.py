@@ -35,6 +35,11 @@ class MemoryNetwork:
         self._endpoints: dict[str, _Attached] = {}
         self._lock = threading.RLock()
 
+    @property
+    def firewall(self) -> str:
+        """It filters nothing, and says so as a driver would say what it filters with."""
+        return "memory"
+
     def probe(self) -> str | None:
         """It works everywhere."""
         return None

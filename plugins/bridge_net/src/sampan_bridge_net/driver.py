@@ -43,6 +43,11 @@ class BridgeDriver:
         self._forwarding = Forwarding(settings.state_dir)
         self._watch: RuleWatch | None = None
 
+    @property
+    def firewall(self) -> str:
+        """What its rules are written in."""
+        return "nftables"
+
     def watch(self) -> int:
         """Look at what is done to the kernel's tables."""
         if self._watch is None:
