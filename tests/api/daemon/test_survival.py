@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -131,6 +134,43 @@ def test_what_was_half_removed_goes(house: InProcess) -> None:
     assert house.ps() == []
 
 
+@pytest.mark.parametrize("volumes", [0, 1])
+def test_a_removal_that_was_broken_off_takes_the_volumes_it_was_to_take(house: InProcess, volumes: int) -> None:
+    id = house.create("true", Volumes={"/data": {}}, HostConfig={"Binds": ["named:/named"]})
+    with killed_before(house, "delete"):
+        assert house.call("DELETE", f"/containers/{id}?v={volumes}").status == 204
+    assert house.ps() == []
+    assert len(_volumes(house) - {"named"}) == 1 - volumes
+    assert "named" in _volumes(house)
+
+
+def test_a_volume_that_its_container_left_behind_for_a_moment_goes(house: InProcess) -> None:
+    id = house.create("true", Volumes={"/data": {}})
+    with killed_before(house, "remove", of="volumes"):
+        assert house.call("DELETE", f"/containers/{id}?v=1").status == 204
+    assert _volumes(house) == set()
+
+
+def test_a_creation_that_was_broken_off_leaves_no_volume(house: InProcess) -> None:
+    house.call("POST", "/volumes/create", {"Name": "before"})
+    with killed_before(house, "add"):
+        house.create("true", Volumes={"/data": {}}, HostConfig={"Binds": ["before:/before", "new:/new"]})
+    assert house.ps() == []
+    assert _volumes(house) == {"before"}
+
+
+def test_a_volume_that_somebody_else_has_got_stays(house: InProcess) -> None:
+    with killed_before(house, "add"):
+        house.create("true", name="first", HostConfig={"Binds": ["shared:/data"]})
+    id = house.create("true", name="second", HostConfig={"Binds": ["shared:/data"]})
+    house.run(house.daemon.database.write(house.daemon.volumes.owned(["shared"], "0" * 64)))
+    restart(house)
+    assert _volumes(house) == {"shared"}
+    assert house.call("DELETE", f"/containers/{id}").status == 204
+    restart(house)
+    assert _volumes(house) == {"shared"}
+
+
 def test_what_nobody_owns_goes(house: InProcess) -> None:
     id = house.launch(name="lost")
     house.stop()
@@ -173,6 +213,34 @@ def test_a_stopping_daemon_refuses_new_work(house: InProcess) -> None:
     answer = house.call("GET", "/info")
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
     assert house.call("GET", "/_ping").status == 200
+
+
+@contextmanager
+def killed_before(house: InProcess, step: str, *, of: str = "containers") -> Iterator[None]:
+    """What is done within this was broken off, for the next daemon, when it came to that step."""
+    part = getattr(house.daemon, of)
+    undisturbed = getattr(part, step)
+    data, kept = house.root / "data", house.root / "kept"
+
+    async def stepping(*args: Any, **more: Any) -> Any:
+        shutil.copytree(data / "volumes", kept / "volumes")
+        with closing(sqlite3.connect(data / "state.db")) as now, closing(sqlite3.connect(kept / "state.db")) as then:
+            now.backup(then)
+        return await undisturbed(*args, **more)
+
+    setattr(part, step, stepping)
+    yield
+    house.stop()
+    for left in data.glob("state.db-*"):
+        left.unlink()
+    shutil.rmtree(data / "volumes")
+    for path in kept.iterdir():
+        path.rename(data / path.name)
+    house.start()
+
+
+def _volumes(house: InProcess) -> set[str]:
+    return {one["Name"] for one in house.call("GET", "/volumes").body["Volumes"]}
 
 
 def _change(house: InProcess, statement: str, *values: Any) -> None:

@@ -32,7 +32,7 @@ async def containers(database: Database) -> Containers:
     made = make(database)
     for id, name in ((ONE, "one"), (TWO, "two")):
         made.reserve(name, id)
-        await made.add(made.make(record(id, name)))
+        await made.add(made.make(record(id, name)), also=lambda _: None)
     return made
 
 
@@ -74,7 +74,7 @@ async def test_rows_follow_the_records(database: Database, containers: Container
     one = containers.get("one")
     one.move(Status.RUNNING)
     await containers.save(one)
-    await containers.delete(containers.get("two"))
+    await containers.delete(containers.get("two"), also=lambda _: None)
     again = make(database)
     again.load()
     assert [(found.id, found.state.status) for found in again] == [(ONE, Status.RUNNING)]

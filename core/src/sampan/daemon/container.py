@@ -80,6 +80,7 @@ class State(BaseModel):
     finished_at_ns: int = 0
     restart_count: int = 0
     restart_delay_s: float = 0.0
+    removed_with_volumes: bool = False
     stopped_by_user: bool = False
     ended_as_unhealthy: bool = False
     health: HealthState | None = None

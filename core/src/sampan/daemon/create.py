@@ -69,7 +69,7 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
             args=command_line(config),
         )
         with daemon.making(record):
-            await _make_volumes(daemon, points, undo)
+            await _make_volumes(daemon, id, points, undo)
             await _make_image_mounts(daemon, record, undo)
             await _make_snapshot(daemon, record, image, undo)
             async with daemon.volume_mounts.lent(id, points):
@@ -77,7 +77,8 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
             container = daemon.containers.make(record)
             await asyncio.to_thread(container.dir.mkdir, mode=0o710)
             undo.callback(container.dir.rmdir)
-            await daemon.containers.add(container)
+            volumes = [point.name for point in points if point.type == "volume" and point.name]
+            await daemon.containers.add(container, also=daemon.volumes.owned(volumes, None))
             undo.pop_all()
     daemon.publish(container, "create")
     return ContainerCreated(id=id, warnings=warnings)
@@ -119,14 +120,14 @@ def _reserve_name(daemon: Daemon, asked: str | None, id: str, undo: AsyncExitSta
     return name
 
 
-async def _make_volumes(daemon: Daemon, points: list[Point], undo: AsyncExitStack) -> None:
+async def _make_volumes(daemon: Daemon, id: str, points: list[Point], undo: AsyncExitStack) -> None:
     for point in points:
         if point.type != "volume":
             continue
         options = point.spec.volume_options or VolumeOptions()
         driver = options.driver_config or DriverConfig()
         record, is_new = await daemon.volumes.create(
-            point.name or "", driver=point.driver or "", options=driver.options, labels=options.labels
+            point.name or "", driver=point.driver or "", options=driver.options, labels=options.labels, owner=id
         )
         if is_new:
             undo.push_async_callback(_unmake_volume, daemon, record.name)

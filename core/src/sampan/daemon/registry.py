@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from sampan.daemon.container import Container, Record, State, Status
 from sampan.errdefs import Conflict, InvalidArgument, NotFound, SystemFailure
 from sampan.models import ContainerConfig, HostConfig
-from sampan.state import Database
+from sampan.state import Change, Database
 
 _log = logging.getLogger(__name__)
 
@@ -85,12 +86,17 @@ class Containers:
         """Let go of a reserved name."""
         self._id_of.pop(name, None)
 
-    async def add(self, container: Container) -> None:
-        """Enter a new container, whose name is reserved."""
+    async def add(self, container: Container, *, also: Change) -> None:
+        """Enter a new container, whose name is reserved; `also` happens in the same transaction."""
         record = container.record
         row = (record.id, record.name, record.model_dump_json())
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT INTO containers VALUES (?, ?, ?)", row)
+            also(connection)
+
         try:
-            await self._database.write(lambda c: c.execute("INSERT INTO containers VALUES (?, ?, ?)", row))
+            await self._database.write(change)
         except asyncio.CancelledError:  # which does not interrupt the writing
             await self._database.write(lambda c: c.execute("DELETE FROM containers WHERE id = ?", (record.id,)))
             raise
@@ -111,10 +117,14 @@ class Containers:
         except SystemFailure as error:
             _log.error("the state of container %s is not kept: %s", container.id, error)
 
-    async def delete(self, container: Container) -> None:
-        """Forget the container."""
-        row = (container.id,)
-        await self._database.write(lambda c: c.execute("DELETE FROM containers WHERE id = ?", row), durable=False)
+    async def delete(self, container: Container, *, also: Change) -> None:
+        """Forget the container; `also` happens in the same transaction."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))
+            also(connection)
+
+        await self._database.write(change, durable=False)
         self._by_id.pop(container.id, None)
         self.release(container.record.name)
 

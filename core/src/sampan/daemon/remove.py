@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sampan.daemon import links, stop
+from sampan.daemon import links, stop, volume
 from sampan.daemon.container import Container, Status
 from sampan.daemon.hosts import write_files
 from sampan.daemon.mounting import image_snapshot
@@ -56,12 +57,14 @@ async def _require_end(daemon: Daemon, container: Container, request: RemoveCont
 async def discard(daemon: Daemon, container: Container, *, volumes: bool) -> None:
     """Remove a container that does not run. Whoever calls it holds the container's key."""
     container.move(Status.REMOVING)
+    container.state.removed_with_volumes = volumes
     try:
         await container.free.wait()
         await daemon.containers.save(container)
         await _remove_snapshots(daemon, container)
         await asyncio.to_thread(shutil.rmtree, container.dir, ignore_errors=True)
-        await daemon.containers.delete(container)
+        doomed = _own_volumes(daemon, container) if volumes else []
+        await daemon.containers.delete(container, also=daemon.volumes.owned(doomed, container.id))
     except BaseException as error:
         container.move(Status.DEAD)
         container.state.error = str(error)
@@ -70,7 +73,7 @@ async def discard(daemon: Daemon, container: Container, *, volumes: bool) -> Non
         raise
     container.state.error = ""
     daemon.execs.forget(container.id)
-    await _free_shared(daemon, container, volumes=volumes)
+    await _free_shared(daemon, container, doomed)
     daemon.publish(container, "destroy")
     container.removed.set()
     container.tell_exit()
@@ -100,12 +103,12 @@ async def _remove_snapshots(daemon: Daemon, container: Container) -> None:
             await asyncio.to_thread(daemon.storage.remove, key)
 
 
-async def _free_shared(daemon: Daemon, container: Container, *, volumes: bool) -> None:
+async def _free_shared(daemon: Daemon, container: Container, volumes: Sequence[str]) -> None:
     """Free what nobody else has. The container is gone by now, so what fails is logged (moby daemon/delete.go)."""
     try:
         await _collect_image(daemon, container)
-        if volumes:
-            await _remove_volumes(daemon, container)
+        for name in volumes:
+            await _remove_volume(daemon, name)
     except (SampanError, OSError) as error:
         _log.error("container %s: what it shared can't be freed: %s", container.id, error)
 
@@ -121,17 +124,25 @@ async def _collect_image(daemon: Daemon, container: Container) -> None:
         await daemon.images.collect_garbage()
 
 
-async def _remove_volumes(daemon: Daemon, container: Container) -> None:
-    for point in container.record.mounts:
-        if point.type != "volume" or not point.name:
-            continue
-        try:
-            volume = daemon.volumes.get(point.name)
-        except NotFound:
-            continue
-        if volume.anonymous and not daemon.volume_users(point.name):
-            await daemon.volumes.remove(point.name)
-            daemon.events.publish("volume", "destroy", point.name, {"driver": "local"})
+def _own_volumes(daemon: Daemon, container: Container) -> list[str]:
+    """The anonymous volumes that nobody else has."""
+    names = {point.name for point in container.record.mounts if point.type == "volume" and point.name}
+    records = [record for name in names if (record := daemon.volumes.find(name))]
+    return [
+        record.name
+        for record in records
+        if record.anonymous and set(daemon.volume_users(record.name)) == {container.id}
+    ]
+
+
+async def _remove_volume(daemon: Daemon, name: str) -> None:
+    try:
+        await volume.remove(daemon, name)
+    except NotFound:
+        if daemon.volumes.find(name):  # its driver is not installed any more
+            raise
+    except Conflict:  # a container that is being made has got it meanwhile
+        await daemon.volumes.disown(name)
 
 
 def _why_not(container: Container) -> str:

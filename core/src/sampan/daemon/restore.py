@@ -8,12 +8,12 @@ import shutil
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from sampan.daemon import connect, hosts, pause, remove, restart_policy, restarting, supervise, update
+from sampan.daemon import connect, hosts, pause, remove, restart_policy, restarting, supervise, update, volume
 from sampan.daemon.clock import now_ns
 from sampan.daemon.container import CONTAINER_LABEL, Container, Status
 from sampan.daemon.group_events import note_oom_kills
 from sampan.daemon.log_options import is_kept
-from sampan.errdefs import NotFound, SampanError
+from sampan.errdefs import Conflict, NotFound, SampanError
 from sampan.images.mounted import unmount_left
 from sampan.runtime.interface import ExitStatus
 
@@ -48,7 +48,8 @@ async def _restore(daemon: Daemon, container: Container) -> None:
             await _adopt(daemon, container)
         case Status.REMOVING | Status.DEAD:
             container.state.status = Status.DEAD
-            await remove.discard(daemon, container, volumes=container.record.host_config.auto_remove)
+            volumes = container.state.removed_with_volumes or container.record.host_config.auto_remove
+            await remove.discard(daemon, container, volumes=volumes)
         case Status.CREATED | Status.EXITED | Status.RESTARTING:
             await _clear(daemon, container)
             if container.record.host_config.auto_remove and container.state.status is Status.EXITED:
@@ -125,6 +126,8 @@ async def _free_unowned(daemon: Daemon) -> None:
     for id in daemon.networks.owners() - known:
         await _try(f"sandbox {id}", daemon.networks.release_sandbox(id))
     await _try("files", asyncio.to_thread(_free_files, daemon, known))
+    for name in [record.name for record in daemon.volumes if record.owner]:
+        await _try(f"volume {name}", _free_volume(daemon, name))
     await _try("mounts", asyncio.to_thread(unmount_left, daemon.settings.exec_root))
 
 
@@ -138,6 +141,14 @@ async def _try(what: str, step: Awaitable[None]) -> None:
 def _free_cgroup(daemon: Daemon, id: str) -> None:
     daemon.resources.kill(id)
     daemon.resources.remove(id)
+
+
+async def _free_volume(daemon: Daemon, name: str) -> None:
+    """Its owner was never wholly made, or is removed; another container may have got it meanwhile."""
+    try:
+        await volume.remove(daemon, name)
+    except Conflict:
+        await daemon.volumes.disown(name)
 
 
 def _free_files(daemon: Daemon, known: set[str]) -> None:

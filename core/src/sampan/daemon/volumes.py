@@ -16,7 +16,7 @@ from sampan.daemon import volume_options
 from sampan.daemon.clock import now_ns
 from sampan.drivers import VolumeDriver
 from sampan.errdefs import Conflict, InvalidArgument, NotFound, SystemFailure
-from sampan.state import Database
+from sampan.state import Change, Database
 from sampan.syscalls.mount import mounts_below
 
 _log = logging.getLogger(__name__)
@@ -27,9 +27,13 @@ ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 
 
 class VolumeRecord(BaseModel):
-    """One volume: the `document` of its row."""
+    """One volume: the `document` of its row.
+
+    `owner` is the container without which it should not be: one that is not wholly made yet, or is removed with it.
+    """
 
     name: str
+    owner: str | None = None
     created_at_ns: int = Field(default_factory=now_ns)
     driver: str = LOCAL_DRIVER
     labels: dict[str, str] = Field(default_factory=dict)
@@ -112,14 +116,16 @@ class Volumes:
         driver: str = LOCAL_DRIVER,
         options: dict[str, str] | None = None,
         labels: dict[str, str] | None = None,
+        owner: str | None = None,
     ) -> tuple[VolumeRecord, bool]:
-        """The volume `name`, and whether it was made now; no name makes an anonymous one."""
+        """The volume `name`, and whether it was made now, for `owner`; no name makes an anonymous one."""
         keeper = None if driver in (LOCAL_DRIVER, "") else self._installed(name, driver)
         async with self._lock:
             if name in self._volumes:
                 return self._volumes[name], False
             record = VolumeRecord(
                 name=name or secrets.token_hex(32),
+                owner=owner,
                 driver=driver or LOCAL_DRIVER,
                 labels=labels or {},
                 options=options or {},
@@ -136,6 +142,18 @@ class Volumes:
                 raise
             self._volumes[record.name] = record
             return record, True
+
+    def owned(self, names: Iterable[str], owner: str | None) -> Change:
+        """Give volumes an owner, or none; answers what writes that, for the transaction that is the reason for it."""
+        records = [record for name in names if (record := self.find(name)) and record.owner != owner]
+        for record in records:
+            record.owner = owner
+        rows = [(record.model_dump_json(), record.name) for record in records]
+        return lambda connection: connection.executemany("UPDATE volumes SET document = ? WHERE name = ?", rows)
+
+    async def disown(self, name: str) -> None:
+        """The volume is nobody's: it stays until somebody removes it."""
+        await self._database.write(self.owned([name], None))
 
     async def remove(self, name: str, users: Callable[[], Iterable[str]] = tuple) -> None:
         """Remove the volume and its content. Raises `NotFound`, or `Conflict` if `users` names containers with it.

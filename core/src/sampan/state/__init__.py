@@ -1,5 +1,5 @@
 """State that outlives the daemon: SQLite."""
 
-from sampan.state.database import Database
+from sampan.state.database import Change, Database
 
-__all__ = ["Database"]
+__all__ = ["Change", "Database"]

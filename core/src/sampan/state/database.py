@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from sampan.errdefs import Conflict, SystemFailure
 from sampan.state.schema import MIGRATIONS
@@ -20,6 +20,8 @@ RESERVE_BYTES = 512 * 1024
 
 _log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
+Change: TypeAlias = Callable[[sqlite3.Connection], object]
+"""What is done in a transaction."""
 
 
 class Database:
