@@ -387,6 +387,21 @@ def test_a_container_is_not_started_while_it_is_written_to(house: InProcess, box
     assert house.call("POST", f"/containers/{box}/wait").status == 200
 
 
+def test_the_files_that_name_things_are_there_after_the_first_start(house: InProcess) -> None:
+    id = house.create("true", name="named", Hostname="harbour")
+    assert b"harbour" not in get(house, id, "/etc/hostname")
+    house.call("POST", f"/containers/{id}/start")
+    house.call("POST", f"/containers/{id}/wait")
+    told = house.call("GET", f"/containers/{id}/json").body
+    assert Path(told["HostnamePath"]).read_text() == "harbour\n"
+    sharing = house.create("true", name="sharing", HostConfig={"NetworkMode": "container:named"})
+    for container in (id, sharing):
+        assert b"harbour\n" in get(house, container, "/etc/hostname")
+    assert house.call("DELETE", f"/containers/{id}").status == 204
+    assert b"harbour" not in get(house, sharing, "/etc/hostname")
+    assert house.call("DELETE", f"/containers/{sharing}").status == 204
+
+
 # Export, changes, commit
 
 

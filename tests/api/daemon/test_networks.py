@@ -213,7 +213,7 @@ def test_a_running_container_is_connected_and_disconnected(house: InProcess) -> 
     assert place["Aliases"] == ["www"] and place["DNSNames"] == ["web", "www", id[:12]]
     [attached] = house.call("GET", "/networks/sea").body["Containers"].values()
     assert (attached["Name"], attached["IPv4Address"]) == ("web", "10.7.0.9/24")
-    hosts = house.daemon.containers.get(id).bundle_dir / "hosts"
+    hosts = house.daemon.containers.get(id).dir / "hosts"
     assert "10.7.0.9\t" in hosts.read_text()
     disconnect(house, "sea", "web")
     assert set(networks_of(house, id)) == {"bridge"}
@@ -224,7 +224,7 @@ def test_a_running_container_is_connected_and_disconnected(house: InProcess) -> 
 def test_what_a_container_wrote_into_its_hosts_file_stays(house: InProcess) -> None:
     create_network(house, "sea")
     id = house.launch(name="web")
-    hosts = house.daemon.containers.get(id).bundle_dir / "hosts"
+    hosts = house.daemon.containers.get(id).dir / "hosts"
     hosts.write_text(hosts.read_text() + "192.0.2.1\tmine\n")
     connect(house, "sea", "web")
     disconnect(house, "sea", "web")
@@ -424,7 +424,7 @@ def test_names_are_served_again_after_a_restart(house: InProcess, asking: Any) -
 def test_a_container_of_the_default_bridge_gets_a_name_server_when_it_is_connected(house: InProcess) -> None:
     create_network(house, "sea")
     id = house.launch(name="web")
-    resolv_conf = house.daemon.containers.get(id).bundle_dir / "resolv.conf"
+    resolv_conf = house.daemon.containers.get(id).dir / "resolv.conf"
     assert "127.0.0.11" not in resolv_conf.read_text()
     assert house.sandboxes.listening == []
     connect(house, "sea", "web")
@@ -439,7 +439,7 @@ def test_a_connection_whose_name_server_fails_is_undone(house: InProcess, monkey
 
     create_network(house, "sea")
     id = house.launch(name="web")
-    hosts = house.daemon.containers.get(id).bundle_dir / "hosts"
+    hosts = house.daemon.containers.get(id).dir / "hosts"
     before = hosts.read_text()
     with monkeypatch.context() as patch:
         patch.setattr(house.sandboxes, "listen_for_names", refuse)

@@ -80,6 +80,19 @@ SCENARIOS = (
         ],
     ),
     Scenario(
+        "files that name things",
+        [
+            create("web", "sh", "-c", "echo more >>/etc/hosts", Hostname="harbour"),
+            archive("/containers/web/archive?path=/etc/hostname", "before the first start"),
+            api("POST", "/containers/web/start", name="start"),
+            cli("wait", "web"),
+            cli("cp", "web:/etc/hostname", "-", name="the name afterwards", quiet=True),
+            archive("/containers/web/archive?path=/etc/hostname", "its size afterwards"),
+            archive("/containers/web/archive?path=/etc/resolv.conf", "the name servers afterwards"),
+            cli("inspect", "-f", "{{if .HostsPath}}known{{end}}", "web", name="where they are"),
+        ],
+    ),
+    Scenario(
         "export and commit",
         [
             *ran("web", *MADE),

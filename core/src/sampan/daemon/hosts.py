@@ -30,7 +30,7 @@ def check_names(config: ContainerConfig, host: HostConfig) -> None:
 
 def write_files(daemon: Daemon, container: Container) -> None:
     """Write them into the container's directory, in place."""
-    daemon.networks.write_files(container.id, container.bundle_dir, container_files(daemon, container))
+    daemon.networks.write_files(container.id, container.dir, container_files(daemon, container))
 
 
 async def serve_names(daemon: Daemon, container: Container) -> None:

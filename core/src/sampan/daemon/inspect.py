@@ -82,9 +82,13 @@ def port_summaries(daemon: Daemon, container: Container) -> list[PortSummary]:
     return answer
 
 
+def _path_of_file(container: Container, name: str) -> str:
+    """Where one of the files that name things is, from the first start on."""
+    return str(container.dir / name) if container.state.started_at_ns else ""
+
+
 def _inspect(daemon: Daemon, container: Container) -> ContainerInspect:
     record = container.record
-    bundle = container.bundle_dir
     return ContainerInspect(
         id=record.id,
         created=rfc3339(record.created_at_ns),
@@ -92,9 +96,9 @@ def _inspect(daemon: Daemon, container: Container) -> ContainerInspect:
         args=record.args[1:],
         state=_state(container),
         image=record.image_id,
-        resolv_conf_path=str(bundle / "resolv.conf") if container.running else "",
-        hostname_path=str(bundle / "hostname") if container.running else "",
-        hosts_path=str(bundle / "hosts") if container.running else "",
+        resolv_conf_path=_path_of_file(container, "resolv.conf"),
+        hostname_path=_path_of_file(container, "hostname"),
+        hosts_path=_path_of_file(container, "hosts"),
         log_path=_log_path(container),
         name=f"/{record.name}",
         restart_count=record.state.restart_count,

@@ -87,7 +87,7 @@ async def _take_off_stray(daemon: Daemon, container_name: str, network: NetworkR
 async def _refresh(daemon: Daemon, container: Container, before: Sequence[EndpointRecord]) -> None:
     """What the running container is told of its networks, and who answers its questions for names."""
     files = hosts.container_files(daemon, container)
-    await asyncio.to_thread(daemon.networks.change_files, container.bundle_dir, files, before, container.id)
+    await asyncio.to_thread(daemon.networks.change_files, container.dir, files, before, container.id)
     await daemon.networks.serve_names(container.id, files)
 
 

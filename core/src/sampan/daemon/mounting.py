@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sampan.daemon.binds import merge_tmpfs_options
-from sampan.daemon.connect import shared_container
 from sampan.daemon.container import Container
 from sampan.daemon.mounts import DEFAULT_PROPAGATION, Point, clean, tmpfs_options
-from sampan.daemon.namespaces import SHM, shm_tree
+from sampan.daemon.namespaces import SHARED, SHM, network_mode, shm_tree
 from sampan.drivers import Mount
 from sampan.errdefs import InvalidArgument, SystemFailure
 from sampan.runtime.interface import Tree
@@ -147,11 +146,16 @@ def _check_propagation(point: Point) -> None:
 
 
 def _files(daemon: Daemon, container: Container, taken: set[str]) -> Iterator[SpecMount]:
-    """The files that name things, unless the user mounts some of his own there."""
-    owner = shared_container(daemon, container) or container
+    """The files that name things, unless the user mounts some of his own there; none before the first start."""
+    owner = _owner_of_files(daemon, container)
     access = "ro" if container.record.host_config.readonly_rootfs else "rw"
     for name in _FILES:
         destination = f"/etc/{name}"
-        if destination not in taken:
-            source = str(owner.bundle_dir / name)
-            yield SpecMount(destination, "bind", source, ("rbind", DEFAULT_PROPAGATION, access))
+        if destination not in taken and owner and (source := owner.dir / name).exists():
+            yield SpecMount(destination, "bind", str(source), ("rbind", DEFAULT_PROPAGATION, access))
+
+
+def _owner_of_files(daemon: Daemon, container: Container) -> Container | None:
+    """The container itself, or the one whose network it shares; `None` if that one is gone."""
+    mode = network_mode(container.record.host_config)
+    return daemon.containers.find(mode.removeprefix(SHARED)) if mode.startswith(SHARED) else container

@@ -155,8 +155,10 @@ def _mount(daemon: Daemon, container: Container, rootfs: Sequence[Mount], bare: 
 
 
 def _moved(wanted: Mounting, bundle: Path, places: Path) -> Iterator[SpecMount]:
-    """The mounts, those from trees in the bundle from trees in `places`. Files of the bundle's are left out: they are
-    there only while the container runs."""
+    """The mounts, those from trees in the bundle from trees in `places`.
+
+    What else is in the bundle is left out: it is there only while the container runs.
+    """
     trees = {str(bundle / tree.name): str(places / tree.name) for tree in wanted.trees if tree.owner is None}
     for each in wanted.mounts:
         if each.source in trees:
