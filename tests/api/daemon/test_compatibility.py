@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sampan.api.operations import OPERATIONS
@@ -25,9 +27,8 @@ def test_the_page_is_of_now() -> None:
 
 @pytest.mark.parametrize("unserved", UNSERVED, ids=lambda one: f"{one.operation} {one.field}")
 def test_what_is_not_served_is_answered_as_said(shared: InProcess, unserved: Unserved) -> None:
-    body = {"Image": IMAGE, **unserved.request} if unserved.operation == "ContainerCreate" else unserved.request
-    path = PATHS[unserved.operation]
-    answer = shared.call("POST", path.format(id=shared.create()) if "{id}" in path else path, body)
+    path, body = _request(shared, unserved)
+    answer = shared.call("POST", path, body)
     assert answer.status == unserved.status, answer
     if unserved.verdict is Verdict.REFUSED:
         assert unserved.words in answer.message
@@ -35,6 +36,18 @@ def test_what_is_not_served_is_answered_as_said(shared: InProcess, unserved: Uns
         warnings = answer.body["Warnings"] or []
         assert bool(warnings) is (unserved.verdict is Verdict.WARNED)
         assert all(unserved.words in warning for warning in warnings)
+
+
+def _request(house: InProcess, unserved: Unserved) -> tuple[str, dict[str, Any]]:
+    path = PATHS[unserved.operation]
+    match unserved.operation:
+        case "ContainerCreate":
+            return path, {"Image": IMAGE, **unserved.request}
+        case "NetworkConnect":
+            network = house.call("POST", "/networks/create", {"Name": unserved.field}).body["Id"]
+            return path.format(id=network), {"Container": house.create(), **unserved.request}
+        case _:
+            return path.format(id=house.create()) if "{id}" in path else path, unserved.request
 
 
 def test_what_is_said_not_to_be_served_is_dockers() -> None:

@@ -221,6 +221,33 @@ def test_a_running_container_is_connected_and_disconnected(house: InProcess) -> 
     assert house.call("GET", "/networks/sea").body["Containers"] == {}
 
 
+@pytest.mark.parametrize("running", [True, False])
+def test_a_connection_is_as_it_was_asked_for_but_for_what_the_engine_fills_in(
+    house: InProcess, running: bool
+) -> None:
+    pools = [{"Subnet": "10.7.0.0/24"}, {"Subnet": "fd00:7::/64"}]
+    network = create_network(house, "sea", EnableIPv6=True, IPAM={"Config": pools})
+    house.launch(name="db", HostConfig={"NetworkMode": "sea"})
+    id = house.launch(name="web") if running else house.create(name="web")
+    asked = {
+        "IPAMConfig": {"IPv4Address": "10.7.0.9", "IPv6Address": "fd00:7::9"},
+        "Links": ["db:base"],
+        "Aliases": ["www"],
+        "MacAddress": "02:42:00:00:00:07",
+        "DriverOpts": {"com.docker.network.endpoint.ifname": "eth9"},
+        "GwPriority": 3,
+    }
+    connect(house, "sea", "web", **asked, NetworkID="x", EndpointID="x", Gateway="10.7.0.5", IPAddress="10.7.0.6")
+    place = networks_of(house, id)["sea"]
+    assert place.items() >= asked.items()
+    assert (place["NetworkID"], place["Gateway"]) == (network, "10.7.0.1") if running else (network, "")
+    if not running:
+        assert (place["IPAddress"], place["EndpointID"]) == ("", "")
+        assert house.call("POST", "/containers/web/start").status == 204
+        place = networks_of(house, id)["sea"]
+    assert (place["IPAddress"], place["GlobalIPv6Address"], len(place["EndpointID"])) == ("10.7.0.9", "fd00:7::9", 64)
+
+
 def test_what_a_container_wrote_into_its_hosts_file_stays(house: InProcess) -> None:
     create_network(house, "sea")
     id = house.launch(name="web")

@@ -47,6 +47,17 @@ _CREATE = "ContainerCreate"
 _WINDOWS = "of Windows"
 _ENGINES_OWN = "filled in by the engine, as with Docker"
 _V1 = "of cgroup v1"
+_ENDPOINT_STATE: tuple[tuple[str, Any], ...] = (
+    ("NetworkID", "x"),
+    ("EndpointID", "x"),
+    ("Gateway", "10.0.0.1"),
+    ("IPAddress", "10.0.0.2"),
+    ("IPPrefixLen", 8),
+    ("IPv6Gateway", "fd00::1"),
+    ("GlobalIPv6Address", "fd00::2"),
+    ("GlobalIPv6PrefixLen", 64),
+    ("DNSNames", ["x"]),
+)
 _UPDATE = "ContainerUpdate"
 _DEVICE = {"PathOnHost": "/dev/null", "PathInContainer": "/dev/null", "CgroupPermissions": "rwm"}
 _ULIMIT = {"Name": "nofile", "Soft": 10, "Hard": 10}
@@ -124,17 +135,18 @@ UNSERVED: tuple[Unserved, ...] = (
             _endpoint(**{name: value}),
             _ENGINES_OWN,
         )
-        for name, value in (
-            ("NetworkID", "x"),
-            ("EndpointID", "x"),
-            ("Gateway", "10.0.0.1"),
-            ("IPAddress", "10.0.0.2"),
-            ("IPPrefixLen", 8),
-            ("IPv6Gateway", "fd00::1"),
-            ("GlobalIPv6Address", "fd00::2"),
-            ("GlobalIPv6PrefixLen", 64),
-            ("DNSNames", ["x"]),
+        for name, value in _ENDPOINT_STATE
+    ),
+    *(
+        Unserved(
+            "NetworkConnect",
+            f"EndpointConfig.{name}",
+            Verdict.IGNORED,
+            {"EndpointConfig": {name: value}},
+            _ENGINES_OWN,
+            status=200,
         )
+        for name, value in _ENDPOINT_STATE
     ),
     Unserved(
         "NetworkCreate",

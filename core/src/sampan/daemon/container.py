@@ -113,7 +113,7 @@ class Record(BaseModel):
 class Container:
     """A container as it lives in the daemon.
 
-    `dir` keeps what outlives the container's end, the `log` and the files that name things, `bundle_dir` what doesn't.
+    `dir` keeps what outlives its end, the `log` and the files that name things, `bundle_dir` what doesn't.
     `free` is set while nothing of the container is left in the kernel: a start waits for it. `removed` is set at the
     end of its life. One whose record in the database can't be read is not `readable`: it is dead and can only be
     removed.

@@ -22,6 +22,7 @@ from sampan.network.records import EndpointWish, NetworkRecord, PortBinding
 
 _PREDEFINED = frozenset({"bridge", "host", "none", "default"})
 _MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
+_ASKED = ("ipam_config", "links", "aliases", "mac_address", "driver_opts", "gw_priority")
 
 
 def networks_of(request: CreateContainer, mode: str) -> dict[str, EndpointSettings]:
@@ -40,6 +41,11 @@ def networks_of(request: CreateContainer, mode: str) -> dict[str, EndpointSettin
         return {}
     settings.setdefault(mode, EndpointSettings())
     return settings
+
+
+def only_asked(settings: EndpointSettings) -> EndpointSettings:
+    """The settings without what the engine says of an endpoint, which clients send back as they read it."""
+    return EndpointSettings(**{name: getattr(settings, name) for name in _ASKED})
 
 
 def check(network: NetworkRecord, settings: EndpointSettings) -> None:
@@ -84,7 +90,7 @@ def _checked(name: str, settings: EndpointSettings | None) -> EndpointSettings:
     if settings is None:
         raise InvalidArgument(f"invalid config for network {name}: EndpointsConfig is nil")
     together(f"invalid config for network {name}: invalid endpoint settings", _faults(name, settings))
-    return settings
+    return only_asked(settings)
 
 
 def _faults(name: str, settings: EndpointSettings) -> Iterator[str]:

@@ -28,6 +28,7 @@ async def network_connect(daemon: Daemon, job: Job[ConnectNetwork]) -> None:
 async def _connect(daemon: Daemon, container: Container, network: NetworkRecord, settings: EndpointSettings) -> None:
     _check_modes(daemon, container, network)
     endpoints.check(network, settings)
+    settings = endpoints.only_asked(settings)
     networks = connect.by_name(daemon, container)
     if not container.running and network.name in networks:
         return
