@@ -88,6 +88,7 @@ def test_a_container_that_waits_for_its_restart_counts_as_running(house: InProce
     with waiting_container(house) as id:
         state = house.state(id)
         assert (state["Running"], state["Restarting"], state["Pid"], state["ExitCode"]) == (True, True, 0, 3)
+        assert house.call("GET", f"/containers/{id}/json").body["RestartCount"] == 1  # it counts from the end on
         assert house.ps(all=False) == ["loop"]
         [shown] = house.call("GET", "/containers/json").body
         assert shown["State"] == "restarting"

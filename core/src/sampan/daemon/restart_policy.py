@@ -73,8 +73,9 @@ def delay_s(container: Container) -> float:
 
 
 def consider(container: Container) -> None:
-    """Have a container that has just ended wait for its next start, if its policy wants one."""
+    """Have a container that has just ended wait for its next start, if its policy wants one, which counts from now."""
     if wants_restart(container):
+        container.state.restart_count += 1
         container.state.restart_delay_s = delay_s(container)
         container.move(Status.RESTARTING)
 

@@ -31,14 +31,15 @@ async def restarted(daemon: Daemon, container: Container) -> bool:
 
 async def start_again(daemon: Daemon, container: Container) -> bool:
     """One more start. Whoever calls it holds the container's key. A failure is noted in its state and the log."""
-    container.state.restart_count += 1
     try:
         await launch.launch(daemon, container)
     except SampanError as error:
         _log.error("container %s can't be restarted: %s", container.id, error)
         await launch.note_failure(daemon, container, error)
         container.state.restart_delay_s = longer(container.state.restart_delay_s)
-        if not wants_restart(container):
+        if wants_restart(container):
+            container.state.restart_count += 1
+        else:
             await let_go(daemon, container)
         return False
     return True

@@ -110,6 +110,7 @@ async def run_policies(daemon: Daemon) -> None:
 
 async def _run_again(daemon: Daemon, container: Container) -> None:
     async with daemon.serial.hold(container.id):
+        container.state.restart_count = 0
         running = container.state.status in _ENDED and await restarting.start_again(daemon, container)
     if running or await restarting.restarted(daemon, container):
         await supervise.supervise(daemon, container)
