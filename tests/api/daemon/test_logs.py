@@ -77,7 +77,7 @@ def test_the_daemons_default_is_shown_and_used(make_house: MakeHouse) -> None:
     shown = house.call("GET", f"/containers/{id}/json").body["HostConfig"]["LogConfig"]
     assert shown == {"Type": "local", "Config": {"max-size": "1m"}}
     assert house.call("GET", "/info").body["LoggingDriver"] == "local"
-    assert house.call("GET", "/info").body["Plugins"]["Log"] == ["json-file", "local", "none"]
+    assert house.call("GET", "/info").body["Plugins"]["Log"] == ["json-file", "local"]
 
 
 def test_a_second_start_goes_on_in_the_same_log(shared: InProcess) -> None:

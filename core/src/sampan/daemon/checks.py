@@ -169,3 +169,5 @@ def _check_log(daemon: Daemon, host: HostConfig) -> None:
     config = log_options.complete(host.log_config, daemon.settings.log_config)
     log_options.check(config)
     check_tag((config.config or {}).get("tag", ""))
+    if why_not := daemon.journal.why_not(config):
+        raise InvalidArgument(f"failed to initialize logging driver: {why_not}")

@@ -55,6 +55,7 @@ from sampan.daemon import (
 from sampan.daemon.container import Container, Record
 from sampan.daemon.events import EventLog
 from sampan.daemon.group_events import GroupEvents
+from sampan.daemon.journal import Journal
 from sampan.daemon.log_keeper import LogKeeper
 from sampan.daemon.metrics import ContainerMetrics
 from sampan.daemon.programs import Programs
@@ -69,6 +70,7 @@ from sampan.errdefs import NotFound
 from sampan.images.store import ImageStore, ImageUser
 from sampan.network.controller import NetworkController
 from sampan.runtime.interface import Runtime
+from sampan.runtime.journal import SOCKET as JOURNAL_SOCKET
 from sampan.state import Database
 
 _log = logging.getLogger(__name__)
@@ -106,6 +108,7 @@ class Settings:
     registry_mirrors: tuple[str, ...] = ()
     address_pools: tuple[tuple[str, int], ...] = ()
     conmon_path: Path | None = None
+    journal_socket: Path = JOURNAL_SOCKET
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,7 @@ class Daemon:
         self.events = EventLog(parts.database, owner=settings.id, kept=settings.events_kept)
         self.sampler = Sampler(parts.resources)
         self.logs = LogKeeper(self.runtime.reopen_log)
+        self.journal = Journal(settings.journal_socket)
         self.execs = exec.Execs()
         self._being_made: dict[str, Record] = {}
         self.pruning = prune.Pruning()
@@ -249,6 +253,7 @@ class Daemon:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.logs.close()
+        await self.journal.close()
         for container in self.containers:
             if container.running and container.state.health:
                 await self.containers.try_save(container)

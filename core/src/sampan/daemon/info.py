@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sampan import __version__
 from sampan.daemon.clock import now_ns, rfc3339
 from sampan.daemon.container import Status
-from sampan.daemon.log_options import LOG_DRIVERS
+from sampan.daemon.log_options import JOURNALD, LOG_DRIVERS
 from sampan.daemon.volumes import LOCAL_DRIVER
 from sampan.drivers import IoLimit, ResourceCapabilities, ResourceDriver, Resources
 from sampan.engine import Job
@@ -142,8 +142,12 @@ def _plugins(daemon: Daemon) -> PluginsInfo:
     return PluginsInfo(
         volume=sorted({LOCAL_DRIVER, *daemon.volumes.drivers}),
         network=sorted({"bridge", "host", "null", *others}),
-        log=list(LOG_DRIVERS),
+        log=_log_drivers(daemon),
     )
+
+
+def _log_drivers(daemon: Daemon) -> list[str]:
+    return [name for name in LOG_DRIVERS if name != JOURNALD or daemon.journal.is_there()]
 
 
 def _security_options() -> Iterator[str]:

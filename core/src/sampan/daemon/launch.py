@@ -50,6 +50,8 @@ async def _launch(daemon: Daemon, container: Container, undo: AsyncExitStack) ->
     if bundle.log_path:
         undo.push_async_callback(daemon.logs.forget, container.id)
         await daemon.logs.keep(container.id, container.log)
+        undo.push_async_callback(daemon.journal.end, container)
+        daemon.journal.tell(container)
     connecting = asyncio.create_task(connect.connect(daemon, container))
     try:
         container.state.pid = await daemon.runtime.create(bundle)
@@ -64,6 +66,8 @@ async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -
     """Everything the runtime is told: mounts, sandbox, cgroup, spec."""
     record = container.record
     links.check_running(daemon, container)
+    if why_not := daemon.journal.why_not(record.host_config.log_config):
+        raise SystemFailure(f"failed to initialize logging driver: {why_not}")
     undo.push_async_callback(asyncio.to_thread, shutil.rmtree, container.bundle_dir, ignore_errors=True)
     await asyncio.to_thread(_make_bundle, daemon, container)
     netns = await connect.sandbox(daemon, container, undo)

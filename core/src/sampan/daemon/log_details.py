@@ -24,20 +24,31 @@ def check_tag(template: str) -> None:
 
 def details_of(record: Record) -> bytes:
     """What stands before each line with `--details`: `key=value,…` and a space."""
-    pairs = (f"{quote_plus(key)}={quote_plus(value)}" for key, value in sorted(_attributes(record).items()))
+    chosen = attributes_of(record)
+    if tag := tag_of(record):
+        chosen["tag"] = tag
+    pairs = (f"{quote_plus(key)}={quote_plus(value)}" for key, value in sorted(chosen.items()))
     return (",".join(pairs) + " ").encode()
 
 
-def _attributes(record: Record) -> dict[str, str]:
-    options = record.host_config.log_config.config or {}
+def attributes_of(record: Record) -> dict[str, str]:
+    """The labels and variables that the options name."""
+    options = _options(record)
     environment = dict(entry.split("=", 1) for entry in record.config.env or () if "=" in entry)
-    chosen = {
+    return {
         **_chosen(options.get("labels", ""), options.get("labels-regex", ""), record.config.labels or {}),
         **_chosen(options.get("env", ""), options.get("env-regex", ""), environment),
     }
-    if tag := _fill_in(options.get("tag", ""), {name: _value(record, field) for name, field in _FIELDS.items()}):
-        chosen["tag"] = tag
-    return chosen
+
+
+def tag_of(record: Record, default: str = "") -> str:
+    """The tag, filled in; `default` is the template where no option names one."""
+    template = _options(record).get("tag", "") or default
+    return _fill_in(template, {name: _value(record, field) for name, field in _FIELDS.items()})
+
+
+def _options(record: Record) -> Mapping[str, str]:
+    return record.host_config.log_config.config or {}
 
 
 def _chosen(names: str, pattern: str, values: Mapping[str, str]) -> dict[str, str]:

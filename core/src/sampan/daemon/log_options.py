@@ -7,21 +7,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sampan.daemon.regex import Regex
 from sampan.errdefs import InvalidArgument
 from sampan.models import LogConfig
 from sampan.runtime.log_files import LogLimits
 
-NONE = "none"
-LOG_DRIVERS = ("json-file", "local", NONE)
-_DEFAULTS = {
-    "json-file": LogLimits(10_000_000, 3),
-    "local": LogLimits(20 * 1024 * 1024, 5),
-}
+NONE, JOURNALD = "none", "journald"
 _MODE, _BUFFER = "mode", "max-buffer-size"
+_CACHE = "cache-"
 _ROTATION = ("max-size", "max-file", "compress")
+_CACHE_OPTIONS = tuple(f"{_CACHE}{name}" for name in ("disabled", *_ROTATION))
 _DETAILS = ("env", "env-regex", "labels", "labels-regex", "tag")
+
+
+@dataclass(frozen=True)
+class _Driver:
+    """A log driver: what its options for rotation begin with, and what holds without them."""
+
+    title: str
+    limits: LogLimits
+    prefix: str = ""
+    options: tuple[str, ...] = (*_ROTATION, *_DETAILS)
+
+
+_DRIVERS = {
+    "json-file": _Driver("json-file log driver", LogLimits(10_000_000, 3)),
+    "local": _Driver("log driver local", LogLimits(20 * 1024 * 1024, 5)),
+    JOURNALD: _Driver("journald log driver", LogLimits(20 * 1024 * 1024, 5), _CACHE, _DETAILS),
+}
+LOG_DRIVERS = tuple(sorted(_DRIVERS))
+"""Those that keep or tell what a container writes; beside them there is `none`."""
+_NO_DRIVER = _Driver("", LogLimits())
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp])?(?:ib|b)?", re.IGNORECASE)
 _TRUTH = {**dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
           **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False)}  # fmt: skip
@@ -38,7 +56,7 @@ def complete(asked: LogConfig, default: LogConfig) -> LogConfig:
 
 def is_kept(config: LogConfig) -> bool:
     """Whether what a container says is kept in files of ours."""
-    return config.type in _DEFAULTS
+    return config.type in _DRIVERS
 
 
 def check(config: LogConfig) -> None:
@@ -47,12 +65,13 @@ def check(config: LogConfig) -> None:
     if config.type == NONE:
         return
     _check_mode(options)
-    if config.type not in LOG_DRIVERS:
+    _check_cache(options)
+    driver = _DRIVERS.get(config.type)
+    if driver is None:
         raise InvalidArgument(f"logger: no log driver named '{config.type}' is registered")
     for name in options:
-        if name not in (*_ROTATION, *_DETAILS, _MODE, _BUFFER):
-            where = "json-file log driver" if config.type == "json-file" else f"log driver {config.type}"
-            raise InvalidArgument(f"unknown log opt '{name}' for {where}")
+        if name not in (*driver.options, *_CACHE_OPTIONS, _MODE, _BUFFER):
+            raise InvalidArgument(f"unknown log opt '{name}' for {driver.title}")
     limits_of(config)
     for name in ("env-regex", "labels-regex"):
         if name in options:
@@ -65,15 +84,16 @@ def limits_of(config: LogConfig) -> LogLimits:
     Unlike with Docker a log without options is bounded; with a size and no number it is one file, as with Docker.
     """
     options = config.config or {}
-    default = _DEFAULTS.get(config.type, LogLimits())
-    size, files = options.get("max-size"), options.get("max-file")
+    driver = _DRIVERS.get(config.type, _NO_DRIVER)
+    default = driver.limits
+    size, files, compress = (options.get(f"{driver.prefix}{name}") for name in _ROTATION)
     file_bytes = default.file_bytes if size is None else _size(size)
     count = (default.files if size is None else 1) if files is None else _number(files)
     if file_bytes is not None and file_bytes <= 0:
         raise InvalidArgument("max-size must be a positive number")
     if count < 1:
         raise InvalidArgument("max-file cannot be less than 1")
-    if _truth(options.get("compress", "false")) and count == 1:
+    if _truth(compress or "false") and count == 1:
         raise InvalidArgument("compress cannot be true when max-file is less than 2 or max-size is not set")
     return LogLimits(file_bytes, count)
 
@@ -87,6 +107,13 @@ def _check_mode(options: Mapping[str, str]) -> None:
             raise InvalidArgument("logger: max-buffer-size option is only supported with 'mode=non-blocking'")
         if not _SIZE.fullmatch(options[_BUFFER]):
             raise InvalidArgument(f"error parsing option max-buffer-size: invalid size: '{options[_BUFFER]}'")
+
+
+def _check_cache(options: Mapping[str, str]) -> None:
+    """What Docker keeps for drivers that can't be read; here it bounds what `docker logs` reads of the journal's."""
+    disabled = options.get(f"{_CACHE}disabled", "")
+    if disabled and disabled not in _TRUTH:
+        raise InvalidArgument(f"invalid value for option {_CACHE}disabled: {disabled}")
 
 
 def _size(text: str) -> int:

@@ -62,6 +62,7 @@ async def discard(daemon: Daemon, container: Container, *, volumes: bool) -> Non
         await container.free.wait()
         await daemon.containers.save(container)
         await _remove_snapshots(daemon, container)
+        await daemon.journal.forget(container)
         await asyncio.to_thread(shutil.rmtree, container.dir, ignore_errors=True)
         doomed = _own_volumes(daemon, container) if volumes else []
         await daemon.containers.delete(container, also=daemon.volumes.owned(doomed, container.id))

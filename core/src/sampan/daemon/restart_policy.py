@@ -73,7 +73,7 @@ def delay_s(container: Container) -> float:
 
 
 def consider(container: Container) -> None:
-    """Have a container that has just ended wait for its next start, if its policy wants one, which counts from now."""
+    """Have a container that has just ended wait for its next start, if its policy wants one, and count that."""
     if wants_restart(container):
         container.state.restart_count += 1
         container.state.restart_delay_s = delay_s(container)

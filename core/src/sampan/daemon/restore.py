@@ -52,12 +52,14 @@ async def _restore(daemon: Daemon, container: Container) -> None:
             await remove.discard(daemon, container, volumes=volumes)
         case Status.CREATED | Status.EXITED | Status.RESTARTING:
             await _clear(daemon, container)
+            daemon.journal.tell_rest(container)
             if container.record.host_config.auto_remove and container.state.status is Status.EXITED:
                 await remove.discard(daemon, container, volumes=True)
 
 
 async def _adopt(daemon: Daemon, container: Container) -> None:
     """It ran when the last daemon ended: go on with it, or settle what became of it meanwhile."""
+    daemon.journal.tell(container)
     try:
         pid = await daemon.runtime.adopt(container.id)
     except NotFound:  # the host was restarted

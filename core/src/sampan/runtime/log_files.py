@@ -143,6 +143,11 @@ class LogReader:
                 self._whole = True
                 return b"\n"
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where reading goes on: a file's number, and an offset in it."""
+        return self.number, 0 if self._fd is None else os.lseek(self._fd, 0, os.SEEK_CUR)
+
     def go(self, number: int, offset: int) -> None:
         """Read on from there."""
         self._open(number)

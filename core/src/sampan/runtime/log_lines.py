@@ -100,6 +100,26 @@ class Lines:
                 yield line
 
 
+@dataclass(frozen=True)
+class Piece:
+    """What stands in one line of a log: a whole line of output, or a piece of one. `stamp` is RFC 3339 in UTC."""
+
+    stamp: str
+    stream: int
+    words: bytes
+    ends_line: bool
+
+
+def piece_of(line: bytes) -> Piece | None:
+    """A line taken apart; `None` if nothing can be made of it."""
+    if _stream_of(line) not in _STREAMS:
+        line = _without_torn(line)
+        if not line:
+            return None
+    stamp = f"{line[_STAMP].decode()}Z"
+    return Piece(stamp, _STREAMS[_stream_of(line)], line[_WORDS:], line[_FLAG] == _FULL)
+
+
 def _stream_of(line: bytes) -> bytes:
     return line[_STREAM]
 

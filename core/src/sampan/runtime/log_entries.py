@@ -1,0 +1,102 @@
+"""A container's log as messages for somebody else's log: line by line, and from where it was left."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sampan.runtime.interface import STDERR, STDOUT
+from sampan.runtime.log_files import LogReader
+from sampan.runtime.log_lines import Piece, piece_of
+from sampan.runtime.log_tail import Place
+
+MOST_BYTES = 16 * 1024
+"""Of one message: a longer line becomes several (moby daemon/logger/copier.go, defaultBufSize)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which part of a long line a message is: the line's own id, the number from 1, whether it is the last."""
+
+    id: str
+    ordinal: int
+    last: bool
+
+
+@dataclass(frozen=True)
+class Message:
+    """A line of output, or part of a long one. `stamp` is the time of its beginning, RFC 3339 in UTC."""
+
+    stamp: str
+    stream: int
+    words: bytes
+    part: Part | None = None
+
+
+@dataclass
+class _Line:
+    """A stream's line that has not ended yet. `begin` is where in the log its first piece is that was not told."""
+
+    stamp: str = ""
+    begin: Place | None = None
+    words: bytearray = field(default_factory=bytearray)
+    part: Part | None = None
+
+
+class LogMessages:
+    """Reads messages from a log. Its calls may block."""
+
+    def __init__(self, reader: LogReader) -> None:
+        self._reader = reader
+        self._torn = b""
+        self._here: Place = reader.place
+        self._lines = {STDOUT: _Line(), STDERR: _Line()}
+
+    @property
+    def place(self) -> Place:
+        """Where the next reader has to begin, so that it misses nothing of what was not read here as a message."""
+        return min([self._here, *(line.begin for line in self._lines.values() if line.begin)])
+
+    def read(self, most: int) -> list[Message] | None:
+        """The messages that end in about the next `most` bytes; `None` at the end of the log, for now."""
+        content = self._reader.read(most)
+        return list(self._messages(content)) if content else None
+
+    def rest(self) -> list[Message]:
+        """Nothing will come any more: what there is of lines that never ended."""
+        unended = [(stream, line) for stream, line in self._lines.items() if line.words]
+        return [self._cut(stream, line, last=True) for stream, line in unended]
+
+    def _messages(self, content: bytes) -> Iterator[Message]:
+        number, end = self._reader.place
+        lines = (self._torn + content).split(b"\n")
+        self._torn = lines.pop()
+        left = sum(len(text) + 1 for text in lines) + len(self._torn)
+        for text in lines:
+            left -= len(text) + 1
+            begin, self._here = self._here, (number, end - left)
+            if piece := piece_of(text):
+                yield from self._take(piece, begin)
+
+    def _take(self, piece: Piece, begin: Place) -> Iterator[Message]:
+        line = self._lines[piece.stream]
+        line.begin, line.stamp = line.begin or begin, line.stamp or piece.stamp
+        line.words += piece.words
+        while len(line.words) > MOST_BYTES or (len(line.words) == MOST_BYTES and not piece.ends_line):
+            yield self._cut(piece.stream, line, last=False)
+            line.begin, line.stamp = (begin if line.words else None), (piece.stamp if line.words else "")
+        if piece.ends_line:
+            yield self._cut(piece.stream, line, last=True)
+
+    def _cut(self, stream: int, line: _Line, *, last: bool) -> Message:
+        """Take a message off the beginning of a line."""
+        part = line.part
+        if part or not last:
+            part = Part(part.id if part else os.urandom(32).hex(), part.ordinal + 1 if part else 1, last)
+        message = Message(line.stamp, stream, bytes(line.words[:MOST_BYTES]), part)
+        del line.words[:MOST_BYTES]
+        line.part = None if last else part
+        if last:
+            line.begin, line.stamp = None, ""
+        return message
