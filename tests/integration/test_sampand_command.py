@@ -8,13 +8,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
+from urllib.parse import quote
 
 import pytest
 
-from tests.support.engines import BIN_DIR, Engine, Sampand
+from tests.support.containers import eventually
+from tests.support.engines import BIN_DIR, Engine, Sampand, UnixConnection, running
 
 pytestmark = pytest.mark.root
 SAMPAND = BIN_DIR / "sampand"
@@ -89,6 +91,48 @@ def test_without_systemds_sockets_fd_is_refused_in_a_sentence(engine: Sampand) -
     assert done.stderr.endswith("\nsampand: no sockets found: fd:// needs systemd's socket activation\n")
 
 
+def test_a_changed_configuration_is_taken_over_at_sighup(session_dir: Path, leak_marks: list[str]) -> None:
+    root = Path(mkdtemp(prefix="x", dir=session_dir))
+    file = root / "daemon.json"
+    file.write_text(json.dumps({"labels": ["deck=upper"]}))
+    engine = Sampand(root, ("--config-file", str(file)))
+    leak_marks.extend(engine.marks)
+    with running(engine), closing(UnixConnection(engine.socket)) as watching:
+        watching.request("GET", "/events?filters=" + quote('{"type":["daemon"]}'))
+        events = watching.getresponse()
+        changed = {"labels": ["deck=lower"], "debug": True, "registry-mirrors": ["https://mirror:5000"], "workers": 9}
+        changed |= {"runtimes": {"other": {"path": "/usr/bin/true"}}, "log-opts": {"max-size": "1m"}}
+        file.write_text(json.dumps(changed))
+        hang_up(engine)
+        event = json.loads(events.readline())
+        attributes = event["Actor"]["Attributes"]
+        assert (event["Type"], event["Action"]) == ("daemon", "reload")
+        assert (
+            attributes.items()
+            >= {
+                "labels": '["deck=lower"]',
+                "debug": "true",
+                "registry-mirrors": '["https://mirror:5000"]',
+                "insecure-registries": "[]",
+                "shutdown-timeout": "15",
+            }.items()
+        )
+        told = engine.get("/info")
+        assert (told["Labels"], told["Debug"], event["Actor"]["ID"]) == (["deck=lower"], True, told["ID"])
+        assert told["RegistryConfig"]["Mirrors"] == ["https://mirror:5000/"]
+        assert "other" not in told["Runtimes"]  # it was tried, and runs nothing
+        file.write_text("{")
+        hang_up(engine)
+        assert eventually(lambda: "the configuration stays as it is: " in engine.log.read_text())
+        assert engine.get("/info")["Labels"] == ["deck=lower"]
+        assert "have changed and need a restart of sampand: workers" in engine.log.read_text()
+
+
+def hang_up(engine: Sampand) -> None:
+    assert engine.process is not None
+    engine.process.send_signal(signal.SIGHUP)
+
+
 def test_detached_it_leaves_for_good(engine: Sampand) -> None:
     command = [SAMPAND, "--detach", "--log-file", engine.log, *flags(engine, engine.host)]
     started = subprocess.run(command, capture_output=True, text=True, check=False, cwd=engine.root, timeout=120)
@@ -153,5 +197,6 @@ def test_the_units_say_what_the_daemon_does() -> None:
     service, activation = ((units / name).read_text() for name in ("sampand.service", "sampand.socket"))
     assert "Type=notify" in service
     assert "ExecStart=/opt/sampan/bin/sampand -H fd://" in service
+    assert "ExecReload=/bin/kill -s HUP $MAINPID" in service
     assert "KillMode=process" in service  # containers outlive the daemon
     assert "ListenStream=/run/sampan/sampan.sock" in activation

@@ -12,10 +12,11 @@ import shutil
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from sampan import __version__
 from sampan.api.app import create_app
@@ -23,6 +24,7 @@ from sampan.api.server import Listener, Server, TlsFiles
 from sampan.config import DaemonConfig, PublishedPorts
 from sampan.daemon.daemon import Daemon, Parts, Settings
 from sampan.daemon.log_options import check as check_log
+from sampan.daemon.reload import reload
 from sampan.daemon.volumes import LOCAL_DRIVER
 from sampan.drivers import (
     DirectDriver,
@@ -45,6 +47,7 @@ from sampan.models import LogConfig
 from sampan.network.controller import NetworkController, NetworkDefaults
 from sampan.network.ipam import DEFAULT_POOLS, PoolRange
 from sampan.notify import notify_ready, notify_stopping
+from sampan.reload import Reload
 from sampan.runtime.namespace import RuntimeNamespace, default_slice
 from sampan.runtime.oci import OciRuntime
 from sampan.runtime.probe import FoundRuntime, default_runtime, find_runtimes
@@ -52,16 +55,22 @@ from sampan.state import Database
 
 _log = logging.getLogger("sampan")
 _DEFAULT_GROUP = "sampan"
+Apply: TypeAlias = Callable[[DaemonConfig], Awaitable[None]]
+"""Gives a running daemon another configuration. Raises `SampanError`, and then has changed nothing."""
+
 _INIT_PROGRAMS = ("catatonit", "tini", "docker-init")
 
 
-def run(config: DaemonConfig) -> None:
-    """Be the daemon until SIGTERM or SIGINT. Raises `SampanError` with one clear sentence if it can't start."""
+def run(config: DaemonConfig, read: Callable[[], DaemonConfig]) -> None:
+    """Be the daemon until SIGTERM or SIGINT; at SIGHUP `read` the configuration again.
+
+    Raises `SampanError` with one clear sentence if it can't start.
+    """
     _log_to_stderr(config)
     faulthandler.register(signal.SIGUSR1)
     _allow_open_files()
     limit_arenas()
-    asyncio.run(_serve(config))
+    asyncio.run(_serve(config, Reload(config, read)))
 
 
 def _allow_open_files() -> None:
@@ -70,24 +79,31 @@ def _allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def _serve(config: DaemonConfig) -> None:
+async def _serve(config: DaemonConfig, reloading: Reload) -> None:
     async with AsyncExitStack() as stack:
         _make_directories(config)
         stack.enter_context(lock_data_root(config.data_root))
         stack.enter_context(pid_file(config.pidfile))
         stopping = _stop_signal()
+        # Ignored it would be in every container too.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloading.ask)
         drivers = load()
-        engine = await start_engine(config, drivers)
+        engine, apply = await start_engine(config, drivers)
         stack.push_async_callback(engine.stop, config.shutdown_timeout)
         server = Server(create_app(engine, routers=drivers.hooks.hook.sampan_api_router()), _listeners(config))
         await server.start()
         stack.push_async_callback(server.close)
         settle()
+        reloading.ready(apply)
+        stack.push_async_callback(reloading.close)
         notify_ready()
         _log.info("sampand %s answers on %s", __version__, ", ".join(config.hosts))
         await stopping.wait()
         notify_stopping()
-        await engine.stop(config.shutdown_timeout)  # before the server: its connections end with the jobs' streams
+        await reloading.close()
+        await engine.stop(
+            reloading.config.shutdown_timeout
+        )  # before the server: its connections end with the jobs' streams
     _log.info("sampand has stopped; containers go on running")
 
 
@@ -104,27 +120,31 @@ def _has_group(name: str) -> bool:
     return any(group.gr_name == name for group in grp.getgrall())
 
 
-async def start_engine(config: DaemonConfig, drivers: Drivers) -> Engine:
-    """The engine with all its jobs, running. `Engine.stop` undoes all of it in reverse order.
+async def start_engine(config: DaemonConfig, drivers: Drivers) -> tuple[Engine, Apply]:
+    """The engine with all its jobs, running, and what gives it another configuration.
+
+    `Engine.stop` undoes all of it in reverse order.
 
     Raises `SampanError` with one clear sentence, having undone what was done.
     """
     engine = Engine(Limits(config.job_slots, config.job_queue))
     try:
-        await _install(engine, config, drivers)
+        apply = await _install(engine, config, drivers)
     except BaseException:
         await engine.stop()
         raise
     engine.started()
-    return engine
+    return engine, apply
 
 
-async def _install(engine: Engine, config: DaemonConfig, drivers: Drivers) -> None:
+async def _install(engine: Engine, config: DaemonConfig, drivers: Drivers) -> Apply:
     """Make the parts, each with its undo, and put the daemon's jobs into the engine's table."""
     workers = install_workers(config.workers)
     engine.on_stop(lambda: asyncio.to_thread(workers.shutdown, wait=False))
     slice = config.cgroup_parent or default_slice(f"sampan-{config.instance}")
-    runtime, found = await _make_runtime(engine, config, slice)
+    namespace = RuntimeNamespace(slice)
+    engine.on_stop(lambda: asyncio.to_thread(namespace.close))
+    runtime, found = await _make_runtime(engine, namespace, config)
     for plugin in drivers.broken:
         _log.error(
             "plugin %s of %s %s is left out: %s", plugin.name, plugin.distribution, plugin.version, plugin.error
@@ -153,26 +173,31 @@ async def _install(engine: Engine, config: DaemonConfig, drivers: Drivers) -> No
     daemon.install(engine)
     await daemon.open()
     engine.on_stop(daemon.close)
+    return partial(_apply, daemon, runtime, namespace)
+
+
+async def _apply(daemon: Daemon, runtime: OciRuntime, namespace: RuntimeNamespace, config: DaemonConfig) -> None:
+    """Have a running daemon go by another configuration. What can go wrong comes first."""
+    found = await _find_runtimes(namespace, config)
+    settings = _settings(config, found)
+    runtime.offer(found, settings.default_runtime)
+    reload(daemon, settings, _registries(config))
+    logging.getLogger().setLevel(_log_level(config))
 
 
 async def _make_runtime(
-    engine: Engine, config: DaemonConfig, slice: str
+    engine: Engine, namespace: RuntimeNamespace, config: DaemonConfig
 ) -> tuple[OciRuntime, Mapping[str, FoundRuntime]]:
     """The runtime room, with every OCI runtime that this host has."""
     conmon = shutil.which("conmon")
     if conmon is None:
         raise Unsupported("conmon is not installed: it watches over the containers (Debian's package conmon)")
-    namespace = RuntimeNamespace(slice)
-    engine.on_stop(lambda: asyncio.to_thread(namespace.close))
-    root = config.exec_root / "runtime"
-    root.mkdir(mode=0o700, exist_ok=True)
-    configured = {name: (one.path, one.runtime_args) for name, one in config.runtimes.items()}
-    found = await find_runtimes(namespace, configured, cache=config.data_root / "runtimes.json", work_dir=root)
+    found = await _find_runtimes(namespace, config)
     default = default_runtime(found, config.default_runtime)
     for warning in found[default].warnings:
         _log.warning("%s", warning)
     runtime = OciRuntime(
-        root,
+        _runtime_dir(config),
         namespace,
         runtimes=found,
         default_runtime=default,
@@ -181,6 +206,17 @@ async def _make_runtime(
     runtime.open()
     engine.on_stop(lambda: _call(runtime.close))
     return runtime, found
+
+
+async def _find_runtimes(namespace: RuntimeNamespace, config: DaemonConfig) -> Mapping[str, FoundRuntime]:
+    configured = {name: (one.path, one.runtime_args) for name, one in config.runtimes.items()}
+    cache, work_dir = config.data_root / "runtimes.json", _runtime_dir(config)
+    work_dir.mkdir(mode=0o700, exist_ok=True)
+    return await find_runtimes(namespace, configured, cache=cache, work_dir=work_dir)
+
+
+def _runtime_dir(config: DaemonConfig) -> Path:
+    return config.exec_root / "runtime"
 
 
 async def _call(function: Callable[[], None]) -> None:
@@ -285,6 +321,7 @@ def _settings(config: DaemonConfig, found: Mapping[str, FoundRuntime]) -> Settin
         runtimes={name: one.path for name, one in found.items() if one.problem is None},
         default_runtime=default_runtime(found, config.default_runtime),
         labels=config.labels,
+        shutdown_timeout_s=config.shutdown_timeout,
         log_config=_log_config(config),
         dns=config.dns,
         dns_search=config.dns_search,
@@ -373,12 +410,7 @@ def _stop_signal() -> asyncio.Event:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, _on_hangup)  # ignored it would be in every container too
     return stopping
-
-
-def _on_hangup() -> None:
-    _log.warning("SIGHUP: the configuration is read at the start only; restart sampand, containers go on running")
 
 
 class _JsonFormatter(logging.Formatter):
@@ -397,11 +429,14 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(line)
 
 
+def _log_level(config: DaemonConfig) -> str:
+    return "DEBUG" if config.debug else config.log_level.upper().replace("FATAL", "CRITICAL")
+
+
 def _log_to_stderr(config: DaemonConfig) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(JobFilter())
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(job)s] %(message)s")
     handler.setFormatter(_JsonFormatter() if config.log_format == "json" else text)
-    level = "DEBUG" if config.debug else config.log_level.upper().replace("FATAL", "CRITICAL")
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=_log_level(config), handlers=[handler], force=True)
     logging.getLogger("asyncio").setLevel(logging.WARNING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 
 READY_FD_VARIABLE = "SAMPAN_READY_FD"
 
@@ -17,6 +18,11 @@ def notify_ready() -> None:
         with contextlib.suppress(BrokenPipeError):  # whoever waited has gone
             os.write(int(fd), b"ready")
         os.close(int(fd))
+
+
+def notify_reloading() -> None:
+    """The configuration is read again; `notify_ready` says when that is done."""
+    _notify_systemd(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
 
 def notify_stopping() -> None:

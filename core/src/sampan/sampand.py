@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +84,18 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
 @click.version_option(__version__, "-v", "--version", message="sampand version %(version)s")
 def main(config_file: Path | None, detach: bool, log_file: Path | None, validate: bool, **flags: Any) -> None:
     """A container engine whose drivers are pip packages."""
+    given = {name: value for name, value in flags.items() if value not in (None, ())}
+    file = config_file and config_file.absolute()  # a daemon reads it again, from elsewhere
     try:
-        config = load_config(config_file, {name: value for name, value in flags.items() if value not in (None, ())})
+        config = load_config(file, given)
+        read = partial(load_config, file, {name: getattr(config, name) for name in given})
         if validate:
             _check_drivers(config)
             click.echo("configuration OK")
         elif detach:
             _detach(config, log_file)
         else:
-            _serve(config)
+            _serve(config, read)
     except (SampanError, OSError) as error:  # of files: a full disk, a pid file's directory that isn't there
         click.echo(f"sampand: {error}", err=True)
         sys.exit(1)
@@ -103,11 +108,11 @@ def _check_drivers(config: DaemonConfig) -> None:
     drivers.resource_factory(config.resource_driver)
 
 
-def _serve(config: DaemonConfig) -> None:
+def _serve(config: DaemonConfig, read: Callable[[], DaemonConfig]) -> None:
     from sampan.bootstrap import run  # noqa: PLC0415  --help and --validate need not wait for it
 
     os.chdir("/")  # a daemon keeps no file system busy
-    run(config)
+    run(config, read)
 
 
 def _detach(config: DaemonConfig, log_file: Path | None) -> None:

@@ -94,6 +94,7 @@ class Settings:
     default_runtime: str
     labels: tuple[str, ...] = ()
     stop_timeout_s: int = 10
+    shutdown_timeout_s: int = 15
     log_config: models.LogConfig = field(default_factory=lambda: models.LogConfig(type="json-file"))
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
@@ -134,7 +135,8 @@ class Daemon:
     """
 
     def __init__(self, settings: Settings, parts: Parts, serial: Serial) -> None:
-        self.settings = settings
+        self._settings = settings
+        self.programs = _programs(settings)
         self.database = parts.database
         self.images = parts.images
         self.networks = parts.networks
@@ -156,14 +158,17 @@ class Daemon:
         self.execs = exec.Execs()
         self._being_made: dict[str, Record] = {}
         self.pruning = prune.Pruning()
-        self.programs = Programs(
-            {
-                "runtime": Path(settings.runtimes[settings.default_runtime]),
-                "monitor": settings.conmon_path,
-                "init": settings.init_path,
-            }
-        )
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def settings(self) -> Settings:
+        """In force now."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._settings = settings
+        self.programs = _programs(settings)
 
     def install(self, engine: Engine) -> None:
         """Put all that the daemon can do into the engine's table."""
@@ -319,6 +324,16 @@ class Daemon:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             _log.error("%s failed", task.get_name(), exc_info=error)
+
+
+def _programs(settings: Settings) -> Programs:
+    return Programs(
+        {
+            "runtime": Path(settings.runtimes[settings.default_runtime]),
+            "monitor": settings.conmon_path,
+            "init": settings.init_path,
+        }
+    )
 
 
 def _images_of(record: Record) -> set[str]:

@@ -95,6 +95,10 @@ class LayerMaker:
         self._left: set[str] = set()
         self._detached = storage.capabilities.detached_layers is not None
 
+    def fetch_at_once(self, downloads: int) -> None:
+        """Change how many are fetched at once; those that are under way don't count."""
+        self._downloads = asyncio.Semaphore(downloads)
+
     async def make(self, chain_id: Digest, wanted: Wanted, parent: Parent, report: Report) -> Layer:
         """Fetch, verify, unpack and commit. Raises what these raise, and then leaves nothing."""
         make = self._make_detached if self._detached else self._make_attached

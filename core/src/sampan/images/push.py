@@ -52,6 +52,10 @@ class Pusher:
         self._compressing = asyncio.Lock()
         self._uploads = asyncio.Semaphore(client.config.uploads)
 
+    def send_at_once(self, uploads: int) -> None:
+        """Change how many layers are sent at once; those that are under way don't count."""
+        self._uploads = asyncio.Semaphore(uploads)
+
     async def push(self, reference: Reference, auth: RegistryAuth | None, lease: Lease, report: Report) -> None:
         """Push `reference`, all tags of the repository if it has none.
 

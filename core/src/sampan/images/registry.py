@@ -54,6 +54,10 @@ class RegistryClient:
         self.config = config
         self._transport = Transport(config)
 
+    def reach_by(self, config: RegistryConfig) -> None:
+        """Go by another configuration. What is under way ends as it began."""
+        self.config = self._transport.config = config
+
     async def mirrors(self, reference: Reference) -> list[Repository]:
         """The repository of `reference` at those mirrors that answer."""
         self._transport.forget_certificates()

@@ -30,6 +30,11 @@ class Remote:
         self._puller = Puller(self._client, content, layers, index)
         self._pusher = Pusher(self._client, content, layers, index)
 
+    def reach_by(self, registries: RegistryConfig) -> None:
+        """Go by another configuration."""
+        self._client.reach_by(registries)
+        self._pusher.send_at_once(registries.uploads)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()

@@ -86,6 +86,13 @@ class ImageStore:
         await self._index.drop_lost()
         await self.collect_garbage()
 
+    def reach_by(self, registries: RegistryConfig) -> None:
+        """Reach registries by another configuration from now on. What is under way ends as it began."""
+        self._registries = registries
+        self._maker.fetch_at_once(registries.downloads)
+        if self._remote:
+            self._remote.reach_by(registries)
+
     async def close(self) -> None:
         """Close the connections to registries."""
         if self._remote:

@@ -66,19 +66,35 @@ class OciRuntime:
         self._tmp_dir = exec_root / "tmp"
         self._namespace = namespace
         self._conmon = conmon_path
-        self._default = default_runtime
-        self._runtimes = {
-            name: RuntimeCommand(name, Path(one.path), one.arguments, exec_root / "state" / name, one.kind)
-            for name, one in runtimes.items()
-            if one.problem is None
-        }
+        self._states_dir = exec_root / "state"
+        self._runtimes: dict[str, RuntimeCommand] = {}
+        self._offer(runtimes, default_runtime)
         self._watched: dict[str, WatchedContainer] = {}
         self._orphans = OrphanReaper(self._watched_pids)
 
+    def offer(self, runtimes: Mapping[str, FoundRuntime], default_runtime: str) -> None:
+        """Offer these too from now on, or in place of what had their names; one that is offered no more still ends
+        what it runs."""
+        self._offer(runtimes, default_runtime)
+        self._make_states()
+
+    def _offer(self, runtimes: Mapping[str, FoundRuntime], default_runtime: str) -> None:
+        self._default = default_runtime
+        self._runtimes |= {
+            name: RuntimeCommand(name, Path(one.path), one.arguments, self._states_dir / name, one.kind)
+            for name, one in runtimes.items()
+            if one.problem is None
+        }
+
+    def _make_states(self) -> None:
+        for command in self._runtimes.values():
+            command.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+
     def open(self) -> None:
         """Make the directories, and this process the one that gets our orphans: execs, and conmon's if it dies."""
-        for directory in (self._containers_dir, self._tmp_dir, *(r.state_dir for r in self._runtimes.values())):
+        for directory in (self._containers_dir, self._tmp_dir):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._make_states()
         for leftover in self._tmp_dir.iterdir():
             shutil.rmtree(leftover, ignore_errors=True)
         set_child_subreaper()

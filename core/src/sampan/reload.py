@@ -1,0 +1,75 @@
+"""SIGHUP: the configuration is read again, and a running daemon takes over what it can of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from sampan.config import DaemonConfig
+from sampan.errdefs import SampanError
+from sampan.notify import notify_ready, notify_reloading
+
+_log = logging.getLogger("sampan")
+
+RELOADED = (
+    "debug", "log_level", "labels", "strict_resources", "default_runtime", "runtimes", "init_path",
+    "default_shm_size", "log_driver", "log_opts", "shutdown_timeout", "dns", "dns_search", "dns_opts",
+    "insecure_registries", "registry_mirrors", "registry_certs_dirs", "max_concurrent_downloads",
+    "max_concurrent_uploads",
+)  # fmt: skip
+"""What changes without a restart: as with dockerd (moby daemon/reload.go), and what only new containers ask for."""
+
+
+class Reload:
+    """Reads and takes over, one time after the other. What can't be read or taken over is one line in the log."""
+
+    def __init__(self, config: DaemonConfig, read: Callable[[], DaemonConfig]) -> None:
+        """`config` is in force; `read` raises `SampanError`."""
+        self.config = config
+        self._read = read
+        self._apply: Callable[[DaemonConfig], Awaitable[None]] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._again = False
+
+    def ready(self, apply: Callable[[DaemonConfig], Awaitable[None]]) -> None:
+        """The daemon runs. `apply` gives it another configuration, or raises `SampanError` and changes nothing."""
+        self._apply = apply
+
+    def ask(self) -> None:
+        """As the signal's handler: read and take over soon; asked while that is done, once more."""
+        if self._apply is None:
+            _log.warning("SIGHUP: the daemon is only just starting, and reads its configuration anyway")
+        elif self._task and not self._task.done():
+            self._again = True
+        else:
+            self._task = asyncio.create_task(self._reload(self._apply), name="reload")
+
+    async def close(self) -> None:
+        """Take over nothing any more."""
+        self._apply = None
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _reload(self, apply: Callable[[DaemonConfig], Awaitable[None]]) -> None:
+        self._again = True
+        while self._again:
+            self._again = False
+            _log.info("SIGHUP: the configuration is read again")
+            notify_reloading()
+            try:
+                await self._take_over(apply)
+            except SampanError as error:
+                _log.error("the configuration stays as it is: %s", error)
+            finally:
+                notify_ready()
+
+    async def _take_over(self, apply: Callable[[DaemonConfig], Awaitable[None]]) -> None:
+        found = await asyncio.to_thread(self._read)
+        config = self.config.model_copy(update={name: getattr(found, name) for name in RELOADED})
+        await apply(config)
+        self.config = config
+        if later := [name for name in type(found).model_fields if getattr(found, name) != getattr(config, name)]:
+            names = ", ".join(name.replace("_", "-") for name in later)
+            _log.warning("these settings have changed and need a restart of sampand: %s", names)
