@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import docker
 import pytest
+import websocket
 from docker.errors import APIError, ContainerError, ImageNotFound, NotFound
 
-from tests.api.daemon.in_process import IMAGE
+from tests.api.daemon.in_process import IMAGE, InProcess
+from tests.support.front import tcp_front
 
 
 def test_ping_version_and_info(client: docker.DockerClient) -> None:
@@ -39,6 +43,22 @@ def test_a_life(client: docker.DockerClient) -> None:
     container.remove()
     with pytest.raises(NotFound):
         client.containers.get("py")
+
+
+def test_attach_over_a_websocket(house: InProcess) -> None:
+    """docker-py does it over TCP only."""
+    front = tcp_front(house.socket)
+    port = house.run(front.__aenter__())
+    with closing(docker.DockerClient(base_url=f"tcp://127.0.0.1:{port}", version="auto")) as client:
+        container = client.containers.create(IMAGE, ["cat"], stdin_open=True)
+        with closing(container.attach_socket(ws=True, params={"stdin": 1, "stdout": 1, "stream": 1})) as connection:
+            container.start()
+            connection.send(b"hi\n")
+            assert connection.recv() == b"hi\n"
+            container.kill()
+            assert connection.recv_data()[0] == websocket.ABNF.OPCODE_CLOSE
+            connection.shutdown()  # the library's close() leaves the socket open by now
+    house.run(front.__aexit__(None, None, None))
 
 
 def test_logs_are_followed(client: docker.DockerClient) -> None:
