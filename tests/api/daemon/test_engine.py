@@ -15,7 +15,7 @@ from sampan.drivers import Mount
 from sampan.engine import Limits
 from sampan.testing.memory_storage import MemoryStorage
 from tests.api.daemon.conftest import MakeHouse
-from tests.api.daemon.in_process import InProcess, wait_until
+from tests.api.daemon.in_process import IMAGE, InProcess, wait_until
 
 
 class StuckStorage(MemoryStorage):
@@ -152,14 +152,14 @@ def test_an_image_is_not_removed_from_under_a_container_that_is_being_made(
     assert isinstance(house.storage, StuckStorage)
     with ThreadPoolExecutor(1) as clients:
         creating = clients.submit(house.create)
-        wait_until(lambda: [job["Name"] for job in jobs(house, "running")] == ["container_create"])
-        removed = house.call("DELETE", f"/images/keeper:1?force={int(force)}")
+        wait_until(lambda: any(image["Containers"] for image in house.call("GET", "/images/json").body))
+        removed = house.call("DELETE", f"/images/{IMAGE}?force={int(force)}")
         assert removed.status == (200 if force else 409)
         assert force or "is using its referenced image" in removed.message
         house.storage.go_on.set()
         assert house.call("POST", f"/containers/{creating.result()}/start").status == 204
         assert house.call("DELETE", f"/containers/{creating.result()}?force=1").status == 204
-    assert house.call("DELETE", "/images/keeper:1").status == (404 if force else 200)
+    assert house.call("DELETE", f"/images/{IMAGE}").status == (404 if force else 200)
 
 
 @pytest.mark.parametrize(
