@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import pytest
 
 from sampan.drivers import L4, Endpoint, Network, NetworkSettings, Pool, PublishedPort, Sandbox
-from sampan.errdefs import Conflict, InvalidArgument
+from sampan.errdefs import Conflict, InvalidArgument, Unavailable
 from sampan.network.kernel import SandboxKernel
 from sampan.syscalls.namespaces import open_namespace
 from sampan.syscalls.netns import run_in_netns
@@ -498,6 +498,19 @@ def test_an_attachment_that_fails_leaves_nothing(stage: Stage) -> None:
     with pytest.raises(Exception, match="can't be attached"):
         stage.driver.attach(broken, stage.sandbox())
     assert links() == before
+
+
+def test_a_bridge_that_is_full_is_said_to_be_so(stage: Stage, tmp_path: Path) -> None:
+    network = stage.network()
+    [bridge] = [link["ifname"] for link in json.loads(run("ip", "-j", "link", "show", "type", "bridge"))]
+    links = tmp_path / "links"
+    links.write_text(
+        "".join(f"link add d{number} master {bridge} type veth peer name e{number}\n" for number in range(1023))
+    )
+    run("ip", "-batch", str(links))
+    with pytest.raises(Unavailable, match=f"network {network.name} is full: a bridge has room for 1,023 containers"):
+        stage.container(make_endpoint(network, 2))
+    assert "spv" not in run("ip", "-br", "link")
 
 
 def test_a_bridge_of_somebody_else_is_left_alone(stage: Stage) -> None:

@@ -17,7 +17,7 @@ from sampan.drivers import (
     PublishedPort,
     Sandbox,
 )
-from sampan.errdefs import Conflict, Forbidden, InvalidArgument, NotFound, SampanError, SystemFailure
+from sampan.errdefs import Conflict, Forbidden, InvalidArgument, NotFound, SampanError, SystemFailure, Unavailable
 from sampan.syscalls import rtnetlink
 from sampan.syscalls.netns import run_in_netns
 from sampan_bridge_net import links
@@ -29,6 +29,9 @@ from sampan_bridge_net.settings import BridgeSettings, GatewayMode, settings_of
 from sampan_bridge_net.watch import RuleWatch
 
 _log = logging.getLogger(__name__)
+
+BRIDGE_PORTS = 1023
+"""BR_MAX_PORTS of the kernel's net/bridge/br_private.h, less the number 0."""
 
 IPV4_CONF = Path("/proc/sys/net/ipv4/conf")
 
@@ -236,4 +239,8 @@ def _furnish(endpoint: Endpoint) -> str:
 def _attach_failure(endpoint: Endpoint, error: OSError) -> SampanError:
     if error.errno == errno.EEXIST:
         return Conflict(f"endpoint {endpoint.id} exists already: {error.strerror}")
+    if error.errno == errno.EXFULL:
+        return Unavailable(
+            f"network {endpoint.network.name} is full: a bridge has room for {BRIDGE_PORTS:,} containers"
+        )
     return SystemFailure(f"endpoint {endpoint.id} can't be attached to network {endpoint.network.name}: {error}")
