@@ -273,6 +273,28 @@ async def test_an_answer_under_another_number_is_not_believed(serve: MakeServer)
         assert (await asking.ask("example.com")).rcode() is dns.rcode.SERVFAIL
 
 
+async def test_one_that_asks_for_everything_is_refused_and_keeps_nobody_from_asking(
+    serve: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sampan.network.dns.server._MOST_RELAYED", 3)
+
+    def selective(query: Query) -> bytes | None:
+        return None if query.name == "silent" else ninth(query)
+
+    async with Upstreams(selective) as upstream:
+        greedy = await serve(known(), endpoint(2, "greedy"), upstream=[upstream])
+        other = await serve(known(), endpoint(3, "other"), upstream=[upstream])
+        waiting = [asyncio.create_task(greedy.ask("silent")) for _ in range(3)]
+        while len(greedy.server._relaying) < 3:
+            await asyncio.sleep(0)
+        assert (await greedy.ask("example.com")).rcode() is dns.rcode.REFUSED
+        assert await greedy.addresses("example.com", tcp=True) == ["9.9.9.9"]
+        assert await other.addresses("example.com") == ["9.9.9.9"]
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
 async def test_nobody_to_ask_is_a_failure(serve: MakeServer) -> None:
     asking = await serve(known(), endpoint(2, "client"))
     assert (await asking.ask("example.com")).rcode() is dns.rcode.SERVFAIL

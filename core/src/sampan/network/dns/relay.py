@@ -15,7 +15,7 @@ from sampan.syscalls.netns import run_in_netns
 
 _log = logging.getLogger(__name__)
 
-MOST_AT_ONCE = 1024
+MOST_AT_ONCE = 4096  # each holds a file; a name server has its own share
 MOST_SERVERS = 3
 TIMEOUT_S = 4.0
 """As in Docker (moby daemon/libnetwork/resolver.go)."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sampan.network.dns import message
 from sampan.network.dns.message import Query
@@ -21,6 +20,9 @@ _BATCH = 64
 """Datagrams that are answered before the loop turns to something else."""
 
 _MOST_CONNECTIONS = 64
+_MOST_RELAYED = 256
+"""Of one sandbox, so that one that asks for everything keeps no other from asking."""
+
 _IDLE_S = 10.0
 _ADDRESS_VERSIONS = {message.A: 4, message.AAAA: 6}
 
@@ -48,7 +50,8 @@ class NameServer:
         self._relay = relay
         self._settings = settings
         self._turn = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._relaying: set[asyncio.Task[None]] = set()
+        self._conversations: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -62,7 +65,7 @@ class NameServer:
         asyncio.get_running_loop().remove_reader(self._sockets.udp)
         if self._listener is not None:
             self._listener.close()
-        for task in self._tasks:
+        for task in self._relaying | self._conversations:
             task.cancel()
         self._sockets.close()
 
@@ -78,10 +81,14 @@ class NameServer:
             if query is None:
                 continue
             known = self.answer(query, most=None)
+            if known is None and len(self._relaying) >= _MOST_RELAYED:
+                known = message.refusal(query, message.REFUSED)
             if known is not None:
                 self._send(known, client)
-            else:
-                self._spawn(self._relay_datagram(packet, query, client))
+                continue
+            task = asyncio.create_task(self._relay_datagram(packet, query, client))
+            self._relaying.add(task)
+            task.add_done_callback(self._relaying.discard)
 
     async def _relay_datagram(self, packet: bytes, query: Query, client: tuple[str, int]) -> None:
         self._send(await self._ask(packet, query, tcp=False), client)
@@ -96,10 +103,10 @@ class NameServer:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None or len(self._tasks) >= _MOST_CONNECTIONS:
+        if task is None or len(self._conversations) >= _MOST_CONNECTIONS:
             writer.close()
             return
-        self._tasks.add(task)
+        self._conversations.add(task)
         try:
             while True:
                 async with asyncio.timeout(_IDLE_S):
@@ -115,7 +122,7 @@ class NameServer:
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError):
             return  # the client has gone or says nothing, or the server closes
         finally:
-            self._tasks.discard(task)
+            self._conversations.discard(task)
             writer.close()
 
     # --- answers
@@ -159,8 +166,3 @@ class NameServer:
 
     async def _ask(self, packet: bytes, query: Query, *, tcp: bool) -> bytes:
         return await self._relay.ask(packet, query, self._settings.upstream(), tcp=tcp)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
