@@ -242,6 +242,23 @@ def test_completion_of_an_unknown_shell_fails(main: Main) -> None:
         (["run", "-it", "b"], ["bb:latest"]),
         (["run", "--name", ""], []),
         (["volume", "rm", "d"], ["data"]),
+        (["volume", "rm", "other", "d"], ["data"]),
+        (["volume", "create", "d"], []),
+        (["network", "rm", ""], ["sea"]),
+        (["network", "connect", "--ip", "10.0.0.9", "s"], ["sea"]),
+        (["network", "connect", "sea", ""], ["old", "web"]),
+        (["network", "create", ""], []),
+        (["push", "b"], ["bb:latest"]),
+        (["pull", "b"], []),
+        (["save", "-o", "file", "bb", ""], ["bb:latest"]),
+        (["commit", "web", "b"], ["bb:latest"]),
+        (["diff", ""], ["old", "web"]),
+        (["export", "o"], ["old"]),
+        (["rename", "web", ""], []),
+        (["run", "bb", ""], []),
+        (["exec", "web", ""], []),
+        (["cp", ""], []),
+        (["stats", ""], ["web"]),
         (["nonsense", ""], []),
     ],
 )
@@ -250,4 +267,5 @@ def test_words_complete(words: list[str], found: list[str], engine: FakeEngine, 
     engine.on("GET", "/containers/json", lambda request: containers if "all" in request.query else containers[:1])
     engine.on("GET", "/images/json", [{"RepoTags": ["bb:latest"]}, {"RepoTags": None}])
     engine.on("GET", "/volumes", {"Volumes": [{"Name": "data"}]})
+    engine.on("GET", "/networks", [{"Name": "sea"}])
     assert main("__complete", "--", *words).out.split() == found

@@ -33,18 +33,8 @@ end
 complete -c sampan -a '(__sampan_complete)'
 """,
 }
-# What the arguments of a command are, by the place of its `Command`.
-_RUNNING = (
-    *("attach.ATTACH", "exec.EXEC", "top.TOP"),
-    *(f"container.{verb}" for verb in ("KILL", "PAUSE", "PORT", "STOP", "UNPAUSE", "WAIT")),
-)
-_CONTAINERS = (
-    *("attach.START", "inspect.CONTAINER", "logs.LOGS", "update.UPDATE"),
-    *(f"container.{verb}" for verb in ("REMOVE", "RENAME", "RESTART")),
-)
-_IMAGES = ("run.RUN", "run.CREATE", "image.REMOVE", "image.TAG", "inspect.IMAGE", "image.LIST")
-_VOLUMES = ("volume.REMOVE", "inspect.VOLUME")
-_NETWORKS = ("inspect.NETWORK",)
+_CONTAINER, _IMAGE, _VOLUME, _NETWORK = "CONTAINER", "IMAGE", "VOLUME", "NETWORK"
+_RUNNING = frozenset(("attach", "exec", "kill", "pause", "port", "stats", "stop", "top", "unpause", "wait"))
 
 
 def completion(session: Session, options: Options) -> None:
@@ -72,7 +62,7 @@ def _candidates(session: Session, before: list[str], word: str) -> set[str]:
         return _flag_names(command.flags)
     if rest and _wants_value(command.flags, rest[-1]):
         return set()
-    return _names(session, f"{entry.module}.{entry.attribute}")
+    return _names(session, command, rest)
 
 
 def _entry(before: list[str]) -> tuple[Entry | set[str], list[str]]:
@@ -102,18 +92,39 @@ def _flag_names(flags: tuple[Flag, ...]) -> set[str]:
     return {f"--{flag.name}" for flag in flags if not flag.hidden} | {"--help"}
 
 
-def _names(session: Session, place: str) -> set[str]:
+def _names(session: Session, command: Command, rest: list[str]) -> set[str]:
+    """The names that can stand where the command's usage has the kind of thing."""
+    verb, *places = command.usage.partition("\n")[0].replace("[OPTIONS]", "").split()
+    typed = [word for at, word in enumerate(rest) if not _is_flag(command.flags, rest, at)]
+    kind = _kind(verb, places, len(typed))
     client = session.client
-    if place in _RUNNING or place in _CONTAINERS:
-        containers = client.call("GET", "/containers/json", query={"all": place in _CONTAINERS})
+    if kind == _CONTAINER:
+        containers = client.call("GET", "/containers/json", query={"all": verb not in _RUNNING})
         return {name.lstrip("/") for container in containers for name in container["Names"]}
-    if place in _IMAGES:
+    if kind == _IMAGE:
         return {tag for image in client.call("GET", "/images/json") for tag in image.get("RepoTags") or []}
-    if place in _VOLUMES:
+    if kind == _VOLUME:
         return {volume["Name"] for volume in client.call("GET", "/volumes").get("Volumes") or []}
-    if place in _NETWORKS:
+    if kind == _NETWORK:
         return {network["Name"] for network in client.call("GET", "/networks")}
     return set()
+
+
+def _kind(verb: str, places: list[str], typed: int) -> str | None:
+    """What stands in the usage at the place of the next word; a last place with dots stands for all that follow."""
+    if places and "..." in places[-1]:
+        place = places[min(typed, len(places) - 1)]
+    else:
+        place = places[typed] if typed < len(places) else ""
+    if (verb == "create" and _IMAGE not in place) or verb == "cp":  # a name that is new; paths, which shells know
+        return None
+    if "REPOSITORY" in place or (verb == "push" and "NAME" in place):
+        return _IMAGE
+    return next((kind for kind in (_CONTAINER, _IMAGE, _VOLUME, _NETWORK) if kind in place), None)
+
+
+def _is_flag(flags: tuple[Flag, ...], words: list[str], at: int) -> bool:
+    return words[at].startswith("-") or (at > 0 and _wants_value(flags, words[at - 1]))
 
 
 COMPLETION = Command(
