@@ -4,6 +4,7 @@ import pytest
 
 from sampan import __version__, models
 from sampan.engine import Job
+from sampan.models.versions import NEWEST_API, OLDEST_API
 from tests.support.serving import Serving
 
 
@@ -24,7 +25,9 @@ async def test_ping_tells_the_versions_without_a_job(api: Serving) -> None:
 
 
 async def test_version_says_which_versions_of_the_api_are_spoken(api: Serving) -> None:
-    api.daemon.answers["system_version"] = models.SystemVersion(version="9")
+    api.daemon.answers["system_version"] = models.SystemVersion(
+        version="9", api_version=NEWEST_API, min_api_version=OLDEST_API
+    )
     status, body, headers = await api.call("GET", "/version")
     assert (status, body["ApiVersion"], body["MinAPIVersion"], body["Version"]) == (200, "1.56", "1.24", "9")
     assert headers["sampan-job"] == api.daemon.jobs[-1].id

@@ -6,12 +6,19 @@ import re
 from typing import TypeAlias
 
 from sampan.errdefs import InvalidArgument
+from sampan.models.versions import NEWEST_API, OLDEST_API
 
 Version: TypeAlias = tuple[int, int]
 
-OLDEST: Version = (1, 24)
-NEWEST: Version = (1, 56)
 _PREFIX = re.compile(r"/v([0-9]{1,4})\.([0-9]{1,4})(?=/)")
+
+
+def _read(text: str) -> Version:
+    major, minor = map(int, text.split("."))
+    return major, minor
+
+
+OLDEST, NEWEST = _read(OLDEST_API), _read(NEWEST_API)
 
 
 def text(version: Version) -> str:

@@ -23,11 +23,10 @@ from sampan.models import (
     SystemVersion,
     SystemVersionRequest,
 )
+from sampan.models.versions import NEWEST_API, OLDEST_API
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
-
-API_VERSION, MIN_API_VERSION = "1.56", "1.24"
 
 
 async def system_version(daemon: Daemon, job: Job[SystemVersionRequest]) -> SystemVersion:
@@ -49,8 +48,8 @@ async def system_version(daemon: Daemon, job: Job[SystemVersionRequest]) -> Syst
             *drivers,
         ],
         version=__version__,
-        api_version=API_VERSION,
-        min_api_version=MIN_API_VERSION,
+        api_version=NEWEST_API,
+        min_api_version=OLDEST_API,
         git_commit="",
         go_version="",
         os="linux",
@@ -117,8 +116,8 @@ def _plugin(one: Provenance) -> Plugin:
 def _engine_details() -> dict[str, str]:
     """What clients show of the engine itself; they read it here rather than in the fields beside it."""
     return {
-        "ApiVersion": API_VERSION,
-        "MinAPIVersion": MIN_API_VERSION,
+        "ApiVersion": NEWEST_API,
+        "MinAPIVersion": OLDEST_API,
         "Os": "linux",
         "Arch": _architecture(),
         "KernelVersion": platform.release(),

@@ -25,7 +25,7 @@ class ComponentVersion(Model):
 
 
 class SystemVersion(Model):
-    """The answer to system_version; the API itself fills in `api_version` and `min_api_version`."""
+    """The answer to system_version."""
 
     platform: PlatformInfo = Field(default_factory=PlatformInfo)
     components: list[ComponentVersion] | None = omitempty()

@@ -11,7 +11,6 @@ from sampan.api.body import body_schema, json_body
 from sampan.api.describe import answers, items, returns
 from sampan.api.disk_usage import dump_disk_usage
 from sampan.api.params import Filters, Flag, Run, Timestamp, read_filters, read_moment, read_sequence
-from sampan.api.versions import NEWEST, OLDEST, text
 from sampan.errdefs import InvalidArgument
 from sampan.models import (
     AuthResult,
@@ -50,9 +49,7 @@ async def ping() -> Response:
 )
 async def get_version(run: Run) -> Response:
     """The version of the engine, of the API, and of the programs that it works with."""
-    version: SystemVersion = await run.value("system_version", SystemVersionRequest())
-    spoken = {"api_version": text(NEWEST), "min_api_version": text(OLDEST)}
-    return run.answer(version.model_copy(update=spoken))
+    return await run.result("system_version", SystemVersionRequest())
 
 
 @router.get(
