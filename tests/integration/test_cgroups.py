@@ -139,6 +139,44 @@ def test_a_group_whose_process_will_not_die_is_a_conflict_after_the_deadline(
     assert read(mount, cgroup, "cgroup.procs")
 
 
+CHURN = """if True:
+    import secrets, sys, threading
+    from pathlib import Path
+    from sampan.drivers import Placement, Resources, ResourceSettings
+    from sampan_cgroups_v2.driver import CgroupDriver
+    driver = CgroupDriver(ResourceSettings(Path(sys.argv[1]), sys.argv[2]))
+
+    def churn(parents):
+        while True:
+            for parent in parents:
+                id = secrets.token_hex(32)
+                driver.create(id, Resources(), Placement(parent))
+                print(flush=True)
+                driver.remove(id)
+
+    for parents in (["a/b"], ["a/b", "a"], ["a", "c", ""], ["c/d/e", "a/b"]):
+        threading.Thread(target=churn, args=[parents]).start()
+"""
+
+
+def test_a_driver_killed_at_any_moment_leaves_nothing_that_the_next_does_not_find(
+    driver: CgroupDriver, mount: Path, tmp_path: Path
+) -> None:
+    slice_ = driver.create(WEB, Resources()).path.rpartition("/")[0]
+    driver.remove(WEB)
+    for done in (1, 3, 10, 40, 41, 80):
+        command = [sys.executable, "-c", CHURN, str(tmp_path), slice_]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.read(done)
+            process.kill()
+        again = CgroupDriver(ResourceSettings(tmp_path, slice_), deadline_s=10)
+        for id in list(again.list()):
+            again.remove(id)
+        again.close()
+        assert not (mount / slice_.lstrip("/")).exists()
+
+
 def test_cpu_time_of_a_group_is_accounted(driver: CgroupDriver, shell: Callable[[Cgroup, str], Shell]) -> None:
     cgroup = driver.create(WEB, Resources())
     assert shell(cgroup, "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done").run() == (0, "")

@@ -92,6 +92,19 @@ def test_the_next_driver_finds_the_groups_and_removes_parents_of_the_last_ones_m
     assert directories(tmp_path) == ["sampan"]
 
 
+def test_parents_that_a_killed_driver_left_empty_are_swept(tmp_path: Path) -> None:
+    for path in ("left/over", f"used/{WEB}", "sampan.daemon"):
+        make_cgroups(tmp_path / "sampan" / path, tmp_path)
+    (tmp_path / "sampan/mine").mkdir()
+    driver = CgroupDriver(ResourceSettings(tmp_path, "/sampan"), host=Host("hybrid", tmp_path), deadline_s=0)
+    driver.create(OTHER, Resources())
+    kept = ["sampan", f"sampan/{OTHER}", "sampan/mine", "sampan/used", f"sampan/used/{WEB}"]
+    assert directories(tmp_path) == kept
+    make_cgroups(tmp_path / "sampan/left", tmp_path)
+    driver.close()
+    assert directories(tmp_path) == kept
+
+
 def test_names_within_a_containers_group_prove_nothing(driver: CgroupDriver, tmp_path: Path) -> None:
     driver.create(WEB, Resources())
     (tmp_path / "sampan" / WEB / OTHER).mkdir()

@@ -73,6 +73,7 @@ class Slice:
         if self._made and self.path.is_dir():
             return
         self._make(self.path)
+        self._sweep()
         if self._enable_controllers:
             for path in self._ours():
                 self._enable(path)
@@ -123,7 +124,13 @@ class Slice:
 
     def remove_if_empty(self) -> None:
         """Remove it, unless groups or processes are in it, or somebody else made it."""
+        self._sweep()
         remove_cgroups(self.path, self._mount)
+
+    def _sweep(self) -> None:
+        """Remove the empty parents of our making that a daemon left which was killed between parent and group."""
+        for path in _parents_in(self.path):
+            remove_cgroups(path, self.path)
 
     def _ours(self) -> list[Path]:
         """The slice and those above it that are ours to change: up to the one that systemd delegated, or the root."""
@@ -182,15 +189,27 @@ def _from(top: Path, path: Path) -> list[Path]:
 
 
 def _groups_in(path: Path) -> Iterator[Path]:
-    try:
-        directories = sorted(entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))
-    except FileNotFoundError:
-        return
-    for name in directories:
-        if _ID.fullmatch(name):
-            yield path / name
+    for directory in _directories(path):
+        if _ID.fullmatch(directory.name):
+            yield directory
         else:
-            yield from _groups_in(path / name)
+            yield from _groups_in(directory)
+
+
+def _parents_in(path: Path) -> Iterator[Path]:
+    """What is no container's, the inner ones first."""
+    for directory in _directories(path):
+        if not _ID.fullmatch(directory.name):
+            yield from _parents_in(directory)
+            yield directory
+
+
+def _directories(path: Path) -> list[Path]:
+    """Those in `path`, none if that is gone."""
+    try:
+        return sorted(path / entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
 
 
 def _threaded(path: Path) -> str:
