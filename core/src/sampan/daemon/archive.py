@@ -18,9 +18,9 @@ from sampan.engine.job import Output
 from sampan.errdefs import Conflict, InvalidArgument
 from sampan.images.layer import copy
 from sampan.images.layer.extract import Placement
-from sampan.images.tasks import in_thread
 from sampan.models import ContainerPathStat, ExportContainer, MountPoint, PackPath, StatPath, UnpackArchive
 from sampan.runtime import user
+from sampan.tasks import in_thread
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon

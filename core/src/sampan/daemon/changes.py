@@ -8,8 +8,8 @@ from sampan.daemon.container import Container
 from sampan.daemon.paths import shown
 from sampan.drivers import Change, ChangeKind
 from sampan.engine import Job
-from sampan.images.tasks import in_thread
 from sampan.models import ContainerChanges, FilesystemChange
+from sampan.tasks import in_thread
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon

@@ -20,8 +20,8 @@ from sampan.images.commit import Committed
 from sampan.images.layer import copy
 from sampan.images.reference import Reference
 from sampan.images.store import Image
-from sampan.images.tasks import in_thread
 from sampan.models import CommitContainer, CommitResponse, ContainerConfig, ImageConfig
+from sampan.tasks import in_thread
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon

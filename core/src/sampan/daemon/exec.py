@@ -19,6 +19,7 @@ from sampan.errdefs import Conflict, InvalidArgument, NotFound, SampanError
 from sampan.models import CreateExec, ExecCreated, ExecInspect, ExecProcessConfig, InspectExec, ResizeExec, StartExec
 from sampan.runtime.failure import StartFailure
 from sampan.runtime.interface import STDOUT, Exec
+from sampan.tasks import settled
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
@@ -120,7 +121,7 @@ async def exec_start(daemon: Daemon, job: Job[StartExec]) -> None:
         return
     await job.streams.accept(multiplexed=not job.request.tty)
     try:
-        running = await _launch_whole(daemon, instance, job.request)
+        running = await _launch(daemon, instance, job.request, stdin=instance.request.attach_stdin)
     except SampanError as error:
         await job.streams.write(STDOUT, f"{error}\r\n".encode())
         return
@@ -169,31 +170,16 @@ async def exec_inspect(daemon: Daemon, job: Job[InspectExec]) -> ExecInspect:
     )
 
 
-async def _launch_whole(daemon: Daemon, instance: ExecInstance, start: StartExec) -> Exec:
-    """A caller who goes away meanwhile leaves an exec that runs and is followed, never half of one."""
-    launching = asyncio.ensure_future(_launch(daemon, instance, start, stdin=instance.request.attach_stdin))
-    try:
-        return await asyncio.shield(launching)
-    except asyncio.CancelledError:
-        await asyncio.wait([launching])
-        if launching.exception() is None:
-            await launching.result().attached.close()
-        raise
-
-
 async def _launch(daemon: Daemon, instance: ExecInstance, start: StartExec, *, stdin: bool) -> Exec:
-    """Start the process. If the caller goes meanwhile, it is started nevertheless and has nobody who listens."""
-    starting = asyncio.create_task(_start(daemon, instance, start, stdin=stdin))
+    """Start the process. A caller who goes away meanwhile leaves one that runs and is followed, never half of one."""
+    starting = asyncio.ensure_future(_start(daemon, instance, start, stdin=stdin))
     try:
-        return await asyncio.shield(starting)
+        await settled(starting)
     except asyncio.CancelledError:
-        daemon.spawn(_detach(starting), f"exec {instance.id[:12]}")
+        if starting.exception() is None:
+            await starting.result().attached.close()
         raise
-
-
-async def _detach(starting: asyncio.Task[Exec]) -> None:
-    with contextlib.suppress(SampanError):  # it is in the exec's exit code
-        await (await starting).attached.close()
+    return starting.result()
 
 
 async def _start(daemon: Daemon, instance: ExecInstance, start: StartExec, *, stdin: bool) -> Exec:

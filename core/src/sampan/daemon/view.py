@@ -30,7 +30,6 @@ from sampan.daemon.rootfs import make_directory
 from sampan.drivers import Mount
 from sampan.errdefs import Conflict, SystemFailure
 from sampan.images.mounted import PREFIX
-from sampan.images.tasks import in_thread, settled
 from sampan.runtime.spec import SpecMount
 from sampan.runtime.tree import make_tree
 from sampan.syscalls.mount import (
@@ -55,6 +54,7 @@ from sampan.syscalls.open_tree import (
 from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
 from sampan.syscalls.overlay import mount_tower
 from sampan.syscalls.pivot_root import pivot_root
+from sampan.tasks import in_thread, settled
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon

@@ -31,7 +31,7 @@ from sampan.images.manifest import (
 from sampan.images.platform import Platform, host_platform
 from sampan.images.progress import Report, short
 from sampan.images.reference import Reference
-from sampan.images.tasks import in_thread
+from sampan.tasks import in_thread
 
 _log = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"

@@ -22,7 +22,7 @@ from sampan.images.layer.limits import Limits
 from sampan.images.layer.pipeline import unhashed_blocks
 from sampan.images.layer.tar import LINK, REGULAR, SYMLINK, Header, TarReader
 from sampan.images.leases import Lease
-from sampan.images.tasks import settled
+from sampan.tasks import settled
 
 _ENTRIES_MAX = 100_000
 _LINKS_MAX = 16

@@ -10,7 +10,7 @@ from sampan.digest import Digest
 from sampan.errdefs import DataLoss
 from sampan.images.content import Ingest
 from sampan.images.interruption import may_go_on
-from sampan.images.tasks import in_thread, settled
+from sampan.tasks import in_thread, settled
 
 _BATCH_BYTES = 1 << 20
 

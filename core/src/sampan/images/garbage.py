@@ -13,7 +13,7 @@ from sampan.images.init_snapshot import INIT_PREFIX, init_name
 from sampan.images.layer_maker import KEY_PREFIX
 from sampan.images.layers import Layers
 from sampan.images.leases import Leases
-from sampan.images.tasks import in_thread
+from sampan.tasks import in_thread
 
 _log = logging.getLogger(__name__)
 

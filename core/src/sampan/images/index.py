@@ -20,8 +20,8 @@ from sampan.images import rows
 from sampan.images.image import Image
 from sampan.images.layer_maker import Layer, lowest_first
 from sampan.images.reference import Reference, parse_id
-from sampan.images.tasks import settled
 from sampan.state import Database
+from sampan.tasks import settled
 
 _log = logging.getLogger(__name__)
 _ID_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")

@@ -22,7 +22,7 @@ from sampan.images.layer.parents import adopt_parents
 from sampan.images.layer.unpack import Source, Unpacked, unpack
 from sampan.images.mounted import mounted, mounted_for_all
 from sampan.images.progress import Report, step
-from sampan.images.tasks import in_thread, to_the_end
+from sampan.tasks import in_thread, to_the_end
 
 _log = logging.getLogger(__name__)
 KEY_PREFIX = "layer-"

@@ -13,7 +13,7 @@ from sampan.images.flight import Flight, all_landed
 from sampan.images.layer_maker import Layer, LayerMaker, Wanted, lowest_first
 from sampan.images.leases import Lease
 from sampan.images.progress import Report, step
-from sampan.images.tasks import end
+from sampan.tasks import end
 
 DEPTH_MAX = 125
 """Layers on top of each other, as with moby (daemon/internal/layer/layer_store.go, maxLayerDepth)."""

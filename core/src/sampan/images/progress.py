@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
 from sampan.digest import Digest
-from sampan.images.tasks import end
+from sampan.tasks import end
 
 Progress: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 """Takes one item: `{"status": …, "id": …, "progressDetail": {…}}` or `{"stream": …}`."""

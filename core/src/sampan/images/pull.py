@@ -34,7 +34,7 @@ from sampan.images.progress import Report, Throttle, message, short, step
 from sampan.images.reference import Reference
 from sampan.images.registry import Document, RegistryClient, Repository
 from sampan.images.registry_config import RegistryAuth, RegistryConfig
-from sampan.images.tasks import in_thread
+from sampan.tasks import in_thread
 
 _log = logging.getLogger(__name__)
 _INDEX_DEPTH = 4

@@ -26,7 +26,7 @@ from sampan.images.progress import Report, Throttle, message, short, step
 from sampan.images.reference import Reference
 from sampan.images.registry import RegistryClient
 from sampan.images.registry_config import RegistryAuth
-from sampan.images.tasks import end, in_thread
+from sampan.tasks import end, in_thread
 
 _MOUNTS_MAX = 4  # repositories that are tried for a blob, as with moby
 

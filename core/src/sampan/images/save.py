@@ -27,7 +27,7 @@ from sampan.images.leases import Lease
 from sampan.images.manifest import OCI_INDEX
 from sampan.images.platform import Platform
 from sampan.images.reference import Reference, parse_id
-from sampan.images.tasks import in_thread
+from sampan.tasks import in_thread
 
 _PIECE_BYTES = 1 << 20
 _FULL_NAME = "io.containerd.image.name"

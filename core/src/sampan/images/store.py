@@ -34,8 +34,8 @@ from sampan.images.reference import Reference
 from sampan.images.registry_config import RegistryAuth, RegistryConfig
 from sampan.images.remove import ImageUser, Removed, Remover, Users
 from sampan.images.save import Saver, check_platform
-from sampan.images.tasks import in_thread
 from sampan.state import Database
+from sampan.tasks import in_thread
 
 if TYPE_CHECKING:
     from sampan.images.distribution import Distribution

@@ -15,9 +15,10 @@ from sampan.network import gateway
 from sampan.network.carrying import Carrying
 from sampan.network.ipam import mac_of
 from sampan.network.leaving import Leaving
-from sampan.network.plugging import attach_and_publish, for_driver, port_failure, remove_endpoint, to_the_end
+from sampan.network.plugging import attach_and_publish, for_driver, port_failure, remove_endpoint
 from sampan.network.records import PREDEFINED, EndpointRecord, EndpointWish, NetworkRecord
 from sampan.network.room import Room
+from sampan.tasks import in_thread
 
 IFNAME_OPTION = "com.docker.network.endpoint.ifname"
 SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
@@ -132,7 +133,7 @@ class Joining:
         wanted = for_driver(endpoint, network)
         undo.push_async_callback(asyncio.to_thread, remove_endpoint, driver, wanted)
         try:
-            made = await to_the_end(asyncio.to_thread(attach_and_publish, driver, wanted, sandbox, endpoint.ports))
+            made = await in_thread(attach_and_publish, driver, wanted, sandbox, endpoint.ports)
         except Conflict as error:
             raise port_failure(endpoint, error) from error
         if wish.link_local:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
 
 from sampan.drivers import Attachment, Endpoint, NetworkDriver, PublishedPort, Sandbox
 from sampan.errdefs import SampanError, SystemFailure
 from sampan.network.records import EndpointRecord, NetworkRecord
 
 _log = logging.getLogger(__name__)
-ResultT = TypeVar("ResultT")
 
 
 def for_driver(endpoint: EndpointRecord, network: NetworkRecord) -> Endpoint:
@@ -43,16 +40,6 @@ def attach_and_publish(
     if ports:
         driver.publish(endpoint, ports)
     return made
-
-
-async def to_the_end(work: Awaitable[ResultT]) -> ResultT:
-    """Await work in a thread. A cancelled caller waits too, so that what it then undoes is not done afterwards."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
 
 
 def try_step(step: Callable[[Endpoint], None], endpoint: Endpoint) -> list[str]:

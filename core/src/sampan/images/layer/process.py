@@ -23,7 +23,7 @@ from typing import Any, cast
 
 from sampan import errdefs
 from sampan.errdefs import SystemFailure
-from sampan.images.tasks import end, settled
+from sampan.tasks import end, settled
 
 START = "import sys; sys.path += sys.argv[2:]; from {} import main; main()"
 _PIPE_BYTES = 1 << 20

@@ -15,8 +15,8 @@ from sampan.digest import Digest
 from sampan.errdefs import SystemFailure
 from sampan.images.layer.limits import Limits, WhiteoutFormat
 from sampan.images.layer.process import feed_worker, read_answer, run_worker, senseless
-from sampan.images.tasks import in_thread
 from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
+from sampan.tasks import in_thread
 
 _MAIN = "sampan.images.layer.worker"
 _WORKERS = 4

@@ -36,7 +36,10 @@ async def settled(*tasks: asyncio.Future[Any]) -> None:
 async def in_thread(
     function: Callable[ParametersT, ResultT], *args: ParametersT.args, **kwargs: ParametersT.kwargs
 ) -> ResultT:
-    """As `asyncio.to_thread`, but a cancelled caller goes on only when the thread has ended: no deed is half done."""
+    """As `asyncio.to_thread`, but a cancellation is raised only when the thread has ended: no deed is half done.
+
+    For what the caller then undoes, or leaves to be thrown away.
+    """
     deed = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
     await settled(deed)
     return deed.result()
@@ -45,7 +48,10 @@ async def in_thread(
 async def to_the_end(
     function: Callable[ParametersT, ResultT], *args: ParametersT.args, **kwargs: ParametersT.kwargs
 ) -> ResultT:
-    """As `in_thread`, but a cancellation meanwhile is forgotten: what is done now can't be undone."""
+    """As `in_thread`, but a cancellation meanwhile is forgotten.
+
+    For the last step of all, after which nothing can be undone: what the caller does next belongs to it.
+    """
     deed = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
     with contextlib.suppress(asyncio.CancelledError):
         await settled(deed)
