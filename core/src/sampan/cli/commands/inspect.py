@@ -68,7 +68,7 @@ def _anything(kind: str) -> _Find:
 
 def _is_elsewhere(error: DaemonError) -> bool:
     """Whether an error leaves it possible that the thing is of another kind."""
-    return error.code in (404, 501) or "not supported" in error.reason or "invalid reference format" in error.reason
+    return error.code in (400, 404, 501)  # 400: what can be the name of a volume need not be one of an image
 
 
 def inspect(session: Session, options: Options) -> None:

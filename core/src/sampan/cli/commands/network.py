@@ -1,4 +1,4 @@
-"""`sampan network` ls, connect, disconnect, rm and prune."""
+"""`sampan network` create, ls, connect, disconnect and rm."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from sampan.cli.client.client import filters_of
 from sampan.cli.command import FILTER, NUMBER, SWITCH, Command, Flag, Options
 from sampan.cli.command import LIST as LIST_KIND
 from sampan.cli.commands.each import for_each, segment
-from sampan.cli.confirm import confirmed
 from sampan.cli.create.ipam import separated
 from sampan.cli.create.kinds import ADDRESS, ADDRESSES, LINK
 from sampan.cli.errors import CliError, DaemonError
@@ -107,20 +106,6 @@ def remove(session: Session, options: Options) -> int:
     return for_each(session, options.args, one)
 
 
-def prune(session: Session, options: Options) -> None:
-    """Remove unused networks and print their names."""
-    if not options.on("force") and not confirmed(PRUNE_WARNING):
-        return
-    answer = session.client.call("POST", "/networks/prune", query={"filters": filters_of(options.texts("filter"))})
-    if names := answer.get("NetworksDeleted"):
-        session.say("\n".join(["Deleted Networks:", *names, ""]))
-
-
-PRUNE_WARNING = (
-    "WARNING! This will remove all custom networks not used by at least one container.\n"
-    "Are you sure you want to continue?"
-)
-
 CONNECT = Command(
     "connect [OPTIONS] NETWORK CONTAINER",
     "Connect a container to a network",
@@ -144,15 +129,6 @@ DISCONNECT = Command(
     (Flag("force", "Force the container to disconnect from a network", SWITCH, "f"),),
     least=2,
     most=2,
-)
-PRUNE = Command(
-    "prune [OPTIONS]",
-    "Remove all unused networks",
-    prune,
-    (
-        Flag("filter", 'Provide filter values (e.g. "until=<timestamp>")', FILTER),
-        Flag("force", "Do not prompt for confirmation", SWITCH, "f"),
-    ),
 )
 REMOVE = Command(
     "rm NETWORK [NETWORK...]",

@@ -1,4 +1,4 @@
-"""`sampan container prune`, `image prune`, and `system prune`, which is all prunes in a row."""
+"""`sampan container prune` and those of images, networks and volumes; `system prune`, which is all in a row."""
 
 from __future__ import annotations
 
@@ -83,6 +83,22 @@ def image_prune(session: Session, options: Options) -> None:
         _say_total(session, _prune(session, _IMAGES, _image_filters(options, everything)))
 
 
+def network_prune(session: Session, options: Options) -> None:
+    """Remove networks on which no container is."""
+    if _is_wanted(options, "all custom networks not used by at least one container"):
+        _prune(session, _NETWORKS, filters_of(options.texts("filter")))
+
+
+def volume_prune(session: Session, options: Options) -> None:
+    """Remove volumes that no container has: those without a name, or all."""
+    filters, everything = filters_of(options.texts("filter")), options.on("all")
+    if everything and "all" in filters:
+        raise CliError("conflicting options: cannot specify both --all and --filter all=1")
+    kind = "all" if everything else "anonymous"
+    if _is_wanted(options, f"{kind} local volumes not used by at least one container"):
+        _say_total(session, _prune(session, _VOLUMES, {**filters, "all": ["true"]} if everything else filters))
+
+
 def system_prune(session: Session, options: Options) -> None:
     """Remove all that nobody uses."""
     filters, everything = filters_of(options.texts("filter")), options.on("all")
@@ -141,6 +157,7 @@ def _say_total(session: Session, reclaimed: int) -> None:
 
 _FORCE = Flag("force", "Do not prompt for confirmation", SWITCH, "f")
 _FILTER = Flag("filter", 'Provide filter values (e.g. "until=<timestamp>")', FILTER)
+_LABELS = Flag("filter", 'Provide filter values (e.g. "label=<key>=<value>")', FILTER)
 
 CONTAINER = Command("prune [OPTIONS]", "Remove all stopped containers", container_prune, (_FILTER, _FORCE))
 IMAGE = Command(
@@ -149,13 +166,20 @@ IMAGE = Command(
     image_prune,
     (Flag("all", "Remove all unused images, not just dangling ones", SWITCH, "a"), _FILTER, _FORCE),
 )
+NETWORK = Command("prune [OPTIONS]", "Remove all unused networks", network_prune, (_FILTER, _FORCE))
+VOLUME = Command(
+    "prune [OPTIONS]",
+    "Remove unused local volumes",
+    volume_prune,
+    (Flag("all", "Remove all unused volumes, not just anonymous ones", SWITCH, "a"), _LABELS, _FORCE),
+)
 SYSTEM = Command(
     "prune [OPTIONS]",
     "Remove unused data",
     system_prune,
     (
         Flag("all", "Remove all unused images not just dangling ones", SWITCH, "a"),
-        Flag("filter", 'Provide filter values (e.g. "label=<key>=<value>")', FILTER),
+        _LABELS,
         _FORCE,
         Flag("volumes", "Prune anonymous volumes", SWITCH),
     ),

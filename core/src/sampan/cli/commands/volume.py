@@ -1,4 +1,4 @@
-"""`sampan volume` create, ls, prune, rm and update."""
+"""`sampan volume` create, ls, rm and update."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from sampan.cli.client.client import filters_of
 from sampan.cli.command import FILTER, SWITCH, Command, Flag, Options
 from sampan.cli.command import LIST as LIST_KIND
 from sampan.cli.commands.each import for_each, segment
-from sampan.cli.confirm import confirmed
 from sampan.cli.create.environment import as_map
 from sampan.cli.create.kinds import LABEL
 from sampan.cli.errors import CliError
@@ -78,23 +77,6 @@ def row(volume: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def prune(session: Session, options: Options) -> None:
-    """Remove unused volumes and print their names."""
-    wanted = options.texts("filter")
-    if options.on("all"):
-        if any(text.partition("=")[0] == "all" for text in wanted):
-            raise CliError("conflicting options: cannot specify both --all and --filter all=1")
-        wanted = [*wanted, "all=true"]
-    kind = "all" if options.on("all") else "anonymous"
-    question = f"WARNING! This will remove {kind} local volumes not used by at least one container.\n{SURE}"
-    if not options.on("force") and not confirmed(question):
-        return
-    answer = session.client.call("POST", "/volumes/prune", query={"filters": filters_of(wanted)})
-    if names := answer.get("VolumesDeleted"):
-        session.say("\n".join(["Deleted Volumes:", *names, ""]))
-    session.say(f"Total reclaimed space: {size(answer.get('SpaceReclaimed') or 0, 4)}")
-
-
 def update(session: Session, options: Options) -> None:
     """Change a cluster volume."""
     name = options.args[0] if options.args else ""
@@ -102,9 +84,6 @@ def update(session: Session, options: Options) -> None:
     version = (current.get("ClusterVolume") or {}).get("Version", {}).get("Index", 0)
     spec = {"Availability": options.text("availability")}
     session.client.call("PUT", f"/volumes/{segment(name)}", query={"version": str(version)}, body={"Spec": spec})
-
-
-SURE = "Are you sure you want to continue?"
 
 
 def remove(session: Session, options: Options) -> int:
@@ -137,16 +116,6 @@ LIST = Command(
         Flag("filter", 'Provide filter values (e.g. "dangling=true")', FILTER, "f"),
         Flag("format", "Format output: table, table TEMPLATE, json, or a Go template"),
         Flag("quiet", "Only display volume names", SWITCH, "q"),
-    ),
-)
-PRUNE = Command(
-    "prune [OPTIONS]",
-    "Remove unused local volumes",
-    prune,
-    (
-        Flag("all", "Remove all unused volumes, not just anonymous ones", SWITCH, "a"),
-        Flag("filter", 'Provide filter values (e.g. "label=<label>")', FILTER),
-        Flag("force", "Do not prompt for confirmation", SWITCH, "f"),
     ),
 )
 UPDATE = Command(
