@@ -29,6 +29,12 @@ class TestMemoryStorageWithDetachedLayers(StorageDriverSuite):
         return partial(MemoryStorage, detached=True)
 
 
+class TestCopy(StorageDriverSuite):
+    @pytest.fixture
+    def factory(self) -> StorageFactory:
+        return load().storage_factory("copy")
+
+
 @pytest.mark.root
 class TestOverlayfs(StorageDriverSuite):
     @pytest.fixture

@@ -19,7 +19,7 @@ from sampan_overlayfs.layout import Layout
 from sampan_overlayfs.probe import why_not
 
 pytestmark = pytest.mark.root
-CRASH = Path(__file__).with_name("overlayfs_crash.py")
+CRASH = Path(__file__).with_name("storage_crash.py")
 LAYERS = 128
 
 
@@ -159,7 +159,10 @@ def test_killed_at_any_line_every_call_has_happened_or_has_not(share: float, lin
 
 def _crash(state_dir: Path, line: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(CRASH), str(state_dir), str(line)], stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, str(CRASH), "overlayfs", str(state_dir), str(line)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
     )
 
 

@@ -10,9 +10,10 @@ import logging
 import resource
 import shutil
 import signal
+import sqlite3
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -154,6 +155,7 @@ async def _install(engine: Engine, config: DaemonConfig, drivers: Drivers) -> Ap
     engine.on_stop(lambda: asyncio.to_thread(resources.close))
     database = Database(config.data_root / "state.db")
     engine.on_stop(lambda: asyncio.to_thread(database.close))
+    _keep_to_one_storage(config, database)
     images = ImageStore(
         config.data_root / "images",
         storage,
@@ -230,7 +232,7 @@ class _Probed(Protocol):
 def _make_drivers(drivers: Drivers, config: DaemonConfig) -> tuple[StorageDriver, Mapping[str, NetworkDriver]]:
     """The selected drivers, able to work on this host. Network drivers go by the names that clients use."""
     storage = drivers.storage_factory(config.storage_driver)(_directory(config, config.storage_driver))
-    _require(storage, "storage", config.storage_driver)
+    _require(storage, "storage", config.storage_driver, others=drivers.storage)
     bridge = drivers.network_factory(config.network_driver)(_network_settings(config, config.network_driver))
     _require(bridge, "network", config.network_driver)
     apply_published_ports(bridge, config)
@@ -279,9 +281,29 @@ def apply_published_ports(driver: NetworkDriver, config: DaemonConfig) -> None:
     driver.heed_host_firewall()
 
 
-def _require(driver: _Probed, kind: str, name: str) -> None:
+def _require(driver: _Probed, kind: str, name: str, *, others: Iterable[str] = ()) -> None:
     if reason := driver.probe():
-        raise Unsupported(f'{kind} driver "{name}" can\'t work on this host: {reason}')
+        instead = " or ".join(f"--{kind}-driver {one}" for one in others if one != name)
+        hint = f"; try {instead}" if instead else ""
+        raise Unsupported(f'{kind} driver "{name}" can\'t work on this host: {reason}{hint}')
+
+
+def _keep_to_one_storage(config: DaemonConfig, database: Database) -> None:
+    """Images and containers lie in the driver that made them: with another one they would all seem to be lost."""
+    mark = config.data_root / "storage-driver"
+    before = mark.read_text() if mark.exists() else config.storage_driver
+    if before != config.storage_driver and not database.read(_is_unused):
+        raise InvalidArgument(
+            f'the images and containers in {config.data_root} were made with storage driver "{before}": '
+            f'use that one, or another data root for "{config.storage_driver}"'
+        )
+    mark.write_text(config.storage_driver)
+
+
+def _is_unused(connection: sqlite3.Connection) -> bool:
+    return not any(
+        connection.execute(query).fetchone() for query in ("SELECT 1 FROM images", "SELECT 1 FROM containers")
+    )
 
 
 def _directory(config: DaemonConfig, driver: str) -> Path:

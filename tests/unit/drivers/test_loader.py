@@ -57,10 +57,11 @@ def ours(drivers: Drivers) -> list[str]:
     return [f"{plugin.kind} {plugin.name}" for plugin in drivers.provenance]
 
 
-def test_core_offers_the_none_resource_driver_without_any_plugin(install: Install) -> None:
+def test_core_offers_a_storage_and_a_resource_driver_without_any_plugin(install: Install) -> None:
     drivers = load("a group that nobody uses")
     assert list(drivers.resource) == ["none"]
-    assert ours(drivers) == ["resource none"]
+    assert list(drivers.storage) == ["copy"]
+    assert ours(drivers) == ["resource none", "storage copy"]
     assert drivers.provenance[0].distribution == "sampan-core"
     assert drivers.broken == ()
 

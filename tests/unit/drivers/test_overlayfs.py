@@ -13,14 +13,14 @@ import pytest
 
 from sampan.drivers import Change, ChangeKind, Snapshot, SnapshotKind
 from sampan.errdefs import DataLoss, SystemFailure
+from sampan.storage.trash import Trash
+from sampan.storage.usage import disk_usage
 from sampan.syscalls.overlay import fit_page
 from sampan_overlayfs import options
 from sampan_overlayfs.changes import changes_of
 from sampan_overlayfs.driver import OverlayDriver
 from sampan_overlayfs.layout import Layout
 from sampan_overlayfs.probe import why_not
-from sampan_overlayfs.trash import Trash
-from sampan_overlayfs.usage import disk_usage
 
 DEPTH = 2500
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="trusted attributes need root")

@@ -31,7 +31,7 @@ from sampan.errdefs import NotFound
 CORE = "sampan-core"
 KINDS = ("storage", "network", "resource", "volume")
 PLUGIN = "plugin"
-_BUILT_IN = {"none": "sampan.drivers.none_resources"}
+_BUILT_IN = {"none": "sampan.drivers.none_resources", "copy": "sampan.storage.hooks"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 

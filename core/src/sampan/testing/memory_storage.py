@@ -26,6 +26,7 @@ from sampan.drivers import (
     Usage,
 )
 from sampan.errdefs import Conflict, InvalidArgument, NotFound, Unsupported
+from sampan.storage.usage import disk_usage
 
 _OPAQUE = "trusted.overlay.opaque"
 
@@ -125,11 +126,10 @@ class MemoryStorage:
             return self._get(name).snapshot
 
     def usage(self, name: str) -> Usage:
-        """The size of the whole copy, which is what it takes on the disk."""
+        """What the whole copy takes on the disk."""
         with self._lock:
             root = self._get(name).dir
-        found = {(status.st_dev, status.st_ino): status.st_size for status in _walk(root)}
-        return Usage(size_bytes=sum(found.values()), inodes=len(found))
+        return disk_usage(root)
 
     def changes(self, key: str) -> Iterator[Change]:
         """Compare the copy with what it was copied from."""
@@ -265,12 +265,3 @@ def _discard(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _walk(root: Path) -> Iterator[os.stat_result]:
-    yield root.lstat()
-    for entry in os.scandir(root):
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path))
-        else:
-            yield entry.stat(follow_symlinks=False)

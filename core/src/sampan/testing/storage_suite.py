@@ -198,6 +198,15 @@ class StorageDriverSuite:
         commit(driver, "base", None, _every_kind)
         assert run_inside(driver.prepare("key", "base"), _kinds) == _EVERY_KIND
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="owners, devices and capabilities need root")
+    def test_owners_attributes_devices_and_holes_are_kept(self, driver: StorageDriver) -> None:
+        commit(driver, "base", None, _roots_kinds)
+        before = _looked_at(driver, "base")
+        commit(driver, "child", "base", lambda root: (root / "note").chmod(0o600))
+        assert before == _ROOTS_KINDS
+        assert _looked_at(driver, "child") == {**_ROOTS_KINDS, "note": (*_ROOTS_KINDS["note"][:3], 0o600)}
+        assert sum(driver.usage(name).size_bytes for name in ("base", "child")) < _HOLE_BYTES
+
     def test_the_root_directory_has_its_parents_mode(self, driver: StorageDriver) -> None:
         commit(driver, "base", None, lambda root: root.chmod(0o711))
         assert run_inside(driver.prepare("key", "base"), _mode) == 0o711
@@ -585,6 +594,52 @@ def _every_kind(root: Path) -> None:
         if not stat.S_ISLNK(mode):
             (root / name).chmod(stat.S_IMODE(mode))
         os.utime(root / name, ns=(time_ns, time_ns), follow_symlinks=False)
+
+
+_HOLE_BYTES = 64 << 20
+_CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_net_bind_service+ep, revision 2
+_ROOTS_KINDS: dict[str, tuple[tuple[int, int], int, dict[str, bytes], int]] = {
+    "able": ((0, 0), 0, {"security.capability": _CAPABILITY}, 0o755),
+    "device": ((0, 5), os.makedev(10, 200), {}, 0o640),
+    "hole": ((0, 0), 0, {}, 0o644),
+    "link": ((7, 8), 0, {}, 0o777),
+    "note": ((1_000_000, 2_000_000), 0, {"user.note": b"x\0y", "trusted.note": b""}, 0o4711),
+}
+"""Owner and group, device, extended attributes, mode."""
+
+
+def _roots_kinds(root: Path) -> None:
+    for name in ("able", "note"):
+        (root / name).touch()
+    os.mknod(root / "device", stat.S_IFBLK, os.makedev(10, 200))
+    (root / "link").symlink_to("note")
+    with (root / "hole").open("wb") as file:
+        file.truncate(_HOLE_BYTES)
+    for name, (owner, _, attributes, mode) in _ROOTS_KINDS.items():
+        os.chown(root / name, *owner, follow_symlinks=False)
+        if name != "link":
+            (root / name).chmod(mode)
+        for attribute, value in attributes.items():
+            os.setxattr(root / name, attribute, value)
+
+
+def _looked_at(driver: StorageDriver, name: str) -> dict[str, tuple[tuple[int, int], int, dict[str, bytes], int]]:
+    try:
+        return run_inside(driver.prepare("looking", name), _roots_looks)
+    finally:
+        driver.remove("looking")
+
+
+def _roots_looks(root: Path) -> dict[str, tuple[tuple[int, int], int, dict[str, bytes], int]]:
+    found = {}
+    for path in sorted(root.iterdir()):
+        status = path.lstat()
+        attributes = {
+            one: os.getxattr(path, one, follow_symlinks=False) for one in os.listxattr(path, follow_symlinks=False)
+        }
+        owner = (status.st_uid, status.st_gid)
+        found[path.name] = (owner, status.st_rdev, attributes, stat.S_IMODE(status.st_mode))
+    return found
 
 
 def _kinds(root: Path) -> dict[str, tuple[int, int | None, int]]:

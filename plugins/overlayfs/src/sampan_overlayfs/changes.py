@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sampan.drivers import Change, ChangeKind
+from sampan.storage.difference import differs
 from sampan.syscalls.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
-from sampan_overlayfs.difference import differs
 
 _OPAQUE = "trusted.overlay.opaque"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -23,13 +23,14 @@ from sampan.drivers import (
     Usage,
 )
 from sampan.errdefs import DataLoss, InvalidArgument, SystemFailure, Unsupported
+from sampan.storage.file_system import type_of
+from sampan.storage.metadata import Metadata, Row
+from sampan.storage.trash import Trash
+from sampan.storage.usage import disk_usage
 from sampan_overlayfs import options
 from sampan_overlayfs.changes import changes_of
 from sampan_overlayfs.layout import Layout
-from sampan_overlayfs.metadata import Metadata, Row
 from sampan_overlayfs.probe import why_not
-from sampan_overlayfs.trash import Trash
-from sampan_overlayfs.usage import disk_usage
 
 _log = logging.getLogger(__name__)
 
@@ -131,8 +132,9 @@ class OverlayDriver:
         return changes_of(self._layout.files(row.number), lowers)
 
     def status(self) -> list[tuple[str, str]]:
-        """The mount options."""
-        return [(name, value) for name, _, value in (option.partition("=") for option in options.ALWAYS)]
+        """The file system below, and the mount options."""
+        chosen = [(name, value) for name, _, value in (option.partition("=") for option in options.ALWAYS)]
+        return [("Backing Filesystem", type_of(self._layout.state_dir)), *chosen]
 
     def list(self) -> Iterator[Snapshot]:
         """From the metadata."""

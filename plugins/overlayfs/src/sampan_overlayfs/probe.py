@@ -8,6 +8,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from sampan.storage.file_system import type_of
 from sampan.syscalls.mount import MS_PRIVATE, MS_REC, mount, mount_with_options
 from sampan.syscalls.namespaces import CLONE_FS, CLONE_NEWNS, unshare
 from sampan_overlayfs import options
@@ -49,21 +50,10 @@ def _try(scratch: Path) -> str | None:
 
 
 def _hint(scratch: Path) -> str:
-    kind = _file_system(scratch)
+    kind = type_of(scratch)
     return (
         f" (it lies on {kind}, which can't hold an upper directory)" if kind == "overlay" else f" (it lies on {kind})"
     )
-
-
-def _file_system(path: Path) -> str:
-    """The type of the file system that holds `path`, from mountinfo (proc_pid_mountinfo(5))."""
-    device = path.stat().st_dev
-    number = f"{os.major(device)}:{os.minor(device)}"
-    for line in Path("/proc/thread-self/mountinfo").read_text().splitlines():
-        words = line.split()
-        if words[2] == number:
-            return words[words.index("-") + 1]
-    return "an unknown file system"
 
 
 class _Dirent(ctypes.Structure):

@@ -99,11 +99,16 @@ class Metadata:
 
     def get(self, name: str) -> Row:
         """Raises `NotFound`."""
+        row = self.find(name)
+        if row is None:
+            raise NotFound(f"snapshot {name} does not exist")
+        return row
+
+    def find(self, name: str) -> Row | None:
+        """The snapshot, if there is one of this name."""
         with self._lock:
             found = self._connection.execute(f"{_SELECT} WHERE s.name = ?", (name,)).fetchone()
-        if found is None:
-            raise NotFound(f"snapshot {name} does not exist")
-        return _row(found)
+        return None if found is None else _row(found)
 
     def get_parent(self, name: str) -> Row:
         """A snapshot that may be a parent. Raises `NotFound`, `InvalidArgument` if it is not committed."""

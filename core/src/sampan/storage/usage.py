@@ -37,7 +37,7 @@ def _du(root: Path, unit: str) -> int:
 def _count(root: Path) -> Usage:
     status = root.lstat()
     blocks, inodes = status.st_blocks, 1
-    linked: set[int] = set()  # overlay layers lie on one file system, so the inode's number is enough
+    linked: set[int] = set()  # a snapshot lies on one file system, so the inode's number is enough
     waiting = [os.fspath(root)]
     while waiting:
         for entry in _entries(waiting.pop()):

@@ -37,7 +37,7 @@ class Trash:
         with self._lock:
             self._again = True
             if self._worker is None:
-                self._worker = threading.Thread(target=self._work, name="overlayfs-trash", daemon=True)
+                self._worker = threading.Thread(target=self._work, name="snapshot-trash", daemon=True)
                 self._worker.start()
 
     def wait(self) -> None:

@@ -1,0 +1,238 @@
+"""The storage driver `copy`: a snapshot is a plain directory, a child a copy of its parent.
+
+For hosts on which overlayfs can't work: a data root that is on an overlay itself, or on a file system without what
+overlayfs needs. What it costs is room and time for each copy, little where the file system has reflinks. After
+Docker's graph driver vfs.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sampan.drivers import Change, Mount, Snapshot, SnapshotKind, StorageCapabilities, Usage
+from sampan.errdefs import Conflict, DataLoss, InvalidArgument, SystemFailure, Unsupported
+from sampan.storage.copy_changes import CopiedTree
+from sampan.storage.copy_tree import copy_tree
+from sampan.storage.file_system import has_reflinks, type_of
+from sampan.storage.metadata import Metadata, Row
+from sampan.storage.trash import Trash
+from sampan.storage.usage import disk_usage
+
+_log = logging.getLogger(__name__)
+_MAKING = "making-"
+_PROBE = "probe-"
+
+
+class CopyDriver:
+    """A `StorageDriver` on plain directories.
+
+    metadata.db             which snapshots there are: a row is the truth
+    snapshots/<n>/fs        the files of snapshot number n; a view has none, it shows its parent's
+    snapshots/<n>/copied    an empty file; its change time is when the copy was complete
+    snapshots/making-*      being copied
+    trash/                  being deleted
+
+    A directory gets its number in the transaction that makes its row and is taken away after the row, so whoever is
+    killed leaves at most directories without a row, which the next construction takes away.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._snapshots = state_dir / "snapshots"
+        self._snapshots.mkdir(exist_ok=True)
+        self._metadata = Metadata(state_dir / "metadata.db")
+        self._trash = Trash(state_dir / "trash")
+        self._lock = threading.Lock()
+        self._making: dict[str, str | None] = {}
+        self._clear()
+
+    @property
+    def capabilities(self) -> StorageCapabilities:
+        """Changes; no quota, and no detached layers: a layer is unpacked on a copy of its parent."""
+        return StorageCapabilities(changes=True)
+
+    def probe(self) -> str | None:
+        """Copy a small tree."""
+        try:
+            with TemporaryDirectory(prefix=_PROBE, dir=self._state_dir) as scratch:
+                source = Path(scratch, "source")
+                source.mkdir()
+                (source / "file").write_text("content")
+                copy_tree(source, Path(scratch, "target"))
+        except (OSError, SystemFailure) as error:
+            return f"a directory can't be copied in {self._state_dir}: {error}"
+        return None
+
+    def prepare(
+        self,
+        key: str,
+        parent: str | None,
+        *,
+        labels: dict[str, str] | None = None,
+        size_bytes: int | None = None,
+    ) -> list[Mount]:
+        """Copy `parent`, which takes as long as it is large."""
+        if size_bytes is not None:
+            raise Unsupported("the copy storage driver has no quota")
+        self._create(Snapshot(key, SnapshotKind.ACTIVE, parent, dict(labels or {})))
+        return self.mounts(key)
+
+    def view(self, key: str, parent: str) -> list[Mount]:
+        """The parent's own directory, to be mounted read-only."""
+        self._create(Snapshot(key, SnapshotKind.VIEW, parent))
+        return self.mounts(key)
+
+    def mounts(self, key: str) -> list[Mount]:
+        """One bind mount."""
+        row = self._metadata.get(key)
+        if row.snapshot.kind is SnapshotKind.COMMITTED:
+            raise InvalidArgument(f"snapshot {key} is committed")
+        files = self._files_of(row)
+        if not files.is_dir():
+            raise DataLoss(f"snapshot {key} lost its files {files}")
+        return [Mount("bind", str(files), ("bind", "ro" if row.snapshot.kind is SnapshotKind.VIEW else "rw"))]
+
+    def commit(self, name: str, key: str, *, parent: str | None = None) -> None:
+        """One change of a row, whatever the snapshot's size."""
+        with self._metadata.transaction():
+            row = self._get_active(key)
+            if parent is not None:
+                raise InvalidArgument(f"snapshot {key} is not a detached layer")
+            self._metadata.commit(row.number, name, row.parent)
+
+    def detached_dir(self, key: str) -> Path:
+        """There are none."""
+        raise Unsupported("the copy storage driver has no detached layers")
+
+    def remove(self, name: str) -> None:
+        """Take the row out and the directory away; the files are deleted in the background."""
+        with self._lock:
+            if name in self._making.values():
+                raise Conflict(f"snapshot {name} has children")
+            with self._metadata.transaction():
+                row = self._metadata.get(name)
+                self._metadata.delete(row)
+        try:
+            self._discard(self._snapshot(row.number))
+        except OSError as error:  # it is removed all the same: the next start clears the directory away
+            _log.warning("the files of removed snapshot %s stay until the next start: %s", name, error)
+
+    def stat(self, name: str) -> Snapshot:
+        """From the metadata."""
+        return self._metadata.get(name).snapshot
+
+    def usage(self, name: str) -> Usage:
+        """Count all files of the copy, of a committed one only once. Blocks that a reflink shares count each time, as
+        they do for du(1)."""
+        row = self._metadata.get(name)
+        if row.usage is not None:
+            return row.usage
+        if row.snapshot.kind is SnapshotKind.VIEW:
+            return Usage(0, 0)
+        usage = disk_usage(self._files(row.number))
+        if row.snapshot.kind is SnapshotKind.COMMITTED:
+            self._metadata.keep_usage(row.number, usage)
+        return usage
+
+    def changes(self, key: str) -> Iterator[Change]:
+        """Compare the copy with what it was copied from."""
+        row = self._get_active(key)
+        original = self._files(row.parent) if row.parent is not None else None
+        copied_at_ns = self._stamp(self._snapshot(row.number)).stat().st_ctime_ns
+        return CopiedTree(self._files(row.number), original, copied_at_ns).changes()
+
+    def status(self) -> list[tuple[str, str]]:
+        """The file system below, and whether it saves copying."""
+        reflinks = "true" if has_reflinks(self._state_dir) else "false"
+        return [("Backing Filesystem", type_of(self._state_dir)), ("Reflinks", reflinks)]
+
+    def list(self) -> Iterator[Snapshot]:
+        """From the metadata."""
+        return (row.snapshot for row in self._metadata.list())
+
+    def wait_for_removals(self) -> None:
+        """Return when the files of all removed snapshots are deleted."""
+        self._trash.wait()
+
+    def close(self) -> None:
+        """Close the metadata; the driver can't be used after that."""
+        self._trash.wait()
+        self._metadata.close()
+
+    def _create(self, snapshot: Snapshot) -> None:
+        with self._reserving(snapshot.name, snapshot.parent), ExitStack() as undo:
+            parent = self._metadata.get_parent(snapshot.parent).number if snapshot.parent is not None else None
+            made = self._snapshots / f"{_MAKING}{uuid.uuid4().hex}"
+            undo.callback(self._discard, made)
+            try:
+                self._fill(made, parent, snapshot.kind)
+                with self._metadata.transaction():
+                    number = self._metadata.insert(snapshot, parent)
+                    undo.callback(self._discard, self._snapshot(number))
+                    made.rename(self._snapshot(number))
+            except (OSError, SystemFailure) as error:
+                raise SystemFailure(f"can't make snapshot {snapshot.name}: {error}") from error
+            undo.pop_all()
+
+    def _fill(self, made: Path, parent: int | None, kind: SnapshotKind) -> None:
+        made.mkdir(mode=0o700)
+        if kind is SnapshotKind.VIEW:
+            return
+        if parent is None:
+            (made / "fs").mkdir(mode=0o755)
+        else:
+            copy_tree(self._files(parent), made / "fs")
+        self._stamp(made).touch()
+
+    @contextmanager
+    def _reserving(self, name: str, parent: str | None) -> Iterator[None]:
+        """Keep others from making `name` and from removing `parent`. Raises `Conflict` if `name` is there."""
+        with self._lock:
+            if name in self._making or self._metadata.find(name) is not None:
+                raise Conflict(f"snapshot {name} already exists")
+            self._making[name] = parent
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._making[name]
+
+    def _get_active(self, key: str) -> Row:
+        row = self._metadata.get(key)
+        if row.snapshot.kind is not SnapshotKind.ACTIVE:
+            raise InvalidArgument(f"snapshot {key} is not active")
+        return row
+
+    def _snapshot(self, number: int) -> Path:
+        return self._snapshots / str(number)
+
+    def _files(self, number: int) -> Path:
+        return self._snapshot(number) / "fs"
+
+    def _files_of(self, row: Row) -> Path:
+        if row.snapshot.kind is SnapshotKind.VIEW and row.parent is not None:
+            return self._files(row.parent)
+        return self._files(row.number)
+
+    def _stamp(self, snapshot: Path) -> Path:
+        return snapshot / "copied"
+
+    def _discard(self, snapshot: Path) -> None:
+        if snapshot.exists():
+            self._trash.put(snapshot)
+
+    def _clear(self) -> None:
+        """Take away what a killed daemon left half made or half removed."""
+        known = {str(row.number) for row in self._metadata.list()}
+        for directory in self._snapshots.iterdir():
+            if directory.name not in known:
+                self._discard(directory)
+        for probe in self._state_dir.glob(f"{_PROBE}*"):
+            self._trash.put(probe)
+        self._trash.empty()

@@ -1,0 +1,12 @@
+"""The storage driver that core offers itself."""
+
+from __future__ import annotations
+
+from sampan.drivers import StorageFactory, hookimpl
+from sampan.storage.copy_driver import CopyDriver
+
+
+@hookimpl
+def sampan_storage_driver() -> tuple[str, StorageFactory]:
+    """The driver `copy`."""
+    return "copy", CopyDriver
