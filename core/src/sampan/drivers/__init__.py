@@ -36,6 +36,7 @@ from sampan.drivers.resource import (
 from sampan.drivers.storage import (
     Change,
     ChangeKind,
+    CheckingDriver,
     LayerFormat,
     Mount,
     Snapshot,
@@ -54,6 +55,7 @@ __all__ = [
     "Cgroup",
     "Change",
     "ChangeKind",
+    "CheckingDriver",
     "DirectDriver",
     "Endpoint",
     "FilteringDriver",

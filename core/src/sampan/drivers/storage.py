@@ -21,7 +21,7 @@ import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,17 @@ class StorageDriver(Protocol):
 
     def list(self) -> Iterator[Snapshot]:
         """All snapshots, in no order."""
+
+
+@runtime_checkable
+class CheckingDriver(Protocol):
+    """What a storage driver may have besides: it can tell whether the files of a snapshot are there."""
+
+    def check(self, name: str) -> None:
+        """Look for the snapshot's own files, not for its parents'. Raises `NotFound`, `DataLoss` naming what is lost.
+
+        It changes nothing.
+        """
 
 
 StorageFactory: TypeAlias = Callable[[Path], StorageDriver]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,8 @@ class ContentStore:
         self._ingest = root / "ingest"
         self.begun = Begun(root / "begun")
         self._sizes: dict[Digest, int] = {}
+        self._writing: set[Path] = set()
+        self._naming = threading.Lock()
 
     def open(self, expected: Mapping[Digest, int | None]) -> list[Digest]:
         """Look at what is there; keep only blobs of `expected` (sizes in bytes, `None` if not known).
@@ -110,6 +113,27 @@ class ContentStore:
         self._sizes.pop(digest, None)
         self._discard(digest)
 
+    def throw_away(self, digest: Digest) -> None:
+        """Remove a blob that is not what it is said to be: it is not begun again either."""
+        self.begun.forget([digest])
+        self.remove(digest)
+
+    def strays(self) -> list[Path]:
+        """Files that are neither a blob of this store nor being written just now: nobody will ever ask for them."""
+        with self._naming:
+            writing = set(self._writing)
+            known = {self.path(digest) for digest in self._sizes}
+            found = [*self._ingest.iterdir(), *self._blobs.glob("*/*")]
+        return [path for path in found if path not in writing and path not in known]
+
+    def remove_stray(self, path: Path) -> bool:
+        """Remove one of `strays`; not if it has become a blob meanwhile. Whether it is gone."""
+        with self._naming:
+            if path in self._writing or any(path == self.path(digest) for digest in self._sizes):
+                return False
+            path.unlink(missing_ok=True)
+        return True
+
     def __contains__(self, digest: Digest) -> bool:
         return digest in self._sizes
 
@@ -132,8 +156,9 @@ class ContentStore:
     def _adopt(self, written: Path, digest: Digest, size_bytes: int) -> None:
         path = self.path(digest)
         path.parent.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
-        written.rename(path)
-        self._sizes[digest] = size_bytes
+        with self._naming:
+            written.rename(path)
+            self._sizes[digest] = size_bytes
 
 
 class Ingest:
@@ -146,7 +171,12 @@ class Ingest:
         self._hash = hashlib.new(algorithm)
         self._begun = begun
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (0 if begun else os.O_EXCL)
-        self._fd = os.open(path, flags, 0o600)
+        store._writing.add(path)
+        try:
+            self._fd = os.open(path, flags, 0o600)
+        except OSError:
+            store._writing.discard(path)
+            raise
         self.size_bytes = 0
         self._is_whole = False
 
@@ -196,6 +226,7 @@ class Ingest:
             self._store.begun.give_back(self._begun, keep=keep or self._is_whole)
         else:
             self._path.unlink(missing_ok=True)
+        self._store._writing.discard(self._path)
 
     def __enter__(self) -> Ingest:
         return self

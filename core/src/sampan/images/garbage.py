@@ -10,7 +10,7 @@ from sampan.errdefs import Conflict, InvalidArgument, NotFound
 from sampan.images.content import ContentStore
 from sampan.images.index import ImageIndex
 from sampan.images.init_snapshot import INIT_PREFIX, init_name
-from sampan.images.layer_maker import KEY_PREFIX
+from sampan.images.layer_maker import KEY_PREFIX, Layer
 from sampan.images.layers import Layers
 from sampan.images.leases import Leases
 from sampan.tasks import in_thread
@@ -44,16 +44,25 @@ class Garbage:
 
     async def _collect_layers(self) -> list[Digest]:
         users = self._index.layer_users()
-        removed = []
-        for layer in self._layers.list():
-            if users[layer.chain_id] or layer.chain_id in self._leases:
-                continue
-            if await in_thread(self._remove_snapshot, layer.chain_id):
-                self._layers.forget(layer.chain_id)
-                removed.append(layer.chain_id)
+        unused = [layer for layer in self._layers.list() if not users[layer.chain_id]]
+        removed = [one.chain_id for one in unused if one.chain_id not in self._leases and await self._take(one)]
         if removed:
             await self._index.forget_layers(removed)
         return removed
+
+    async def remove_layer(self, layer: Layer) -> bool:
+        """Remove a layer, whoever may want it, unless something stands on it. Whether it is gone. Hold the leases'
+        lock."""
+        if not await self._take(layer):
+            return False
+        await self._index.forget_layers([layer.chain_id])
+        return True
+
+    async def _take(self, layer: Layer) -> bool:
+        if not await in_thread(self._remove_snapshot, layer.chain_id):
+            return False
+        self._layers.forget(layer.chain_id)
+        return True
 
     def _collect_blobs(self) -> None:
         needed = self.needed_blobs()
@@ -73,7 +82,7 @@ class Garbage:
         """Remove what a killed daemon left in the storage driver: layers that are half written, or of no image."""
         known = {layer.chain_id for layer in self._layers.list()}
         children_first = sorted(self._storage.list(), key=lambda snapshot: snapshot.kind is SnapshotKind.COMMITTED)
-        left = [one.name for one in children_first if _is_ours(one.name) and _layer_name(one.name) not in known]
+        left = [one.name for one in children_first if is_ours(one.name) and layer_name(one.name) not in known]
         while removed := [name for name in left if self._remove(name)]:
             _log.info("removed %d snapshots that belong to no image", len(removed))
             left = [name for name in left if name not in removed]
@@ -92,7 +101,8 @@ class Garbage:
         return True
 
 
-def _is_ours(name: str) -> bool:
+def is_ours(name: str) -> bool:
+    """Whether a snapshot of this name is an image's: a layer, one being written, or what containers stand on."""
     if name.startswith((KEY_PREFIX, INIT_PREFIX)):
         return True
     try:
@@ -102,5 +112,6 @@ def _is_ours(name: str) -> bool:
     return True
 
 
-def _layer_name(name: str) -> str:
+def layer_name(name: str) -> str:
+    """The chain ID of the layer that the snapshot is, or stands on."""
     return name.removeprefix(INIT_PREFIX)

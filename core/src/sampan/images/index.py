@@ -25,6 +25,7 @@ from sampan.tasks import settled
 
 _log = logging.getLogger(__name__)
 _ID_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
+_SENSELESS = (ValueError, KeyError, TypeError, SampanError)
 RowT = TypeVar("RowT")
 ThingT = TypeVar("ThingT")
 
@@ -72,13 +73,35 @@ class ImageIndex:
         self._lost_layers = [chain_id for chain_id in layers if chain_id not in here]
         return [layers[chain_id] for chain_id in here]
 
+    def senseless(self) -> builtins.list[rows.RowName]:
+        """The rows of SQLite that make no sense: `load` leaves them out. Blocks."""
+        found = self._database.read(rows.select)
+        return [
+            *(rows.RowName("images", row[0]) for row in found.images if not _makes_sense(rows.image_of, row)),
+            *(rows.RowName("layers", row[0]) for row in found.layers if not _makes_sense(rows.layer_of, row)),
+            *(
+                rows.RowName("image_references", text)
+                for text, _ in found.references
+                if not _makes_sense(Reference.parse, text)
+            ),
+        ]
+
+    async def drop_senseless(self, names: Iterable[rows.RowName]) -> None:
+        """Take rows out that make no sense."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            for name in names:
+                rows.delete(connection, name)
+
+        await self._database.write(change)
+
     async def drop_lost(self) -> None:
         """Take out of SQLite what `load` found to be lost."""
         images, layers = self._lost_images, self._lost_layers
 
         def change(connection: sqlite3.Connection) -> None:
             for id in images:
-                _delete_image(connection, id)
+                rows.delete(connection, rows.RowName("images", id))
             _delete_layers(connection, layers)
 
         if images or layers:
@@ -175,7 +198,7 @@ class ImageIndex:
             self._images.pop(image.id, None)
 
         async with self._changing:
-            await self._change(lambda connection: _delete_image(connection, image.id), show)
+            await self._change(lambda connection: rows.delete(connection, rows.RowName("images", image.id)), show)
 
     async def forget_layers(self, chain_ids: Sequence[str]) -> None:
         """Take layers out whose snapshots are gone."""
@@ -251,14 +274,9 @@ class ImageIndex:
         )
 
 
-def _delete_image(connection: sqlite3.Connection, id: Digest) -> None:
-    connection.execute("DELETE FROM image_references WHERE image_id = ?", (id,))
-    connection.execute("DELETE FROM images WHERE id = ?", (id,))
-
-
 def _delete_layers(connection: sqlite3.Connection, chain_ids: Sequence[str]) -> None:
-    connection.execute("PRAGMA defer_foreign_keys = ON")  # until the commit: in any order
-    connection.executemany("DELETE FROM layers WHERE chain_id = ?", [(chain_id,) for chain_id in chain_ids])
+    for chain_id in chain_ids:
+        rows.delete(connection, rows.RowName("layers", chain_id))
 
 
 def _key(reference: Reference) -> str:
@@ -283,10 +301,18 @@ def _there(layers: Iterable[Layer], snapshots: AbstractSet[str]) -> Iterator[Lay
     return (layer for layer in layers if layer.chain_id in snapshots)
 
 
+def _makes_sense(read: Callable[[RowT], ThingT], row: RowT) -> bool:
+    try:
+        read(row)
+    except _SENSELESS:
+        return False
+    return True
+
+
 def _sound(read: Callable[[RowT], ThingT], row: RowT) -> ThingT | None:
     try:
         return read(row)
-    except (ValueError, KeyError, TypeError, SampanError) as error:
+    except _SENSELESS as error:
         _log.error("a row of the database makes no sense and is left out: %.200s: %r", row, error)
         return None
 

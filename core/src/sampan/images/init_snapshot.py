@@ -13,6 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 INIT_PREFIX = "init-"
+SCRATCH = "scratch"
+"""In the place of a snapshot, of an image that has no layer."""
+
 _DIRECTORIES = ("dev/pts", "dev/shm", "proc", "sys")
 _FILES = (".dockerenv", "etc/resolv.conf", "etc/hosts", "etc/hostname", "dev/console")
 _LINKS = {"etc/mtab": "/proc/mounts"}
@@ -21,7 +24,7 @@ _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def init_name(snapshot: str | None) -> str:
     """The name of the snapshot with mount points on top of `snapshot`."""
-    return INIT_PREFIX + (snapshot or "scratch")
+    return INIT_PREFIX + (snapshot or SCRATCH)
 
 
 def make_mount_points(rootfs: Path) -> None:

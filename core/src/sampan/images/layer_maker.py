@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from sampan.drivers import StorageDriver
 from sampan.errdefs import DataLoss, NotFound, SystemFailure
 from sampan.images.blob_stream import BlobStream
 from sampan.images.content import ContentStore
+from sampan.images.examine import examine
 from sampan.images.layer.limits import WhiteoutFormat
 from sampan.images.layer.parents import adopt_parents
 from sampan.images.layer.unpack import Source, Unpacked, unpack
@@ -94,6 +95,26 @@ class LayerMaker:
         self._unpacking = asyncio.Semaphore(PROCESSES)
         self._left: set[str] = set()
         self._detached = storage.capabilities.detached_layers is not None
+        self._keys: set[str] = set()
+
+    def is_writing(self, key: str) -> bool:
+        """Whether the snapshot of this key is at work just now, or will be removed as soon as that can be done."""
+        return key in self._keys or key in self._left
+
+    def is_whole(self, layer: Layer) -> bool:
+        """Whether the layer has its blob."""
+        return layer.blob in self._content
+
+    async def fetch_again(self, layer: Layer, wanted: Wanted, report: Report) -> Layer:
+        """The layer, whose blob was lost, with the one that is wanted. Raises what fetching raises, `DataLoss` if it
+        is a blob of something else."""
+        async with self._downloading(wanted, report):
+            await self._fetch(wanted, report)
+        examined = await in_thread(examine, self._content.path(wanted.blob), wanted.blob.algorithm)
+        if examined.diff_id != wanted.diff_id:
+            raise DataLoss("layers from manifest don't match image configuration")
+        report(step(wanted.id, "Pull complete"))
+        return replace(layer, blob=wanted.blob, blob_bytes=wanted.blob_bytes, media_type=wanted.media_type)
 
     def fetch_at_once(self, downloads: int) -> None:
         """Change how many are fetched at once; those that are under way don't count."""
@@ -219,7 +240,7 @@ class LayerMaker:
     @asynccontextmanager
     async def _snapshot(self, parent: str | None) -> AsyncIterator[str]:
         """The key of a new snapshot, which is removed at the end of the context unless it was committed."""
-        key = KEY_PREFIX + secrets.token_hex(16)
+        key = self._new_key()
         try:
             await in_thread(self._storage.prepare, key, parent)
             yield key
@@ -228,13 +249,18 @@ class LayerMaker:
 
     @asynccontextmanager
     async def _view(self, parent: str) -> AsyncIterator[Path]:
-        key = KEY_PREFIX + secrets.token_hex(16)
+        key = self._new_key()
         try:
             mounts = await in_thread(self._storage.view, key, parent)
             async with _entered(mounted(mounts, self._state_dir)) as path:
                 yield path
         finally:
             await self._discard(key)
+
+    def _new_key(self) -> str:
+        key = KEY_PREFIX + secrets.token_hex(16)
+        self._keys.add(key)
+        return key
 
     async def _discard(self, key: str) -> None:
         self._left.add(key)  # until it is known to be gone, which a caller that is cancelled meanwhile is not told
@@ -246,6 +272,8 @@ class LayerMaker:
             # On a full disk, mostly, where it succeeds as soon as others have given up too.
             _log.warning("snapshot %s can't be removed now: %s", key, error)
             return
+        finally:
+            self._keys.discard(key)
         self._left.discard(key)
 
 

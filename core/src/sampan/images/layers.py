@@ -22,8 +22,10 @@ DEPTH_MAX = 125
 class Layers:
     """All layers by chain ID. Whoever makes some holds a lease, so that nothing is thrown away meanwhile."""
 
-    def __init__(self, maker: LayerMaker) -> None:
+    def __init__(self, maker: LayerMaker, save: Callable[[Layer], Awaitable[None]]) -> None:
+        """`save` notes down a layer that has got another blob."""
         self._maker = maker
+        self._save = save
         self._layers: dict[Digest, Layer] = {}
         self._flights: dict[Digest, Flight[Layer]] = {}
 
@@ -33,6 +35,10 @@ class Layers:
             return self._layers[chain_id]
         except KeyError:
             raise NotFound(f"layer {chain_id} is not here") from None
+
+    def is_writing(self, key: str) -> bool:
+        """Whether the snapshot of this key is at work just now."""
+        return self._maker.is_writing(key)
 
     def list(self) -> builtins.list[Layer]:
         """All layers, children before their parents."""
@@ -83,17 +89,26 @@ class Layers:
                 await end(flight.task)
 
     def _join(self, chain_id: Digest, wanted: Wanted, below: Flight[Layer] | None, report: Report) -> Flight[Layer]:
-        if layer := self._layers.get(chain_id):
+        layer = self._layers.get(chain_id)
+        if layer and self._maker.is_whole(layer):
             report(step(wanted.id, "Already exists"))
             return Flight.landed(layer)
         flight = self._flights.get(chain_id)
         if flight is None or flight.task.done():
             flight = Flight()
             flight.report(step(wanted.id, "Pulling fs layer"))
-            parent = below.landing if below else _no_parent
-            self._start(chain_id, flight, partial(self._maker.make, chain_id, wanted, parent, flight.report))
+            if layer:
+                self._start(chain_id, flight, partial(self._fetch_again, layer, wanted, flight.report))
+            else:
+                parent = below.landing if below else _no_parent
+                self._start(chain_id, flight, partial(self._maker.make, chain_id, wanted, parent, flight.report))
         flight.watch(report)
         return flight
+
+    async def _fetch_again(self, layer: Layer, wanted: Wanted, report: Report) -> Layer:
+        layer = await self._maker.fetch_again(layer, wanted, report)
+        await self._save(layer)
+        return layer
 
     def _start(self, chain_id: Digest, flight: Flight[Layer], make: Callable[[], Awaitable[Layer]]) -> None:
         async def land() -> Layer:

@@ -19,9 +19,9 @@ class Leases:
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
-        self._held: Counter[Digest] = Counter()
+        self._held: Counter[str] = Counter()
 
-    def __contains__(self, digest: Digest) -> bool:
+    def __contains__(self, digest: str) -> bool:
         return self._held[digest] > 0
 
     @asynccontextmanager

@@ -112,14 +112,19 @@ class Puller:
         return await self._index.add(new, [*([] if name.digest else [name]), name.with_digest(top.digest)])
 
     async def _held(self, id: Digest, lease: Lease) -> NewImage | None:
-        """The image, if it is here: whoever removes it from now on, its layers stay."""
+        """The image, if it is here and whole: whoever removes it from now on, its layers stay."""
         image = self._index.find_by_id(id)
         if image is None:
             return None
         await lease.add(*image.layers)
-        if self._index.find_by_id(id) is None:
+        if self._index.find_by_id(id) is None or not self._is_whole(image):
             return None
         return NewImage(id, image.config, tuple(self._layers.get(chain_id) for chain_id in image.layers))
+
+    def _is_whole(self, image: Image) -> bool:
+        """Whether it has all its blobs: a check may have thrown a broken one away."""
+        blobs = (image.id, *(self._layers.get(chain_id).blob for chain_id in image.layers))
+        return all(blob in self._content for blob in blobs)
 
     async def _document(self, repository: Repository, name: Reference) -> Document:
         return await retried(lambda: repository.document(name), self._config)

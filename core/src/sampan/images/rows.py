@@ -38,6 +38,27 @@ def select(connection: sqlite3.Connection) -> Rows:
     )
 
 
+@dataclass(frozen=True)
+class RowName:
+    """A row, by its table (`images`, `layers` or `image_references`) and its key there."""
+
+    table: str
+    key: str
+
+
+def delete(connection: sqlite3.Connection, name: RowName) -> None:
+    """Take a row out, an image's names with it. Layers may go in any order."""
+    match name.table:
+        case "images":
+            connection.execute("DELETE FROM image_references WHERE image_id = ?", (name.key,))
+            connection.execute("DELETE FROM images WHERE id = ?", (name.key,))
+        case "layers":
+            connection.execute("PRAGMA defer_foreign_keys = ON")  # until the commit
+            connection.execute("DELETE FROM layers WHERE chain_id = ?", (name.key,))
+        case _:
+            connection.execute("DELETE FROM image_references WHERE reference = ?", (name.key,))
+
+
 def image_document(image: Image) -> str:
     """The document of an image's row; names are in a table of their own."""
     return json.dumps(

@@ -15,6 +15,7 @@ from sampan.drivers import StorageDriver
 from sampan.errdefs import InvalidArgument, NotFound, SystemFailure
 from sampan.images import import_
 from sampan.images.archive import Loader
+from sampan.images.check import Checker, Owned, Problem
 from sampan.images.commit import Committed
 from sampan.images.content import ContentStore
 from sampan.images.garbage import Garbage
@@ -27,7 +28,9 @@ from sampan.images.layer_maker import KEY_PREFIX, Layer, LayerMaker
 from sampan.images.layers import Layers
 from sampan.images.leases import Lease, Leases
 from sampan.images.manifest import parse_config
+from sampan.images.mend import Mended, Mender
 from sampan.images.mounted import mounted, unmount_left
+from sampan.images.parts import StoreParts
 from sampan.images.platform import Platform, host_platform
 from sampan.images.progress import Progress, relay
 from sampan.images.reference import Reference
@@ -70,9 +73,12 @@ class ImageStore:
         self._registries = registries
         self._remote: Remote | None = None
         self._maker = LayerMaker(storage, self._content, self._mounts_dir, downloads=registries.downloads)
-        self._layers = Layers(self._maker)
+        self._layers = Layers(self._maker, self._index.update_layer)
         self._garbage = Garbage(storage, self._content, self._layers, self._index, self._leases)
+        self._parts = StoreParts(storage, self._content, self._layers, self._index, self._leases, self._garbage)
         self._init_lock = asyncio.Lock()
+        self._init_key = ""
+        self._check_lock = asyncio.Lock()
 
     async def open(self) -> None:
         """Load what is there, and throw away what a killed daemon left half done.
@@ -287,12 +293,34 @@ class ImageStore:
                 raise NotFound(f"No such image: {image.id}")
             yield
 
+    async def check(self, owned: Owned) -> builtins.list[Problem]:
+        """All that is wrong in the store; `owned` tells the snapshots of containers. Changes nothing."""
+        async with self._check_lock:
+            return await self._find_problems(owned)
+
+    async def repair(self, owned: Owned) -> builtins.list[Mended]:
+        """Check, and mend what can be mended. Raises `SystemFailure`."""
+        async with self._check_lock:
+            problems = await self._find_problems(owned)
+            mended = await Mender(self._parts).mend(problems)
+        await self.collect_garbage()
+        return mended
+
+    async def _find_problems(self, owned: Owned) -> builtins.list[Problem]:
+        return await Checker(self._parts).find(
+            owned, lambda key: key == self._init_key or self._layers.is_writing(key)
+        )
+
     async def init_snapshot(self, image: Image) -> str:
         """The name of the committed snapshot that containers of `image` are prepared on: its files, and above them
         the mount points that the engine needs. Made once for all images of these layers. Raises `SystemFailure`."""
         name = init_name(image.snapshot)
         async with self._init_lock:
-            await in_thread(self._make_init, name, image.snapshot)
+            self._init_key = KEY_PREFIX + name
+            try:
+                await in_thread(self._make_init, name, image.snapshot)
+            finally:
+                self._init_key = ""
         return name
 
     def _make_init(self, name: str, snapshot: str | None) -> None:

@@ -93,10 +93,9 @@ class CopyDriver:
         row = self._metadata.get(key)
         if row.snapshot.kind is SnapshotKind.COMMITTED:
             raise InvalidArgument(f"snapshot {key} is committed")
-        files = self._files_of(row)
-        if not files.is_dir():
-            raise DataLoss(f"snapshot {key} lost its files {files}")
-        return [Mount("bind", str(files), ("bind", "ro" if row.snapshot.kind is SnapshotKind.VIEW else "rw"))]
+        self.check(key)
+        access = "ro" if row.snapshot.kind is SnapshotKind.VIEW else "rw"
+        return [Mount("bind", str(self._files_of(row)), ("bind", access))]
 
     def commit(self, name: str, key: str, *, parent: str | None = None) -> None:
         """One change of a row, whatever the snapshot's size."""
@@ -122,6 +121,12 @@ class CopyDriver:
             self._discard(self._snapshot(row.number))
         except OSError as error:  # it is removed all the same: the next start clears the directory away
             _log.warning("the files of removed snapshot %s stay until the next start: %s", name, error)
+
+    def check(self, name: str) -> None:
+        """Whether its directory is there."""
+        row = self._metadata.get(name)
+        if not self._files_of(row).is_dir():
+            raise DataLoss(f"snapshot {name} lost its files {self._files_of(row)}")
 
     def stat(self, name: str) -> Snapshot:
         """From the metadata."""

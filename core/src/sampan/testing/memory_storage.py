@@ -25,7 +25,7 @@ from sampan.drivers import (
     StorageCapabilities,
     Usage,
 )
-from sampan.errdefs import Conflict, InvalidArgument, NotFound, Unsupported
+from sampan.errdefs import Conflict, DataLoss, InvalidArgument, NotFound, Unsupported
 from sampan.storage.usage import disk_usage
 
 _OPAQUE = "trusted.overlay.opaque"
@@ -118,7 +118,14 @@ class MemoryStorage:
             if any(other.snapshot.parent == name for other in self._held.values()):
                 raise Conflict(f"snapshot {name} has children")
             del self._held[name]
-        shutil.rmtree(held.dir)
+        shutil.rmtree(held.dir, ignore_errors=True)
+
+    def check(self, name: str) -> None:
+        """Whether its directory is there."""
+        with self._lock:
+            held = self._get(name)
+        if not held.dir.is_dir():
+            raise DataLoss(f"snapshot {name} lost its files {held.dir}")
 
     def stat(self, name: str) -> Snapshot:
         """What the snapshot is."""

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.drivers import ChangeKind, Snapshot, SnapshotKind, StorageDriver, StorageFactory
+from sampan.drivers import ChangeKind, CheckingDriver, Snapshot, SnapshotKind, StorageDriver, StorageFactory
 from sampan.errdefs import Conflict, InvalidArgument, NotFound, Unsupported
 from sampan.testing.mounting import run_inside
 
@@ -274,6 +274,18 @@ class StorageDriverSuite:
         assert list(driver.list()) == []
 
     # Usage, changes, status
+
+    def test_a_whole_snapshot_of_any_kind_is_found_whole(self, driver: StorageDriver) -> None:
+        if not isinstance(driver, CheckingDriver):
+            pytest.skip("this driver does not check")
+        commit(driver, "base", None, _write("file", ""))
+        commit(driver, "child", "base")
+        driver.prepare("key", "child")
+        driver.view("view", "child")
+        for name in ("base", "child", "key", "view"):
+            driver.check(name)
+        with pytest.raises(NotFound):
+            driver.check("nothing")
 
     def test_usage_counts_what_was_written(self, driver: StorageDriver) -> None:
         run_inside(driver.prepare("key", None), _write("file", "x" * _CHUNK))

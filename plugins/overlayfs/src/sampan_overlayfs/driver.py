@@ -111,6 +111,16 @@ class OverlayDriver:
         except OSError as error:  # it is removed all the same: the next start clears the directory away
             _log.warning("the files of removed snapshot %s stay until the next start: %s", name, error)
 
+    def check(self, name: str) -> None:
+        """Whether its layer is there, and the short name that mounts use."""
+        row = self._metadata.get(name)
+        needed = [self._layout.files(row.number), self._layout.link(row.number)]
+        if row.parent is not None and row.snapshot.kind is SnapshotKind.ACTIVE:
+            needed.append(self._layout.work(row.number))
+        for path in needed:
+            if not path.is_dir():
+                raise DataLoss(f"snapshot {name} lost {path}")
+
     def stat(self, name: str) -> Snapshot:
         """From the metadata."""
         return self._metadata.get(name).snapshot

@@ -1,0 +1,163 @@
+"""Looks for what is wrong in the store: it reads everything and changes nothing.
+
+Pulls, removals and containers go on meanwhile. What they have in hand just now is no problem: files being written and
+snapshots being filled are known, and what has gone since it was listed is looked at once more.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sampan.digest import Digest, chain_id_on
+from sampan.drivers import CheckingDriver, Snapshot, SnapshotKind
+from sampan.errdefs import DataLoss, NotFound
+from sampan.images.examine import digest_of, examine
+from sampan.images.garbage import is_ours, layer_name
+from sampan.images.init_snapshot import SCRATCH
+from sampan.images.layer_maker import KEY_PREFIX, Layer
+from sampan.images.parts import StoreParts
+from sampan.images.tasks import in_thread
+
+Owned = Callable[[Snapshot], bool]
+"""Whether a snapshot belongs to a container that is there or is being made."""
+
+
+class Fault(enum.StrEnum):
+    """What is wrong; the values are those that clients see."""
+
+    CORRUPT_BLOB = "corrupt blob"
+    MISSING_BLOB = "missing blob"
+    WRONG_LAYER = "wrong layer"
+    LOST_SNAPSHOT = "lost snapshot"
+    STRAY_FILE = "stray file"
+    STRAY_SNAPSHOT = "stray snapshot"
+    BAD_ROW = "bad row"
+    LOST_CONTAINER = "lost container"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: what `name` is depends on the fault; `detail` is for people."""
+
+    fault: Fault
+    name: str
+    detail: str
+
+
+class Checker:
+    """Checks one store."""
+
+    def __init__(self, parts: StoreParts) -> None:
+        self._storage = parts.storage
+        self._content = parts.content
+        self._layers = parts.layers
+        self._index = parts.index
+        self._leases = parts.leases
+        self._garbage = parts.garbage
+
+    async def find(self, owned: Owned, is_writing: Callable[[str], bool]) -> list[Problem]:
+        """All problems. `is_writing` tells the keys of snapshots that are at work just now."""
+        return [
+            *await self._blobs(),
+            *await self._snapshots_of_layers(),
+            *await in_thread(self._stray_files),
+            *await self._stray_snapshots(owned, is_writing),
+            *await in_thread(self._bad_rows),
+        ]
+
+    async def _blobs(self) -> list[Problem]:
+        """Every blob's digest, and of layers that of the tar in it, which is the diff ID."""
+        diff_ids = {layer.blob: layer.diff_id for layer in self._layers.list()}
+        found = []
+        for digest in {*self._garbage.needed_blobs(), *self._content}:
+            problem = await in_thread(self._blob, digest, diff_ids.get(digest))
+            if problem and (digest in self._content or digest in self._garbage.needed_blobs()):
+                found.append(problem)
+        return sorted(found, key=lambda problem: problem.name)
+
+    def _blob(self, digest: Digest, diff_id: Digest | None) -> Problem | None:
+        path = self._content.path(digest)
+        try:
+            if diff_id is None:
+                real, unpacked = digest_of(path, digest.algorithm), None
+            else:
+                examined = examine(path, digest.algorithm)
+                real, unpacked = examined.digest, examined.diff_id
+        except FileNotFoundError:
+            return Problem(Fault.MISSING_BLOB, digest, "its file is gone")
+        except OSError as error:
+            return Problem(Fault.CORRUPT_BLOB, digest, f"it can't be read: {error.strerror}")
+        if real != digest:
+            return Problem(Fault.CORRUPT_BLOB, digest, f"its content has the digest {real}")
+        if unpacked != diff_id:
+            return Problem(Fault.WRONG_LAYER, digest, f"it unpacks to {unpacked or 'nothing'}, not to {diff_id}")
+        return None
+
+    async def _snapshots_of_layers(self) -> list[Problem]:
+        found = []
+        for layer in reversed(self._layers.list()):
+            detail = self._chain(layer) or await in_thread(self._snapshot, layer)
+            if detail and layer in self._layers.list():
+                found.append(Problem(Fault.LOST_SNAPSHOT, layer.chain_id, detail))
+        return found
+
+    def _chain(self, layer: Layer) -> str | None:
+        if chain_id_on(layer.parent, layer.diff_id) != layer.chain_id:
+            return f"it is not {layer.diff_id} on {layer.parent or 'nothing'}"
+        return None
+
+    def _snapshot(self, layer: Layer) -> str | None:
+        try:
+            snapshot = self._storage.stat(layer.chain_id)
+            if isinstance(self._storage, CheckingDriver):
+                self._storage.check(layer.chain_id)
+        except (NotFound, DataLoss) as error:
+            return str(error)
+        if snapshot.kind is not SnapshotKind.COMMITTED:
+            return f"it is {snapshot.kind}, not committed"
+        if snapshot.parent != layer.parent:
+            return f"it stands on {snapshot.parent or 'nothing'}, not on {layer.parent or 'nothing'}"
+        return None
+
+    def _stray_files(self) -> list[Problem]:
+        return [
+            Problem(Fault.STRAY_FILE, str(path), "it is no blob, and nobody is writing it")
+            for path in sorted(self._content.strays())
+        ]
+
+    async def _stray_snapshots(self, owned: Owned, is_writing: Callable[[str], bool]) -> list[Problem]:
+        """Children before their parents. Owners are asked for after the list was made: whatever was in it has one by
+        now, or is gone, or has none."""
+        listed = await in_thread(lambda: list(self._storage.list()))
+        known = {layer.chain_id for layer in self._layers.list()}
+        strays = [
+            one for one in listed if not (owned(one) or is_writing(one.name) or self._is_layer(one.name, known))
+        ]
+        there = await in_thread(lambda: {snapshot.name for snapshot in self._storage.list()})
+        return [
+            Problem(Fault.STRAY_SNAPSHOT, one.name, f"it is {one.kind}, and belongs to no image and no container")
+            for one in sorted(strays, key=lambda one: -_depth(one, listed))
+            if one.name in there
+        ]
+
+    def _is_layer(self, name: str, known: set[Digest]) -> bool:
+        if name.startswith(KEY_PREFIX) or not is_ours(name):
+            return False
+        layer = layer_name(name)
+        return layer in known or layer == SCRATCH or layer in self._leases
+
+    def _bad_rows(self) -> list[Problem]:
+        return [
+            Problem(Fault.BAD_ROW, f"{row.table} {row.key}", "the row of the database makes no sense")
+            for row in self._index.senseless()
+        ]
+
+
+def _depth(snapshot: Snapshot, listed: Sequence[Snapshot]) -> int:
+    parents = {one.name: one.parent for one in listed}
+    depth, at = 0, snapshot.parent
+    while at:
+        depth, at = depth + 1, parents.get(at)
+    return depth

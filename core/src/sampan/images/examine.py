@@ -1,0 +1,56 @@
+"""What a blob really is: its digest, and the diff ID of the tar in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from sampan.digest import Digest
+from sampan.errdefs import DataLoss
+from sampan.images.layer.decompress import decompress, sniff
+
+_PIECE_BYTES = 1 << 20
+
+
+class _Hash(Protocol):
+    def update(self, content: bytes, /) -> None: ...
+
+
+@dataclass(frozen=True)
+class Examined:
+    """`diff_id` is `None` for what can't be decompressed."""
+
+    digest: Digest
+    diff_id: Digest | None
+
+
+def digest_of(blob: Path, algorithm: str) -> Digest:
+    """The digest of what the file holds. Blocks; raises `OSError`."""
+    with blob.open("rb") as file:
+        return Digest(f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}")
+
+
+def examine(blob: Path, algorithm: str) -> Examined:
+    """Read a layer's blob once. Blocks, for as long as decompressing takes; raises `OSError`."""
+    whole, tar = hashlib.new(algorithm), hashlib.sha256()
+    with blob.open("rb", buffering=0) as file:
+        pieces = _pieces(file, whole)
+        is_sound = True
+        try:
+            for block in decompress(*sniff(pieces)):
+                tar.update(block)
+        except DataLoss:
+            is_sound = False
+        for _ in pieces:  # what is behind the compressed data, or behind where it broke
+            pass
+    diff_id = Digest(f"sha256:{tar.hexdigest()}") if is_sound else None
+    return Examined(Digest(f"{algorithm}:{whole.hexdigest()}"), diff_id)
+
+
+def _pieces(file: BinaryIO, whole: _Hash) -> Iterator[bytes]:
+    while piece := file.read(_PIECE_BYTES):
+        whole.update(piece)
+        yield piece
