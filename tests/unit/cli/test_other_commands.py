@@ -292,6 +292,44 @@ def test_drivers_name_their_packages(engine: FakeEngine, main: Main) -> None:
     )
 
 
+STRAY = {"Kind": "stray file", "Name": "/x", "Detail": "it is no blob", "Repaired": False}
+LOST = {"Kind": "lost container", "Name": "c0", "Detail": "its files are gone", "Repaired": False}
+
+
+def checked(*problems: dict[str, Any]) -> dict[str, Any]:
+    return {"Images": 2, "Layers": 5, "Blobs": 9, "Containers": 1, "Problems": list(problems)}
+
+
+def test_a_check_without_problems_ends_well(engine: FakeEngine, main: Main) -> None:
+    engine.on("GET", "/system/check", checked())
+    done = main("system", "check")
+    assert (done.status, done.out) == (0, "No problems in 2 images, 5 layers, 9 blobs, 1 containers\n")
+
+
+def test_a_check_with_problems_prints_them_and_fails(engine: FakeEngine, main: Main) -> None:
+    engine.on("GET", "/system/check", checked(STRAY, LOST))
+    done = main("system", "check")
+    assert (done.status, done.out) == (
+        1,
+        "KIND             NAME      PROBLEM\n"
+        "stray file       /x        it is no blob\n"
+        "lost container   c0        its files are gone\n",
+    )
+    done = main("system", "check", "--format", "json")
+    assert (done.status, json.loads(done.out)) == (1, checked(STRAY, LOST))
+
+
+def test_a_repair_fails_only_if_something_is_still_wrong(engine: FakeEngine, main: Main) -> None:
+    mended = {**STRAY, "Action": "removed", "Repaired": True}
+    engine.on("POST", "/system/check", checked(mended))
+    done = main("system", "check", "--repair", "--format", "{{.Kind}}: {{.Action}}")
+    assert (done.status, done.out) == (0, "stray file: removed\n")
+    engine.on("POST", "/system/check", checked(mended, LOST))
+    done = main("system", "check", "--repair")
+    assert done.status == 1
+    assert "lost container   c0        its files are gone   no" in done.out
+
+
 def test_plugins_are_listed(engine: FakeEngine, main: Main) -> None:
     engine.on(
         "GET",

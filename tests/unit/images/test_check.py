@@ -1,4 +1,4 @@
-"""Each kind of thing broken by hand: a check finds it, a repair mends it, and neither harms what goes on meanwhile."""
+"""Each kind of thing broken by hand: a check finds it and a repair mends it, whatever goes on meanwhile."""
 
 import asyncio
 import gzip

@@ -33,6 +33,12 @@ _JOB = {
     "StartedAt": 1795472221.2,
     "EndedAt": 1795472221.3,
 }
+_PROBLEM = {
+    "Kind": "stray file",
+    "Name": "/var/lib/sampan/images/content/ingest/0123",
+    "Detail": "it is no blob, and nobody is writing it",
+    "Repaired": False,
+}
 _PLUGIN = {"Name": "sampan-overlayfs:0.1.0", "Enabled": True}
 
 REQUESTS: dict[str, Any] = {
@@ -152,6 +158,20 @@ RESPONSES: dict[str, Any] = {
         "Arch": "amd64",
     },
     "SystemInfo": {"ID": "b0a9d5d8", "Containers": 1, "ContainersRunning": 1, "Images": 1, "Driver": "overlayfs"},
+    "SystemCheck": {
+        "Images": 2,
+        "Layers": 5,
+        "Blobs": 9,
+        "Containers": 1,
+        "Problems": [_PROBLEM],
+    },
+    "SystemRepair": {
+        "Images": 2,
+        "Layers": 5,
+        "Blobs": 9,
+        "Containers": 1,
+        "Problems": [{**_PROBLEM, "Action": "removed", "Repaired": True}],
+    },
     "SystemEvents": {
         "Type": "container",
         "Action": "start",

@@ -18,6 +18,7 @@ from sampan.daemon import (
     archive,
     attach,
     changes,
+    check,
     commit,
     create,
     distribution,
@@ -232,6 +233,7 @@ class Daemon:
             ("plugin_list", models.ListPlugins, system.plugin_list, look),
             ("port_list", models.ListExposedPorts, exposure.port_list, look),
             ("registry_login", models.CheckAuth, login.registry_login, pull),
+            ("system_check", models.CheckSystem, check.system_check, pull),
             ("system_df", models.SystemDiskUsage, usage.system_df, pull),
             ("system_events", models.WatchEvents, watch.system_events, stream),
             ("system_info", models.SystemInfoRequest, info.system_info, look),
@@ -311,6 +313,10 @@ class Daemon:
             yield
         finally:
             del self._being_made[record.id]
+
+    def is_making(self, id: str) -> bool:
+        """Whether a container of this id is being made just now."""
+        return id in self._being_made
 
     def image_users(self, image_id: str) -> tuple[ImageUser, ...]:
         """The containers made of the image, or with it as a mount, those that are being made too."""

@@ -127,6 +127,14 @@ class ImageStore:
         """The size of the files of all layers, each counted once, as Docker counts it."""
         return sum(layer.size_bytes for layer in self._layers.list())
 
+    def count_layers(self) -> int:
+        """How many layers there are."""
+        return len(self._layers.list())
+
+    def count_blobs(self) -> int:
+        """How many blobs there are."""
+        return len(list(self._content))
+
     async def disk_bytes(self) -> int:
         """What all images take on the disk: their files, the mount points made above them, and blobs."""
         return await asyncio.to_thread(self._disk_bytes)

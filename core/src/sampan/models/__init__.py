@@ -15,6 +15,11 @@ from sampan.models.base import (
     Model,
     Request,
 )
+from sampan.models.check import (
+    CheckProblem,
+    CheckSystem,
+    SystemCheck,
+)
 from sampan.models.container import (
     AttachContainer,
     ContainerCreated,
@@ -246,6 +251,8 @@ __all__ = [
     "BuildCacheDiskUsage",
     "BuildCachePruned",
     "CheckAuth",
+    "CheckProblem",
+    "CheckSystem",
     "Commit",
     "CommitContainer",
     "CommitResponse",
@@ -399,6 +406,7 @@ __all__ = [
     "SummaryHostConfig",
     "SummaryNetworkSettings",
     "SwarmInfo",
+    "SystemCheck",
     "SystemDiskUsage",
     "SystemInfo",
     "SystemInfoRequest",

@@ -15,8 +15,10 @@ from sampan.errdefs import InvalidArgument
 from sampan.models import (
     AuthResult,
     CheckAuth,
+    CheckSystem,
     DiskUsage,
     RegistryAuth,
+    SystemCheck,
     SystemDiskUsage,
     SystemInfo,
     SystemInfoRequest,
@@ -95,6 +97,30 @@ async def disk_usage(
     types = list(type or ()) if run.version >= _TYPES_OF_USAGE_SINCE else []
     usage: DiskUsage = await run.value("system_df", SystemDiskUsage(types=types))
     return Response(dump_disk_usage(usage, run.version, verbose=verbose), media_type="application/json")
+
+
+@router.get(
+    "/system/check",
+    summary="Check what is on the disk",
+    operation_id="SystemCheck",
+    response_class=Response,
+    responses=returns(SystemCheck) | answers(),
+)
+async def check(run: Run) -> Response:
+    """Read every blob, layer, snapshot and row, and say what is wrong with them; nothing is changed."""
+    return await run.result("system_check", CheckSystem())
+
+
+@router.post(
+    "/system/check",
+    summary="Check and repair what is on the disk",
+    operation_id="SystemRepair",
+    response_class=Response,
+    responses=returns(SystemCheck) | answers(),
+)
+async def repair(run: Run) -> Response:
+    """As the check, and mend what can be mended without losing anything that is good."""
+    return await run.result("system_check", CheckSystem(repair=True))
 
 
 @router.get(

@@ -139,6 +139,7 @@ GROUPS = {
     "system": Group(
         "Manage sampan",
         {
+            "check": Entry("check", "CHECK", "Check that images, layers and containers on the disk are whole"),
             "df": Entry("df", "DF", "Show disk usage"),
             "events": EVENTS,
             "info": INFO,

@@ -1,0 +1,47 @@
+"""`sampan system check`: whether all on the disk is in order, an addition to docker's commands."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sampan.cli.command import SWITCH, Command, Flag, Options
+from sampan.cli.output import print_rows
+from sampan.cli.session import Session
+
+HEADERS = {"Kind": "KIND", "Name": "NAME", "Detail": "PROBLEM", "Action": "ACTION", "Repaired": "REPAIRED"}
+_TABLE = "table {{.Kind}}\\t{{.Name}}\\t{{.Detail}}"
+_REPAIRED = _TABLE + "\\t{{.Repaired}}\\t{{.Action}}"
+
+
+def check(session: Session, options: Options) -> int:
+    """Print what is wrong; the exit status is 1 if something still is."""
+    repair = options.on("repair")
+    answer = session.client.call("POST" if repair else "GET", "/system/check")
+    problems = answer["Problems"]
+    template = options.text("format") or "table"
+    if template == "json":
+        session.say(json.dumps(answer))
+    elif problems or template != "table":
+        table = _REPAIRED if repair else _TABLE
+        print_rows([_row(one) for one in problems], HEADERS, table if template == "table" else template)
+    else:
+        counted = (f"{answer[kind]} {kind.lower()}" for kind in ("Images", "Layers", "Blobs", "Containers"))
+        session.say(f"No problems in {', '.join(counted)}")
+    return int(any(not one["Repaired"] for one in problems))
+
+
+def _row(problem: dict[str, Any]) -> dict[str, Any]:
+    repaired = "yes" if problem["Repaired"] else "no"
+    return {**problem, "Action": problem.get("Action") or "", "Repaired": repaired}
+
+
+CHECK = Command(
+    "check [OPTIONS]",
+    "Check that images, layers and containers on the disk are whole",
+    check,
+    (
+        Flag("format", "Format output: table, table TEMPLATE, json, or a Go template"),
+        Flag("repair", "Mend what can be mended: remove what nobody owns, make lost files again", SWITCH),
+    ),
+)
