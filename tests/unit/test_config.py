@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from sampan.bootstrap import apply_published_ports
+from sampan.bootstrap import apply_published_ports, gc_policy
 from sampan.config import PublishedPorts, load_config
+from sampan.daemon.gc import Watermarks
 from sampan.drivers import NetworkSettings
 from sampan.errdefs import InvalidArgument, Unsupported
 from sampan.sampand import main
@@ -102,6 +103,44 @@ def test_a_bad_mirror_is_refused_in_dockers_words(tmp_path: Path, mirror: str, m
     with pytest.raises(InvalidArgument, match=message) as refused:
         load_config(write(tmp_path, {"registry-mirrors": [mirror]}), {})
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("high", "low", "marks"),
+    [
+        ("85%", None, Watermarks(high=85, low=76, is_share=True)),
+        ("85%", "60%", Watermarks(high=85, low=60, is_share=True)),
+        ("50GB", "500m", Watermarks(high=50 << 30, low=500 << 20, is_share=False)),
+        ("1000", None, Watermarks(high=1000, low=900, is_share=False)),
+    ],
+)
+def test_watermarks_are_shares_of_the_disk_or_sizes(
+    tmp_path: Path, high: str, low: str | None, marks: Watermarks
+) -> None:
+    file = write(tmp_path, {"gc-high": high, **({"gc-low": low} if low else {})})
+    assert gc_policy(load_config(file, {})).watermarks == marks
+
+
+def test_without_settings_no_image_goes_by_itself(tmp_path: Path) -> None:
+    assert not gc_policy(load_config(write(tmp_path, {}), {})).is_on
+    assert gc_policy(load_config(write(tmp_path, {"gc-unused-days": 30}), {})).is_on
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"gc-high": "101%"}, 'invalid setting gc-high: "101%" is neither a share'),
+        ({"gc-high": "much"}, 'invalid setting gc-high: "much" is neither a share'),
+        ({"gc-low": "5%"}, "invalid setting: gc-low needs gc-high"),
+        ({"gc-high": "5%", "gc-low": "1g"}, "invalid setting: gc-low must be below gc-high, and like it a share"),
+        ({"gc-high": "5%", "gc-low": "5%"}, "invalid setting: gc-low must be below gc-high, and like it a share"),
+        ({"gc-unused-days": 0}, "invalid setting gc-unused-days"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(tmp_path: Path, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        load_config(write(tmp_path, settings), {})
+    assert str(refused.value).startswith(message)
 
 
 def test_a_mirror_needs_no_slash_at_its_end(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from sampan.api.app import create_app
 from sampan.api.server import Listener, Server, TlsFiles
 from sampan.config import DaemonConfig, PublishedPorts
 from sampan.daemon.daemon import Daemon, Parts, Settings
+from sampan.daemon.gc import GcPolicy, Watermarks
 from sampan.daemon.log_options import check as check_log
 from sampan.daemon.reload import reload
 from sampan.daemon.volumes import LOCAL_DRIVER
@@ -357,8 +358,16 @@ def _settings(config: DaemonConfig, found: Mapping[str, FoundRuntime]) -> Settin
         insecure_registries=config.insecure_registries,
         registry_mirrors=config.registry_mirrors,
         address_pools=tuple((str(pool.base), pool.size) for pool in config.default_address_pools),
+        gc=gc_policy(config),
         conmon_path=Path(found_conmon) if (found_conmon := shutil.which("conmon")) else None,
     )
+
+
+def gc_policy(config: DaemonConfig) -> GcPolicy:
+    """Without a low watermark it is a tenth below the high one."""
+    high, low = config.gc_high, config.gc_low
+    marks = Watermarks(high.value, low.value if low else high.value * 9 // 10, high.is_share) if high else None
+    return GcPolicy(marks, config.gc_unused_days, config.gc_interval)
 
 
 def _log_config(config: DaemonConfig) -> LogConfig:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
+import re
 import socket
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from sampan.errdefs import InvalidArgument
 
@@ -78,6 +87,29 @@ def _kebab(name: str) -> str:
     return name.replace("_", "-")
 
 
+_SIZE = re.compile(r"(\d+)\s*(%|[kmgt]?)b?", re.IGNORECASE)
+_UNITS = {unit: 1024**power for power, unit in enumerate(("", "k", "m", "g", "t"))}
+
+
+class Amount(NamedTuple):
+    """How much of a disk: bytes, or with `is_share` percent."""
+
+    value: int
+    is_share: bool
+
+
+def _amount(text: object) -> object:
+    """`85%`, or bytes with one of Docker's units (`500m`, `20GB`: powers of 1024)."""
+    if not isinstance(text, str):
+        return text
+    found = _SIZE.fullmatch(text.strip())
+    if not found or (found[2] == "%" and int(found[1]) > 100):
+        raise ValueError(f'"{text}" is neither a share of the disk (85%) nor a size (50GB)')
+    if found[2] == "%":
+        return Amount(int(found[1]), is_share=True)
+    return Amount(int(found[1]) * _UNITS[found[2].lower()], is_share=False)
+
+
 class DaemonConfig(BaseModel):
     """All settings of a daemon, with their defaults. The file's keys are the names with dashes, as in daemon.json.
 
@@ -130,9 +162,24 @@ class DaemonConfig(BaseModel):
     max_concurrent_downloads: int = Field(6, ge=1)
     max_concurrent_uploads: int = Field(5, ge=1)
 
+    gc_high: Annotated[Amount | None, BeforeValidator(_amount)] = None
+    gc_low: Annotated[Amount | None, BeforeValidator(_amount)] = None
+    gc_unused_days: int | None = Field(None, ge=1)
+    gc_interval: int = Field(300, ge=1)
+
     job_slots: int = Field(64, ge=1)
     job_queue: int = Field(256, ge=0)
     workers: int = Field(32, ge=4)
+
+    @model_validator(mode="after")
+    def _check_gc(self) -> DaemonConfig:
+        if self.gc_low is None:
+            return self
+        if self.gc_high is None:
+            raise ValueError("gc-low needs gc-high")
+        if self.gc_low.is_share != self.gc_high.is_share or self.gc_low.value >= self.gc_high.value:
+            raise ValueError("gc-low must be below gc-high, and like it a share or a size")
+        return self
 
     @property
     def instance(self) -> str:
@@ -182,7 +229,8 @@ def _sentence(error: ValidationError) -> str:
     if unknown:
         return "the following directives don't match any configuration option: " + ", ".join(unknown)
     first = error.errors()[0]
-    return f"invalid setting {'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
+    where = "".join(f" {part}" for part in [".".join(map(str, first["loc"]))] if part)
+    return f"invalid setting{where}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def _check_tls(config: DaemonConfig) -> None:

@@ -55,6 +55,7 @@ from sampan.daemon import (
 )
 from sampan.daemon.container import Container, Record
 from sampan.daemon.events import EventLog
+from sampan.daemon.gc import Collector, DataRootDisk, GcPolicy
 from sampan.daemon.group_events import GroupEvents
 from sampan.daemon.journal import Journal
 from sampan.daemon.log_keeper import LogKeeper
@@ -111,6 +112,7 @@ class Settings:
     address_pools: tuple[tuple[str, int], ...] = ()
     conmon_path: Path | None = None
     journal_socket: Path = JOURNAL_SOCKET
+    gc: GcPolicy = field(default_factory=GcPolicy)
 
 
 @dataclass(frozen=True)
@@ -253,6 +255,9 @@ class Daemon:
         await restore.restore(self)
         GroupEvents(self).start()
         await restore.run_policies(self)
+        if self.settings.gc.is_on:
+            collector = Collector(self, self.settings.gc, DataRootDisk(self.settings.data_root))
+            self.spawn(collector.run(), "image garbage collection")
 
     async def close(self) -> None:
         """Let go of everything but the containers: they go on running."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sampan import models
 from sampan.daemon import filters
 from sampan.engine import Job, Output
-from sampan.errdefs import DataLoss, InvalidArgument
+from sampan.errdefs import DataLoss, InvalidArgument, SampanError
 from sampan.images.image import Image
 from sampan.images.progress import Throttle, step
 from sampan.images.reference import Reference
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
     from sampan.images.web_file import WebFile
 
+_log = logging.getLogger(__name__)
 _FILTERS = frozenset({"before", "dangling", "label", "reference", "since", "until"})
 
 
@@ -187,6 +189,17 @@ async def remove(daemon: Daemon, name: str, *, force: bool) -> list[ImageRemoved
         elif one.deleted == image.id:  # the others are layers
             daemon.events.publish("image", "delete", image.id, {"name": image.id})
     return [ImageRemoved(untagged=one.untagged or "", deleted=one.deleted or "") for one in removed]
+
+
+async def remove_unused(daemon: Daemon, unused: Image) -> list[ImageRemoved]:
+    """Remove an image by each of its names, so that one which somebody begins to use meanwhile stays."""
+    removed: list[ImageRemoved] = []
+    for name in (*unused.references, *unused.repo_digests) or (unused.id,):
+        try:
+            removed += await remove(daemon, name, force=False)
+        except SampanError as error:
+            _log.info("image %s is not removed: %s", name, error)
+    return removed
 
 
 @contextmanager

@@ -81,7 +81,7 @@ async def image_prune(daemon: Daemon, job: Job[PruneImages]) -> ImagesPruned:
     with daemon.pruning("images"):
         for one in daemon.images.list():
             if _is_unused(daemon, one, dangling_only) and _is_due(one, until) and _has_labels(one, wanted):
-                removed += await _remove_image(daemon, one)
+                removed += await image.remove_unused(daemon, one)
     reclaimed = max(0, before - daemon.images.layer_bytes())
     if not wanted.keys() - {"dangling"}:
         reclaimed += await daemon.images.forget_begun()
@@ -99,17 +99,6 @@ def _is_due(one: Image, until: float | None) -> bool:
 
 def _has_labels(one: Image, wanted: filters.Filters) -> bool:
     return filters.prune_labels(wanted, (one.config.get("config") or {}).get("Labels"))
-
-
-async def _remove_image(daemon: Daemon, one: Image) -> list[ImageRemoved]:
-    """By each of its names, so that one which somebody begins to use meanwhile stays."""
-    removed: list[ImageRemoved] = []
-    for name in (*one.references, *one.repo_digests) or (one.id,):
-        try:
-            removed += await image.remove(daemon, name, force=False)
-        except SampanError as error:
-            _log.info("image %s is not pruned: %s", name, error)
-    return removed
 
 
 async def volume_prune(daemon: Daemon, job: Job[PruneVolumes]) -> VolumesPruned:

@@ -120,7 +120,7 @@ async def _collect_image(daemon: Daemon, container: Container) -> None:
     mounted = [point.spec.source for point in record.mounts if point.type == "image"]
     try:
         for image_id in (record.image_id, *mounted):
-            daemon.images.get(image_id)
+            await daemon.images.note_use(daemon.images.get(image_id))
     except (NotFound, InvalidArgument):  # invalid: its record can't be read
         await daemon.images.collect_garbage()
 

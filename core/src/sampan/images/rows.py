@@ -51,6 +51,7 @@ def delete(connection: sqlite3.Connection, name: RowName) -> None:
     match name.table:
         case "images":
             connection.execute("DELETE FROM image_references WHERE image_id = ?", (name.key,))
+            connection.execute("DELETE FROM image_uses WHERE image_id = ?", (name.key,))
             connection.execute("DELETE FROM images WHERE id = ?", (name.key,))
         case "layers":
             connection.execute("PRAGMA defer_foreign_keys = ON")  # until the commit

@@ -37,6 +37,7 @@ from sampan.images.reference import Reference
 from sampan.images.registry_config import RegistryAuth, RegistryConfig
 from sampan.images.remove import ImageUser, Removed, Remover, Users
 from sampan.images.save import Saver, check_platform
+from sampan.images.uses import ImageUses
 from sampan.state import Database
 from sampan.tasks import in_thread
 
@@ -69,6 +70,7 @@ class ImageStore:
         self._mounts_dir = root / "mounts"
         self._content = ContentStore(root / "content")
         self._index = ImageIndex(database)
+        self._uses = ImageUses(database)
         self._leases = Leases()
         self._registries = registries
         self._remote: Remote | None = None
@@ -118,6 +120,15 @@ class ImageStore:
         """All images, in no order."""
         return self._index.list()
 
+    def last_used_ns(self, image: Image) -> int:
+        """When the image was last used, in nanoseconds since the epoch; of one in use, when that began."""
+        return self._uses.last_ns(image)
+
+    async def note_use(self, image: Image, time_ns: int | None = None) -> None:
+        """Note that the image is used, now if no time is given. It is no error if it is gone."""
+        if self._index.find_by_id(image.id):
+            await self._uses.keep(image, time_ns)
+
     def shared_bytes(self, image: Image) -> int:
         """How much of an image's size lies in layers that other images have too."""
         users = self._index.layer_users()
@@ -151,7 +162,9 @@ class ImageStore:
         wanted = Platform.parse(platform) if platform else host_platform()
         remote = await self._reach()
         async with self._lease() as lease, self._going_on(lease):
-            return await relay(progress, lambda report: remote.pull(reference, wanted, auth, lease, report))
+            image = await relay(progress, lambda report: remote.pull(reference, wanted, auth, lease, report))
+        await self.note_use(image)
+        return image
 
     async def push(self, reference: Reference, *, auth: RegistryAuth | None, progress: Progress) -> None:
         """Push `reference`, all tags of its repository if it has none. Sends Docker's items to `progress`.
@@ -205,6 +218,8 @@ class ImageStore:
         async with self._lease() as lease:
             loader = Loader(self._content, self._layers, self._index, lease, wanted)
             images = await relay(progress, lambda report: loader.load(body, report, quiet=quiet))
+        for image in images:
+            await self.note_use(image)
         await self.collect_garbage()  # all that was in the archive and is no part of an image
         return images
 
@@ -255,7 +270,9 @@ class ImageStore:
         await lease.add(Digest.of(document))
         id = await in_thread(self._content.put, document)
         new = NewImage(id, config.document, tuple(layers))
-        return await self._index.add(new, [reference.tagged()] if reference else [])
+        image = await self._index.add(new, [reference.tagged()] if reference else [])
+        await self.note_use(image)
+        return image
 
     async def tag(self, image: Image, reference: Reference) -> Image:
         """Give `image` the tag `reference` (`latest` if it names none), taking it from any other image.
@@ -264,6 +281,7 @@ class ImageStore:
         """
         if reference.digest is not None:
             raise InvalidArgument("refusing to create a tag with a digest reference")
+        await self.note_use(image)
         return await self._index.name(image.id, [reference.tagged()])
 
     async def remove(self, name: str, *, force: bool, in_use: Users) -> builtins.list[Removed]:
@@ -323,6 +341,7 @@ class ImageStore:
         """The name of the committed snapshot that containers of `image` are prepared on: its files, and above them
         the mount points that the engine needs. Made once for all images of these layers. Raises `SystemFailure`."""
         name = init_name(image.snapshot)
+        self._uses.note(image)
         async with self._init_lock:
             self._init_key = KEY_PREFIX + name
             try:
@@ -351,6 +370,7 @@ class ImageStore:
     def _reconcile(self) -> None:
         self._mounts_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         unmount_left(self._mounts_dir)
+        self._uses.load()
         self._layers.adopt(self._index.load({snapshot.name for snapshot in self._storage.list()}))
         self._garbage.clear_snapshots()
         self._content.open(self._garbage.needed_blobs())

@@ -64,4 +64,10 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX events_by_time ON events (time_ns);
     """,
+    """
+    CREATE TABLE image_uses (
+        image_id TEXT PRIMARY KEY,
+        used_at_ns INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
