@@ -66,6 +66,14 @@ def test_the_options_are_in_force_whatever_the_kernels_defaults(driver: OverlayD
     assert "metacopy=on" not in line
     assert "index=on" not in line
     assert "volatile" not in line
+    assert "xino=on" not in line
+    assert "xino=auto" not in line
+
+
+def test_the_status_names_the_options_and_the_file_system_below(driver: OverlayDriver) -> None:
+    status = dict(driver.status())
+    assert status.pop("Backing Filesystem") not in ("", "overlay")
+    assert status == {"index": "off", "redirect_dir": "nofollow", "metacopy": "off", "xino": "off"}
 
 
 def test_a_directory_of_the_image_is_moved_by_copying_and_leaves_no_redirect(

@@ -15,6 +15,9 @@ ALWAYS = (
     # answers EXDEV, as under Docker, and mv(1) copies.
     "redirect_dir=nofollow",
     "metacopy=off",
+    # All layers lie on one file system, so that the inode numbers of the layers are unique as they are. Folding the
+    # number of a layer into them, which the kernel may do by default, could only overflow (xino, same document).
+    "xino=off",
 )
 # Never `volatile`: it leaves out every fsync(2), so that a database in a container lies about its data.
 
