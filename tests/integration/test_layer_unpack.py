@@ -615,6 +615,20 @@ async def test_a_hard_link_into_a_lower_layer_is_told_apart(target: Path) -> Non
         await unpacked(tar(hard_link(b"etc/c", b"etc/b")), target)
 
 
+async def test_the_layers_below_may_be_reached_by_a_descriptor(tmp_path: Path) -> None:
+    """As those of a mounted view are: it is no link that the layer hides, and need not be unpacked twice."""
+    for name in ("top", "bottom"):
+        (tmp_path / name).mkdir()
+    await unpacked(tar(*LOWER), tmp_path / "bottom")
+    result = await unpacked(tar(entry(b"tmp/f")), tmp_path / "top")
+    below = os.open(tmp_path / "bottom", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        assert adopt_parents(tmp_path / "top", result.implicit_dirs, [Path(f"/proc/self/fd/{below}")]) == ()
+    finally:
+        os.close(below)
+    assert stat.S_IMODE(os.stat(tmp_path / "top/tmp").st_mode) == 0o1777
+
+
 async def test_implicit_directories_get_their_looks_from_the_nearest_layer_below(tmp_path: Path) -> None:
     layers = [tmp_path / name for name in ("top", "middle", "bottom")]
     for path in layers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from sampan.drivers import Mount, SnapshotKind
 from sampan.errdefs import NotFound, SystemFailure
+from sampan.images.mounted import mounted_for_all
 from sampan.testing.mounting import run_inside
 from sampan_overlayfs.driver import OverlayDriver
 from sampan_overlayfs.layout import Layout
@@ -56,6 +58,21 @@ def test_a_tower_under_a_long_data_root_can_be_mounted(tmp_path: Path) -> None:
     mounts = driver.prepare("container", tower(driver, LAYERS))
     assert len(",".join(mounts[0].options)) > 4096
     assert len(run_inside(mounts, os.listdir)) == LAYERS
+    driver.close()
+
+
+def test_a_tower_can_be_mounted_for_other_processes_too(tmp_path: Path) -> None:
+    """Under a data root so long that its options are more than a page."""
+    root = tmp_path / ("x" * 60)
+    for name in ("driver", "mounts"):
+        (root / name).mkdir(parents=True)
+    driver = OverlayDriver(root / "driver")
+    mounts = driver.prepare("container", tower(driver, LAYERS))
+    assert len(",".join(mounts[0].options)) > 2 * mmap.PAGESIZE
+    with mounted_for_all(mounts, root / "mounts") as path:
+        listed = subprocess.run(["ls", path], check=True, capture_output=True, text=True).stdout
+    assert len(listed.splitlines()) == LAYERS
+    assert list((root / "mounts").iterdir()) == []
     driver.close()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sampan.drivers import Mount
 from sampan.errdefs import SystemFailure
-from sampan.syscalls.mount import MNT_DETACH, MS_PRIVATE, MS_REC, UMOUNT_NOFOLLOW, mount, mount_with_options, umount2
+from sampan.syscalls.mount import MNT_DETACH, MS_PRIVATE, MS_REC, UMOUNT_NOFOLLOW, mount, umount2
 from sampan.syscalls.namespaces import CLONE_FS, CLONE_NEWNS, unshare
 from sampan.syscalls.overlay import mount_tower
 
@@ -53,11 +53,9 @@ def mounted_for_all(mounts: Sequence[Mount], state_dir: Path) -> Iterator[Path]:
         return
     point = Path(tempfile.mkdtemp(prefix=PREFIX, dir=state_dir))
     try:
-        for each in mounts:
-            mount_with_options(each.source, point, each.type, each.options)
+        with ThreadPoolExecutor(1, thread_name_prefix="mount") as thread:  # as above: its working directory moves
+            thread.submit(_mount, mounts, point).result()
         yield point
-    except OSError as error:
-        raise SystemFailure(f"a snapshot can't be mounted: {error}") from error
     finally:
         _unmount(point)
 
@@ -73,6 +71,15 @@ def _unmount(point: Path) -> None:
         while True:
             umount2(point, MNT_DETACH | UMOUNT_NOFOLLOW)
     point.rmdir()
+
+
+def _mount(mounts: Sequence[Mount], point: Path) -> None:
+    try:
+        unshare(CLONE_FS)
+        for each in mounts:
+            mount_tower(each.source, point, each.type, each.options)
+    except OSError as error:
+        raise SystemFailure(f"a snapshot can't be mounted: {error}") from error
 
 
 def _open(mounts: Sequence[Mount], point: Path) -> int:

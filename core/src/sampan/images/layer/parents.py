@@ -58,7 +58,7 @@ def _descend(layer: Path, steps: list[bytes]) -> tuple[int | None, bool]:
 
     Raises `NotADirectoryError` if something else is there.
     """
-    fd = os.open(layer, _DIRECTORY)
+    fd = os.open(layer, os.O_RDONLY | os.O_DIRECTORY)  # a view's is a link: /proc/PID/fd/N
     covers = False
     for step in steps:
         try:
