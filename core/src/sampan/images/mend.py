@@ -177,7 +177,7 @@ def _stands_on(layer: Layer, root: Digest, layers: Layers) -> bool:
 
 
 def _wanted(layer: Layer) -> Wanted:
-    async def lost(_: Report) -> AsyncIterator[bytes]:
+    async def lost(_: Report, __: int) -> AsyncIterator[bytes]:
         raise DataLoss(f"its blob {layer.blob} is not here")
         yield b""
 
