@@ -9,6 +9,7 @@ import pytest
 
 from sampan.daemon.container import CONTAINER_LABEL
 from tests.api.daemon.in_process import IMAGE, InProcess
+from tests.unit.daemon.making import record
 
 
 def problems(house: InProcess, method: str = "GET") -> list[dict[str, Any]]:
@@ -35,7 +36,7 @@ def test_containers_in_every_state_are_no_problem(house: InProcess) -> None:
 
 
 def test_a_container_that_is_being_made_is_no_problem(house: InProcess) -> None:
-    with house.daemon.making("f" * 64, []):
+    with house.daemon.making(record("f" * 64)):
         house.storage.prepare("f" * 64, None, labels={CONTAINER_LABEL: "f" * 64})
         assert problems(house) == problems(house, "POST") == []
     assert [one["Name"] for one in problems(house)] == ["f" * 64]
