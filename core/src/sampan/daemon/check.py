@@ -12,8 +12,8 @@ from sampan.engine import Job
 from sampan.errdefs import DataLoss, InvalidArgument, NotFound
 from sampan.images.check import Fault, Problem
 from sampan.images.mend import Mended
-from sampan.images.tasks import in_thread
 from sampan.models import CheckProblem, CheckSystem, SystemCheck
+from sampan.tasks import in_thread
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon

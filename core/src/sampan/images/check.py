@@ -18,7 +18,7 @@ from sampan.images.garbage import is_ours, layer_name
 from sampan.images.init_snapshot import SCRATCH
 from sampan.images.layer_maker import KEY_PREFIX, Layer
 from sampan.images.parts import StoreParts
-from sampan.images.tasks import in_thread
+from sampan.tasks import in_thread
 
 Owned = Callable[[Snapshot], bool]
 """Whether a snapshot belongs to a container that is there or is being made."""

@@ -22,7 +22,7 @@ from sampan.images.parts import StoreParts
 from sampan.images.progress import Report, short
 from sampan.images.reference import Reference
 from sampan.images.rows import RowName
-from sampan.images.tasks import in_thread
+from sampan.tasks import in_thread
 
 _log = logging.getLogger(__name__)
 
