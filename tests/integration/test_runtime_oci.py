@@ -155,7 +155,7 @@ class Host:
 
     async def exec(self, id: str, *args: str, **fields: Any) -> tuple[int, dict[int, bytes]]:
         process = spec.build_process(ProcessSettings(args, ["PATH=/bin"], **fields))
-        running = await self.runtime.exec(id, f"x{os.urandom(4).hex()}", process, terminal=False, stdin=False)
+        running = await self.runtime.exec(id, f"x{os.urandom(4).hex()}", lambda: process, terminal=False, stdin=False)
         output = await everything(running.attached)
         return await running.wait(), output
 
@@ -351,7 +351,7 @@ async def test_exec_of_what_is_not_there_or_no_program_is_127_or_126(host: Host)
 async def test_exec_on_a_terminal_can_be_resized(host: Host) -> None:
     await host.start("c1", "sleep", "100")
     process = spec.build_process(ProcessSettings(["sh"], ["PATH=/bin"], terminal=True, console_size=(11, 22)))
-    running = await host.runtime.exec("c1", "x1", process, terminal=True, stdin=True)
+    running = await host.runtime.exec("c1", "x1", lambda: process, terminal=True, stdin=True)
     await running.attached.write(b"stty size\n")
     await until(running.attached, b"11 22\r\n")
     await host.runtime.resize("c1", 33, 44, "x1")
@@ -377,7 +377,7 @@ async def test_who_attaches_and_goes_does_no_harm_and_is_not_kept(host: Host, fi
 async def test_exec_stdin_ends_when_it_is_closed(host: Host) -> None:
     await host.start("c1", "sleep", "100")
     process = spec.build_process(ProcessSettings(["wc", "-c"], ["PATH=/bin"]))
-    running = await host.runtime.exec("c1", "x1", process, terminal=False, stdin=True)
+    running = await host.runtime.exec("c1", "x1", lambda: process, terminal=False, stdin=True)
     await running.attached.write(b"y" * 500_000)
     await running.attached.close_stdin()
     assert (await everything(running.attached))[STDOUT] == b"500000\n"
@@ -391,7 +391,7 @@ async def test_an_exec_ends_though_a_child_of_it_keeps_its_stdout(host: Host) ->
 async def test_an_exec_whose_caller_has_gone_goes_on(host: Host) -> None:
     await host.start("c1", "sleep", "100")
     process = spec.build_process(ProcessSettings(["sh", "-c", "head -c 1000000 /dev/zero; exit 7"], ["PATH=/bin"]))
-    running = await host.runtime.exec("c1", "x1", process, terminal=False, stdin=True)
+    running = await host.runtime.exec("c1", "x1", lambda: process, terminal=False, stdin=True)
     await running.attached.close()
     assert await asyncio.wait_for(running.wait(), PATIENCE_S) == 7
 
@@ -399,7 +399,7 @@ async def test_an_exec_whose_caller_has_gone_goes_on(host: Host) -> None:
 async def test_an_exec_ends_with_its_container(host: Host) -> None:
     await host.start("c1", "sleep", "100")
     process = spec.build_process(ProcessSettings(["sleep", "100"], ["PATH=/bin"]))
-    running = await host.runtime.exec("c1", "x1", process, terminal=False, stdin=False)
+    running = await host.runtime.exec("c1", "x1", lambda: process, terminal=False, stdin=False)
     await host.runtime.kill("c1", signal.SIGKILL)
     assert await asyncio.wait_for(running.wait(), PATIENCE_S) == 137
     assert await running.attached.read() is None

@@ -12,26 +12,26 @@ from sampan.models import CreateExec
 from tests.unit.daemon.making import container
 
 
-async def process(host: dict[str, Any] | None = None, **request: Any) -> dict[str, Any]:
+def process(host: dict[str, Any] | None = None, **request: Any) -> dict[str, Any]:
     one = container(**(host or {}))
     one.record.config.env, one.record.config.working_dir = ["A=1", "B=1"], "/work"
     asked = CreateExec(container="web", cmd=["true"], **request)
-    return await exec_process(one, asked, console_size=None)
+    return exec_process(one, asked, console_size=None)
 
 
 async def test_an_exec_inherits_from_its_container() -> None:
-    made = await process(env=["B=2"])
+    made = process(env=["B=2"])
     assert (made["args"], made["cwd"]) == (["true"], "/work")
     assert {"A=1", "B=2"} <= set(made["env"])
     assert "B=1" not in made["env"]
 
 
 async def test_an_exec_may_be_somewhere_else() -> None:
-    assert (await process(working_dir="/tmp"))["cwd"] == "/tmp"
+    assert (process(working_dir="/tmp"))["cwd"] == "/tmp"
 
 
 async def test_a_terminal_has_the_size_asked_for() -> None:
-    made = await process(tty=True, console_size=[24, 80])
+    made = process(tty=True, console_size=[24, 80])
     assert (made["terminal"], made["consoleSize"]) == (True, {"height": 24, "width": 80})
 
 
@@ -47,18 +47,18 @@ async def test_a_terminal_has_the_size_asked_for() -> None:
     ],
 )
 async def test_security_options(options: list[str], expected: bool) -> None:
-    made = await process({"SecurityOpt": options})
+    made = process({"SecurityOpt": options})
     assert made.get("noNewPrivileges", False) is expected
 
 
 @pytest.mark.parametrize("option", ["nope", "nope=1", "nope:1"])
 async def test_an_unknown_security_option_is_refused(option: str) -> None:
     with pytest.raises(InvalidArgument, match="invalid --security-opt"):
-        await process({"SecurityOpt": [option]})
+        process({"SecurityOpt": [option]})
 
 
 async def test_privileges_widen_the_capabilities() -> None:
-    plain, privileged = await process(), await process(privileged=True)
+    plain, privileged = process(), process(privileged=True)
     assert set(plain["capabilities"]["bounding"]) < set(privileged["capabilities"]["bounding"])
 
 

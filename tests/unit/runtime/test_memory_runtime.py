@@ -87,7 +87,9 @@ async def test_a_command_that_is_not_there_is_127(tmp_path: Path) -> None:
 
 async def test_exec_has_its_own_streams_and_code(tmp_path: Path) -> None:
     runtime, _ = await start(tmp_path, "sleep", "infinity")
-    running = await runtime.exec("c1", "x1", {"args": ["sh", "-c", "tty; exit 4"]}, terminal=True, stdin=False)
+    running = await runtime.exec(
+        "c1", "x1", lambda: {"args": ["sh", "-c", "tty; exit 4"]}, terminal=True, stdin=False
+    )
     assert await everything(running.attached) == [(STDOUT, b"/dev/pts/0\r\n")]
     assert await running.wait() == 4
     await runtime.delete("c1")

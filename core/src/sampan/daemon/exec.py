@@ -8,6 +8,7 @@ import contextlib
 import secrets
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sampan.daemon import process
@@ -185,8 +186,8 @@ async def _launch(daemon: Daemon, instance: ExecInstance, start: StartExec, *, s
 async def _start(daemon: Daemon, instance: ExecInstance, start: StartExec, *, stdin: bool) -> Exec:
     container, request = instance.container, instance.request
     try:
-        spec = await process.exec_process(container, request, console_size=start.console_size)
-        running = await daemon.runtime.exec(container.id, instance.id, spec, terminal=request.tty, stdin=stdin)
+        make = partial(process.exec_process, container, request, console_size=start.console_size)
+        running = await daemon.runtime.exec(container.id, instance.id, make, terminal=request.tty, stdin=stdin)
     except SampanError as error:
         instance.exit_code = error.exit_code if isinstance(error, StartFailure) else _UNKNOWN_FAILURE
         daemon.execs.note_end(instance)

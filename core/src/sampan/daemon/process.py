@@ -87,10 +87,8 @@ async def build_spec(
     return document
 
 
-async def exec_process(
-    container: Container, request: CreateExec, *, console_size: Sequence[int] | None
-) -> dict[str, Any]:
-    """The `process` of the OCI spec for an exec: the container's own settings, where the request has none."""
+def exec_process(container: Container, request: CreateExec, *, console_size: Sequence[int] | None) -> dict[str, Any]:
+    """The `process` of the OCI spec for an exec: the container's own settings, where the request has none. Blocks."""
     config, host = container.record.config, container.record.host_config
     security = SecurityOptions(host.security_opt or ())
     size = console_size or request.console_size
@@ -98,7 +96,7 @@ async def exec_process(
         args=request.cmd or (),
         env=spec.environment(config.hostname, [*(config.env or ()), *(request.env or ())], terminal=request.tty),
         cwd=request.working_dir or config.working_dir,
-        user=await _look_up(container, request.user or config.user),
+        user=_look_up(container, request.user or config.user),
         terminal=request.tty,
         console_size=(size[0], size[1]) if size else None,
         cap_add=host.cap_add or (),
@@ -114,14 +112,10 @@ async def exec_process(
 
 async def check_user(container: Container, name: str) -> None:
     """Raise `InvalidArgument` in Docker's words if the running container knows no such user."""
-    await _look_up(container, name)
+    await asyncio.to_thread(_look_up, container, name)
 
 
-async def _look_up(container: Container, name: str) -> user.User:
-    return await asyncio.to_thread(_look_up_now, container, name)
-
-
-def _look_up_now(container: Container, name: str) -> user.User:
+def _look_up(container: Container, name: str) -> user.User:
     try:
         root = os.open(f"/proc/{container.state.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:

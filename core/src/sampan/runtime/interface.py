@@ -6,6 +6,7 @@ Two implementations satisfy `Runtime`: `sampan.runtime.oci.OciRuntime` (conmon a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -135,8 +136,13 @@ class Runtime(Protocol):
     async def reopen_log(self, id: str) -> None:
         """Have the log begun anew: a new file takes its name, soon. `Conflict` if the container has ended."""
 
-    async def exec(self, id: str, exec_id: str, process: dict[str, Any], *, terminal: bool, stdin: bool) -> Exec:
-        """Run `process` (the OCI spec's object of that name) in a running container. Raises as `create` does."""
+    async def exec(
+        self, id: str, exec_id: str, make_process: Callable[[], dict[str, Any]], *, terminal: bool, stdin: bool
+    ) -> Exec:
+        """Run a process (the OCI spec's object of that name) in a running container. Raises as `create` does.
+
+        `make_process` may block, on the container's files for one thing, and raise.
+        """
 
     def why_not_recursive(self, runtime: str | None) -> str | None:
         """Why that runtime (`None` is the default one) can't make mounts read-only with all below them (`rro`)."""

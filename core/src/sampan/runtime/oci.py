@@ -18,7 +18,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from sampan.runtime import conmon, execution, gate, kernel
 from sampan.runtime.attach import SocketAttached, connect
 from sampan.runtime.command import RuntimeCommand
 from sampan.runtime.control import resize_exec, tell_monitor
-from sampan.runtime.execution import ExecProcess, ExecRequest
+from sampan.runtime.execution import ExecProcess, ExecRequest, Started
 from sampan.runtime.failure import create_failure, last_error
 from sampan.runtime.interface import Bundle, ExitStatus, Tree
 from sampan.runtime.namespace import RuntimeNamespace
@@ -172,7 +172,7 @@ class OciRuntime:
         await tell_monitor(self._container(id), f"{conmon.REOPEN_LOG} 0 0\n")
 
     async def exec(
-        self, id: str, exec_id: str, process: dict[str, Any], *, terminal: bool, stdin: bool
+        self, id: str, exec_id: str, make_process: Callable[[], dict[str, Any]], *, terminal: bool, stdin: bool
     ) -> ExecProcess:
         container = self._container(id)
         if container.exit.done():
@@ -180,10 +180,14 @@ class OciRuntime:
         if exec_id in container.execs:
             raise Conflict(f"Error: Exec command {exec_id} is already running")
         command = self._command(container.record.runtime)
-        request = ExecRequest(command, id, self._dir(id) / "exec" / exec_id, self._tmp_dir, process, terminal, stdin)
+        directory = self._dir(id) / "exec" / exec_id
+
+        def start() -> Started:
+            request = ExecRequest(command, id, directory, self._tmp_dir, make_process(), terminal, stdin)
+            return execution.start(request)
+
         with self._orphans.sparing():
-            started = ExecProcess(await self._namespace.run(lambda: execution.start(request)))
-            container.execs[exec_id] = started
+            container.execs[exec_id] = started = ExecProcess(await self._namespace.run(start))
         started.when_ended(lambda: container.execs.pop(exec_id, None))
         return started
 

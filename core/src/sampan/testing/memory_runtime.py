@@ -202,9 +202,10 @@ class MemoryRuntime:
             new.replace(path)
 
     async def exec(
-        self, id: str, exec_id: str, process: dict[str, Any], *, terminal: bool, stdin: bool
+        self, id: str, exec_id: str, make_process: Callable[[], dict[str, Any]], *, terminal: bool, stdin: bool
     ) -> MemoryExec:
         container = self._running(id)
+        process = make_process()
         _find(process["args"], exec_failure, "exec failed: ")
         started = _Process(process["args"], process.get("env", []), terminal, stdin_once=True)
         if not stdin:
