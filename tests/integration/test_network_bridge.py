@@ -10,6 +10,7 @@ import os
 import resource
 import secrets
 import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -270,6 +271,40 @@ def test_a_udp_client_that_keeps_sending_is_led_to_whoever_has_the_port_now(stag
             client.sendto(endpoint.id.encode(), (HOST_V4, 5353))
             assert server.recv(100) == endpoint.id.encode()
             stage.driver.unpublish(endpoint)
+
+
+@pytest.mark.parametrize("host", [HOST_V4, HOST_V6])
+def test_an_sctp_port_is_led_to_its_container(stage: Stage, host: str) -> None:
+    """The first packet of an association, as raw packets: so it needs no kernel that speaks SCTP itself."""
+    any_host = ANY_V6 if ":" in host else ANY_V4
+    network = stage.network(dual_stack(make_network()))
+    place = stage.container(with_ipv6(make_endpoint(network, 2)), PublishedPort(L4.SCTP, any_host, 3868, 38))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server, client = (
+        one.do(lambda: socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_SCTP)) for one in (place, stage.outside)
+    )
+    with server, client:
+        server.settimeout(5)
+        client.sendto(sctp_init(40_000, 3868), (host, 0))
+        packet, source = server.recvfrom(100)
+        header = packet[-32:]  # over IPv4 a raw socket sees the IP header too
+        assert (header, source[0]) == (sctp_init(40_000, 38), OUTSIDE_V6 if ":" in host else OUTSIDE_V4)
+
+
+def sctp_init(source: int, target: int) -> bytes:
+    """A packet with the chunk INIT (RFC 9260 sections 3.1 and 3.3.2)."""
+    init = struct.pack("!BBHIIHHI", 1, 0, 20, 1, 65_536, 1, 1, 1)
+    packet = struct.pack("!HHII", source, target, 0, 0) + init
+    return packet[:8] + struct.pack("<I", crc32c(packet)) + packet[12:]
+
+
+def crc32c(data: bytes) -> int:
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return value ^ 0xFFFFFFFF
 
 
 def test_a_port_bound_to_one_address_answers_at_no_other(stage: Stage) -> None:

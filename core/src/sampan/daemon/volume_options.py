@@ -13,12 +13,13 @@ from pathlib import Path
 
 from sampan.drivers import Mount
 from sampan.errdefs import InvalidArgument, SystemFailure
-from sampan.syscalls.mount import mount_with_options
+from sampan.syscalls.mount import mount_with_options, parse_options
 
 _KNOWN = frozenset({"type", "device", "o", "size"})
 _NEEDED = {"type": ("device",), "device": ("type",), "o": ("device", "type")}
 _REMOTE = frozenset({"nfs", "nfs4", "cifs"})
 _ADDRESS = re.compile(r"(?:^|,)addr=([^,]*)")
+_UNKNOWN = (socket.EAI_NONAME, socket.EAI_NODATA)
 _PASSWORD = re.compile(r"(^|,)password=[^,]*")
 
 
@@ -42,15 +43,21 @@ def needs_mount(options: Mapping[str, str]) -> bool:
 
 def mount_volume(path: Path, options: Mapping[str, str]) -> None:
     """Mount the volume's content at `path`. Blocks; raises `SystemFailure` with the kernel's reason, no passwords."""
-    wanted = _mount_of(options)
     try:
+        wanted = _mount_of(options)
         mount_with_options(wanted.source, path, wanted.type, wanted.options)
+    except SystemFailure as error:
+        raise SystemFailure(f"error while mounting volume '{path}': {error}") from error
     except OSError as error:
-        shown = _PASSWORD.sub(r"\1password=********", ",".join(wanted.options))
-        what = f"mount {wanted.source}:{path}, data: {shown}" if shown else f"mount {wanted.source}:{path}"
-        raise SystemFailure(
-            f"error while mounting volume '{path}': failed to mount local volume: {what}: {_reason(error)}"
-        ) from error
+        what = f"failed to mount local volume: mount {wanted.source}:{path}{_shown(wanted.options)}: {_reason(error)}"
+        raise SystemFailure(f"error while mounting volume '{path}': {what}") from error
+
+
+def _shown(options: tuple[str, ...]) -> str:
+    """Flags and data, as moby's sys/mount tells them of a mount that failed."""
+    flags, _, data = parse_options(options)
+    hidden = _PASSWORD.sub(r"\1password=********", data)
+    return (f", flags: {flags:#x}" if flags else "") + (f", data: {hidden}" if hidden else "")
 
 
 def _mount_of(options: Mapping[str, str]) -> Mount:
@@ -69,7 +76,8 @@ def _resolved(host: str) -> str:
     try:
         return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
     except OSError as error:
-        raise SystemFailure(f"error resolving passed in network volume address: lookup {host}: {error}") from error
+        reason = "no such host" if error.errno in _UNKNOWN else error.strerror
+        raise SystemFailure(f"error resolving passed in network volume address: lookup {host}: {reason}") from error
 
 
 def _reason(error: OSError) -> str:

@@ -212,7 +212,10 @@ class Volumes:
             path.parent.mkdir(mode=0o701, parents=True, exist_ok=True)
             path.mkdir(mode=0o755, exist_ok=True)
         except OSError as error:
-            raise SystemFailure(f"create {name}: mkdir {error.filename}: {error.strerror}") from error
+            reason = (error.strerror or "").lower()
+            raise SystemFailure(
+                f"create {name}: error while creating volume root path '{path}': mkdir {error.filename}: {reason}"
+            ) from error
 
 
 def _entries(dir: Path) -> list[Path]:
