@@ -130,6 +130,27 @@ def test_load_and_import_read_stdin(engine: FakeEngine, sampan: Main) -> None:
     }  # fmt: skip
 
 
+def test_volumes_of_a_cluster_are_asked_for_as_docker_does(engine: FakeEngine, main: Main) -> None:
+    engine.on("POST", "/volumes/create", Answer({"Name": "far"}, 201))
+    words = ("--type", "mount", "--sharing", "all", "--limit-bytes", "1g", "--secret", "b=2", "--secret", "a=1")
+    assert main("volume", "create", *words, "--topology-required", "zone=a,rack=1", "far").out == "far\n"
+    body = engine.request("POST", "/volumes/create").json
+    assert body["ClusterVolumeSpec"] == {
+        "Group": "",
+        "AccessMode": {"Scope": "single", "Sharing": "all", "MountVolume": {}},
+        "AccessibilityRequirements": {"Requisite": [{"Segments": {"zone": "a", "rack": "1"}}], "Preferred": []},
+        "CapacityRange": {"RequiredBytes": 0, "LimitBytes": 1 << 30},
+        "Secrets": [{"Key": "a", "Secret": "1"}, {"Key": "b", "Secret": "2"}],
+        "Availability": "active",
+    }
+    cluster = {"Spec": {"Group": "g", "Availability": "drain"}, "Info": {"VolumeID": "x"}, "PublishStatus": [{}]}
+    far = {"Name": "far", "Driver": "csi", "ClusterVolume": cluster}
+    engine.on("GET", "/volumes", {"Volumes": [far, {"Name": "near", "Driver": "local"}]})
+    assert main("volume", "ls", "--cluster").out.splitlines()[1].split() == (
+        ["far", "g", "csi", "drain", "in", "use", "(1", "node)"]
+    )
+
+
 def test_volumes(engine: FakeEngine, main: Main) -> None:
     volume = {"Name": "data", "Driver": "local", "Scope": "local", "Mountpoint": "/m", "Labels": {"a": "b"}}
     engine.on("POST", "/volumes/create", Answer(volume, 201))

@@ -8,6 +8,7 @@ from sampan.cli.client.client import filters_of
 from sampan.cli.command import FILTER, SWITCH, Command, Flag, Options
 from sampan.cli.command import LIST as LIST_KIND
 from sampan.cli.commands.each import for_each, segment
+from sampan.cli.create import cluster_volume
 from sampan.cli.create.environment import as_map
 from sampan.cli.create.kinds import LABEL
 from sampan.cli.errors import CliError
@@ -29,6 +30,9 @@ HEADERS = {
 }
 
 
+_CLUSTER_TABLE = "table {{.Name}}\\t{{.Group}}\\t{{.Driver}}\\t{{.Availability}}\\t{{.Status}}"
+
+
 def create(session: Session, options: Options) -> None:
     """Create a volume and print its name."""
     name = options.args[0] if options.args else options.text("name")
@@ -42,6 +46,8 @@ def create(session: Session, options: Options) -> None:
         "DriverOpts": as_map(options.texts("opt")),
         "Labels": as_map(options.texts("label")),
     }
+    if cluster := cluster_volume.spec(options):
+        body["ClusterVolumeSpec"] = cluster
     session.say(session.client.call("POST", "/volumes/create", body=body)["Name"])
 
 
@@ -54,8 +60,11 @@ def list_volumes(session: Session, options: Options) -> None:
     if options.on("quiet"):
         template = "{{.Name}}"
     elif template == "table":
-        template = "table {{.Driver}}\\t{{.Name}}"
-    volumes = sorted(answer.get("Volumes") or [], key=lambda volume: str(volume["Name"]))
+        template = _CLUSTER_TABLE if options.on("cluster") else "table {{.Driver}}\\t{{.Name}}"
+    found = [
+        volume for volume in answer.get("Volumes") or [] if not options.on("cluster") or volume.get("ClusterVolume")
+    ]
+    volumes = sorted(found, key=lambda volume: str(volume["Name"]))
     print_rows([row(volume) for volume in volumes], HEADERS, template)
 
 
@@ -71,9 +80,19 @@ def row(volume: dict[str, Any]) -> dict[str, Any]:
         "Label": lambda name: labels.get(name, ""),
         "Links": str(usage["RefCount"]) if usage else "N/A",
         "Size": size(usage["Size"]) if usage else "N/A",
-        "Availability": "N/A",
-        "Group": "N/A",
-        "Status": "N/A",
+        **_cluster_fields(volume.get("ClusterVolume")),
+    }
+
+
+def _cluster_fields(cluster: dict[str, Any] | None) -> dict[str, str]:
+    if cluster is None:
+        return {"Availability": "N/A", "Group": "N/A", "Status": "N/A"}
+    spec, published = cluster.get("Spec") or {}, cluster.get("PublishStatus") or []
+    status = f"in use ({len(published)} node{'s' * (len(published) != 1)})" if published else "created"
+    return {
+        "Availability": spec.get("Availability", ""),
+        "Group": spec.get("Group", ""),
+        "Status": status if (cluster.get("Info") or {}).get("VolumeID") else "pending creation",
     }
 
 
@@ -96,16 +115,17 @@ def remove(session: Session, options: Options) -> int:
     return for_each(session, options.args, one)
 
 
+_FLAGS = (
+    Flag("driver", "Specify volume driver name", short="d", default="local"),
+    Flag("label", "Set metadata for a volume", LABEL),
+    Flag("name", "Specify volume name", hidden=True),
+    Flag("opt", "Set driver specific options", LIST_KIND, "o"),
+)
 CREATE = Command(
     "create [OPTIONS] [VOLUME]",
     "Create a volume",
     create,
-    (
-        Flag("driver", "Specify volume driver name", short="d", default="local"),
-        Flag("label", "Set metadata for a volume", LABEL),
-        Flag("name", "Specify volume name", hidden=True),
-        Flag("opt", "Set driver specific options", LIST_KIND, "o"),
-    ),
+    tuple(sorted((*_FLAGS, *cluster_volume.FLAGS), key=lambda flag: flag.name)),
     most=1,
 )
 LIST = Command(
@@ -113,6 +133,7 @@ LIST = Command(
     "List volumes",
     list_volumes,
     (
+        Flag("cluster", "Display only cluster volumes, and use cluster volume list formatting", SWITCH),
         Flag("filter", 'Provide filter values (e.g. "dangling=true")', FILTER, "f"),
         Flag("format", "Format output: table, table TEMPLATE, json, or a Go template"),
         Flag("quiet", "Only display volume names", SWITCH, "q"),
