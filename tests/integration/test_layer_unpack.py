@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import gzip
 import hashlib
 import json
@@ -314,6 +315,19 @@ async def test_an_error_of_the_source_is_the_callers(target: Path) -> None:
 
     with pytest.raises(ConnectionResetError, match="gone"):
         await unpack(failing(), target, format=OVERLAY)
+
+
+async def test_a_worker_that_can_not_be_started_is_told_of_and_leaves_nothing_open(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", fail)
+    before = sorted(os.listdir("/proc/self/fd"))
+    with pytest.raises(SystemFailure, match=r"the unpacker can't be started: .*Resource temporarily unavailable"):
+        await unpacked(tar(entry(b"a")), target)
+    assert sorted(os.listdir("/proc/self/fd")) == before
 
 
 async def test_a_cancelled_call_ends_its_worker(target: Path) -> None:

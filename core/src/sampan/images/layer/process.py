@@ -44,9 +44,12 @@ async def run_worker(
 
 async def feed_worker(module: str, request: str, source: AsyncIterator[bytes], *, keep: Sequence[int] = ()) -> bytes:
     """As `run_worker`, with what `source` yields as its standard input. Raises what `source` raises."""
-    async with _fed(source) as (reading, feeding), _worker(module, request, reading, subprocess.DEVNULL, keep) as one:
-        os.close(reading)
-        answer = await _answer_of(one)
+    async with AsyncExitStack() as held:
+        with ExitStack() as given:
+            stdin, feeding = await held.enter_async_context(_fed(source))
+            given.callback(os.close, stdin)
+            process = await held.enter_async_context(_worker(module, request, stdin, subprocess.DEVNULL, keep))
+        answer = await _answer_of(process)
         # Done or not: a worker that failed has not read to the end, and its pipe is broken.
         if feeding.done():
             feeding.result()
@@ -105,14 +108,17 @@ async def _worker(
     """A running worker, which has ended when the context does."""
     # In this thread, not in a pool's: the worker ends with the thread that started it (PR_SET_PDEATHSIG). Not by
     # asyncio: its kill() may reap the process, of which its own watcher then knows nothing.
-    process = subprocess.Popen(  # noqa: ASYNC220  # a vfork and an exec
-        [sys.executable, "-I", "-S", "-X", "utf8", "-c", START.format(module), request, *_module_paths()],
-        stdin=stdin,
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        pass_fds=keep,
-        env=_environment(),
-    )
+    try:
+        process = subprocess.Popen(  # noqa: ASYNC220  # a vfork and an exec
+            [sys.executable, "-I", "-S", "-X", "utf8", "-c", START.format(module), request, *_module_paths()],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            pass_fds=keep,
+            env=_environment(),
+        )
+    except OSError as error:
+        raise SystemFailure(f"the unpacker can't be started: {error}") from error
     try:
         yield process
     finally:
