@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sampan.cli.human import ago, binary_size, bytes_of, duration_ns, size
+from sampan.cli.human import ago, binary_size, duration_ns, size
 
 
 @pytest.mark.parametrize(
@@ -17,30 +17,6 @@ def test_sizes_are_decimal_with_three_digits(count: float, text: str) -> None:
 
 def test_memory_is_binary_with_four_digits() -> None:
     assert binary_size(25277000000) == "23.54GiB"
-
-
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [
-        ("10", 10),
-        ("64m", 64 << 20),
-        ("1.5g", 3 << 29),
-        ("64kb", 64 << 10),
-        ("2GiB", 2 << 30),
-        ("1 M", 1 << 20),
-        ("1b", 1),
-    ],
-)
-def test_sizes_are_read_with_units_of_1024(text: str, count: int) -> None:
-    assert bytes_of(text) == count
-
-
-@pytest.mark.parametrize(
-    ("text", "message"), [("", "invalid size: ''"), ("-1", "invalid size: '-1'"), ("1x", "invalid suffix: 'x'")]
-)
-def test_a_malformed_size_is_named(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        bytes_of(text)
 
 
 @pytest.mark.parametrize(

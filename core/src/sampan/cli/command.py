@@ -9,12 +9,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sampan.cli.errors import UsageError
+from sampan.go_text import parse_bool
 
 if TYPE_CHECKING:
     from sampan.cli.session import Session
-
-_TRUE = ("1", "t", "T", "TRUE", "true", "True")
-_FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
 
 class Kind(NamedTuple):
@@ -23,14 +21,6 @@ class Kind(NamedTuple):
     label: str
     convert: Callable[[str], Any]
     repeated: bool = False
-
-
-def _boolean(text: str) -> bool:
-    if text in _TRUE:
-        return True
-    if text in _FALSE:
-        return False
-    raise ValueError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
 
 
 def _integer(text: str) -> int:
@@ -46,7 +36,7 @@ def _filter(text: str) -> str:
     return text
 
 
-SWITCH = Kind("", _boolean)
+SWITCH = Kind("", parse_bool)
 TEXT = Kind("string", str)
 NUMBER = Kind("int", _integer)
 LIST = Kind("list", str, repeated=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtpe]?)(i?b)?", re.IGNORECASE)
 _DURATION = re.compile(r"([0-9]*(?:\.[0-9]*)?)(ns|us|µs|μs|ms|s|m|h)")
 _NANOSECONDS = {
     "ns": 1,
@@ -34,18 +33,6 @@ def _scaled(count: float, base: float, units: tuple[str, ...], digits: int) -> s
         count /= base
         at += 1
     return f"{count:.{digits}g}{units[at]}"
-
-
-def bytes_of(text: str) -> int:
-    """The bytes of `64m`, `1.5GiB`, `512` (units are powers of 1024). Raises `ValueError` in docker's words."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        tail = text.lstrip("0123456789. ")
-        if tail and tail != text:
-            raise ValueError(f"invalid suffix: '{tail}'")
-        raise ValueError(f"invalid size: '{text}'")
-    number, unit, _ = match.groups()
-    return int(float(number) * 1024 ** " kmgtpe".index(unit.lower() or " "))
 
 
 def duration_ns(text: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import posixpath
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -20,13 +19,13 @@ from sampan.daemon.security import check_security
 from sampan.daemon.signals import parse_signal
 from sampan.drivers import ANYWHERE, Placement, Resources
 from sampan.errdefs import InvalidArgument, Unsupported
+from sampan.go_text import parse_size
 from sampan.models import ContainerConfig, CreateContainer, HostConfig
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
 _NAME_BYTES = 64  # HOST_NAME_MAX of include/uapi/linux/limits.h
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtpe]?)(?:i?b)?", re.IGNORECASE)
 
 
 async def check(daemon: Daemon, request: CreateContainer) -> list[str]:
@@ -145,18 +144,17 @@ def quota_bytes(daemon: Daemon, host: HostConfig) -> int | None:
     for name, value in (host.storage_opt or {}).items():
         if name.lower() != "size":
             raise InvalidArgument(f"Unknown option {name.lower()}")
-        size = _bytes_of(value)
+        size = _size(value)
     if size is not None and not daemon.storage.capabilities.quota:
         raise InvalidArgument("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
     return size
 
 
-def _bytes_of(text: str) -> int:
-    """`64m`, `1.5GiB`, `512`, as github.com/docker/go-units RAMInBytes reads them."""
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise InvalidArgument(f"invalid size: '{text}'")
-    return int(float(match[1]) * 1024 ** " kmgtpe".index(match[2].lower() or " "))
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from None
 
 
 def _check_restart(host: HostConfig) -> None:

@@ -10,11 +10,9 @@ from typing import TypeAlias
 
 from sampan.daemon.regex import Regex
 from sampan.errdefs import InvalidArgument
+from sampan.go_text import parse_bool
 
 Filters: TypeAlias = Mapping[str, Sequence[str]]
-
-_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
 def checked(filters: Filters | None, known: frozenset[str]) -> Filters:
@@ -85,15 +83,11 @@ def integers(filters: Filters, name: str) -> list[int]:
         raise InvalidArgument(f"invalid filter '{name}={list(filters[name])}'") from None
 
 
-def parse_bool(text: str) -> bool | None:
-    """A yes or no as Go reads it; `None` for what is neither."""
-    return text in _TRUE if text in _TRUE | _FALSE else None
-
-
 def _boolean(name: str, text: str) -> bool:
-    if text not in _TRUE | _FALSE:
-        raise InvalidArgument(f"invalid filter '{name}={text}'")
-    return text in _TRUE
+    try:
+        return parse_bool(text)
+    except ValueError:
+        raise InvalidArgument(f"invalid filter '{name}={text}'") from None
 
 
 def matches_name(filters: Filters, name: str) -> bool:

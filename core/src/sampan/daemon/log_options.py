@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sampan.daemon.regex import Regex
 from sampan.errdefs import InvalidArgument
+from sampan.go_text import DECIMAL, parse_bool, parse_size
 from sampan.models import LogConfig
 from sampan.runtime.log_files import LogLimits
 
@@ -40,9 +41,6 @@ _DRIVERS = {
 LOG_DRIVERS = tuple(sorted(_DRIVERS))
 """Those that keep or tell what a container writes; beside them there is `none`."""
 _NO_DRIVER = _Driver("", LogLimits())
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp])?(?:ib|b)?", re.IGNORECASE)
-_TRUTH = {**dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
-          **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False)}  # fmt: skip
 
 
 def complete(asked: LogConfig, default: LogConfig) -> LogConfig:
@@ -105,23 +103,26 @@ def _check_mode(options: Mapping[str, str]) -> None:
     if _BUFFER in options:
         if mode != "non-blocking":
             raise InvalidArgument("logger: max-buffer-size option is only supported with 'mode=non-blocking'")
-        if not _SIZE.fullmatch(options[_BUFFER]):
-            raise InvalidArgument(f"error parsing option max-buffer-size: invalid size: '{options[_BUFFER]}'")
+        try:
+            parse_size(options[_BUFFER])
+        except ValueError as error:
+            raise InvalidArgument(f"error parsing option max-buffer-size: {error}") from None
 
 
 def _check_cache(options: Mapping[str, str]) -> None:
     """What Docker keeps for drivers that can't be read; here it bounds what `docker logs` reads of the journal's."""
     disabled = options.get(f"{_CACHE}disabled", "")
-    if disabled and disabled not in _TRUTH:
-        raise InvalidArgument(f"invalid value for option {_CACHE}disabled: {disabled}")
+    try:
+        parse_bool(disabled or "false")
+    except ValueError:
+        raise InvalidArgument(f"invalid value for option {_CACHE}disabled: {disabled}") from None
 
 
 def _size(text: str) -> int:
-    """A size in decimal units, as go-units' FromHumanSize reads it."""
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise InvalidArgument(f"invalid size: '{text}'")
-    return int(float(match[1]) * 1000 ** (" kmgtp".index(match[2].lower()) if match[2] else 0))
+    try:
+        return parse_size(text, DECIMAL)
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from None
 
 
 def _number(text: str) -> int:
@@ -131,9 +132,10 @@ def _number(text: str) -> int:
 
 
 def _truth(text: str) -> bool:
-    if text not in _TRUTH:
-        raise InvalidArgument(f'strconv.ParseBool: parsing "{text}": invalid syntax')
-    return _TRUTH[text]
+    try:
+        return parse_bool(text)
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from None
 
 
 def pattern(text: str) -> Regex:

@@ -11,6 +11,7 @@ from sampan.daemon.clock import rfc3339
 from sampan.daemon.pools import address_pools
 from sampan.engine import Job
 from sampan.errdefs import Forbidden, InvalidArgument, NotFound
+from sampan.go_text import parse_bool
 from sampan.models import (
     IPAM,
     ConfigReference,
@@ -188,9 +189,10 @@ def _is_enabled(version: int, asked: bool | None, options: Mapping[str, str]) ->
         return asked
     if (text := options.get(_ENABLE[version])) is None:
         return version == 4
-    if (said := filters.parse_bool(text)) is None:
-        raise InvalidArgument(f'driver-opt "{_ENABLE[version]}" is not a valid bool')
-    return said
+    try:
+        return parse_bool(text)
+    except ValueError:
+        raise InvalidArgument(f'driver-opt "{_ENABLE[version]}" is not a valid bool') from None
 
 
 def _publish(daemon: Daemon, action: str, record: NetworkRecord) -> None:

@@ -10,14 +10,13 @@ import json
 from collections.abc import Iterable
 
 from sampan.errdefs import InvalidArgument
+from sampan.go_text import parse_bool
 from sampan.models import DeviceRequest, HostConfig
 from sampan.runtime import device, rlimit, seccomp, sysctl
 from sampan.runtime.capabilities import capability_set
 from sampan.runtime.rlimit import Rlimit
 
 _BARE = frozenset({"no-new-privileges", "writable-cgroups"})
-_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _ACCESS = frozenset("rwm")
 
 
@@ -107,6 +106,7 @@ def _no_driver(request: DeviceRequest) -> str:
 
 
 def _boolean(option: str, value: str) -> bool:
-    if value not in _TRUE | _FALSE:
-        raise InvalidArgument(f"invalid --security-opt 2: {json.dumps(option)}")
-    return value in _TRUE
+    try:
+        return parse_bool(value)
+    except ValueError:
+        raise InvalidArgument(f"invalid --security-opt 2: {json.dumps(option)}") from None

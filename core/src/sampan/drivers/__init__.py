@@ -47,6 +47,7 @@ from sampan.drivers.storage import (
     Usage,
 )
 from sampan.drivers.volume import VolumeDriver, VolumeFactory
+from sampan.go_text import parse_bool
 
 __all__ = [
     "ANYWHERE",
@@ -91,4 +92,5 @@ __all__ = [
     "VolumeFactory",
     "WatchfulDriver",
     "hookimpl",
+    "parse_bool",
 ]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from sampan.drivers import Network
+from sampan.drivers import Network, parse_bool
 from sampan.errdefs import InvalidArgument
 
 NAME = "com.docker.network.bridge.name"
@@ -23,8 +23,6 @@ GATEWAY_MODE = {
 }
 
 _IFNAME = re.compile(r"[A-Za-z0-9_.-]{1,15}")
-_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})  # as Go's strconv.ParseBool
-_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 
 
 class GatewayMode(enum.StrEnum):
@@ -93,9 +91,10 @@ def _host_binding(options: Mapping[str, str]) -> None:
 
 def _flag(options: Mapping[str, str], name: str, *, default: bool) -> bool:
     value = options.get(name, "")
-    if value not in _TRUE | _FALSE | {""}:
-        raise InvalidArgument(f"invalid value for {name}: {value!r} is not a boolean")
-    return default if value == "" else value in _TRUE
+    try:
+        return parse_bool(value) if value else default
+    except ValueError:
+        raise InvalidArgument(f"invalid value for {name}: {value!r} is not a boolean") from None
 
 
 def _mtu(options: Mapping[str, str]) -> int:

@@ -12,7 +12,8 @@ from sampan.cli.command import Kind
 from sampan.cli.create.gpus import device_request
 from sampan.cli.create.mounts import mount_of
 from sampan.cli.create.networks import attachment_of
-from sampan.cli.human import bytes_of, duration_ns
+from sampan.cli.human import duration_ns
+from sampan.go_text import parse_size
 
 _SYSCTLS = (
     "kernel.msgmax",
@@ -51,7 +52,7 @@ def _stream(text: str) -> str:
 
 
 def _swap_bytes(text: str) -> int:
-    return -1 if text == "-1" else bytes_of(text)
+    return -1 if text == "-1" else parse_size(text)
 
 
 def _nano_cpus(text: str) -> int:
@@ -156,7 +157,7 @@ def _device_path(text: str) -> tuple[str, str]:
 def _byte_rate(text: str) -> dict[str, Any]:
     path, rate = _device_path(text)
     try:
-        return {"Path": path, "Rate": bytes_of(rate)}
+        return {"Path": path, "Rate": parse_size(rate)}
     except ValueError:
         raise ValueError(
             f"invalid rate for device: {text}. The correct format is <device-path>:<number>[<unit>]. "
@@ -198,7 +199,7 @@ def _small_number(text: str) -> int:
 ADDRESS = Kind("ip", _address)
 ADDRESSES = Kind("list", _address, repeated=True)
 BYTE_RATE = Kind("list", _byte_rate, repeated=True)
-BYTES = Kind("bytes", bytes_of)
+BYTES = Kind("bytes", parse_size)
 CPUS = Kind("decimal", _nano_cpus)
 DEVICE_RULE = Kind("list", _device_rule, repeated=True)
 DEVICE_WEIGHT = Kind("list", _device_weight, repeated=True)

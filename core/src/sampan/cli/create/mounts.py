@@ -6,7 +6,7 @@ import csv
 import os
 from typing import Any
 
-from sampan.cli.human import bytes_of
+from sampan.go_text import parse_size
 
 _SWITCHES = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src")
 _RECURSIVE = {
@@ -106,7 +106,7 @@ def _apply_volume_option(options: dict[str, Any], key: str, value: str) -> None:
 def _tmpfs_option(key: str, value: str, field: str) -> dict[str, int]:
     try:
         if key == "tmpfs-size":
-            return {"SizeBytes": bytes_of(value)}
+            return {"SizeBytes": parse_size(value)}
         if key == "tmpfs-mode":
             return {"Mode": int(value, 8)}
     except ValueError:

@@ -1,0 +1,37 @@
+"""Booleans and sizes as Go's strconv and docker's go-units read them: a leaf, for the daemon, clients and drivers."""
+
+from __future__ import annotations
+
+import re
+
+BINARY, DECIMAL = 1024, 1000
+"""What a `k` is to go-units' RAMInBytes, and to its FromHumanSize."""
+
+_BOOLEANS = {
+    **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
+}
+_NUMBER = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+")
+_SUFFIX = re.compile(r"b?|([kmgtp])(?:b|ib)?")
+
+
+def parse_bool(text: str) -> bool:
+    """A yes or no. Raises `ValueError` in Go's words."""
+    if text not in _BOOLEANS:
+        raise ValueError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
+    return _BOOLEANS[text]
+
+
+def parse_size(text: str, kilo: int = BINARY) -> int:
+    """The bytes of `64m`, `1.5GiB`, `512 kb`. Raises `ValueError` in the words of go-units."""
+    behind = max(map(text.rfind, "0123456789. ")) + 1
+    number, suffix = text[:behind].removesuffix(" "), text[behind:].lower()
+    if not _NUMBER.fullmatch(number):
+        raise ValueError(f"invalid size: '{text}'")
+    unit = _SUFFIX.fullmatch(suffix)
+    if unit is None:
+        raise ValueError(f"invalid suffix: '{suffix}'")
+    size = float(number) * kilo ** " kmgtp".index(unit[1] or " ")
+    if size >= 1 << 63:
+        raise ValueError(f"invalid size: '{text}'")
+    return int(size)
