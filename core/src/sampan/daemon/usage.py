@@ -6,8 +6,8 @@ Rules: moby daemon/disk_usage.go. Beyond Docker the blobs of images and the cont
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Awaitable, Callable, Iterator
+import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,10 +29,12 @@ from sampan.models import (
     VolumeUsage,
 )
 from sampan.models.base import Model
+from sampan.storage.usage import disk_usage
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
+_log = logging.getLogger(__name__)
 _BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are (stat(3type))
 
 
@@ -113,24 +115,14 @@ def _log_usage(container: Container) -> LogUsage:
 
 
 def _tree_bytes(root: Path) -> int:
-    """Blocks of what is in `root`, a file with several names once; what vanishes meanwhile is not counted."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    for path in _below(root):
-        try:
-            status = path.lstat()
-        except FileNotFoundError:
-            continue
-        if status.st_nlink > 1 and (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        total += status.st_blocks * _BLOCK_BYTES
-    return total
-
-
-def _below(root: Path) -> Iterator[Path]:
-    for directory, directories, names in os.walk(root):
-        yield from (Path(directory, name) for name in (*directories, *names))
+    """Bytes that what is in a directory takes on the disk; none if it has vanished."""
+    try:
+        return disk_usage(root).size_bytes - root.stat().st_blocks * _BLOCK_BYTES
+    except FileNotFoundError:
+        return 0
+    except OSError as error:  # of a volume on another machine, for one thing
+        _log.warning("what %s takes is not known: %s", root, error)
+        return 0
 
 
 _KINDS: dict[str, tuple[str, Callable[[Daemon], Awaitable[Model]]]] = {

@@ -5,24 +5,26 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sampan.drivers import Usage
 
 _BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own (stat(3type))
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_MOST_LEVELS = 100  # each holds a file open
 
 
 def disk_usage(root: Path) -> Usage:
     """Blocks and inodes of everything under `root`, itself included, a file with several names once.
 
-    A running container changes its files while they are counted: what vanishes is not counted.
+    A running container changes its files while they are counted: what vanishes is not counted, and no link that takes
+    a directory's place leads out of the tree. Raises `OSError` if `root` is no directory.
     """
-    try:
-        return _count(root)
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        return Usage(size_bytes=_du(root, "-B1"), inodes=_du(root, "--inodes"))
+    count = _Count()
+    if _walk(root, count):
+        return Usage(size_bytes=count.blocks * _BLOCK_BYTES, inodes=count.inodes)
+    return Usage(size_bytes=_du(root, "-B1"), inodes=_du(root, "--inodes"))
 
 
 def _du(root: Path, unit: str) -> int:
@@ -34,31 +36,71 @@ def _du(root: Path, unit: str) -> int:
     return int(done.stdout.split()[0])
 
 
-def _count(root: Path) -> Usage:
-    status = root.lstat()
-    blocks, inodes = status.st_blocks, 1
-    linked: set[int] = set()  # a snapshot lies on one file system, so the inode's number is enough
-    waiting = [os.fspath(root)]
-    while waiting:
-        for entry in _entries(waiting.pop()):
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append(entry.path)
-            elif status.st_nlink > 1:
-                if status.st_ino in linked:
-                    continue
-                linked.add(status.st_ino)
-            blocks += status.st_blocks
-            inodes += 1
-    return Usage(size_bytes=blocks * _BLOCK_BYTES, inodes=inodes)
+class _Count:
+    """What was counted so far."""
 
+    def __init__(self) -> None:
+        self.blocks = self.inodes = 0
+        self._linked: set[tuple[int, int]] = set()
 
-def _entries(directory: str) -> list[os.DirEntry[str]]:
-    try:
+    def add(self, status: os.stat_result) -> None:
+        """Count a file."""
+        self.blocks += status.st_blocks
+        self.inodes += 1
+
+    def look_into(self, directory: int) -> list[str]:
+        """Count what is in an open directory; the names of the directories in it."""
+        names = []
         with os.scandir(directory) as entries:
-            return list(entries)
-    except FileNotFoundError:
-        return []
+            for entry in entries:
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    names.append(entry.name)
+                elif status.st_nlink > 1:
+                    if (status.st_dev, status.st_ino) in self._linked:
+                        continue
+                    self._linked.add((status.st_dev, status.st_ino))
+                self.add(status)
+        return names
+
+
+def _walk(root: Path, count: _Count) -> bool:
+    """Count all of it, from open directory to open directory; whether it was not too deep for that."""
+    levels = [_Level(os.open(root, _DIRECTORY))]
+    try:
+        count.add(os.fstat(levels[0].fd))
+        levels[0].unvisited = count.look_into(levels[0].fd)
+        while levels:
+            if not levels[-1].unvisited:
+                os.close(levels.pop().fd)
+                continue
+            if len(levels) == _MOST_LEVELS:
+                return False
+            if (inner := _open(levels[-1].unvisited.pop(), levels[-1].fd)) is not None:
+                levels.append(_Level(inner))
+                levels[-1].unvisited = count.look_into(inner)
+        return True
+    finally:
+        for level in levels:
+            os.close(level.fd)
+
+
+@dataclass
+class _Level:
+    """A directory on the way down, and the directories in it that were not gone into yet."""
+
+    fd: int
+    unvisited: list[str] = field(default_factory=list)
+
+
+def _open(name: str, parent: int) -> int | None:
+    """The directory; `None` if it has vanished, or is none any more."""
+    try:
+        return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+        return None
