@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from sampan.errdefs import InvalidArgument, NotFound, SystemFailure
-from sampan.images.layer.directories import follow
 from sampan.models import ContainerPathStat, PackPath, StatPath, UnpackArchive
+from sampan.syscalls.in_root import follow
 from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
 
 _RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from sampan.drivers import Mount
 from sampan.errdefs import InvalidArgument, SystemFailure
 from sampan.images.mounted import mounted
+from sampan.syscalls.in_root import resolve
 from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, openat2
-
-_MOST_LINKS = 40  # as the kernel's own MAXSYMLINKS
 
 
 @contextmanager
@@ -34,30 +33,16 @@ def make_directory(root: int, path: str) -> None:
     Links are followed as a process in there would, also to where nothing is yet, and none leads out. Raises
     `InvalidArgument` in Docker's words if something else is in the way.
     """
-    at: list[str] = []
-    links, pending = 0, path.split("/")[::-1]
-    while pending:
-        name = pending.pop()
-        if name == "..":
-            at = at[:-1]
-        elif name not in ("", "."):
-            target = _enter(root, at, name, path)
-            links += target is not None
-            if links > _MOST_LINKS:
-                raise InvalidArgument(f"Cannot mkdir: {path}: {os.strerror(errno.ELOOP).lower()}")
-            if target is None:
-                at.append(name)
-            else:
-                at = [] if target.startswith("/") else at
-                pending += target.split("/")[::-1]
-
-
-def _enter(root: int, at: Sequence[str], name: str, path: str) -> str | None:
-    """Make the directory `name` if nothing has that name; answers where it leads if it is a link."""
     try:
-        parent = openat2(
-            root, os.fsencode("/".join(at) or "."), os.O_PATH | os.O_DIRECTORY, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS
-        )
+        resolve(os.fsencode(path), partial(_enter, root, path))
+    except OSError as error:  # too many links
+        raise InvalidArgument(f"Cannot mkdir: {path}: {(error.strerror or '').lower()}") from error
+
+
+def _enter(root: int, path: str, at: bytes, name: bytes) -> bytes | None:
+    """Make the directory `name` in `at` if nothing has that name; answers where it leads if it is a link."""
+    try:
+        parent = openat2(root, at or b".", os.O_PATH | os.O_DIRECTORY, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
         try:
             with suppress(FileExistsError):
                 os.mkdir(name, 0o755, dir_fd=parent)

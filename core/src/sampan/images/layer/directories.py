@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
 
 from sampan.errdefs import InvalidArgument
 from sampan.images.layer.remove import remove
 from sampan.images.layer.tar import shown
+from sampan.syscalls.in_root import resolve
 from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
@@ -17,7 +17,6 @@ _RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 _DEFAULT_ACL = b"system.posix_acl_default"
 _IMPLICIT_MODE = 0o755
 _OPEN = 256
-_LINKS = 40  # as many as the kernel follows
 
 
 class Directory:
@@ -131,48 +130,6 @@ class Directories:
             os.chown(name, 0, 0, dir_fd=fd, follow_symlinks=False)
             os.chmod(name, _IMPLICIT_MODE, dir_fd=fd)
         self.made[path] = None
-
-
-def resolve(path: bytes, link_at: Callable[[bytes, bytes], bytes | None]) -> bytes:
-    """Where `path` leads inside a root, clean: one step after the other, as the kernel would go.
-
-    `link_at` tells where the link of a name in a directory (clean too) leads, or `None` if it is none.
-    Raises `OSError`, that of too many links.
-    """
-    here: list[bytes] = []
-    ahead = path.split(b"/")[::-1]
-    links = 0
-    while ahead:
-        step = ahead.pop()
-        if step == b"..":
-            here = here[:-1]
-        elif step not in (b"", b"."):
-            target = link_at(b"/".join(here), step)
-            if target is None:
-                here.append(step)
-                continue
-            links += 1
-            if links > _LINKS:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fsdecode(path))
-            here = [] if target.startswith(b"/") else here
-            ahead += target.split(b"/")[::-1]
-    return b"/".join(here)
-
-
-def follow(root: int, path: bytes) -> bytes:
-    """Where `path` leads in `root`, clean, its links followed as far as there is something. Raises `OSError`."""
-
-    def link_at(parent: bytes, name: bytes) -> bytes | None:
-        try:
-            fd = openat2(root, join(parent, name), os.O_PATH | os.O_NOFOLLOW, _RESOLVE)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        try:
-            return os.readlink(b"", dir_fd=fd) if stat.S_ISLNK(os.fstat(fd).st_mode) else None
-        finally:
-            os.close(fd)
-
-    return resolve(path, link_at)
 
 
 def _hands_down(fd: int) -> bool:
