@@ -30,8 +30,6 @@ def make(house: InProcess, container: str, **fields: Any) -> str:
         ({}, "No exec command specified"),
         ({"Cmd": []}, "No exec command specified"),
         ({**COMMAND, "DetachKeys": "ctrl-!"}, "Invalid escape keys (ctrl-!) provided"),
-        ({**COMMAND, "User": "nobody-here"}, "unable to find user nobody-here: no matching entries in passwd file"),
-        ({**COMMAND, "User": "4294967296"}, "uids and gids must be in range 0-2147483647"),
         ({**COMMAND, "ConsoleSize": [1]}, "ConsoleSize"),
         ({**COMMAND, "ConsoleSize": [-1, 1]}, "ConsoleSize"),
         ({**COMMAND, "Tty": "yes"}, "Tty"),
@@ -40,6 +38,24 @@ def make(house: InProcess, container: str, **fields: Any) -> str:
 def test_what_cannot_be_run_is_refused(shared: InProcess, body: dict[str, Any], words: str) -> None:
     answer = shared.call("POST", f"/containers/{shared.launch()}/exec", body)
     assert (answer.status, words in answer.message) == (400, True), answer
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        ("nobody-here", "unable to find user nobody-here: no matching entries in passwd file"),
+        ("4294967296", "uids and gids must be in range 0-2147483647"),
+    ],
+)
+def test_a_user_who_is_not_there_is_told_of_when_it_starts(shared: InProcess, user: str, words: str) -> None:
+    one = make(shared, shared.launch(), User=user)
+    with shared.hijacked(f"/exec/{one}/start", {}) as raw:
+        assert raw.status == 101
+        assert raw.frame() == (1, f"{words}\r\n".encode())
+    assert shared.call("GET", f"/exec/{one}/json").body["ExitCode"] == 126
+    two = make(shared, shared.launch(), User=user)
+    answer = shared.call("POST", f"/exec/{two}/start", {"Detach": True})
+    assert (answer.status, answer.message) == (400, words)
 
 
 def test_a_missing_command_is_told_before_a_missing_container(shared: InProcess) -> None:
@@ -85,7 +101,12 @@ def test_inspect_tells_all_of_it(shared: InProcess) -> None:
     }
     shared.call("POST", f"/exec/{one}/start", {"Detach": True})
     wait_until(lambda: shared.call("GET", f"/exec/{one}/json").body["ExitCode"] == 0)
-    assert shared.call("GET", f"/exec/{one}/json").body["Running"] is False
+    told = shared.call("GET", f"/exec/{one}/json").body
+    assert (told["Running"], told["CanRemove"], told["Pid"] > 0) == (
+        False,
+        False,
+        True,
+    )  # the pid stays, as with Docker
     assert shared.call("GET", f"/containers/{id}/json").body["ExecIDs"] is None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sampan.daemon.process import check_user, exec_process
+from sampan.daemon.process import exec_process
 from sampan.errdefs import Conflict, InvalidArgument
 from sampan.models import CreateExec
 from tests.unit.daemon.making import container
@@ -63,13 +63,13 @@ async def test_privileges_widen_the_capabilities() -> None:
 
 
 async def test_a_user_is_looked_up_in_the_container() -> None:
-    await check_user(container(), "root")
+    assert process(user="root")["user"]["uid"] == 0
     with pytest.raises(InvalidArgument, match="unable to find user no-such-user"):
-        await check_user(container(), "no-such-user")
+        process(user="no-such-user")
 
 
 async def test_a_container_that_has_just_ended_has_no_users() -> None:
     one = container()
     one.state.pid = 2**22 + 1  # more than there can be
     with pytest.raises(Conflict, match="is not running"):
-        await check_user(one, "root")
+        exec_process(one, CreateExec(container="web", cmd=["true"]), console_size=None)

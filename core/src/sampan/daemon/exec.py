@@ -86,8 +86,6 @@ async def exec_create(daemon: Daemon, job: Job[CreateExec]) -> ExecCreated:
         raise InvalidArgument("No exec command specified")
     container = _active(daemon.containers.get(request.container), request.container)
     _keys(request)
-    if request.user:
-        await process.check_user(container, request.user)
     return ExecCreated(id=register(daemon, container, request).id)
 
 
@@ -164,7 +162,6 @@ async def exec_inspect(daemon: Daemon, job: Job[InspectExec]) -> ExecInspect:
         open_stdin=request.attach_stdin,
         open_stderr=request.attach_stderr,
         open_stdout=request.attach_stdout,
-        can_remove=not instance.running and instance.started,
         container_id=instance.container.id,
         detach_keys=base64.b64encode(_keys(request)).decode(),
         pid=instance.pid,
@@ -200,7 +197,7 @@ async def _start(daemon: Daemon, instance: ExecInstance, start: StartExec, *, st
 
 async def _supervise(daemon: Daemon, instance: ExecInstance, running: Exec) -> None:
     instance.exit_code = await running.wait()
-    instance.running, instance.pid = False, 0
+    instance.running = False
     instance.ended.set()
     daemon.execs.note_end(instance)
     daemon.publish(instance.container, "exec_die", execID=instance.id, exitCode=str(instance.exit_code))

@@ -88,7 +88,10 @@ async def build_spec(
 
 
 def exec_process(container: Container, request: CreateExec, *, console_size: Sequence[int] | None) -> dict[str, Any]:
-    """The `process` of the OCI spec for an exec: the container's own settings, where the request has none. Blocks."""
+    """The `process` of the OCI spec for an exec: the container's own settings, where the request has none. Blocks.
+
+    Raises `InvalidArgument` in Docker's words for a user whom the container doesn't know, `Conflict` if it has ended.
+    """
     config, host = container.record.config, container.record.host_config
     security = SecurityOptions(host.security_opt or ())
     size = console_size or request.console_size
@@ -108,11 +111,6 @@ def exec_process(container: Container, request: CreateExec, *, console_size: Seq
         oom_score_adj=host.oom_score_adj,
     )
     return spec.build_process(settings)
-
-
-async def check_user(container: Container, name: str) -> None:
-    """Raise `InvalidArgument` in Docker's words if the running container knows no such user."""
-    await asyncio.to_thread(_look_up, container, name)
 
 
 def _look_up(container: Container, name: str) -> user.User:
