@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +267,22 @@ async def test_what_is_behind_the_end_of_the_tar_belongs_to_the_diff_id(target: 
     plain = tar(entry(b"a", b"1")) + bytes(300_000) + b"trailing"
     assert (await unpacked(gzip.compress(plain), target)).diff_id == Digest.of(plain)
     assert (await unpacked(plain, target)).diff_id == Digest.of(plain)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+async def test_what_the_caller_has_hashed_is_not_hashed_again(
+    target: Path, tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    plain = tar(entry(b"a", b"1"))
+    (blob := tmp_path / "blob").write_bytes(pack(plain))
+    given = Digest.of(b"what the caller says")
+    more: dict[str, Any] = {"format": OVERLAY, "expected": given, "size": blob.stat().st_size}
+    result = await unpack(blob, target, hashed=True, **more)
+    assert (result.digest, result.diff_id) == (given, given if pack is bytes else Digest.of(plain))
+    with pytest.raises(DataLoss, match="verification failed"):
+        await unpack(blob, target, **more)
+    with pytest.raises(DataLoss, match="failed size validation"):
+        await unpack(blob, target, hashed=True, **{**more, "size": 1})
 
 
 async def test_a_sha512_digest_is_verified_too(target: Path) -> None:

@@ -62,3 +62,13 @@ def test_opening_keeps_only_what_is_expected(content: ContentStore, tmp_path: Pa
     assert set(again.open({kept: None, cut: 1000})) == {cut, lone}
     assert list(again) == [kept]
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [kept.hex]
+
+
+def test_only_a_blob_of_this_store_is_fresh(content: ContentStore, tmp_path: Path) -> None:
+    digest = content.put(b"document")
+    assert content.is_fresh(digest)
+    again = ContentStore(tmp_path)
+    again.open({digest: None})
+    assert digest in again and not again.is_fresh(digest)
+    content.remove(digest)
+    assert not content.is_fresh(digest)

@@ -35,6 +35,7 @@ class ContentStore:
         self._ingest = root / "ingest"
         self.begun = Begun(root / "begun")
         self._sizes: dict[Digest, int] = {}
+        self._fresh: set[Digest] = set()
         self._writing: set[Path] = set()
         self._naming = threading.Lock()
 
@@ -68,6 +69,10 @@ class ContentStore:
             return self._sizes[digest]
         except KeyError:
             raise NotFound(f"blob {digest} is not here") from None
+
+    def is_fresh(self, digest: Digest) -> bool:
+        """Whether this very store hashed the blob as it wrote it; one of an earlier daemon's may have changed."""
+        return digest in self._fresh
 
     def total_bytes(self) -> int:
         """The size of all blobs, and of what was fetched of others."""
@@ -111,6 +116,7 @@ class ContentStore:
     def remove(self, digest: Digest) -> None:
         """Remove a blob; no error if it is gone. One that was fetched for an image not made is begun again."""
         self._sizes.pop(digest, None)
+        self._fresh.discard(digest)
         self._discard(digest)
 
     def throw_away(self, digest: Digest) -> None:
@@ -159,6 +165,7 @@ class ContentStore:
         with self._naming:
             written.rename(path)
             self._sizes[digest] = size_bytes
+        self._fresh.add(digest)
 
 
 class Ingest:

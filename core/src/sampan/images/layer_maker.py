@@ -211,12 +211,19 @@ class LayerMaker:
 
     async def _detached_into(self, key: str, source: Source, expected: Digest | None, size: int | None) -> Unpacked:
         target = await in_thread(self._storage.detached_dir, key)
-        return await unpack(source, target, format=WhiteoutFormat.OVERLAY, expected=expected, size=size)
+        return await self._unpack(source, target, WhiteoutFormat.OVERLAY, expected, size)
 
     async def _mounted_into(self, key: str, source: Source, expected: Digest | None, size: int | None) -> Unpacked:
         mounts = await in_thread(self._storage.mounts, key)
         async with _entered(mounted_for_all(mounts, self._state_dir)) as target:
-            return await unpack(source, target, format=WhiteoutFormat.APPLY, expected=expected, size=size)
+            return await self._unpack(source, target, WhiteoutFormat.APPLY, expected, size)
+
+    async def _unpack(
+        self, source: Source, target: Path, format: WhiteoutFormat, expected: Digest | None, size: int | None
+    ) -> Unpacked:
+        # What a load has just written was hashed on its way: once is enough.
+        hashed = isinstance(source, Path) and expected is not None and self._content.is_fresh(expected)
+        return await unpack(source, target, format=format, expected=expected, size=size, hashed=hashed)
 
     async def _hides_links(self, key: str, below: Layer, unpacked: Unpacked) -> bool:
         """Give directories that the tar left out the looks they have below.

@@ -23,16 +23,21 @@ _QUEUED_BLOCKS = 16
 class Pipeline:
     """The blob that comes from file descriptor `source`.
 
-    `expected` is its digest and `size` its size in bytes, where they are known.
+    `expected` is its digest and `size` its size in bytes, where they are known. With `hashed` the caller has just
+    hashed it, and `expected` is what came out.
     """
 
-    def __init__(self, source: int, *, expected: str | None, size: int | None, limits: Limits) -> None:
+    def __init__(
+        self, source: int, *, expected: str | None, size: int | None, limits: Limits, hashed: bool = False
+    ) -> None:
         self._source = source
+        self._hashed = hashed and expected is not None
         self._expected = expected
         self._size = size
         self._limits = limits
         self._blob = hashlib.new(expected.partition(":")[0] if expected else "sha256")
         self._tar = hashlib.sha256()
+        self._diff_id = ""
         self._blob_bytes = 0
         self._given_up = False
         self._ended = False
@@ -60,7 +65,7 @@ class Pipeline:
         """
         self._hashing.join()
         self._verify()
-        return self._digest(), f"sha256:{self._tar.hexdigest()}"
+        return self._digest(), self._diff_id or f"sha256:{self._tar.hexdigest()}"
 
     def blame(self) -> None:
         """After a failure: raise `DataLoss` if the blob is not the one expected, which then says more than what was
@@ -91,6 +96,8 @@ class Pipeline:
         return DataLoss(f"failed size validation: {self._size} bytes were promised, {came} came")
 
     def _digest(self) -> str:
+        if self._hashed and self._expected is not None:
+            return self._expected
         return f"{self._blob.name}:{self._blob.hexdigest()}"
 
     # In threads of their own
@@ -113,6 +120,7 @@ class Pipeline:
         hash_apart = compression is not None or self._blob.name != self._tar.name
         if not hash_apart:
             self._tar = self._blob
+            self._diff_id = self._digest() if self._hashed else ""
         for block in decompress(compression, content):
             if self._given_up:
                 return
@@ -130,7 +138,8 @@ class Pipeline:
 
     def _chunks(self) -> Iterator[bytes]:
         while chunk := os.read(self._source, BLOCK_BYTES):
-            self._blob.update(chunk)
+            if not self._hashed:
+                self._blob.update(chunk)
             self._blob_bytes += len(chunk)
             if self._size is not None and self._blob_bytes > self._size:
                 raise self._wrong_size()

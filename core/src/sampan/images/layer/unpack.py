@@ -48,27 +48,37 @@ async def unpack(
     format: WhiteoutFormat,
     expected: Digest | None = None,
     size: int | None = None,
+    hashed: bool = False,
     limits: Limits | None = None,
 ) -> Unpacked:
     """Unpack the layer from `source` into the directory `target`, while it comes in.
 
     The blob may be compressed with gzip, zstd, bzip2, xz or not at all; its digest and size (in bytes) are checked
-    against `expected` and `size`, and what is written before that counts for nothing: after an error the caller
-    throws `target` away. As many layers are unpacked at once as there are processors, and at least four, as some wait
-    for the network; others wait their turn, and so do their chunks. A cancelled call ends its process.
+    against `expected` and `size`, with `hashed` the size alone, as the caller has computed the digest of these very
+    bytes. What is written before that counts for nothing: after an error the caller throws `target` away. As many
+    layers are unpacked at once as there are processors, and at least four, as some wait for the network; others wait
+    their turn, and so do their chunks. A cancelled call ends its process.
 
     Raises `DataLoss` (not the blob that was asked for, or a broken one), `InvalidArgument` (no layer, or over
     `limits`), `NotFound` (a hard link to a file of a lower layer: only `APPLY` can make it), `Unsupported` (an
     extended attribute that the file system can't keep), `SystemFailure` (disk full and the like), and whatever
     `source` raises.
     """
-    request = _request(target, format, expected, size, limits or Limits())
+    request = _request(target, format, expected, size, limits or Limits(), hashed=hashed)
     async with _places():
         answer = await _run(request, source)
     return await in_thread(_finished, target, answer)
 
 
-def _request(target: Path, format: WhiteoutFormat, expected: Digest | None, size: int | None, limits: Limits) -> str:
+def _request(
+    target: Path,
+    format: WhiteoutFormat,
+    expected: Digest | None,
+    size: int | None,
+    limits: Limits,
+    *,
+    hashed: bool = False,
+) -> str:
     return json.dumps(
         {
             "directory": str(target.absolute()),
@@ -76,6 +86,7 @@ def _request(target: Path, format: WhiteoutFormat, expected: Digest | None, size
             "whiteouts": format.value,
             "expected": expected,
             "size": size,
+            "hashed": hashed,
             "limits": limits.as_dict(),
         }
     )

@@ -1,7 +1,7 @@
 """The unpacker: a process for one layer. `unpack` starts it and feeds it.
 
 Its standard input is the blob, its one argument a JSON object (`directory`, `parent` pid, `whiteouts`, `expected`,
-`size`, `limits`), its answer a line of JSON: what `Unpacked` holds, or `error` and `message`.
+`size`, `hashed`, `limits`), its answer a line of JSON: what `Unpacked` holds, or `error` and `message`.
 
 Everything it needs is imported before it is confined; later it loads nothing, as whatever a path names then is
 the image's (CVE-2019-14271; and what it could be made to load it could not execute, the mount being noexec).
@@ -53,7 +53,9 @@ def answer_with(work: Callable[[dict[str, Any]], dict[str, Any]]) -> NoReturn:
 
 def _work(request: dict[str, Any]) -> dict[str, Any]:
     limits = Limits(**request["limits"])
-    pipeline = Pipeline(BLOB, expected=request["expected"], size=request["size"], limits=limits)
+    pipeline = Pipeline(
+        BLOB, expected=request["expected"], size=request["size"], limits=limits, hashed=request["hashed"]
+    )
     confine(request["directory"], parent=request["parent"], file_bytes=limits.total_bytes)
     pipeline.start()
     blocks = pipeline.blocks()
