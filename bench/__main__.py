@@ -8,7 +8,6 @@ and rules side by side and nothing of them stays on the host.
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from tests.support.images import busybox_archive
 from tests.support.registry import Registry
 
 OWN_WORKS = (*WORKS, *NETWORK_WORKS)
-IMAGE_WORKS = ["pull", "load", "save"]
+IMAGE_WORKS = ["pull", "pull_limit", "pull_memory", "push", "load", "save"]
 ALL_WORKS = [*(work.name for work in OWN_WORKS), *IMAGE_WORKS]
 INSIDE = "SAMPAN_BENCH_INSIDE"
 
@@ -91,10 +90,10 @@ def served_image(root: Path, size_gb: float) -> Iterator[list[Work]]:
         archive = root / "image.tar"
         copy = ["skopeo", "--tmpdir", str(root), "--insecure-policy", "copy", "--quiet"]
         subprocess.run([*copy, f"oci:{layout.path}", f"docker-archive:{archive}:bench/packages:1"], check=True)
-        shutil.rmtree(layout.path)
         size = f"{layout.unpacked_bytes / 1e9:.2f} GB, {layout.files} files, {layout.layers} layers"
         say(f"{reference}: {size}, {layout.compressed_bytes / 1e9:.2f} GB compressed")
-        yield ImageWorks(reference, archive, size, pulled).works()
+        blobs = sorted((layout.path / "blobs/sha256").iterdir(), key=lambda blob: blob.stat().st_size)
+        yield ImageWorks(reference, archive, size, pulled, blobs[-layout.layers :]).works()
 
 
 def measure(work: Work, subjects: Sequence[Subject], rounds: int, figures: report.Figures) -> None:

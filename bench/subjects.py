@@ -90,6 +90,9 @@ class Subject:
     def pull_words(self, reference: str) -> tuple[str, ...]:
         return ("pull", "--quiet", reference)
 
+    def push_words(self, reference: str) -> tuple[str, ...]:
+        return ("push", "--quiet", reference)
+
     def memory(self) -> Memory:
         pids = sorted(own_processes(self.root, self.daemon_pid()))
         return Memory(sum(map(proportional_bytes, pids)), tuple(map(process_name, pids)))
@@ -180,6 +183,9 @@ class PodmanSubject(Subject):
 
     def pull_words(self, reference: str) -> tuple[str, ...]:
         return ("pull", "--quiet", "--tls-verify=false", reference)
+
+    def push_words(self, reference: str) -> tuple[str, ...]:
+        return ("push", "--quiet", "--tls-verify=false", reference)
 
 
 SUBJECTS: dict[str, type[Subject]] = {

@@ -1,13 +1,16 @@
 """What is measured: each work answers one sample of one engine, or `None` where the engine has no such thing."""
 
+import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
+from bench.limit import most_bytes, physical_limit_s
 from bench.output import AttachedOutput, LongLog
 from bench.streams import StatsStreams
 from bench.subjects import Subject
@@ -199,8 +202,10 @@ class ImageWorks:
     just lost many files is slow to make new ones.
     """
 
-    def __init__(self, reference: str, archive: Path, size: str, directory: Path) -> None:
+    def __init__(self, reference: str, archive: Path, size: str, directory: Path, blobs: Sequence[Path]) -> None:
         self._reference = reference
+        self._blobs = blobs
+        self._pushed = count()
         self._archive = archive
         self._size = size
         self._directory = directory
@@ -208,6 +213,21 @@ class ImageWorks:
     def works(self) -> list[Work]:
         return [
             Work("pull", f"`pull` of {self._size}", self._pull, slow=True, budget=QUARTER),
+            Work(
+                "pull_limit",
+                "the same by the bare machine: decompress, hash and write",
+                self._limit,
+                slow=True,
+            ),
+            Work(
+                "pull_memory",
+                "the most memory during that pull",
+                self._pull_memory,
+                unit="MB",
+                slow=True,
+                budget=at_most(250),
+            ),
+            Work("push", "`push` of one changed layer of it", self._push, slow=True, budget=HALF),
             Work("load", f"`load` of {self._size}", self._load, slow=True, budget=QUARTER),
             Work("save", f"`save` of {self._size}", self._save, slow=True, budget=TENTHS),
         ]
@@ -215,6 +235,30 @@ class ImageWorks:
     def _pull(self, subject: Subject) -> float:
         with self._fresh(subject) as fresh:
             return seconds(fresh.client(*fresh.pull_words(self._reference)))
+
+    def _limit(self, subject: Subject) -> float | None:
+        """Given as sampand's, as it is no engine's."""
+        if subject.name != "sampand":
+            return None
+        return physical_limit_s(self._blobs, Path(tempfile.mkdtemp(prefix="limit", dir=self._directory)))
+
+    def _pull_memory(self, subject: Subject) -> float | None:
+        """Of the daemon and its workers; an engine without a daemon does it all in its client."""
+        with self._fresh(subject) as fresh:
+            if fresh.daemon_pid() is None:
+                return None
+            return most_bytes(fresh, fresh.client(*fresh.pull_words(self._reference))) / 1e6
+
+    def _push(self, subject: Subject) -> float:
+        """A layer of 20 MB that no registry has seen, on top of those that this one has."""
+        with self._fresh(subject) as fresh:
+            fresh.do(*fresh.pull_words(self._reference))
+            fresh.do("create", "--name", "changed", self._reference, "true")
+            (changed := fresh.root / "changed").write_bytes(os.urandom(20_000_000))
+            fresh.do("cp", str(changed), "changed:/changed")
+            tag = f"{self._reference.rpartition(':')[0]}:{subject.name}-{next(self._pushed)}"
+            fresh.do("commit", "changed", tag)
+            return seconds(fresh.client(*fresh.push_words(tag)))
 
     def _load(self, subject: Subject) -> float:
         with self._fresh(subject) as fresh:
