@@ -331,14 +331,3 @@ def test_the_engines_socket_is_where_clients_look_for_it(body_of: Callable[..., 
     [mount] = body_of("--use-api-socket")["HostConfig"]["Mounts"]
     assert mount["Type"] == "bind" and mount["Target"] == "/var/run/docker.sock"
     assert mount["Source"].startswith("/")
-
-
-def test_every_flag_of_dockers_is_there() -> None:
-    """`docker run --help` and `docker exec --help` of 28.2; `--help` is every command's."""
-    from sampan.cli.commands.exec import EXEC  # noqa: PLC0415
-    from sampan.cli.commands.run import RUN  # noqa: PLC0415
-
-    dockers = json.loads(Path(__file__).with_name("docker_flags.json").read_text())
-    for command, name in ((RUN, "run"), (EXEC, "exec")):
-        ours = {flag.name: flag.short for flag in command.flags}
-        assert {flag: short for flag, short in dockers[name].items() if ours.get(flag) != short} == {}

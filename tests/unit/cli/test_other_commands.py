@@ -203,6 +203,8 @@ def test_inspect_of_one_kind(engine: FakeEngine, main: Main) -> None:
     engine.on("GET", "/containers/web/json", {"Id": "1"})
     assert main("image", "inspect", "-f", "{{.Id}}", "a/b:1").out == f"{IMAGE_ID}\n"
     assert main("volume", "inspect", "v", "-f", "{{.Name}}").out == "v\n"
+    engine.on("GET", "/plugins/overlayfs/json", {"Name": "overlayfs"})
+    assert main("plugin", "inspect", "overlayfs", "-f", "{{.Name}}").out == "overlayfs\n"
     assert (
         main("inspect", "--type", "volume", "nope").err
         == "Error response from daemon: page not found: /volumes/nope\n"

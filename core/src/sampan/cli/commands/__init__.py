@@ -135,7 +135,14 @@ GROUPS = {
         },
         {"list": "ls", "remove": "rm"},
     ),
-    "plugin": Group("Manage plugins", {"ls": Entry("plugin", "LIST", "List plugins")}, {"list": "ls"}),
+    "plugin": Group(
+        "Manage plugins",
+        {
+            "inspect": Entry("inspect", "PLUGIN", "Display detailed information on one or more plugins"),
+            "ls": Entry("plugin", "LIST", "List plugins"),
+        },
+        {"list": "ls"},
+    ),
     "system": Group(
         "Manage sampan",
         {

@@ -140,3 +140,6 @@ NETWORK = _command(
 VOLUME = _command(
     _volume, "inspect [OPTIONS] VOLUME [VOLUME...]", "Display detailed information on one or more volumes"
 )
+PLUGIN = _command(
+    _plugin, "inspect [OPTIONS] PLUGIN [PLUGIN...]", "Display detailed information on one or more plugins"
+)
