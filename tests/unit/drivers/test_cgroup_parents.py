@@ -137,7 +137,7 @@ def test_a_name_that_is_taken_can_be_no_parent(driver: CgroupDriver, parent: str
 
 def test_a_parent_hands_controllers_down(unified: CgroupDriver, tmp_path: Path) -> None:
     (tmp_path / "sampan/batch").mkdir(parents=True)
-    (tmp_path / "sampan/batch/cgroup.controllers").write_text("memory misc\n")
+    (tmp_path / "sampan/batch/cgroup.controllers").write_text("memory debug\n")
     unified.create(WEB, Resources(), Placement("batch"))
     assert (tmp_path / "sampan/batch/cgroup.subtree_control").read_text() == "+memory"
 

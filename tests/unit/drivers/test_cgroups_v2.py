@@ -93,13 +93,19 @@ def web(mount: Path) -> Path:
 
 
 def test_the_slice_is_made_and_given_the_controllers_that_are_there(tmp_path: Path) -> None:
-    (tmp_path / "cgroup.controllers").write_text("memory misc\n")
+    (tmp_path / "cgroup.controllers").write_text("memory debug\n")
     (tmp_path / "cgroup.subtree_control").write_text("")
     driver = CgroupDriver(ResourceSettings(tmp_path, "/sampan"), host=Host("unified", tmp_path))
     assert driver.capabilities().controllers == {"memory"}
     assert not (tmp_path / "sampan").exists()
     assert driver.create(WEB, Resources()).path == f"/sampan/{WEB}"
     assert (tmp_path / "cgroup.subtree_control").read_text() == "+memory"
+
+
+def test_controllers_that_only_control_files_ask_for_are_handed_down_too(driver: CgroupDriver, mount: Path) -> None:
+    (mount / "sampan/misc.max").write_text("sgx max")
+    assert driver.validate(Resources(unified={"misc.max": "sgx 1"})) == ()
+    assert "rdma.max" in driver.validate(Resources(unified={"rdma.max": "mlx4_0 hca_handle=2"}))[0]
 
 
 def test_a_threaded_slice_cannot_hold_containers(driver: CgroupDriver, mount: Path) -> None:

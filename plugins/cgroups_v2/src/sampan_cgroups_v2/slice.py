@@ -22,7 +22,7 @@ from sampan.syscalls.cgroup import is_delegated, make_cgroups, remove_cgroups
 from sampan_cgroups_v2.group import CORE, Group
 from sampan_cgroups_v2.limits import CONTROLLERS, has_limit
 
-WANTED = ("cpu", "cpuset", "hugetlb", "io", "memory", "pids")
+WANTED = ("cpu", "cpuset", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma")
 LEAF = "sampan.daemon"
 """Where a daemon that was started inside the slice, or above it, puts itself."""
 
