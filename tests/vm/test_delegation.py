@@ -59,15 +59,14 @@ def test_a_limit_holds_in_a_parent_that_the_engine_makes_and_removes(docker: Cli
 
 
 def test_a_parent_with_processes_of_its_own_is_refused(docker: Client, engine: Sampand, batch: Path) -> None:
-    id = docker("create", "--name", "web", "--cgroup-parent", "/batch", IMAGE, "true")
     outside = docker("run", "-d", "--name", "sleeper", IMAGE, "sleep", "600")
-    pid = state_of(engine, "sleeper")["Pid"]
-    (batch / "cgroup.procs").write_text(str(pid))
-    done = docker.run("start", "web")
+    pid = str(state_of(engine, "sleeper")["Pid"])
+    (batch / "cgroup.procs").write_text(pid)
+    done = docker.run("create", "--cgroup-parent", "/batch", IMAGE, "true")
     assert "has processes, so that nothing in it can be limited" in done.stderr
     assert groups_below(batch) == []
-    (slice_of(engine) / outside / "cgroup.procs").write_text(str(pid))
-    docker("rm", "-f", "sleeper", id)
+    (slice_of(engine) / outside / "cgroup.procs").write_text(pid)
+    docker("rm", "-f", "sleeper")
 
 
 def test_a_privileged_container_can_limit_what_it_runs(docker: Client, engine: Sampand) -> None:

@@ -39,13 +39,15 @@ def groups_below(directory: Path) -> list[str]:
 
 
 def test_the_best_runtime_is_chosen_without_asking_and_info_warns_of_what_this_kernel_lacks(
-    start_sampand: Callable[..., Engine],
+    start_sampand: Callable[..., Sampand],
 ) -> None:
     engine = start_sampand()
     info = engine.get("/info")
     assert info["DefaultRuntime"] == ("crun" if shutil.which("crun") else "runc")
     has_cpusets = "cpuset" in (CGROUPS / "cgroup.controllers").read_text().split()  # User Mode Linux has none
+    weighs_io = any((slice_of(engine) / file).exists() for file in ("io.weight", "io.bfq.weight"))  # it has none too
     lacks = [] if has_cpusets else ["WARNING: No cpuset support"]
+    lacks += [] if weighs_io else ["WARNING: No io.weight support"]
     assert (info["CgroupVersion"], info["Warnings"] or []) == ("2", lacks)
     assert all(info[name] for name in ("MemoryLimit", "SwapLimit", "CpuCfsQuota", "CPUShares", "PidsLimit"))
     assert re.findall("WARNING: .*", Client("docker", engine).run("info").stderr) == lacks
