@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tarfile
@@ -16,7 +17,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from sampan.drivers import Mount, SnapshotKind
+from sampan.drivers import ChangeKind, Mount, SnapshotKind
 from sampan.storage.copy_driver import CopyDriver
 from sampan.testing.mounting import run_inside
 from tests.conftest import Archives, EngineFactory
@@ -140,6 +141,36 @@ def test_where_overlayfs_cannot_work_the_other_driver_is_named(tmp_path: Path) -
     said = run_inside([Mount("overlay", "overlay", options)], _start_with_overlayfs)
     assert "storage driver \"overlayfs\" can't work on this host: overlayfs can't be mounted" in said
     assert "try --storage-driver copy" in said
+
+
+def test_it_works_on_an_overlay(tmp_path: Path) -> None:
+    for name in ("lower", "upper", "work"):
+        (tmp_path / name).mkdir()
+    options = (f"lowerdir={tmp_path}/lower", f"upperdir={tmp_path}/upper", f"workdir={tmp_path}/work")
+    run_inside([Mount("overlay", "overlay", options)], _work_on_an_overlay)
+
+
+def _work_on_an_overlay(root: Path) -> None:
+    with closing(CopyDriver(root)) as driver:
+        assert driver.probe() is None
+        assert dict(driver.status())["Backing Filesystem"] == "overlay"
+        base = Path(driver.prepare("key", None)[0].source)
+        (base / "old").write_text("old")
+        (base / "able").touch()
+        os.setxattr(
+            base / "able", "security.capability", bytes.fromhex("01000002000400000000000000000000") + bytes(4)
+        )
+        os.mknod(base / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        driver.commit("base", "key")
+        copy = Path(driver.prepare("container", "base")[0].source)
+        assert os.getxattr(copy / "able", "security.capability").startswith(b"\1\0\0\2\0\4")
+        assert (copy / "null").stat().st_rdev == os.makedev(1, 3)
+        (copy / "new").touch()
+        (copy / "old").unlink()
+        assert [(one.path, one.kind) for one in driver.changes("container")] == [
+            ("/new", ChangeKind.ADDED),
+            ("/old", ChangeKind.DELETED),
+        ]
 
 
 def _start_with_overlayfs(root: Path) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from sampan.digest import Digest, chain_ids
 from sampan.drivers import Snapshot
+from sampan.errdefs import Conflict
 from sampan.images.check import Fault, Problem
 from sampan.images.init_snapshot import init_name
 from sampan.images.layer_maker import KEY_PREFIX
@@ -264,6 +265,27 @@ async def test_nothing_is_taken_from_under_a_container(room: Room) -> None:
     assert all(one.is_mended for one in await repaired(room, owned))
     assert await found(room, owned) == []
     assert init_name(image.snapshot) not in room.snapshots()
+
+
+async def test_a_layer_that_somebody_begins_to_use_meanwhile_stays_and_so_does_its_image(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = await pulled(room)
+    lose_files(room, image.layers[0])
+    remove = room.storage.remove
+
+    def refuse(name: str) -> None:
+        if name == image.layers[1]:
+            raise Conflict("snapshot has children")
+        remove(name)
+
+    monkeypatch.setattr(room.storage, "remove", refuse)
+    [mended] = await repaired(room)
+    assert (mended.is_mended, mended.action) == (False, "something stands on it by now: repair again")
+    assert [one.references for one in room.store.list()] == [image.references]
+    monkeypatch.undo()
+    assert [one.is_mended for one in await repaired(room)] == [True]
+    assert set(files(room, room.store.get(image.references[0]))) == {"etc/base", "etc/upper"}
 
 
 async def test_rows_that_make_no_sense_are_removed(room: Room) -> None:

@@ -117,6 +117,7 @@ class Mender:
         inside = {layer.chain_id for layer in tree}
         images = [image for image in self._index.list() if inside.intersection(image.layers)]
         stacks = {image.id: [self._layers.get(chain_id) for chain_id in image.layers] for image in images}
+        names = {image.id: self._index.names_of(image) for image in images}
         async with self._leases.lease() as lease:
             for image in images:
                 await lease.add(*self._blobs(image))
@@ -124,13 +125,12 @@ class Mender:
                 if users := await in_thread(self._containers_on, inside):
                     named = ", ".join(one[:12] for one in users)
                     return f"containers stand on it: remove {named}, and repair again", False
-                for layer in tree:
-                    if not await self._garbage.remove_layer(layer):
-                        return "something stands on it by now: repair again", False
-            names = {image.id: self._index.names_of(image) for image in images}
-            for image in images:
-                await self._index.remove(image)
+                for image in images:  # first: nobody shall see an image without its layers
+                    await self._index.remove(image)
+                are_gone = [await self._garbage.remove_layer(layer) for layer in tree]
             actions = [await self._make_again(image, stacks[image.id], names[image.id], lease) for image in images]
+        if not all(are_gone):
+            return "something stands on it by now: repair again", False
         return "; ".join(actions) or "removed", True
 
     def _containers_on(self, layers: AbstractSet[str]) -> list[str]:
