@@ -734,7 +734,7 @@ def test_a_worker_opens_nothing_of_its_own_once_it_is_confined(target: Path, tmp
     assert re.findall(r'open\w*\(AT_FDCWD, "([^"]*)"|execve|socket\(', confined) == ["/"]
 
 
-@pytest.mark.parametrize("module", ["worker", "copy_worker"])
+@pytest.mark.parametrize("module", ["worker", "copy_worker", "expand_worker"])
 def test_a_worker_starts_without_what_is_heavy(module: str) -> None:
     code = f"import sys; sys.path += sys.argv[1:]; import sampan.images.layer.{module}; print(*sys.modules)"
     command = [sys.executable, "-I", "-S", "-c", code, *_module_paths()]

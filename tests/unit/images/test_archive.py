@@ -1,11 +1,14 @@
 """Loads of good archives and hostile ones."""
 
 import asyncio
+import bz2
 import gzip
 import hashlib
 import json
+import lzma
 import os
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 from sampan.digest import Digest
 from sampan.errdefs import DataLoss, InvalidArgument, NotFound, SampanError
 from sampan.images import archive_reader
+from sampan.images.layer import decompress
 from sampan.images.layer.limits import Limits
 from sampan.images.platform import host_platform
 from sampan.images.store import Image
@@ -131,6 +135,20 @@ async def test_an_oci_archive_is_loaded(room: Room, annotations: dict[str, str],
     (image,) = await load(room, oci_archive([BASE, UPPER], annotations))
     assert image.references == names
     assert len(image.documents) == 1
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+async def test_a_compressed_archive_is_decompressed_by_another_process(
+    room: Room, compress: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(decompress, "_members", None)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = set(os.listdir("/proc/self/fd"))
+    assert await load(room, compress(docker_archive(([BASE], ["app:1"]))))
+    with pytest.raises(DataLoss):
+        await load(room, compress(docker_archive(([UPPER], ["app:2"])))[:-30])
+    assert not list(tmp_path.glob("sampan-expand-*"))
+    assert set(os.listdir("/proc/self/fd")) == before
 
 
 async def test_a_compressed_archive_is_loaded(room: Room) -> None:

@@ -1,7 +1,7 @@
 """Reads the tar of an archive into the content store.
 
-Every file of it becomes a blob under its digest. Its names are keys of a dictionary here and never anything else:
-no path of an archive is ever a path of the host.
+A compressed one is decompressed by a confined process. Every file of it becomes a blob under its digest. Its names
+are keys of a dictionary here and never anything else: no path of an archive is ever a path of the host.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import posixpath
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,8 +19,8 @@ from sampan.digest import Digest
 from sampan.errdefs import DataLoss, InvalidArgument, NotFound
 from sampan.images.blob_stream import batches
 from sampan.images.content import ContentStore
+from sampan.images.layer.expand import expanded
 from sampan.images.layer.limits import Limits
-from sampan.images.layer.pipeline import unhashed_blocks
 from sampan.images.layer.tar import LINK, REGULAR, SYMLINK, Header, TarReader
 from sampan.images.leases import Lease
 from sampan.tasks import settled
@@ -90,12 +91,14 @@ async def read_archive(body: AsyncIterator[bytes], content: ContentStore, lease:
     disk is full.
     """
     bridge = _Bridge(asyncio.get_running_loop())
-    reading = asyncio.ensure_future(asyncio.to_thread(_read, bridge, batches(body), content, lease))
-    try:
-        return await asyncio.shield(reading)
-    finally:
-        bridge.close()
-        await settled(reading)
+    limits = Limits(entries=_ENTRIES_MAX)
+    async with aclosing(batches(expanded(body, limits))) as chunks:
+        reading = asyncio.ensure_future(asyncio.to_thread(_read, bridge, chunks, limits, content, lease))
+        try:
+            return await asyncio.shield(reading)
+        finally:
+            bridge.close()
+            await settled(reading)
 
 
 class _Bridge:
@@ -128,10 +131,11 @@ class _Bridge:
             self._waiting.cancel()
 
 
-def _read(bridge: _Bridge, body: AsyncIterator[bytes], content: ContentStore, lease: Lease) -> Archive:
+def _read(
+    bridge: _Bridge, body: AsyncIterator[bytes], limits: Limits, content: ContentStore, lease: Lease
+) -> Archive:
     archive = Archive(content)
-    limits = Limits(entries=_ENTRIES_MAX)
-    reader = TarReader(unhashed_blocks(_chunks(bridge, body), limits), limits)
+    reader = TarReader(_chunks(bridge, body), limits)
     for header in reader:
         member = None
         if header.kind == REGULAR:

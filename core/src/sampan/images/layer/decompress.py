@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 BLOCK_BYTES = 256 << 10
-_MAGIC_BYTES = 6
+MAGIC_BYTES = 6
 _XZ_MEMORY_BYTES = 256 << 20
 _ISAL_ERROR: type[Exception] = IsalError  # type: ignore[assignment]  # its stub says instance where it means class
 _ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, _ISAL_ERROR, ZstdError, lzma.LZMAError)
@@ -69,10 +69,14 @@ _FORMATS: dict[str, tuple[Callable[[bytes], bool], Callable[[], Decompressor]]] 
 def sniff(chunks: Iterator[bytes]) -> tuple[str | None, Iterator[bytes]]:
     """What a blob is compressed with (`gzip`, `zstd`, `bzip2`, `xz`, or `None`), and all its chunks again."""
     head = b""
-    while len(head) < _MAGIC_BYTES and (chunk := next(chunks, b"")):
+    while len(head) < MAGIC_BYTES and (chunk := next(chunks, b"")):
         head += chunk
-    compression = next((name for name, (matches, _) in _FORMATS.items() if matches(head)), None)
-    return compression, chain((head,) if head else (), chunks)
+    return compression_of(head), chain((head,) if head else (), chunks)
+
+
+def compression_of(head: bytes) -> str | None:
+    """What a blob is compressed with, as its first `MAGIC_BYTES` tell."""
+    return next((name for name, (matches, _) in _FORMATS.items() if matches(head)), None)
 
 
 def decompress(compression: str | None, chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -92,7 +96,7 @@ def _members(name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
         decompressor = new()
         yield from _member(name, decompressor, content, chunks)
         content = decompressor.unused_data
-        while len(content) < _MAGIC_BYTES and (chunk := next(chunks, b"")):
+        while len(content) < MAGIC_BYTES and (chunk := next(chunks, b"")):
             content += chunk
 
 
