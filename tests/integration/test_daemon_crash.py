@@ -149,15 +149,19 @@ def left_overs(engine: Sampand) -> list[str]:
     listed = engine.get("/containers/json?all=1")
     known = {one["Id"] for one in listed}
     running = {one["Id"] for one in listed if one["State"] in ("running", "paused")}
+    volumes = engine.get("/volumes")["Volumes"] or []
     places = [
         (engine.data_root / "containers", known),
         (engine.exec_root / "bundles", running),
         (engine.exec_root / "runtime/containers", running),
         *((state, running) for state in (engine.exec_root / "runtime/state").iterdir()),
         *((group, running) for group in groups(engine)),
-        (engine.data_root / "volumes", {one["Name"] for one in engine.get("/volumes")["Volumes"] or []}),
+        (engine.data_root / "volumes", {one["Name"] for one in volumes}),
     ]
     found = [str(entry) for place, owners in places for entry in place.iterdir() if is_left(entry, owners)]
+    used = {point.get("Name") for one in listed for point in one["Mounts"]}
+    anonymous = {one["Name"] for one in volumes if "com.docker.volume.anonymous" in (one["Labels"] or {})}
+    found += [f"volume {name}" for name in anonymous - used]
     found += [f"monitor of {id}" for id in monitored(engine) - running]
     found += [str(entry) for entry in engine.exec_root.glob("mount-*")]
     ports = list(Path("/sys/class/net").glob(f"*{engine.instance}0/brif/*"))
