@@ -292,8 +292,10 @@ def _require(driver: _Probed, kind: str, name: str, *, others: Iterable[str] = (
 def _keep_to_one_storage(config: DaemonConfig, database: Database) -> None:
     """Images and containers lie in the driver that made them: with another one they would all seem to be lost."""
     mark = config.data_root / "storage-driver"
-    before = mark.read_text() if mark.exists() else config.storage_driver
-    if before != config.storage_driver and not database.read(_is_unused):
+    before = mark.read_text() if mark.exists() else None
+    if before == config.storage_driver:
+        return  # nothing is written: the disk may be full
+    if before and not database.read(_is_unused):
         raise InvalidArgument(
             f'the images and containers in {config.data_root} were made with storage driver "{before}": '
             f'use that one, or another data root for "{config.storage_driver}"'
