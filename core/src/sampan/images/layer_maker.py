@@ -221,8 +221,9 @@ class LayerMaker:
     async def _unpack(
         self, source: Source, target: Path, format: WhiteoutFormat, expected: Digest | None, size: int | None
     ) -> Unpacked:
-        # What a load has just written was hashed on its way: once is enough.
-        hashed = isinstance(source, Path) and expected is not None and self._content.is_fresh(expected)
+        # Once is enough: what a load has just written was hashed on its way, and a stream raises at its end if it was
+        # not what is expected.
+        hashed = expected is not None and (not isinstance(source, Path) or self._content.is_fresh(expected))
         return await unpack(source, target, format=format, expected=expected, size=size, hashed=hashed)
 
     async def _hides_links(self, key: str, below: Layer, unpacked: Unpacked) -> bool:
