@@ -4,6 +4,7 @@ MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 SOURCES := core/src plugins/overlayfs/src plugins/bridge_net/src plugins/cgroups_v2/src plugins/macvlan_net/src plugins/tenants/src
+VM_TESTS := tests/conformance/test_resource.py $(wildcard tests/integration/test_cgroups*.py) tests/vm
 
 .PHONY: help setup demo test test-api-fuzz test-images-fuzz test-large test-vm test-vm-all check bench clean
 
@@ -45,7 +46,7 @@ test-large:
 # end, as its kernel does not let it, is silent for longer than any other.
 test-vm:
 	@tools/setup vm
-	$(PY) -m tools.guest --timeout 2400 --silence 480 $(GUEST) -- $(PY) -m pytest -p no:cacheprovider tests/vm $(ARGS)
+	$(PY) -m tools.guest --timeout 2400 --silence 480 $(GUEST) -- $(PY) -m pytest -p no:cacheprovider $(VM_TESTS) $(ARGS)
 
 test-vm-all:
 	@tools/setup vm

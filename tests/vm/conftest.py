@@ -4,7 +4,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
 
@@ -63,17 +64,26 @@ def _why_not() -> str | None:
     return None
 
 
+@contextmanager
+def loaded_engine(
+    session_dir: Path, leak_marks: list[str], archives: Archives, flags: Sequence[str] = ()
+) -> Iterator[Sampand]:
+    """A sampand with the image busybox:test."""
+    engine = Sampand(Path(tempfile.mkdtemp(prefix="v", dir=session_dir)), flags)
+    leak_marks.extend(engine.marks)
+    with running(engine):
+        Client("docker", engine)("load", "--input", str(archives.busybox))
+        yield engine
+
+
 @pytest.fixture(scope="module", params=["crun", "runc"])
 def shared_engine(
     request: pytest.FixtureRequest, session_dir: Path, leak_marks: list[str], archives: Archives
 ) -> Iterator[Sampand]:
-    """A sampand for each OCI runtime that is installed, with the image busybox:test."""
+    """One for each OCI runtime that is installed."""
     if shutil.which(request.param) is None:
         pytest.skip(f"{request.param} is not installed")
-    engine = Sampand(Path(tempfile.mkdtemp(prefix="v", dir=session_dir)), ["--default-runtime", request.param])
-    leak_marks.extend(engine.marks)
-    with running(engine):
-        Client("docker", engine)("load", "--input", str(archives.busybox))
+    with loaded_engine(session_dir, leak_marks, archives, ["--default-runtime", request.param]) as engine:
         yield engine
 
 

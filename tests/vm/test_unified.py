@@ -175,12 +175,6 @@ def test_a_busy_container_is_throttled_to_its_quota(docker: Client) -> None:
     assert docker("run", "--rm", "--cpus", "0.2", IMAGE, "sh", "-c", until_throttled) == "throttled"
 
 
-def test_a_container_holds_no_more_processes_than_its_limit(docker: Client) -> None:
-    thirty = "for number in $(seq 30); do sleep 9 & done; wait"
-    done = docker.run("run", "--rm", "--pids-limit", "20", IMAGE, "sh", "-c", thirty)
-    assert "can't fork" in done.stderr
-
-
 def test_devices_that_were_not_asked_for_cannot_be_opened(docker: Client) -> None:
     done = docker.run("run", "--rm", IMAGE, "sh", "-c", "echo x >/dev/null && mknod /node b 7 0 && cat /node")
     assert (done.returncode, "Operation not permitted" in done.stderr) == (1, True)
@@ -229,8 +223,14 @@ def test_what_an_exec_leaves_behind_is_waited_for_and_ends_with_the_container(
 
 def _zombies_of(pid: int) -> list[str]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    stats = [Path(f"/proc/{child}/stat") for child in children]
-    return [text for stat in stats if stat.exists() and ") Z " in (text := stat.read_text())]
+    return [stat for child in children if ") Z " in (stat := _stat(child))]
+
+
+def _stat(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # gone meanwhile
+        return ""
 
 
 def test_logs_are_followed_and_stop_asks_before_it_kills(docker: Client) -> None:
