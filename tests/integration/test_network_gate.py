@@ -139,6 +139,19 @@ def test_the_host_and_its_containers_need_no_leave(stage: Stage) -> None:
         assert one.reaches(address, 8080)
 
 
+def test_of_a_connection_the_host_firewall_sees_the_first_packet_alone(stage: Stage) -> None:
+    published(stage)
+    firewall("tcp dport 8080 counter accept")
+    assert stage.outside.reaches(HOST_V4, 8080)
+    [seen] = [
+        expression["counter"]["packets"]
+        for item in ruleset()
+        for expression in item.get("rule", {}).get("expr", [])
+        if "counter" in expression
+    ]
+    assert seen == 1
+
+
 def test_a_strict_reverse_path_filter_of_the_host_does_not_mind(stage: Stage) -> None:
     Path("/proc/sys/net/ipv4/conf/all/rp_filter").write_text("1")
     published(stage)
