@@ -53,9 +53,9 @@ async def test_a_stack_of_any_height_is_read_again(database: Database) -> None:
     assert not reread(database, *here[1:]).list()
 
 
-def test_layers_of_any_height_are_listed_children_first(tmp_path: Path) -> None:
+def test_layers_of_any_height_are_listed_children_first(tmp_path: Path, database: Database) -> None:
     maker = LayerMaker(MemoryStorage(tmp_path), ContentStore(tmp_path), tmp_path, downloads=1)
-    layers, one = stack(3000), Layers(maker)
+    layers, one = stack(3000), Layers(maker, ImageIndex(database).update_layer)
     one.adopt(layers)
     assert one.list() == layers[::-1]
 
