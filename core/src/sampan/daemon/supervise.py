@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from sampan.daemon import connect, health, remove, restart_policy, restarting, volume
@@ -40,7 +40,7 @@ async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> No
     health.suspend(container)
     note_oom_kills(daemon, container, await _oom_kills(daemon, container))
     releasing = asyncio.create_task(release(daemon, container), name=f"release {container.id[:12]}")
-    await _tried(container, connect.disconnect(daemon, container))
+    await _try(container, lambda: connect.disconnect(daemon, container))
     volume.tell_unmounted(daemon, container)
     elapsed_ns = status.at_ns - container.state.started_at_ns
     health.suspend(container)  # an unpause that came last has had it looked after again
@@ -54,20 +54,20 @@ async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> No
 async def release(daemon: Daemon, container: Container) -> None:
     """Free what the container holds in the kernel and in the exec root, its network apart. Every step is tried."""
     steps = (
-        daemon.runtime.delete(container.id),
-        daemon.volume_mounts.release(container.id),
-        asyncio.to_thread(_remove_group, daemon, container.id),
-        asyncio.to_thread(shutil.rmtree, container.bundle_dir, ignore_errors=True),
+        lambda: daemon.runtime.delete(container.id),
+        lambda: daemon.volume_mounts.release(container.id),
+        lambda: asyncio.to_thread(_remove_group, daemon, container.id),
+        lambda: asyncio.to_thread(shutil.rmtree, container.bundle_dir, ignore_errors=True),
     )
     for step in steps:
-        await _tried(container, step)
+        await _try(container, step)
     container.free.set()
 
 
-async def _tried(container: Container, step: Awaitable[None]) -> None:
+async def _try(container: Container, step: Callable[[], Awaitable[None]]) -> None:
     """Drivers are somebody else's and may raise anything: what has ended is noted all the same."""
     try:
-        await step
+        await step()
     except (SampanError, OSError) as error:
         _log.error("container %s: %s", container.id, error)
     except Exception:
