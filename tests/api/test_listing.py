@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sampan.daemon import listing
+from sampan.daemon.reports import listing
 from sampan.network.records import NetworkRecord
 from tests.api.daemon.in_process import InProcess
 

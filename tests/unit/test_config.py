@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from sampan.bootstrap import apply_published_ports, gc_policy
 from sampan.config import PublishedPorts, load_config
-from sampan.daemon.gc import Watermarks
+from sampan.daemon.images.gc import Watermarks
 from sampan.drivers import NetworkSettings
 from sampan.errdefs import InvalidArgument, Unsupported
 from sampan.sampand import main

@@ -24,10 +24,10 @@ from sampan.api.app import create_app
 from sampan.api.server import Listener, Server, TlsFiles
 from sampan.config import DaemonConfig, PublishedPorts
 from sampan.daemon.daemon import Daemon, Parts, Settings
-from sampan.daemon.gc import GcPolicy, Watermarks
-from sampan.daemon.log_options import check as check_log
+from sampan.daemon.images.gc import GcPolicy, Watermarks
 from sampan.daemon.reload import reload
-from sampan.daemon.volumes import LOCAL_DRIVER
+from sampan.daemon.settings.log_options import check as check_log
+from sampan.daemon.volumes.volumes import LOCAL_DRIVER
 from sampan.drivers import (
     DirectDriver,
     HeedfulDriver,

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from sampan import models
-from sampan.daemon import attach, create, exec, logs, remove, start, wait
 from sampan.daemon.container import CONTAINER_LABEL
+from sampan.daemon.lifecycle import create, remove, start, wait
+from sampan.daemon.streams import attach, exec, logs
 from sampan.engine import Job
 from sampan.errdefs import SampanError
 from sampan.testing.memory_runtime import MemoryRuntime

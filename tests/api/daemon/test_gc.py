@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from sampan.daemon.clock import now_ns
-from sampan.daemon.gc import Collector, DataRootDisk, DiskState, GcPolicy, Watermarks
+from sampan.daemon.images.gc import Collector, DataRootDisk, DiskState, GcPolicy, Watermarks
 from tests.api.daemon.in_process import IMAGE, InProcess, wait_until
 
 DAY_NS = 86_400 * 10**9
@@ -92,10 +92,10 @@ def test_images_unused_for_days_go_with_an_event_and_a_line_each(
     for image, days in ((IMAGE, 0), ("labelled:1", 3), ("keeper:1", 8)):
         use(house, clock, image, days)
     clock.now += 10 * DAY_NS
-    with caplog.at_level(logging.INFO, "sampan.daemon.gc"):
+    with caplog.at_level(logging.INFO, "sampan.daemon.images.gc"):
         collect(house, clock, GcPolicy(unused_days=7))
     assert names(house) == {"keeper:1"}
-    lines = [one.getMessage() for one in caplog.records if one.name == "sampan.daemon.gc"]
+    lines = [one.getMessage() for one in caplog.records if one.name == "sampan.daemon.images.gc"]
     assert [line.split(" (")[0] for line in lines] == [
         f"gc: removed image {IMAGE}, unused for 10 days",
         "gc: removed image labelled:1, unused for 7 days",

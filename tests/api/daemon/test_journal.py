@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sampan.daemon import journal as telling
+from sampan.daemon.streams import journal as telling
 from tests.api.daemon.conftest import MakeHouse
 from tests.api.daemon.in_process import IMAGE, InProcess, frames
 from tests.support.journal import FakeJournal

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sampan.daemon import restart_policy
+from sampan.daemon.lifecycle import restart_policy
 from tests.api.daemon.conftest import MakeHouse
 from tests.api.daemon.in_process import InProcess
 

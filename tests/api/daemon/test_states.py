@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sampan.daemon import restart_policy
+from sampan.daemon.lifecycle import restart_policy
 from sampan.errdefs import SystemFailure
 from sampan.testing.memory_storage import MemoryStorage
 from tests.api.daemon.conftest import MakeHouse

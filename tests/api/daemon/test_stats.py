@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sampan.daemon import sampler
+from sampan.daemon.reports import sampler
 from sampan.models import ContainerStats
 from tests.api.daemon.conftest import MakeHouse
 from tests.api.daemon.in_process import InProcess

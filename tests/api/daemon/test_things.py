@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from sampan.daemon.volumes import ANONYMOUS_LABEL
+from sampan.daemon.volumes.volumes import ANONYMOUS_LABEL
 from sampan.network.records import NetworkRecord
 from tests.api.daemon.conftest import MakeHouse
 from tests.api.daemon.in_process import IMAGE, Answer, InProcess

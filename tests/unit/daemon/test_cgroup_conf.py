@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sampan.daemon.cgroup_conf import parse_alert, pressure_alerts, unified
+from sampan.daemon.settings.cgroup_conf import parse_alert, pressure_alerts, unified
 from sampan.drivers import PressureAlert
 from sampan.errdefs import InvalidArgument
 from sampan.models import HostConfig

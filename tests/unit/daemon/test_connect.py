@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from sampan.daemon.connect import has_own_sandbox
-from sampan.daemon.namespaces import network_mode
-from sampan.daemon.ports import exposed_ports, parse_port, port_bindings
+from sampan.daemon.networks.connect import has_own_sandbox
+from sampan.daemon.settings.namespaces import network_mode
+from sampan.daemon.settings.ports import exposed_ports, parse_port, port_bindings
 from sampan.drivers import L4
 from sampan.errdefs import InvalidArgument
 from sampan.models import ContainerConfig, HostConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.daemon.cpuset import cpuset_rules, parse_list
+from sampan.daemon.settings.cpuset import cpuset_rules, parse_list
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sampan.daemon.limits import resources_of
+from sampan.daemon.settings.limits import resources_of
 from sampan.drivers import IoLimit
 from sampan.errdefs import InvalidArgument
 from sampan.models import HostConfig
@@ -60,7 +60,7 @@ def test_what_contradicts_itself_is_refused_in_dockers_words(asked: dict[str, An
 @pytest.fixture
 def null_is_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every machine has the one, not all of them a device of blocks."""
-    monkeypatch.setattr("sampan.daemon.limits.stat.S_ISBLK", stat.S_ISCHR)
+    monkeypatch.setattr("sampan.daemon.settings.limits.stat.S_ISBLK", stat.S_ISCHR)
 
 
 @pytest.mark.usefixtures("null_is_a_disk")

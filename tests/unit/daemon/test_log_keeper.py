@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.daemon.log_keeper import LogKeeper
+from sampan.daemon.streams.log_keeper import LogKeeper
 from sampan.errdefs import Conflict
 from sampan.runtime.log_files import LogFiles, LogLimits
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sampan.daemon.container import Record
-from sampan.daemon.log_details import check_tag, details_of
-from sampan.daemon.log_options import check, complete, limits_of
+from sampan.daemon.settings.log_options import check, complete, limits_of
+from sampan.daemon.streams.log_details import check_tag, details_of
 from sampan.errdefs import InvalidArgument
 from sampan.models import ContainerConfig, HostConfig, LogConfig
 from sampan.runtime.log_files import LogLimits

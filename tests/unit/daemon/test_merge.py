@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sampan.daemon.checks import check_texts
-from sampan.daemon.merge import command_line, merge
+from sampan.daemon.settings.checks import check_texts
+from sampan.daemon.settings.merge import command_line, merge
 from sampan.errdefs import InvalidArgument
 from sampan.models import ContainerConfig, Healthcheck
 

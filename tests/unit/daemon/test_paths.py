@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.daemon.paths import absolute, base, go_mode, resolve_directory, stat_path
+from sampan.daemon.filesystem.paths import absolute, base, go_mode, resolve_directory, stat_path
 from sampan.errdefs import InvalidArgument
 
 

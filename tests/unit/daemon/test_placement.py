@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sampan.daemon.placement import placement_of
+from sampan.daemon.settings.placement import placement_of
 from sampan.drivers import ANYWHERE, Placement
 from sampan.errdefs import InvalidArgument
 from sampan.models import HostConfig

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from sampan.daemon.binds import merge_tmpfs_options, parse_bind, parse_volumes_from
-from sampan.daemon.mounts import Point, parse_mount, tmpfs_options
-from sampan.daemon.points import mount_points
+from sampan.daemon.filesystem.binds import merge_tmpfs_options, parse_bind, parse_volumes_from
+from sampan.daemon.filesystem.mounts import Point, parse_mount, tmpfs_options
+from sampan.daemon.filesystem.points import mount_points
 from sampan.errdefs import InvalidArgument
 from sampan.models import ContainerConfig, HostConfig, Mount, TmpfsOptions
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sampan.daemon.process import exec_process
+from sampan.daemon.settings.process import exec_process
 from sampan.errdefs import Conflict, InvalidArgument
 from sampan.models import CreateExec
 from tests.unit.daemon.making import container

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.daemon.programs import Program, Programs, parse_version
+from sampan.daemon.reports.programs import Program, Programs, parse_version
 
 
 @pytest.mark.parametrize(

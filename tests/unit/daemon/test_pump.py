@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from sampan.daemon.pump import Wanted, pump
+from sampan.daemon.streams.pump import Wanted, pump
 from sampan.runtime.interface import STDERR, STDOUT
 
 ALL = Wanted(stdin=True, stdout=True, stderr=True, close_stdin=True)

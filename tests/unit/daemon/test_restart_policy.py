@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sampan.daemon import restart_policy
 from sampan.daemon.container import HealthState, Status
+from sampan.daemon.lifecycle import restart_policy
 from tests.unit.daemon.making import container
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.daemon.rootfs import make_directory
+from sampan.daemon.filesystem.rootfs import make_directory
 from sampan.errdefs import InvalidArgument
 
 

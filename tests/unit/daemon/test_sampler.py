@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sampan.daemon import sampler
-from sampan.daemon.sampler import Sampler, Subject, read_all, read_interfaces
+from sampan.daemon.reports import sampler
+from sampan.daemon.reports.sampler import Sampler, Subject, read_all, read_interfaces
 from sampan.drivers import Resources, ResourceSettings, Stats
 from sampan.testing.memory_resource import MemoryResource
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sampan.daemon.security import SecurityOptions
+from sampan.daemon.settings.security import SecurityOptions
 from sampan.errdefs import InvalidArgument
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from sampan.daemon import filters
 from sampan.daemon.clock import ZERO_TIME, go_duration, human_duration, rfc3339
-from sampan.daemon.detach import DetachFilter, parse_keys
-from sampan.daemon.names import check_name, random_name
-from sampan.daemon.signals import parse_signal
+from sampan.daemon.settings.names import check_name, random_name
+from sampan.daemon.settings.signals import parse_signal
+from sampan.daemon.streams.detach import DetachFilter, parse_keys
 from sampan.errdefs import InvalidArgument
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sampan.daemon.top import parse
+from sampan.daemon.reports.top import parse
 from sampan.errdefs import InvalidArgument
 
 

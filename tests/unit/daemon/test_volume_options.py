@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sampan.daemon import volume_options
-from sampan.daemon.volume_options import mount_volume
+from sampan.daemon.volumes import volume_options
+from sampan.daemon.volumes.volume_options import mount_volume
 from sampan.errdefs import SystemFailure
 
 PLACE = Path("/volumes/v/_data")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.daemon.volumes import ANONYMOUS_LABEL, Volumes
+from sampan.daemon.volumes.volumes import ANONYMOUS_LABEL, Volumes
 from sampan.errdefs import Conflict, InvalidArgument, NotFound
 from sampan.state import Database
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from sampan.daemon.clock import now_ns
-from sampan.daemon.log_options import limits_of
-from sampan.daemon.mounts import Point
+from sampan.daemon.filesystem.mounts import Point
+from sampan.daemon.settings.log_options import limits_of
 from sampan.errdefs import Conflict
 from sampan.models import ContainerConfig, EndpointSettings, HostConfig
 from sampan.runtime.interface import Attached

@@ -14,57 +14,39 @@ from typing import Any, TypeAlias
 import pluggy
 
 from sampan import models
-from sampan.daemon import (
-    archive,
-    attach,
-    changes,
-    check,
-    commit,
+from sampan.daemon import prune, restore
+from sampan.daemon.container import Container, Record
+from sampan.daemon.events import EventLog
+from sampan.daemon.filesystem import archive, changes, commit
+from sampan.daemon.images import check, distribution, image, login, save
+from sampan.daemon.images.gc import Collector, DataRootDisk, GcPolicy
+from sampan.daemon.lifecycle import (
     create,
-    distribution,
-    exec,
-    exposure,
-    image,
-    info,
-    inspect,
     kill,
-    listing,
-    login,
-    logs,
-    membership,
-    network,
     pause,
-    prune,
     remove,
     rename,
     restart,
     restart_policy,
     restarting,
-    restore,
-    save,
     start,
-    stats,
     stop,
-    system,
-    top,
     update,
-    usage,
-    volume,
     wait,
-    watch,
 )
-from sampan.daemon.container import Container, Record
-from sampan.daemon.events import EventLog
-from sampan.daemon.gc import Collector, DataRootDisk, GcPolicy
-from sampan.daemon.group_events import GroupEvents
-from sampan.daemon.journal import Journal
-from sampan.daemon.log_keeper import LogKeeper
-from sampan.daemon.metrics import ContainerMetrics
-from sampan.daemon.programs import Programs
+from sampan.daemon.networks import exposure, membership, network
 from sampan.daemon.registry import Containers
-from sampan.daemon.sampler import Sampler
-from sampan.daemon.volume_mounts import VolumeMounts
-from sampan.daemon.volumes import Volumes
+from sampan.daemon.reports import info, inspect, listing, stats, system, top, usage, watch
+from sampan.daemon.reports.group_events import GroupEvents
+from sampan.daemon.reports.metrics import ContainerMetrics
+from sampan.daemon.reports.programs import Programs
+from sampan.daemon.reports.sampler import Sampler
+from sampan.daemon.streams import attach, exec, logs
+from sampan.daemon.streams.journal import Journal
+from sampan.daemon.streams.log_keeper import LogKeeper
+from sampan.daemon.volumes import volume
+from sampan.daemon.volumes.volume_mounts import VolumeMounts
+from sampan.daemon.volumes.volumes import Volumes
 from sampan.drivers import ResourceDriver, StorageDriver, VolumeDriver
 from sampan.drivers.loader import Provenance
 from sampan.engine import Engine, Handler, Serial

@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sampan.daemon import filters, image, inspect, network, remove, volume
+from sampan.daemon import filters
 from sampan.daemon.container import Container
-from sampan.daemon.usage import volume_bytes
-from sampan.daemon.volumes import LOCAL_DRIVER, VolumeRecord
+from sampan.daemon.images import image
+from sampan.daemon.lifecycle import remove
+from sampan.daemon.networks import network
+from sampan.daemon.reports import inspect
+from sampan.daemon.reports.usage import volume_bytes
+from sampan.daemon.volumes import volume
+from sampan.daemon.volumes.volumes import LOCAL_DRIVER, VolumeRecord
 from sampan.engine import Job
 from sampan.errdefs import Conflict, SampanError
 from sampan.images.image import Image

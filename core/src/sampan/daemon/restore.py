@@ -8,11 +8,13 @@ import shutil
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from sampan.daemon import connect, hosts, pause, remove, restart_policy, restarting, supervise, update, volume
 from sampan.daemon.clock import now_ns
 from sampan.daemon.container import CONTAINER_LABEL, Container, Status
-from sampan.daemon.group_events import note_oom_kills
-from sampan.daemon.log_options import is_kept
+from sampan.daemon.lifecycle import pause, remove, restart_policy, restarting, supervise, update
+from sampan.daemon.networks import connect, hosts
+from sampan.daemon.reports.group_events import note_oom_kills
+from sampan.daemon.settings.log_options import is_kept
+from sampan.daemon.volumes import volume
 from sampan.errdefs import Conflict, NotFound, SampanError
 from sampan.images.mounted import unmount_left
 from sampan.runtime.interface import ExitStatus

@@ -1,0 +1,1 @@
+"""The jobs of images and registries."""

@@ -1,0 +1,1 @@
+"""What happens to a container: made, started, paused, ended, restarted, removed."""

@@ -1,0 +1,51 @@
+"""container_kill."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sampan.daemon.container import Container, Status
+from sampan.daemon.lifecycle import restart_policy, stop
+from sampan.daemon.settings.signals import SIGKILL, SIGTERM, parse_signal
+from sampan.engine import Job
+from sampan.errdefs import Conflict, InvalidArgument, NotFound
+from sampan.models import KillContainer
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+
+async def container_kill(daemon: Daemon, job: Job[KillContainer]) -> None:
+    """Send a signal to the container's init. It waits for no turn and no slot: it must reach what hangs.
+
+    A signal that ends it says that its user wants it to be at an end; any other leaves its restart policy alone.
+    """
+    number = parse_signal(job.request.signal) if job.request.signal else SIGKILL
+    container = _get(daemon, job.request.name)
+    if container.state.status is Status.RESTARTING and await _call_off_restart(daemon, container):
+        return
+    if not container.running:
+        raise Conflict(f"cannot kill container: {job.request.name}: container {container.id} is not running")
+    if number in (SIGKILL, SIGTERM, stop.stop_signal(container)):
+        container.state.stopped_by_user = True
+    if number == SIGKILL:
+        await stop.end(daemon, container)
+    else:
+        await stop.send(daemon, container, number)
+
+
+def _get(daemon: Daemon, name: str) -> Container:
+    try:
+        return daemon.containers.get(name)
+    except (NotFound, InvalidArgument) as error:
+        raise type(error)(f"cannot kill container: {name}: {error}") from None
+
+
+async def _call_off_restart(daemon: Daemon, container: Container) -> bool:
+    """Answers whether it still waited for its restart when its turn came."""
+    async with daemon.alone(container.id):
+        if container.state.status is not Status.RESTARTING:
+            return False
+        container.state.stopped_by_user = True
+        await restart_policy.let_go(daemon, container)
+        return True

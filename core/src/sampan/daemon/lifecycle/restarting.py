@@ -1,0 +1,62 @@
+"""What a restart policy asks for, done: waiting, starting again, ending what is unhealthy."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from sampan.daemon.container import Container, Status
+from sampan.daemon.lifecycle import launch, stop
+from sampan.daemon.lifecycle.restart_policy import let_go, longer, wants_restart
+from sampan.errdefs import NotFound, SampanError
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+_log = logging.getLogger(__name__)
+
+
+async def restarted(daemon: Daemon, container: Container) -> bool:
+    """Start a container that waits for it, unless somebody stops or removes it meanwhile. Answers whether it runs."""
+    while container.state.status is Status.RESTARTING:
+        if await _is_let_go_within(container, container.state.restart_delay_s):
+            return False
+        async with daemon.serial.hold(container.id):
+            if container.state.status is Status.RESTARTING and await start_again(daemon, container):
+                return True
+    return False
+
+
+async def start_again(daemon: Daemon, container: Container) -> bool:
+    """One more start. Whoever calls it holds the container's key. A failure is noted in its state and the log."""
+    try:
+        await launch.launch(daemon, container)
+    except SampanError as error:
+        _log.error("container %s can't be restarted: %s", container.id, error)
+        await launch.note_failure(daemon, container, error)
+        container.state.restart_delay_s = longer(container.state.restart_delay_s)
+        if wants_restart(container):
+            container.state.restart_count += 1
+        else:
+            await let_go(daemon, container)
+        return False
+    return True
+
+
+async def end_unhealthy(daemon: Daemon, container: Container) -> None:
+    """Stop a container that its health check has given up; what comes then is as for any end."""
+    container.state.ended_as_unhealthy = True
+    ending = stop.ending_of(daemon, container, None, None)
+    with suppress(NotFound):  # somebody has removed it meanwhile
+        await stop.stop(daemon, container, ending, by_user=False)
+
+
+async def _is_let_go_within(container: Container, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await container.next_exit.wait()
+    except TimeoutError:
+        return False
+    return True

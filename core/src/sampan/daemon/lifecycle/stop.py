@@ -1,0 +1,113 @@
+"""container_stop: asking a container to end, and ending it when it does not.
+
+Whoever stops a container has its key, and a slot of the engine, while it asks and not while it waits, so that others
+can look after the container meanwhile: a start that comes then is told that it runs, a removal by force ends it at
+once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+from sampan.daemon.container import Container, Status
+from sampan.daemon.lifecycle import pause, restart_policy
+from sampan.daemon.settings.signals import SIGKILL, SIGTERM, parse_signal
+from sampan.engine import Job, idle
+from sampan.errdefs import Conflict, NotFound, NotModified, SystemFailure
+from sampan.models import StopContainer
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+_KILL_DEADLINE_S = 10.0
+
+
+class Ending(NamedTuple):
+    """How a container is asked to end, and for how long; a negative time is for ever."""
+
+    signal: int
+    timeout_s: int
+
+
+async def container_stop(daemon: Daemon, job: Job[StopContainer]) -> None:
+    """Ask the container to end, and end it when its time is over. `NotModified` if it does not run."""
+    container = daemon.containers.get(job.request.name)
+    ending = ending_of(daemon, container, job.request.signal, job.request.timeout_s)
+    if container.gone or not await stop(daemon, container, ending):
+        raise NotModified("container is already stopped")
+
+
+def ending_of(daemon: Daemon, container: Container, signal: str | None, timeout_s: int | None) -> Ending:
+    """What was asked for, or else the container's own, or else Docker's. Raises `InvalidArgument`."""
+    config = container.record.config
+    number = parse_signal(signal) if signal else stop_signal(container)
+    for seconds in (timeout_s, config.stop_timeout):
+        if seconds is not None:
+            return Ending(number, seconds)
+    return Ending(number, daemon.settings.stop_timeout_s)
+
+
+def stop_signal(container: Container) -> int:
+    """The signal by which the container wants to be told to end."""
+    text = container.record.config.stop_signal
+    return parse_signal(text) if text else SIGTERM
+
+
+async def stop(daemon: Daemon, container: Container, ending: Ending, *, by_user: bool = True) -> bool:
+    """Stop the container and return when it has ended; answers whether there was something to stop.
+
+    What is stopped by its user is not restarted. A restart that is waited for is called off. Raises `NotFound` for a
+    container that is removed meanwhile.
+    """
+    async with daemon.alone(container.id):
+        if not container.active:
+            return False
+        container.state.stopped_by_user = container.state.stopped_by_user or by_user
+        exited = container.next_exit if container.running else None
+        if exited:
+            await send(daemon, container, ending.signal)
+        else:
+            await restart_policy.let_go(daemon, container)
+    if exited:
+        await _await_end(daemon, container, exited, ending.timeout_s)
+    if by_user:
+        daemon.publish(container, "stop")
+    return True
+
+
+async def _await_end(daemon: Daemon, container: Container, exited: asyncio.Event, timeout_s: int) -> None:
+    try:
+        async with idle(), asyncio.timeout(timeout_s if timeout_s >= 0 else None):
+            await exited.wait()
+    except TimeoutError:
+        await end(daemon, container)
+
+
+async def end(daemon: Daemon, container: Container) -> None:
+    """SIGKILL every process of the container and wait for its end. Raises `SystemFailure` if that does not come."""
+    exited = container.next_exit
+    if not container.running:
+        return
+    await send(daemon, container, SIGKILL)
+    try:
+        async with asyncio.timeout(_KILL_DEADLINE_S):
+            await exited.wait()
+    except TimeoutError:
+        raise SystemFailure(f"tried to kill container {container.id}, but did not receive an exit event") from None
+
+
+async def send(daemon: Daemon, container: Container, number: int) -> None:
+    """Send init a signal. One that is meant to end it has to reach it, so it lets a paused container go on."""
+    daemon.publish(container, "kill", signal=str(number))
+    try:
+        await daemon.runtime.kill(container.id, number)
+    except (Conflict, NotFound):  # it has just ended by itself, and may be cleared away already
+        return
+    if container.state.status is Status.PAUSED and _wakes(container, number):
+        await pause.thaw(daemon, container)
+
+
+def _wakes(container: Container, number: int) -> bool:
+    """Docker's rule: any signal, unless a stop signal is set and it is another one (moby daemon/kill.go)."""
+    return not container.record.config.stop_signal or number in (SIGKILL, stop_signal(container))

@@ -1,0 +1,90 @@
+"""What happens when a container's process ends: note it, free what it held, restart or remove it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from sampan.daemon.container import Container
+from sampan.daemon.lifecycle import health, remove, restart_policy, restarting
+from sampan.daemon.networks import connect
+from sampan.daemon.reports.group_events import note_oom_kills
+from sampan.daemon.volumes import volume
+from sampan.errdefs import SampanError
+from sampan.runtime.interface import ExitStatus
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+_log = logging.getLogger(__name__)
+
+
+async def supervise(daemon: Daemon, container: Container) -> None:
+    """Follow a running container to its end, over all the starts that its restart policy asks for."""
+    while True:
+        health.resume(daemon, container)
+        status = await daemon.runtime.wait(container.id)
+        await settle(daemon, container, status)
+        if container.record.host_config.auto_remove and not container.is_kept:
+            await remove.auto_remove(daemon, container)
+            return
+        if not await restarting.restarted(daemon, container):
+            return
+
+
+async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> None:
+    """Note how it ended; those who wait are told once its ports and addresses are free."""
+    await daemon.logs.forget(container.id)
+    await daemon.journal.end(container)
+    health.suspend(container)
+    note_oom_kills(daemon, container, await _oom_kills(daemon, container))
+    releasing = asyncio.create_task(release(daemon, container), name=f"release {container.id[:12]}")
+    await _try(container, lambda: connect.disconnect(daemon, container))
+    volume.tell_unmounted(daemon, container)
+    elapsed_ns = status.at_ns - container.state.started_at_ns
+    health.suspend(container)  # an unpause that came last has had it looked after again
+    container.note_exit(status.code, status.at_ns)
+    restart_policy.consider(container)
+    daemon.publish(container, "die", exitCode=str(status.code), execDuration=str(max(0, elapsed_ns) // 1_000_000_000))
+    await daemon.containers.try_save(container)
+    await releasing
+
+
+async def release(daemon: Daemon, container: Container) -> None:
+    """Free what the container holds in the kernel and in the exec root, its network apart. Every step is tried."""
+    steps = (
+        lambda: daemon.runtime.delete(container.id),
+        lambda: daemon.volume_mounts.release(container.id),
+        lambda: asyncio.to_thread(_remove_group, daemon, container.id),
+        lambda: asyncio.to_thread(shutil.rmtree, container.bundle_dir, ignore_errors=True),
+    )
+    for step in steps:
+        await _try(container, step)
+    container.free.set()
+
+
+async def _try(container: Container, step: Callable[[], Awaitable[None]]) -> None:
+    """Drivers are somebody else's and may raise anything: what has ended is noted all the same."""
+    try:
+        await step()
+    except (SampanError, OSError) as error:
+        _log.error("container %s: %s", container.id, error)
+    except Exception:
+        _log.exception("container %s: what it held may be left over", container.id)
+
+
+def _remove_group(daemon: Daemon, id: str) -> None:
+    """End what outlived init, which a container on the host's PID namespace may leave, and remove the cgroup."""
+    daemon.resources.kill(id)
+    daemon.resources.remove(id)
+
+
+async def _oom_kills(daemon: Daemon, container: Container) -> int:
+    try:
+        return await asyncio.to_thread(daemon.resources.oom_kills, container.id)
+    except Exception as error:  # as above
+        _log.warning("container %s: whether memory ran out is not known: %s", container.id, error)
+        return 0

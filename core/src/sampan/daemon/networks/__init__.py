@@ -1,0 +1,1 @@
+"""Networks, and the places that containers have in them."""

@@ -1,0 +1,196 @@
+"""container_list.
+
+A list is asked for often and changes little, and making a summary costs more than all else of it: so each container's
+last one is kept together with the facts that it was made of, and made anew when one of them is another.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
+
+from sampan.daemon.clock import human_duration
+from sampan.daemon.container import STARTING, Container, State, Status
+from sampan.daemon.networks import links
+from sampan.daemon.reports import inspect, selection
+from sampan.engine import Job
+from sampan.errdefs import InvalidArgument, NotFound
+from sampan.models import (
+    ContainerSummary,
+    EndpointSettings,
+    HealthSummary,
+    ListContainers,
+    SummaryHostConfig,
+    SummaryNetworkSettings,
+)
+from sampan.network.records import EndpointRecord
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+
+async def container_list(daemon: Daemon, job: Job[ListContainers]) -> list[ContainerSummary]:
+    """The containers that the filters let through, newest first; only running ones unless asked for others."""
+    return await summaries(daemon, job.request)
+
+
+async def summaries(daemon: Daemon, request: ListContainers) -> list[ContainerSummary]:
+    """As container_list, for other jobs."""
+    is_wanted = selection.select(daemon, request.filters)
+    everything = request.all or request.limit > 0 or "status" in request.filters
+    containers = sorted(daemon.containers, key=lambda container: container.record.created_at_ns, reverse=True)
+    found = [one for one in containers if (everything or one.active) and is_wanted(one)]
+    if request.limit > 0:
+        del found[request.limit :]
+    attachments = _attachments(daemon)
+    images = _image_names(daemon, found)
+    answers = [_summary(daemon, container, attachments, images) for container in found]
+    if request.size:
+        return [await _with_sizes(daemon, one, answer) for one, answer in zip(found, answers, strict=True)]
+    return answers
+
+
+class _Attachments(NamedTuple):
+    """The networks' IDs by name, and the endpoints by container."""
+
+    network_ids: Mapping[str, str]
+    endpoints: Mapping[str, Sequence[EndpointRecord]]
+
+
+def _image_names(daemon: Daemon, containers: Iterable[Container]) -> Mapping[tuple[str, str], str]:
+    """By name and id at creation, what to call the containers' images now: the id if the name means another today."""
+    pairs = {(one.record.image_name, one.record.image_id) for one in containers}
+    return {(name, id): name if _means(daemon, name) == id else id for name, id in pairs}
+
+
+def _means(daemon: Daemon, name: str) -> str | None:
+    try:
+        return daemon.images.get(name).id
+    except (NotFound, InvalidArgument):
+        return None
+
+
+class _Facts(NamedTuple):
+    """All that can change of a container and shows in its summary, but for the text that tells how long it is so."""
+
+    names: Sequence[str]
+    image: str
+    status: Status
+    health: HealthSummary
+    networks: Sequence[tuple[str, EndpointSettings, str | None]]
+    endpoints: Sequence[EndpointRecord]
+
+
+_NO_CHECK = HealthSummary(status=selection.NO_CHECK)
+_made: WeakKeyDictionary[Container, tuple[_Facts, ContainerSummary]] = WeakKeyDictionary()
+
+
+def _attachments(daemon: Daemon) -> _Attachments:
+    endpoints: dict[str, list[EndpointRecord]] = defaultdict(list)
+    networks = daemon.networks.list()
+    for network in networks:
+        for endpoint in daemon.networks.endpoints_of(network):
+            endpoints[endpoint.container_id].append(endpoint)
+    return _Attachments({network.name: network.id for network in networks}, endpoints)
+
+
+def _summary(
+    daemon: Daemon,
+    container: Container,
+    attachments: _Attachments,
+    images: Mapping[tuple[str, str], str],
+) -> ContainerSummary:
+    """One line of `docker ps`, made or kept. Nobody changes it: what is kept is what others are sending."""
+    record = container.record
+    image = images[record.image_name, record.image_id]
+    facts, status = _facts(daemon, container, image, attachments), status_text(container)
+    known = _made.get(container)
+    if known and known[0] == facts:
+        answer = known[1]
+        if answer.status == status:
+            return answer
+        answer = answer.model_copy(update={"status": status})
+    else:
+        answer = _make(daemon, container, facts, status)
+    _made[container] = facts, answer
+    return answer
+
+
+def _facts(daemon: Daemon, container: Container, image: str, attachments: _Attachments) -> _Facts:
+    record = container.record
+    names = [f"/{record.name}", *links.names(daemon, container)]
+    networks = [(name, asked, attachments.network_ids.get(name)) for name, asked in record.networks.items()]
+    endpoints = attachments.endpoints.get(record.id, ())
+    return _Facts(names, image, record.state.status, health_of(container), networks, endpoints)
+
+
+def _make(daemon: Daemon, container: Container, facts: _Facts, status: str) -> ContainerSummary:
+    record = container.record
+    return ContainerSummary(
+        id=record.id,
+        names=list(facts.names),
+        image=facts.image,
+        image_id=record.image_id,
+        command=" ".join(_quoted(arg) for arg in record.args),
+        created=record.created_at_ns // 1_000_000_000,
+        ports=inspect.port_summaries(daemon, container),
+        labels=record.config.labels or {},
+        state=record.state.status.value,
+        status=status,
+        health=health_of(container),
+        host_config=SummaryHostConfig(network_mode=record.host_config.network_mode or "default"),
+        network_settings=SummaryNetworkSettings(networks=inspect.networks(daemon, container)),
+        mounts=list(record.mounts),
+    )
+
+
+def health_of(container: Container) -> HealthSummary:
+    """What a list says of its health: `none` if it has no health check."""
+    state = container.state.health
+    return HealthSummary(status=state.status, failing_streak=state.failing_streak) if state else _NO_CHECK
+
+
+async def _with_sizes(daemon: Daemon, container: Container, answer: ContainerSummary) -> ContainerSummary:
+    try:
+        size_rw, size_root_fs = await inspect.sizes(daemon, container)
+    except NotFound:  # its files are gone: it is removed meanwhile, or dead
+        return answer
+    return answer.model_copy(update={"size_rw": size_rw, "size_root_fs": size_root_fs})
+
+
+def status_text(container: Container) -> str:
+    """`Up 2 minutes`, `Exited (0) 3 hours ago`… Source: moby daemon/container/state.go, String."""
+    state = container.state
+    match state.status:
+        case Status.RUNNING:
+            text = f"Up {_since(state.started_at_ns)}{_health_text(state)}"
+        case Status.PAUSED:
+            text = f"Up {_since(state.started_at_ns)} (Paused)"
+        case Status.RESTARTING:
+            text = f"Restarting ({state.exit_code}) {_since(state.finished_at_ns)} ago"
+        case Status.EXITED:
+            text = f"Exited ({state.exit_code}) {_since(state.finished_at_ns)} ago"
+        case Status.CREATED:
+            text = "Created"
+        case Status.REMOVING:
+            text = "Removal In Progress"
+        case Status.DEAD:
+            text = "Dead"
+    return text
+
+
+def _health_text(state: State) -> str:
+    if state.health is None:
+        return ""
+    return " (health: starting)" if state.health.status == STARTING else f" ({state.health.status})"
+
+
+def _since(moment_ns: int) -> str:
+    return human_duration(time.time() - moment_ns / 1e9)
+
+
+def _quoted(arg: str) -> str:
+    return f"'{arg}'" if " " in arg else arg

@@ -1,0 +1,1 @@
+"""A container's settings: checked, completed, and said in the terms of the kernel and the OCI runtime."""

@@ -1,0 +1,140 @@
+"""A container's settings in the runtime's terms: the OCI spec of its init, and the process of an exec."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sampan.daemon.container import Container
+from sampan.daemon.filesystem.rootfs import make_directory, open_rootfs
+from sampan.daemon.networks.connect import has_own_sandbox
+from sampan.daemon.settings.namespaces import namespaces
+from sampan.daemon.settings.security import SecurityOptions, rlimits
+from sampan.drivers import Mount
+from sampan.errdefs import Conflict, InvalidArgument
+from sampan.models import CreateExec, HostConfig
+from sampan.runtime import apparmor, rlimit, spec, user
+from sampan.runtime.device import DeviceMapping
+
+if TYPE_CHECKING:
+    from sampan.daemon.daemon import Daemon
+
+_log = logging.getLogger(__name__)
+
+
+async def build_spec(
+    daemon: Daemon,
+    container: Container,
+    *,
+    netns: Path | None,
+    cgroup: str,
+    rootfs: Sequence[Mount],
+    mounts: Sequence[spec.SpecMount],
+) -> dict[str, Any]:
+    """The OCI runtime spec of a container about to start. Raises `InvalidArgument` in Docker's words."""
+    record, host = container.record, container.record.host_config
+    config = record.config
+    who = await asyncio.to_thread(_prepare_files, rootfs, container, daemon.settings.exec_root)
+    security = SecurityOptions(host.security_opt or ())
+    limits, warnings = rlimit.clamp(rlimits(host))
+    for warning in warnings:
+        _log.warning("container %s: %s", container.id[:12], warning)
+    init = spec.ProcessSettings(
+        args=record.args,
+        env=spec.environment(config.hostname, config.env or (), terminal=config.tty),
+        cwd=config.working_dir,
+        user=who,
+        terminal=config.tty,
+        console_size=(host.console_size[0], host.console_size[1]) if any(host.console_size) else None,
+        cap_add=host.cap_add or (),
+        cap_drop=host.cap_drop or (),
+        privileged=host.privileged,
+        no_new_privileges=security.no_new_privileges,
+        apparmor=security.apparmor if apparmor.supported() else "",
+        rlimits=limits,
+        oom_score_adj=host.oom_score_adj,
+    )
+    document = spec.build(
+        spec.SpecSettings(
+            process=init,
+            hostname=config.hostname,
+            domainname=config.domainname,
+            readonly_root=host.readonly_rootfs,
+            mounts=mounts,
+            namespaces=namespaces(daemon, container, netns),
+            own_network=has_own_sandbox(container),
+            devices=[
+                DeviceMapping(one.path_on_host, one.path_in_container, one.cgroup_permissions or "rwm")
+                for one in host.devices or ()
+            ],
+            device_rules=host.device_cgroup_rules or (),
+            masked_paths=host.masked_paths,
+            readonly_paths=host.readonly_paths,
+            sysctls=host.sysctls or {},
+            seccomp=security.seccomp,
+            shm_bytes=None if host.ipc_mode == "none" else host.shm_size or daemon.settings.shm_bytes,
+            writable_cgroups=host.privileged if security.writable_cgroups is None else security.writable_cgroups,
+            init=_init(daemon, host),
+            cgroups_path=cgroup,
+            annotations=host.annotations or {},
+        )
+    )
+    daemon.hooks.hook.sampan_oci_spec(container_id=container.id, labels=config.labels or {}, spec=document)
+    return document
+
+
+def exec_process(container: Container, request: CreateExec, *, console_size: Sequence[int] | None) -> dict[str, Any]:
+    """The `process` of the OCI spec for an exec: the container's own settings, where the request has none. Blocks.
+
+    Raises `InvalidArgument` in Docker's words for a user whom the container doesn't know, `Conflict` if it has ended.
+    """
+    config, host = container.record.config, container.record.host_config
+    security = SecurityOptions(host.security_opt or ())
+    size = console_size or request.console_size
+    settings = spec.ProcessSettings(
+        args=request.cmd or (),
+        env=spec.environment(config.hostname, [*(config.env or ()), *(request.env or ())], terminal=request.tty),
+        cwd=request.working_dir or config.working_dir,
+        user=_look_up(container, request.user or config.user),
+        terminal=request.tty,
+        console_size=(size[0], size[1]) if size else None,
+        cap_add=host.cap_add or (),
+        cap_drop=host.cap_drop or (),
+        privileged=host.privileged or request.privileged,
+        no_new_privileges=security.no_new_privileges,
+        apparmor=security.apparmor if apparmor.supported() else "",
+        rlimits=rlimit.clamp(rlimits(host))[0],
+        oom_score_adj=host.oom_score_adj,
+    )
+    return spec.build_process(settings)
+
+
+def _look_up(container: Container, name: str) -> user.User:
+    try:
+        root = os.open(f"/proc/{container.state.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        raise Conflict(f"container {container.id} is not running") from None
+    try:
+        return user.look_up(root, name, container.record.host_config.group_add or ())
+    finally:
+        os.close(root)
+
+
+def _prepare_files(rootfs: Sequence[Mount], container: Container, state_dir: Path) -> user.User:
+    """Make the working directory, and look up who the process is in the container's own files."""
+    record = container.record
+    with open_rootfs(rootfs, state_dir) as root:
+        make_directory(root, record.config.working_dir)
+        return user.look_up(root, record.config.user, record.host_config.group_add or ())
+
+
+def _init(daemon: Daemon, host: HostConfig) -> Path | None:
+    if not host.init:
+        return None
+    if daemon.settings.init_path is None:
+        raise InvalidArgument('exec: "docker-init": executable file not found in $PATH: install catatonit or tini')
+    return daemon.settings.init_path

@@ -1,0 +1,1 @@
+"""Volumes: kept, mounted, and their jobs."""
