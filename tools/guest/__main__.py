@@ -23,13 +23,16 @@ _WORK_DIR = Path("/var/tmp")  # noqa: S108 - in the guest it is another
 def main() -> int:
     options = _arguments()
     engine = options.engine or _choose()
+    if engine == "qemu" and options.no_emulation:
+        print(f"guest: nothing is run, as this host has more than cgroup v2: {_ADVICE}", file=sys.stderr)
+        return 0
     if engine == "native":
         os.execvp(options.command[0], options.command)  # noqa: S606 - the command is the caller's own
     machine = _MACHINES[engine]
     kernel = machine.find_kernel()
     if kernel is None:
         print(f"guest: nothing is run, as there is no kernel for {engine} here: {_ADVICE}", file=sys.stderr)
-        return 0 if options.or_skip else NO_GUEST
+        return NO_GUEST
     print(f"guest: {engine}, {kernel}", file=sys.stderr, flush=True)
     signal.signal(signal.SIGTERM, _on_sigterm)
     with tempfile.TemporaryDirectory(prefix="sampan-guest-", dir=_WORK_DIR) as directory:
@@ -77,7 +80,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds that the command may take")
     parser.add_argument("--silence", type=float, default=math.inf, help="seconds that it may say nothing")
     parser.add_argument(
-        "--or-skip", action="store_true", help="succeed, with a word, where there is no kernel to run"
+        "--no-emulation", action="store_true", help="where only an emulated machine is left, run nothing and say so"
     )
     parser.add_argument("command", nargs="+")
     return parser.parse_args()
