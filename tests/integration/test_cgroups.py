@@ -203,13 +203,22 @@ def test_a_process_over_its_memory_limit_is_killed_and_counted(
     cgroup = limited.create(WEB, Resources(memory_max_bytes=16 * MIB, swap_max_bytes=0))
     assert cgroup.warnings in ((), _no_swap())
     heard: list[GroupEvent] = []
-    listener = threading.Thread(target=lambda: heard.extend(limited.events()))
+    told = threading.Event()
+
+    def listen() -> None:
+        for event in limited.events():
+            heard.append(event)
+            if event.action == "oom_kill":
+                told.set()
+
+    listener = threading.Thread(target=listen)
     listener.start()
     status, _ = shell(cgroup, "exec tail /dev/zero").run()
     assert status == -9
     assert limited.oom_kills(WEB) == 1
     stats = limited.stats(WEB)
     assert (stats.oom_kills, stats.memory_max_bytes) == (1, 16 * MIB)
+    assert told.wait(60)
     limited.close()
     listener.join(60)
     limited.remove(WEB)
