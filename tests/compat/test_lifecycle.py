@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -188,9 +189,10 @@ def test_prune_removes_what_does_not_run(client: Client, engine: Engine) -> None
 
 def test_a_health_check_shows_in_ps(client: Client, engine: Engine) -> None:
     health = ("--health-cmd", "true", "--health-interval", "100ms")
+    began = f"{time.time():.6f}"  # another container of that name has events too
     client("run", "-d", "--name", "well", *health, IMAGE, "sleep", "600")
     following = client.spawn(
-        "events", "--since", "1", "--filter", "event=health_status", "--filter", "container=well"
+        "events", "--since", began, "--filter", "event=health_status", "--filter", "container=well"
     )
     assert "health_status: healthy" in first_line(following)
     close(following)

@@ -125,6 +125,18 @@ def serving(place: Place, port: int, *, bind: str = "0.0.0.0", kind: int = socke
         server.close()
 
 
+def await_host(address: str) -> None:
+    """Until the other end of a new wire answers: the kernel tells IPv6 of a carrier in its own time."""
+    for _ in range(10):
+        try:
+            socket.create_connection((address, 9), timeout=5).close()
+        except ConnectionRefusedError:
+            return
+        except OSError:
+            continue
+    raise AssertionError(f"{address} does not answer")
+
+
 class Stage:
     """A host with the driver on it, and a neighbour."""
 
@@ -148,6 +160,7 @@ class Stage:
         if host == HOST_V4:
             run("ip", "addr", "add", f"{HOST_V6}/64", "dev", ifname, "nodad")
             place.run("ip", "addr", "add", f"{OUTSIDE_V6}/64", "dev", "wire", "nodad")
+            place.do(lambda: await_host(HOST_V6))
         return place
 
     def new_driver(self, instance: str) -> BridgeDriver:
