@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.bootstrap import engine_id
+from sampan.bootstrap.settings import engine_id
 
 
 def test_an_engine_has_one_name_for_ever(tmp_path: Path) -> None:

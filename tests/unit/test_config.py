@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from sampan.bootstrap import apply_published_ports, gc_policy
+from sampan.bootstrap.drivers import apply_published_ports
+from sampan.bootstrap.settings import gc_policy
 from sampan.config import PublishedPorts, load_config
 from sampan.daemon.images.gc import Watermarks
 from sampan.drivers import NetworkSettings

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sampan.bootstrap.reload import RELOADED, Reload
 from sampan.config import DaemonConfig
 from sampan.errdefs import InvalidArgument, Unsupported
-from sampan.reload import RELOADED, Reload
 
 
 class Daemon:
