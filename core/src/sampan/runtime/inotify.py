@@ -99,8 +99,10 @@ class Inotify:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        asyncio.get_running_loop().remove_reader(self._fd)
-        os.close(self._fd)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._fd)
+        # close(2) waits up to 25 ms for a grace period (Linux fs/notify/group.c, fsnotify_destroy_group).
+        loop.run_in_executor(None, os.close, self._fd)
         self._fd = None
 
     def _on_events(self) -> None:
