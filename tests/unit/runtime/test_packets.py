@@ -70,6 +70,18 @@ async def test_megabytes_come_through_whole_and_in_order(ends: tuple[socket.sock
     assert received == b"".join(contents)
 
 
+async def test_a_socket_is_crowded_by_what_it_has_room_for(ends: tuple[socket.socket, Packets]) -> None:
+    writer, packets = ends
+    writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    for _ in range(13):
+        send(writer, OUT, FULL)
+    await packets.read()
+    assert packets.crowded
+
+    packets.widened()
+    assert not packets.crowded
+
+
 async def test_a_reset_is_an_end_that_loses_nothing(ends: tuple[socket.socket, Packets]) -> None:
     writer, packets = ends
     packets._socket.send(b"never read by the other side")

@@ -67,6 +67,7 @@ class SocketAttached:
             if self._packets.crowded and self._widen:
                 widen, self._widen = self._widen, None
                 await asyncio.to_thread(widen)
+                self._packets.widened()
         return self._pieces.popleft()
 
     async def write(self, content: bytes) -> None:

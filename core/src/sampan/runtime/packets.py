@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 import time
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from sampan.syscalls.timerfd import timerfd_create, timerfd_settime
@@ -18,10 +19,20 @@ Piece: TypeAlias = tuple[int, bytes]
 """A mark, and what came with it."""
 
 _PACKET_BYTES = 8193  # conmon src/config.h: STDIO_BUF_SIZE, and the mark
-_TAKE_BYTES = 256 << 10
+_TAKE_BYTES = 512 << 10
 _BUSY_NS = 1_000_000
-_PAUSE_NS = 200_000
-_MANY_BYTES = 12 * _PACKET_BYTES  # the socket was as good as full, whose sender must not be kept waiting
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """How long packets may gather, and how many bytes leave no time for it as the sender has no room left."""
+
+    pause_ns: int
+    many_bytes: int
+
+
+_NARROW = _Pace(200_000, 12 * _PACKET_BYTES)  # a socket as conmon makes it is full with a dozen
+_WIDE = _Pace(1_000_000, _TAKE_BYTES - 2 * _PACKET_BYTES)
 
 
 class Packets:
@@ -36,11 +47,16 @@ class Packets:
         self._buffer: memoryview | None = None  # untouched pages cost nothing: who is told little holds little
         self._taken_ns = self._taken_bytes = 0
         self._timer: int | None = None
+        self._pace = _NARROW
 
     @property
     def crowded(self) -> bool:
         """Whether the last `read` found the socket as good as full."""
-        return self._taken_bytes >= _MANY_BYTES
+        return self._taken_bytes >= self._pace.many_bytes
+
+    def widened(self) -> None:
+        """The socket has room for megabytes from now on: more may gather."""
+        self._pace = _WIDE
 
     async def read(self) -> list[Piece]:
         """What comes next, in order; nothing at the end, a reset included. Raises `OSError` if it was closed."""
@@ -65,7 +81,7 @@ class Packets:
         """asyncio's own timers know nothing shorter than a millisecond, in which the socket would run full."""
         if self._timer is None:
             self._timer = timerfd_create()
-        timerfd_settime(self._timer, _PAUSE_NS)
+        timerfd_settime(self._timer, self._pace.pause_ns)
         await _readable(self._timer)
 
     def _take(self) -> list[Piece]:
