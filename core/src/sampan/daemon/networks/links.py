@@ -6,7 +6,8 @@ setupLinkedContainers), delete.go (rmLink). As with Docker since 29 a link makes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sampan.daemon.container import Container
@@ -48,14 +49,13 @@ def shown(daemon: Daemon, container: Container) -> HostConfig:
     return record.host_config.model_copy(update={"links": links or None})
 
 
-def names(daemon: Daemon, container: Container) -> list[str]:
-    """The names that the container has by links to it."""
-    return [
-        f"/{parent.record.name}/{alias}"
-        for parent in daemon.containers
-        for alias, id in parent.record.links.items()
-        if id == container.id
-    ]
+def names(daemon: Daemon) -> Mapping[str, Sequence[str]]:
+    """The names that containers have by links to them, by container."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for parent in daemon.containers:
+        for alias, id in parent.record.links.items():
+            found[id].append(f"/{parent.record.name}/{alias}")
+    return found
 
 
 def entries(daemon: Daemon, container: Container) -> list[tuple[str, str]]:

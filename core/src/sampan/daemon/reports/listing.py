@@ -45,19 +45,38 @@ async def summaries(daemon: Daemon, request: ListContainers) -> list[ContainerSu
     found = [one for one in containers if (everything or one.active) and is_wanted(one)]
     if request.limit > 0:
         del found[request.limit :]
-    attachments = _attachments(daemon)
-    images = _image_names(daemon, found)
-    answers = [_summary(daemon, container, attachments, images) for container in found]
+    around = _surroundings(daemon, found)
+    answers = [_summary(daemon, container, around) for container in found]
     if request.size:
         return [await _with_sizes(daemon, one, answer) for one, answer in zip(found, answers, strict=True)]
     return answers
 
 
-class _Attachments(NamedTuple):
-    """The networks' IDs by name, and the endpoints by container."""
+class _Surroundings(NamedTuple):
+    """What is kept elsewhere and shows in summaries; found for all of them at once, as there may be thousands."""
 
+    image_names: Mapping[tuple[str, str], str]
+    """By name and id at creation."""
+    link_names: Mapping[str, Sequence[str]]
+    """By container."""
     network_ids: Mapping[str, str]
+    """By name."""
     endpoints: Mapping[str, Sequence[EndpointRecord]]
+    """By container."""
+
+
+def _surroundings(daemon: Daemon, containers: Iterable[Container]) -> _Surroundings:
+    endpoints: dict[str, list[EndpointRecord]] = defaultdict(list)
+    networks = daemon.networks.list()
+    for network in networks:
+        for endpoint in daemon.networks.endpoints_of(network):
+            endpoints[endpoint.container_id].append(endpoint)
+    return _Surroundings(
+        image_names=_image_names(daemon, containers),
+        link_names=links.names(daemon),
+        network_ids={network.name: network.id for network in networks},
+        endpoints=endpoints,
+    )
 
 
 def _image_names(daemon: Daemon, containers: Iterable[Container]) -> Mapping[tuple[str, str], str]:
@@ -88,25 +107,9 @@ _NO_CHECK = HealthSummary(status=selection.NO_CHECK)
 _made: WeakKeyDictionary[Container, tuple[_Facts, ContainerSummary]] = WeakKeyDictionary()
 
 
-def _attachments(daemon: Daemon) -> _Attachments:
-    endpoints: dict[str, list[EndpointRecord]] = defaultdict(list)
-    networks = daemon.networks.list()
-    for network in networks:
-        for endpoint in daemon.networks.endpoints_of(network):
-            endpoints[endpoint.container_id].append(endpoint)
-    return _Attachments({network.name: network.id for network in networks}, endpoints)
-
-
-def _summary(
-    daemon: Daemon,
-    container: Container,
-    attachments: _Attachments,
-    images: Mapping[tuple[str, str], str],
-) -> ContainerSummary:
+def _summary(daemon: Daemon, container: Container, around: _Surroundings) -> ContainerSummary:
     """One line of `docker ps`, made or kept. Nobody changes it: what is kept is what others are sending."""
-    record = container.record
-    image = images[record.image_name, record.image_id]
-    facts, status = _facts(daemon, container, image, attachments), status_text(container)
+    facts, status = _facts(container, around), status_text(container)
     known = _made.get(container)
     if known and known[0] == facts:
         answer = known[1]
@@ -119,11 +122,12 @@ def _summary(
     return answer
 
 
-def _facts(daemon: Daemon, container: Container, image: str, attachments: _Attachments) -> _Facts:
+def _facts(container: Container, around: _Surroundings) -> _Facts:
     record = container.record
-    names = [f"/{record.name}", *links.names(daemon, container)]
-    networks = [(name, asked, attachments.network_ids.get(name)) for name, asked in record.networks.items()]
-    endpoints = attachments.endpoints.get(record.id, ())
+    names = [f"/{record.name}", *around.link_names.get(record.id, ())]
+    image = around.image_names[record.image_name, record.image_id]
+    networks = [(name, asked, around.network_ids.get(name)) for name, asked in record.networks.items()]
+    endpoints = around.endpoints.get(record.id, ())
     return _Facts(names, image, record.state.status, health_of(container), networks, endpoints)
 
 
