@@ -61,7 +61,7 @@ check:
 	@tools/setup check
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
-	.venv/bin/mypy $(SOURCES) tests/conftest.py tests/support tools bench
+	.venv/bin/mypy $(SOURCES) tests tools bench
 	.venv/bin/lint-imports
 
 bench:

@@ -207,7 +207,7 @@ def test_minus_v_makes_a_missing_directory_and_mount_only_if_told(engine: Engine
 
 def test_a_tmpfs_mount_has_size_mode_and_flags(engine: Engine) -> None:
     options = {"SizeBytes": 1 << 20, "Mode": 0o700}
-    mount = {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": options}
+    mount: dict[str, object] = {"Type": "tmpfs", "Target": "/t", "TmpfsOptions": options}
     seen = output(engine, *SH, "grep ' /t ' /proc/mounts", host={"Mounts": [mount]})
     assert "size=1024k,mode=700" in seen and "noexec" in seen
     mount = {**mount, "ReadOnly": True}

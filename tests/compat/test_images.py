@@ -7,7 +7,7 @@ import lzma
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -137,7 +137,7 @@ def site(engine: Engine, tmp_path: Path) -> Iterator[str]:
 def test_import_from_a_url_takes_what_a_tar_may_be_compressed_with(
     client: Client, engine: Engine, site: str, tmp_path: Path, name: str
 ) -> None:
-    packers = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+    packers: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
     content = packers.get(Path(name).suffix, bytes)(busybox_layer())
     (tmp_path / name).write_bytes(content)
     printed = client("import", "--change", 'CMD ["echo", "imported"]', f"{site}/{name}", "imported:test")

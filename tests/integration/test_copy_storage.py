@@ -195,7 +195,7 @@ def test_copies_share_their_blocks_where_the_file_system_has_reflinks(kind: str,
 def _copy_on(disk: Path, kind: str, root: Path) -> None:
     subprocess.run(["mount", "-o", "loop", "-t", kind, disk, root], check=True)  # in a namespace that ends with us
     with ExitStack() as undo:
-        undo.callback(subprocess.run, ["umount", root], check=True)
+        undo.callback(subprocess.check_call, ["umount", root])
         (root / "state").mkdir()
         driver = undo.enter_context(closing(CopyDriver(root / "state")))
         assert dict(driver.status()) == {"Backing Filesystem": kind, "Reflinks": "true"}

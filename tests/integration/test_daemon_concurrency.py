@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import pytest
 
@@ -195,7 +196,7 @@ def exec_in(engine: Engine, name: str, script: str) -> tuple[str, int]:
 
 
 def test_random_lives_by_several_clients_answer_as_the_model_does(engine: Engine) -> None:
-    shapes = [
+    shapes: list[dict[str, Any]] = [
         {"Image": "busybox:test", "Cmd": ["sleep", "1000"]},
         {"Image": "busybox:test", "Cmd": ["false"], "HostConfig": {"RestartPolicy": {"Name": "always"}}},
         {"Image": "busybox:test", "Cmd": ["sleep", "0.1"], "HostConfig": {"AutoRemove": True}},

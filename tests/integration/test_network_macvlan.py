@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.drivers import L4, Endpoint, NetworkSettings, Sandbox
+from sampan.drivers import L4, Endpoint, NetworkDriver, NetworkSettings, Sandbox
 from sampan.errdefs import Conflict, InvalidArgument
 from sampan.network.controller import NetworkController
 from sampan.network.ipam import pool_of
@@ -118,7 +118,10 @@ def test_a_driver_made_anew_takes_interfaces_out_of_sandboxes_that_it_is_told_of
 
 async def test_the_core_publishes_no_ports_there(wire: Wire, tmp_path: Path) -> None:
     database = Database(tmp_path / "state.db")
-    drivers = {"bridge": MemoryNetwork(NetworkSettings(tmp_path, "test")), "macvlan": wire.driver}
+    drivers: dict[str, NetworkDriver] = {
+        "bridge": MemoryNetwork(NetworkSettings(tmp_path, "test")),
+        "macvlan": wire.driver,
+    }
     controller = NetworkController(drivers, database)
     await controller.open()
     pools = [pool_of(IPv4Network("10.213.0.0/16"), IPv4Address(NEIGHBOUR))]

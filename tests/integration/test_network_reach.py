@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
 from typing import TypeVar
@@ -198,9 +199,7 @@ class World:
         for version, length in ((4, 24), (6, 64)):
             more = ["nodad"] if version == 6 else []
             run("ip", "addr", "add", f"{HOST[version]}/{length}", "dev", "wire", *more)
-            place.do(
-                lambda v=version, n=length, m=more: run("ip", "addr", "add", f"{OUTSIDE[v]}/{n}", "dev", "wire", *m)
-            )
+            place.do(partial(run, "ip", "addr", "add", f"{OUTSIDE[version]}/{length}", "dev", "wire", *more))
         run("ip", "link", "set", "wire", "up")
         place.do(lambda: run("ip", "link", "set", "wire", "up"))
         place.do(lambda: run("ip", "route", "add", "10.0.0.0/8", "via", HOST[4]))

@@ -134,7 +134,7 @@ def hang_up(engine: Sampand) -> None:
 
 
 def test_detached_it_leaves_for_good(engine: Sampand) -> None:
-    command = [SAMPAND, "--detach", "--log-file", engine.log, *flags(engine, engine.host)]
+    command: list[str | Path] = [SAMPAND, "--detach", "--log-file", engine.log, *flags(engine, engine.host)]
     started = subprocess.run(command, capture_output=True, text=True, check=False, cwd=engine.root, timeout=120)
     assert (started.returncode, started.stdout, started.stderr) == (0, "", "")
     pid = int(engine.pid_file.read_text())
@@ -157,7 +157,14 @@ def test_detached_it_leaves_for_good(engine: Sampand) -> None:
 
 
 def assert_refused_a_second_time(engine: Sampand, pid: int) -> None:
-    again = [SAMPAND, "--detach", "--data-root", engine.data_root, "--exec-root", engine.root / "exec2"]
+    again: list[str | Path] = [
+        SAMPAND,
+        "--detach",
+        "--data-root",
+        engine.data_root,
+        "--exec-root",
+        engine.root / "exec2",
+    ]
     again += ["--pidfile", engine.root / "pid2", "-H", f"unix://{engine.root}/s2", "--log-file", engine.root / "log2"]
     second = subprocess.run(again, capture_output=True, text=True, check=False, timeout=120)
     assert second.returncode == 1
@@ -181,7 +188,7 @@ def test_validate_says_what_is_wrong_and_starts_nothing(
 ) -> None:
     path = engine.root / "daemon.json"
     path.write_text(config if isinstance(config, str) else json.dumps(config))
-    command = [SAMPAND, "--validate", "--config-file", path, *flags(engine, engine.host)]
+    command: list[str | Path] = [SAMPAND, "--validate", "--config-file", path, *flags(engine, engine.host)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if complaint is None:
         assert (done.returncode, done.stdout) == (0, "configuration OK\n")

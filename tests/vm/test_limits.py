@@ -48,7 +48,7 @@ class Group:
 
     def io(self, device: str, key: str) -> int:
         lines = (line.split() for line in (self.path / "io.stat").read_text().splitlines())
-        words = next((words for number, *words in lines if number == device), [])
+        words: list[str] = next((words for number, *words in lines if number == device), [])
         return int(dict(word.split("=") for word in words).get(key, 0))
 
     def stalled_us(self) -> int:

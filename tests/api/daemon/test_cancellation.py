@@ -81,7 +81,8 @@ class Caller:
         await asyncio.sleep(0)
 
     async def read(self) -> bytes:
-        return await asyncio.get_running_loop().create_future()
+        never: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        return await never
 
     async def write(self, *said: Any) -> None:
         await asyncio.sleep(0)

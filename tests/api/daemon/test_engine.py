@@ -37,6 +37,10 @@ def jobs(house: InProcess, state: str) -> list[dict[str, Any]]:
     return [job for job in house.call("GET", "/jobs").body if job["State"] == state]
 
 
+def wait_for_running(house: InProcess, count: int) -> None:
+    wait_until(lambda: len(jobs(house, "running")) == count)
+
+
 @contextmanager
 def full(house: InProcess) -> Iterator[str]:
     """One job has the only slot, another the only place in the queue; the id of the second."""
@@ -85,7 +89,7 @@ def test_slow_stops_keep_nobody_from_working(narrow: InProcess) -> None:
     with ThreadPoolExecutor(5) as clients:
         for count, id in enumerate((*deaf, deaf[0]), start=1):  # all at once they would be too many for the queue
             clients.submit(narrow.call, "POST", f"/containers/{id}/stop?signal=WINCH&t=-1")
-            wait_until(lambda count=count: len(jobs(narrow, "running")) == count)
+            wait_for_running(narrow, count)
         assert narrow.call("POST", "/volumes/create", {"Name": "prompt"}).status == 201
         narrow.launch(name="another")
         for id in deaf:

@@ -17,8 +17,8 @@ from tests.api.daemon.conftest import MakeHouse
 from tests.api.daemon.in_process import IMAGE, InProcess
 
 
-def prune(house: InProcess, kind: str, *, version: str = "", **filters: list[str]) -> Any:
-    answer = house.call("POST", f"{version}/{kind}/prune?filters={quote(json.dumps(filters))}")
+def prune(house: InProcess, kind: str, filters: dict[str, list[str]] | None = None, *, version: str = "") -> Any:
+    answer = house.call("POST", f"{version}/{kind}/prune?filters={quote(json.dumps(filters or {}))}")
     assert answer.status == 200, answer
     return answer.body
 
@@ -155,7 +155,7 @@ def test_volumes_without_a_name_are_pruned_and_named_ones_on_request(filled: InP
     filled.call("POST", "/volumes/create", {})
     anonymous = prune(filled, "volumes")
     assert len(anonymous["VolumesDeleted"]) == 1 and len(anonymous["VolumesDeleted"][0]) == 64
-    named = prune(filled, "volumes", all=["true"])
+    named = prune(filled, "volumes", {"all": ["true"]})
     assert named["VolumesDeleted"] == ["unused"]
     assert named["SpaceReclaimed"] >= 10_000
     assert [one["Name"] for one in filled.call("GET", "/volumes").body["Volumes"]] == ["used"]
@@ -168,22 +168,22 @@ def test_before_1_42_volumes_with_names_are_pruned_too(filled: InProcess) -> Non
 def test_prunes_choose_by_labels(house: InProcess) -> None:
     for name, labels in (("one", {"keep": "1"}), ("two", {"keep": "0"}), ("three", {})):
         house.call("POST", "/volumes/create", {"Name": name, "Labels": labels})
-    assert prune(house, "volumes", **{"all": ["1"], "label!": ["keep=1"], "label": ["keep"]})["VolumesDeleted"] == [
+    assert prune(house, "volumes", {"all": ["1"], "label!": ["keep=1"], "label": ["keep"]})["VolumesDeleted"] == [
         "two"
     ]
-    assert prune(house, "volumes", **{"all": ["1"], "label!": ["keep"]})["VolumesDeleted"] == ["three"]
+    assert prune(house, "volumes", {"all": ["1"], "label!": ["keep"]})["VolumesDeleted"] == ["three"]
 
 
 def test_images_are_pruned(house: InProcess) -> None:
     house.create("true")
     house.call("POST", "/images/labelled:1/tag?repo=other&tag=1")
     assert prune(house, "images") == {"ImagesDeleted": None, "SpaceReclaimed": 0}
-    assert prune(house, "images", dangling=["false"], until=["2000-01-01T00:00:00Z"])["ImagesDeleted"] is None
-    pruned = prune(house, "images", dangling=["false"], label=["planks=3"])
+    assert prune(house, "images", {"dangling": ["false"], "until": ["2000-01-01T00:00:00Z"]})["ImagesDeleted"] is None
+    pruned = prune(house, "images", {"dangling": ["false"], "label": ["planks=3"]})
     assert {"Untagged": "labelled:1"} in pruned["ImagesDeleted"]
     assert {"Untagged": "other:1"} in pruned["ImagesDeleted"]
     assert pruned["SpaceReclaimed"] == 1000
-    prune(house, "images", dangling=["0"])
+    prune(house, "images", {"dangling": ["0"]})
     assert [one["RepoTags"] for one in house.call("GET", "/images/json").body] == [[IMAGE]]
 
 
@@ -207,12 +207,12 @@ def test_networks_and_the_build_cache_have_nothing_to_prune(house: InProcess) ->
 def test_filters_that_a_prune_does_not_have_are_refused(
     house: InProcess, kind: str, filters: Any, message: str
 ) -> None:
-    answer = house.call("POST", f"/{kind}/prune?filters={quote(json.dumps(filters))}")
+    answer = house.call("POST", f"/{kind}/prune?filters={quote(json.dumps(filters or {}))}")
     assert (answer.status, answer.message) == (400, message)
 
 
 def test_a_prune_is_told_with_what_it_gave_back(filled: InProcess) -> None:
-    prune(filled, "volumes", all=["1"])
+    prune(filled, "volumes", {"all": ["1"]})
     for kind in ("images", "networks", "build"):
         prune(filled, kind)
     with filled.opened("GET", "/events?since=0&until=1&filters=" + quote('{"event":["prune"]}')) as answer:

@@ -130,7 +130,7 @@ def test_updates_that_cannot_be(
     ],
 )
 def test_two_ways_to_limit_the_cpu_exclude_each_other(
-    shared: InProcess, has: dict[str, int], asked: dict[str, int], words: str
+    shared: InProcess, has: dict[str, Any], asked: dict[str, Any], words: str
 ) -> None:
     id = shared.create(name="box", HostConfig=has)
     answer = update(shared, **asked)

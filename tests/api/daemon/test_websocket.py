@@ -94,6 +94,7 @@ def test_detach_keys_leave_it_running(shared: InProcess) -> None:
 def test_one_that_breaks_the_protocol_is_told_so(shared: InProcess) -> None:
     id = shared.launch("cat", Tty=True, OpenStdin=True)
     with attached(shared, f"/containers/{id}/attach/ws?{ALL}") as connection:
+        assert connection.sock is not None
         connection.sock.sendall(b"\x81\x05Hello")
         assert connection.recv_data() == (websocket.ABNF.OPCODE_CLOSE, b"\x03\xea")
     assert shared.state(id)["Running"]
@@ -102,6 +103,7 @@ def test_one_that_breaks_the_protocol_is_told_so(shared: InProcess) -> None:
 def test_one_that_goes_away_leaves_no_job(shared: InProcess) -> None:
     id = shared.launch("cat", Tty=True, OpenStdin=True)
     with attached(shared, f"/containers/{id}/attach/ws?{ALL}") as connection:
+        assert connection.sock is not None
         connection.sock.close()
     wait_until(lambda: not [job for job in shared.engine.jobs() if job.name == "container_attach" and not job.ended])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,7 @@ def monitor(tmp_path: Path) -> Monitor:
 
 
 @pytest.fixture
-async def keeper(monitor: Monitor) -> Iterator[LogKeeper]:
+async def keeper(monitor: Monitor) -> AsyncIterator[LogKeeper]:
     keeper = LogKeeper(monitor.reopen)
     await keeper.keep("c1", monitor.files)
     yield keeper

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_options_come_to_a_mount_with_addresses_of_servers_looked_up(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch, options: dict[str, str], asked: tuple[str, str, list[str]]
 ) -> None:
     found = {"localhost": [(None, None, None, "", ("127.0.0.1", 0))]}
-    monkeypatch.setattr(volume_options.socket, "getaddrinfo", lambda host, *_, **__: found[host])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: found[host])
     mount_volume(PLACE, options)
     source, type, words = asked
     assert kernel.asked == [(source, str(PLACE), type, words)]
@@ -97,9 +98,9 @@ def test_what_cannot_be_mounted_is_told_in_dockers_words_without_passwords(
 
 def test_a_server_that_is_not_known_is_named(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: object, **__: object) -> None:
-        raise volume_options.socket.gaierror(volume_options.socket.EAI_NONAME, "Name or service not known")
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(volume_options.socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(SystemFailure) as caught:
         mount_volume(PLACE, {"type": "nfs", "device": ":/x", "o": "addr=nas.invalid"})
     assert str(caught.value) == (

@@ -279,7 +279,7 @@ async def test_one_that_asks_for_everything_is_refused_and_keeps_nobody_from_ask
     monkeypatch.setattr("sampan.network.dns.server._MOST_RELAYED", 3)
 
     def selective(query: Query) -> bytes | None:
-        return None if query.name == "silent" else ninth(query)
+        return None if query.name == b"silent" else ninth(query)
 
     async with Upstreams(selective) as upstream:
         greedy = await serve(known(), endpoint(2, "greedy"), upstream=[upstream])

@@ -54,9 +54,9 @@ def filter_failure(context: Any, failure: Failure, case: Any, response: Any) -> 
 
 
 @schemathesis.serializer("application/x-tar")
-def as_it_is(context: Any, value: Any) -> dict[str, Any]:
+def as_it_is(context: Any, value: Any) -> bytes:
     """Schemathesis knows bytes as application/octet-stream only."""
-    return {"data": serialize_binary(value)}
+    return serialize_binary(value)
 
 
 def _furnish(path: str) -> None:
