@@ -20,7 +20,8 @@ PAGE = Path(__file__).parent.parent / "docs/compatibility.md"
 REQUESTS: Mapping[str, Mapping[str, list[str]]] = json.loads(
     Path(__file__).with_name("docker_requests.json").read_text()
 )
-"""The parameters and body fields of each operation. Source: moby api/swagger.yaml 1.56."""
+"""The parameters and body fields of each operation. Source: moby api/swagger.yaml 1.56, and for the
+checkpoints of a start, which it leaves out, daemon/server/router/container."""
 
 _UNSERVED = {(one.operation, one.field): one for one in UNSERVED}
 _HEAD = """\

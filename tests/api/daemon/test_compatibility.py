@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -27,22 +28,23 @@ def test_the_page_is_of_now() -> None:
 
 @pytest.mark.parametrize("unserved", UNSERVED, ids=lambda one: f"{one.operation} {one.field}")
 def test_what_is_not_served_is_answered_as_said(shared: InProcess, unserved: Unserved) -> None:
-    path, body = _request(shared, unserved)
-    answer = shared.call("POST", path, body)
+    answer = shared.call("POST", *_request(shared, unserved))
     assert answer.status == unserved.status, answer
     if unserved.verdict is Verdict.REFUSED:
         assert unserved.words in answer.message
-    elif unserved.operation.startswith("Container"):
+    elif unserved.operation in {"ContainerCreate", "ContainerUpdate"}:
         warnings = answer.body["Warnings"] or []
         assert bool(warnings) is (unserved.verdict is Verdict.WARNED)
         assert all(unserved.words in warning for warning in warnings)
 
 
-def _request(house: InProcess, unserved: Unserved) -> tuple[str, dict[str, Any]]:
+def _request(house: InProcess, unserved: Unserved) -> tuple[str, Any]:
     path = PATHS[unserved.operation]
     match unserved.operation:
         case "ContainerCreate":
             return path, {"Image": IMAGE, **unserved.request}
+        case "ContainerStart":
+            return f"{path.format(id=house.create())}?{urlencode(unserved.request)}", None
         case "NetworkConnect":
             network = house.call("POST", "/networks/create", {"Name": unserved.field}).body["Id"]
             return path.format(id=network), {"Container": house.create(), **unserved.request}
@@ -52,4 +54,5 @@ def _request(house: InProcess, unserved: Unserved) -> tuple[str, dict[str, Any]]
 
 def test_what_is_said_not_to_be_served_is_dockers() -> None:
     for unserved in UNSERVED:
-        assert unserved.field in compatibility.REQUESTS[unserved.operation]["body"]
+        request = compatibility.REQUESTS[unserved.operation]
+        assert unserved.field in [*request.get("query", ()), *request.get("body", ())]

@@ -144,6 +144,21 @@ def test_short_commands_act_on_each_name(
     assert engine.requests[1].query == query
 
 
+@pytest.mark.parametrize(
+    ("flags", "query"),
+    [
+        ([], {}),
+        (["--checkpoint", "c", "--checkpoint-dir", "/d"], {"checkpoint": ["c"], "checkpoint-dir": ["/d"]}),
+    ],
+)
+def test_start_asks_for_the_checkpoint_it_is_given(
+    flags: list[str], query: dict[str, Any], engine: FakeEngine, main: Main
+) -> None:
+    engine.on("POST", "/containers/a/start", Answer(None, 204))
+    assert main("start", *flags, "a") == Outcome(0, "a\n", "")
+    assert engine.request("POST", "/containers/a/start").query == query
+
+
 def test_wait_prints_the_statuses(engine: FakeEngine, main: Main) -> None:
     engine.on("POST", "/containers/.*/wait", {"StatusCode": 137})
     assert main("wait", "a", "b").out == "137\n137\n"

@@ -13,9 +13,6 @@ from sampan.cli.main import load
 DOCKERS: dict[str, dict[str, str]] = json.loads(Path(__file__).with_name("docker_flags.json").read_text())
 """What `docker COMMAND --help` of 28.2 shows: flags, each with its letter. `--help` is every command's."""
 
-NOT_HERE = {"container start": {"checkpoint", "checkpoint-dir"}}
-"""Experimental with Docker; there are no checkpoints here."""
-
 
 @pytest.mark.parametrize("name", DOCKERS)
 def test_every_flag_of_dockers_is_there(name: str) -> None:
@@ -23,4 +20,4 @@ def test_every_flag_of_dockers_is_there(name: str) -> None:
     entry = GROUPS[group].members[member] if group else TOP[member]
     ours = {flag.name: flag.short for flag in load(entry).flags}
     missing = {flag for flag, short in DOCKERS[name].items() if ours.get(flag) != short}
-    assert missing == NOT_HERE.get(name, set())
+    assert not missing

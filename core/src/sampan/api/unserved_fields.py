@@ -23,6 +23,8 @@ class Verdict(StrEnum):
 class Unserved(NamedTuple):
     """A field (`HostConfig.Mounts[].Consistency`) of an operation, a request that has it, and what is answered.
 
+    The fields of a start are parameters of the query, as it has no body.
+
     `words` are part of the warning or of the refusal, whose status is `status`; `why` is for people.
     """
 
@@ -58,6 +60,7 @@ _ENDPOINT_STATE: tuple[tuple[str, Any], ...] = (
     ("GlobalIPv6PrefixLen", 64),
     ("DNSNames", ["x"]),
 )
+_START = "ContainerStart"
 _UPDATE = "ContainerUpdate"
 _DEVICE = {"PathOnHost": "/dev/null", "PathInContainer": "/dev/null", "CgroupPermissions": "rwm"}
 _ULIMIT = {"Name": "nofile", "Soft": 10, "Hard": 10}
@@ -87,6 +90,23 @@ def _limits() -> Iterator[Unserved]:
 
 UNSERVED: tuple[Unserved, ...] = (
     *_limits(),
+    Unserved(
+        _START,
+        "checkpoint",
+        Verdict.REFUSED,
+        {"checkpoint": "harbour"},
+        "there are no checkpoints, which Docker has in experimental mode only",
+        "checkpoint is only supported in experimental mode",
+        400,
+    ),
+    Unserved(
+        _START,
+        "checkpoint-dir",
+        Verdict.IGNORED,
+        {"checkpoint-dir": "/c"},
+        "without `checkpoint`, as with Docker",
+        status=204,
+    ),
     Unserved(_UPDATE, "CgroupParent", Verdict.IGNORED, {"CgroupParent": "/mine"}, _AT_CREATION, status=200),
     Unserved(_UPDATE, "Devices", Verdict.IGNORED, {"Devices": [_DEVICE]}, _AT_CREATION, status=200),
     Unserved(_UPDATE, "DeviceCgroupRules", Verdict.IGNORED, {"DeviceCgroupRules": ["a"]}, _AT_CREATION, status=200),

@@ -224,6 +224,7 @@ class StartContainer(Request):
     """container_start."""
 
     name: str
+    checkpoint: str = ""
     detach_keys: str = ""
 
 

@@ -40,10 +40,14 @@ Patience = Annotated[Number, Query(description="seconds until it is killed; -1 w
     responses=answers(304, 404, 409),
 )
 async def start_container(
-    run: Run, name: Name, detach_keys: Annotated[str, Query(alias="detachKeys")] = ""
+    run: Run,
+    name: Name,
+    checkpoint: Annotated[str, Query(description="there are none: refused")] = "",
+    detach_keys: Annotated[str, Query(alias="detachKeys")] = "",
 ) -> Response:
     """Run it."""
-    return await run.result("container_start", StartContainer(name=name, detach_keys=detach_keys), 204)
+    request = StartContainer(name=name, checkpoint=checkpoint, detach_keys=detach_keys)
+    return await run.result("container_start", request, 204)
 
 
 @router.post(

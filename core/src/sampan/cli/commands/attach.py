@@ -24,7 +24,7 @@ def start(session: Session, options: Options) -> int:
     failed = []
     for name in options.args:
         try:
-            session.client.call("POST", f"/containers/{segment(name)}/start")
+            session.client.call("POST", f"/containers/{segment(name)}/start", query=_checkpoint(options))
             session.say(name)
         except ConnectionFailed:
             raise
@@ -46,7 +46,7 @@ def _start_attached(session: Session, options: Options) -> int:
         removed = bool((document.get("HostConfig") or {}).get("AutoRemove"))
         waiting = wait_for(session, identity, "removed" if removed else "next-exit")
         try:
-            session.client.call("POST", f"/containers/{identity}/start")
+            session.client.call("POST", f"/containers/{identity}/start", query=_checkpoint(options))
         except CliError:
             attachment.close()
             if removed:
@@ -54,6 +54,12 @@ def _start_attached(session: Session, options: Options) -> int:
             raise
         detached = stay(session, f"/containers/{identity}", attachment, tty=tty)
     return 0 if detached else exit_status(waiting)
+
+
+def _checkpoint(options: Options) -> dict[str, str]:
+    """What to start from; `sampand` has no checkpoints and says so, an experimental Docker may have them."""
+    flags = ("checkpoint", "checkpoint-dir")
+    return {flag: value for flag in flags if (value := options.text(flag))}
 
 
 def attach(session: Session, options: Options) -> int:
@@ -109,6 +115,8 @@ START = Command(
     start,
     (
         Flag("attach", "Attach STDOUT/STDERR and forward signals", SWITCH, "a"),
+        Flag("checkpoint", "Restore from this checkpoint (not with sampand, which has none)"),
+        Flag("checkpoint-dir", "Use a custom checkpoint storage directory"),
         _DETACH_KEYS,
         Flag("interactive", "Attach container's STDIN", SWITCH, "i"),
     ),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sampan.daemon.container import Container, Status
 from sampan.daemon.lifecycle import launch, remove, supervise
 from sampan.engine import Job
-from sampan.errdefs import Conflict, NotModified
+from sampan.errdefs import Conflict, InvalidArgument, NotModified
 from sampan.models import StartContainer
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 async def container_start(daemon: Daemon, job: Job[StartContainer]) -> None:
     """Start a container. `NotModified` if it runs already."""
+    if job.request.checkpoint:  # with Docker an experiment, which this engine has no part in
+        raise InvalidArgument("checkpoint is only supported in experimental mode")
     async with daemon.alone(job.request.name, _check) as container:
         await start(daemon, container)
 
