@@ -90,9 +90,7 @@ class CopyDriver:
 
     def mounts(self, key: str) -> list[Mount]:
         """One bind mount."""
-        row = self._metadata.get(key)
-        if row.snapshot.kind is SnapshotKind.COMMITTED:
-            raise InvalidArgument(f"snapshot {key} is committed")
+        row = self._metadata.get_mountable(key)
         self.check(key)
         access = "ro" if row.snapshot.kind is SnapshotKind.VIEW else "rw"
         return [Mount("bind", str(self._files_of(row)), ("bind", access))]
@@ -100,7 +98,7 @@ class CopyDriver:
     def commit(self, name: str, key: str, *, parent: str | None = None) -> None:
         """One change of a row, whatever the snapshot's size."""
         with self._metadata.transaction():
-            row = self._get_active(key)
+            row = self._metadata.get_active(key)
             if parent is not None:
                 raise InvalidArgument(f"snapshot {key} is not a detached layer")
             self._metadata.commit(row.number, name, row.parent)
@@ -136,18 +134,13 @@ class CopyDriver:
         """Count all files of the copy, of a committed one only once. Blocks that a reflink shares count each time, as
         they do for du(1)."""
         row = self._metadata.get(name)
-        if row.usage is not None:
-            return row.usage
         if row.snapshot.kind is SnapshotKind.VIEW:
             return Usage(0, 0)
-        usage = disk_usage(self._files(row.number))
-        if row.snapshot.kind is SnapshotKind.COMMITTED:
-            self._metadata.keep_usage(row.number, usage)
-        return usage
+        return self._metadata.usage_of(row, lambda: disk_usage(self._files(row.number)))
 
     def changes(self, key: str) -> Iterator[Change]:
         """Compare the copy with what it was copied from."""
-        row = self._get_active(key)
+        row = self._metadata.get_active(key)
         original = self._files(row.parent) if row.parent is not None else None
         copied_at_ns = self._stamp(self._snapshot(row.number)).stat().st_ctime_ns
         return CopiedTree(self._files(row.number), original, copied_at_ns).changes()
@@ -207,12 +200,6 @@ class CopyDriver:
         finally:
             with self._lock:
                 del self._making[name]
-
-    def _get_active(self, key: str) -> Row:
-        row = self._metadata.get(key)
-        if row.snapshot.kind is not SnapshotKind.ACTIVE:
-            raise InvalidArgument(f"snapshot {key} is not active")
-        return row
 
     def _snapshot(self, number: int) -> Path:
         return self._snapshots / str(number)

@@ -12,7 +12,7 @@ import json
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +104,20 @@ class Metadata:
             raise NotFound(f"snapshot {name} does not exist")
         return row
 
+    def get_active(self, key: str) -> Row:
+        """A snapshot that can be written. Raises `NotFound`, `InvalidArgument` if it is a view or committed."""
+        row = self.get(key)
+        if row.snapshot.kind is not SnapshotKind.ACTIVE:
+            raise InvalidArgument(f"snapshot {key} is not active")
+        return row
+
+    def get_mountable(self, key: str) -> Row:
+        """An active snapshot or a view. Raises `NotFound`, `InvalidArgument` if it is committed."""
+        row = self.get(key)
+        if row.snapshot.kind is SnapshotKind.COMMITTED:
+            raise InvalidArgument(f"snapshot {key} is committed")
+        return row
+
     def find(self, name: str) -> Row | None:
         """The snapshot, if there is one of this name."""
         with self._lock:
@@ -147,11 +161,17 @@ class Metadata:
                 (name, SnapshotKind.COMMITTED, parent, number),
             )
 
-    def keep_usage(self, number: int, usage: Usage) -> None:
-        """Note what a committed snapshot takes: it won't change.
+    def usage_of(self, row: Row, count: Callable[[], Usage]) -> Usage:
+        """What a snapshot takes. A committed one is counted only once: it won't change."""
+        if row.usage is not None:
+            return row.usage
+        usage = count()
+        if row.snapshot.kind is SnapshotKind.COMMITTED:
+            self._keep_usage(row.number, usage)
+        return usage
 
-        It only saves counting again, so a full disk is no reason to fail.
-        """
+    def _keep_usage(self, number: int, usage: Usage) -> None:
+        """It only saves counting again, so a full disk is no reason to fail."""
         with self._lock, suppress(sqlite3.OperationalError):
             self._connection.execute(
                 "UPDATE snapshots SET size_bytes = ?, inodes = ? WHERE number = ?",

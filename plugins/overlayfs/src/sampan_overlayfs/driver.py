@@ -78,15 +78,13 @@ class OverlayDriver:
 
     def mounts(self, key: str) -> list[Mount]:
         """An overlay, or a bind mount where there is one layer only."""
-        row = self._metadata.get(key)
-        if row.snapshot.kind is SnapshotKind.COMMITTED:
-            raise InvalidArgument(f"snapshot {key} is committed")
+        row = self._metadata.get_mountable(key)
         return [self._mount(row)]
 
     def commit(self, name: str, key: str, *, parent: str | None = None) -> None:
         """One change of a row, whatever the layer's size."""
         with self._metadata.transaction():
-            row = self._get_active(key)
+            row = self._metadata.get_active(key)
             above = row.parent
             if parent is not None:
                 _refuse_attached(row)
@@ -97,7 +95,7 @@ class OverlayDriver:
 
     def detached_dir(self, key: str) -> Path:
         """The layer's own directory."""
-        row = self._get_active(key)
+        row = self._metadata.get_active(key)
         _refuse_attached(row)
         return self._layout.files(row.number)
 
@@ -128,16 +126,11 @@ class OverlayDriver:
     def usage(self, name: str) -> Usage:
         """Count the layer's files, of a committed one only once."""
         row = self._metadata.get(name)
-        if row.usage is not None:
-            return row.usage
-        usage = disk_usage(self._layout.files(row.number))
-        if row.snapshot.kind is SnapshotKind.COMMITTED:
-            self._metadata.keep_usage(row.number, usage)
-        return usage
+        return self._metadata.usage_of(row, lambda: disk_usage(self._layout.files(row.number)))
 
     def changes(self, key: str) -> Iterator[Change]:
         """What the upper directory tells."""
-        row = self._get_active(key)
+        row = self._metadata.get_active(key)
         lowers = [self._layout.files(number) for number in self._metadata.ancestors(row.number)]
         return changes_of(self._layout.files(row.number), lowers)
 
@@ -198,12 +191,6 @@ class OverlayDriver:
             if not lower.exists():
                 raise DataLoss(f"snapshot {row.snapshot.name} lost its layer {lower.resolve()}")
         return lowers
-
-    def _get_active(self, key: str) -> Row:
-        row = self._metadata.get(key)
-        if row.snapshot.kind is not SnapshotKind.ACTIVE:
-            raise InvalidArgument(f"snapshot {key} is not active")
-        return row
 
     def _discard(self, number: int) -> None:
         self._layout.link(number).unlink(missing_ok=True)
