@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_interface
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface
 from pathlib import Path
 
 from sampan.drivers import (
@@ -109,18 +109,9 @@ class BridgeDriver:
         )
         if not self._firewall.gated:  # there may be a gate of a daemon with another setting
             self._gate.delete_links()
-        bridge = links.Bridge(
-            settings.ifname,
-            self._mark("network", network.id),
-            _bridge_mac(network),
-            settings.mtu,
-            tuple(
-                ip_interface((pool.gateway, pool.subnet.prefixlen))
-                for pool in network.pools
-                if pool.gateway and settings.modes[pool.subnet.version] is not GatewayMode.ISOLATED
-            ),
-        )
-        links.put_bridge(bridge, lambda: _tune_bridge(settings.ifname, network))
+        mark, mac = self._mark("network", network.id), _bridge_mac(network)
+        bridge = links.Bridge(settings.ifname, mark, mac, settings.mtu, _bridge_addresses(network, settings, mac))
+        links.put_bridge(bridge, lambda: _tune_bridge(bridge))
 
     def remove_network(self, network: Network) -> None:
         """Delete the bridge and what the table holds for it."""
@@ -204,6 +195,24 @@ def _bridge_mac(network: Network) -> str:
     return f"02:{bytes.fromhex(network.id[:10]).hex(':')}"
 
 
+def _bridge_addresses(
+    network: Network, settings: BridgeSettings, mac: str
+) -> tuple[IPv4Interface | IPv6Interface, ...]:
+    """Those of the gateways, and with IPv6 the link-local one that the kernel would make of the MAC.
+
+    The kernel asks for the neighbours of what it forwards under that address, and would have it only some two seconds
+    after the first container came (duplicate address detection): until then, no published port would answer.
+    """
+    gateways = tuple(
+        ip_interface((pool.gateway, pool.subnet.prefixlen))
+        for pool in network.pools
+        if pool.gateway and settings.modes[pool.subnet.version] is not GatewayMode.ISOLATED
+    )
+    if any(address.version == 6 for address in gateways):
+        return *gateways, links.link_local(mac)
+    return gateways
+
+
 def _zone(network: Network, settings: BridgeSettings) -> Zone:
     subnets = tuple(pool.subnet for pool in network.pools)
     versions = {subnet.version for subnet in subnets}
@@ -224,9 +233,9 @@ def _zone(network: Network, settings: BridgeSettings) -> Zone:
     )
 
 
-def _tune_bridge(ifname: str, network: Network) -> None:
-    (IPV4_CONF / ifname / "route_localnet").write_text("1")
-    rtnetlink.tune_ipv6(ifname, enabled=any(pool.subnet.version == 6 for pool in network.pools))
+def _tune_bridge(bridge: links.Bridge) -> None:
+    (IPV4_CONF / bridge.ifname / "route_localnet").write_text("1")
+    rtnetlink.tune_ipv6(bridge.ifname, enabled=any(address.version == 6 for address in bridge.addresses))
 
 
 def _furnish(endpoint: Endpoint) -> str:

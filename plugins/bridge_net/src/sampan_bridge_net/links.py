@@ -47,6 +47,13 @@ def put_bridge(bridge: Bridge, before_up: Callable[[], None]) -> None:
     _with_pyroute2(lambda route: _put_bridge(route, bridge, before_up))
 
 
+def link_local(mac: str) -> IPv6Interface:
+    """The link-local address that the kernel makes of a MAC address (RFC 4291, appendix A)."""
+    first, *octets = bytes.fromhex(mac.replace(":", ""))
+    identifier = bytes([first ^ 0x02, *octets[:2], 0xFF, 0xFE, *octets[2:]])
+    return IPv6Interface((bytes([0xFE, 0x80, *bytes(6)]) + identifier, 64))
+
+
 def delete_bridge(alias: str) -> None:
     """Delete the bridge with this mark, if it is there."""
     _with_pyroute2(lambda route: _delete_bridge(route, alias))
