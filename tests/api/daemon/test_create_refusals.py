@@ -39,7 +39,7 @@ HOST: tuple[tuple[dict[str, Any], str], ...] = (
     ({"Binds": ["/:/host:private"]}, 'must use either propagation mode "rslave" or "rshared"'),
     ({"Binds": ["a/b:/c"]}, "includes invalid characters for a local volume name"),
     ({"Tmpfs": {"t": ""}}, "invalid mount path: 't' mount path must be absolute"),
-    ({"Tmpfs": {"/t": "lowerdir=/"}}, 'invalid tmpfs option "lowerdir"'),
+    ({"Tmpfs": {"/t": "lowerdir=/"}}, 'invalid tmpfs option ["lowerdir" "/"]'),
     ({"VolumesFrom": ["nobody"]}, "No such container: nobody"),
     ({"VolumesFrom": [""]}, "volumes-from specification cannot be an empty string"),
     ({"Mounts": [{"Type": "npipe", "Source": "a", "Target": "/a"}]}, "mount type unknown"),

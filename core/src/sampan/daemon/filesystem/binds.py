@@ -68,7 +68,8 @@ def merge_tmpfs_options(options: Iterable[str]) -> tuple[str, ...]:
             continue
         flag = flag_of(option)
         if flag in _NOT_FOR_TMPFS or (flag is None and not (has_value and name in _TMPFS_DATA)):
-            raise InvalidArgument(f'invalid tmpfs option "{name}"')
+            parts = " ".join(f'"{part}"' for part in option.split("=", 1))
+            raise InvalidArgument(f"invalid tmpfs option [{parts}]")
         key = name if flag is None else flag
         merged.pop(key, None)
         merged[key] = option
