@@ -79,6 +79,23 @@ def test_a_container_that_does_not_run_or_is_paused_runs_nothing_more(shared: In
     assert shared.call("POST", f"/exec/{waiting}/start", {"Detach": True}).status == 200
 
 
+def test_what_was_not_started_when_its_container_ended_never_is(shared: InProcess) -> None:
+    id = shared.launch()
+    waiting, ran = make(shared, id), make(shared, id)
+    shared.call("POST", f"/exec/{ran}/start", {"Detach": True})
+    wait_until(lambda: shared.call("GET", f"/exec/{ran}/json").body["ExitCode"] == 0)
+    shared.call("POST", f"/containers/{id}/restart?t=0")
+    for method, path in (("POST", "start"), ("GET", "json")):
+        answer = shared.call(method, f"/exec/{waiting}/{path}", {} if method == "POST" else None)
+        assert (answer.status, answer.message) == (404, f"No such exec instance: {waiting}")
+    assert shared.call("GET", f"/exec/{ran}/json").body["ExitCode"] == 0
+
+
+def test_inspect_tells_the_containers_user_where_none_was_asked_for(shared: InProcess) -> None:
+    one = make(shared, shared.launch(User="1000:5"))
+    assert shared.call("GET", f"/exec/{one}/json").body["ProcessConfig"]["user"] == "1000:5"
+
+
 def test_inspect_tells_all_of_it(shared: InProcess) -> None:
     id = shared.launch()
     one = make(shared, id, AttachStdin=True, AttachStderr=True, DetachKeys="ctrl-a,b", User="root", Privileged=True)

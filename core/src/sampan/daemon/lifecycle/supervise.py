@@ -39,6 +39,7 @@ async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> No
     """Note how it ended; those who wait are told once its ports and addresses are free."""
     await daemon.logs.forget(container.id)
     await daemon.journal.end(container)
+    daemon.execs.forget_unstarted(container)
     health.suspend(container)
     note_oom_kills(daemon, container, await _oom_kills(daemon, container))
     releasing = asyncio.create_task(release(daemon, container), name=f"release {container.id[:12]}")

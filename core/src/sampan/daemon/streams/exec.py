@@ -74,6 +74,11 @@ class Execs:
         while now - self._ended[0][0] > _REMEMBERED_S:
             self._execs.pop(self._ended.popleft()[1], None)
 
+    def forget_unstarted(self, container: Container) -> None:
+        """The container has ended, and so have its execs before they began. Those that ran can be asked after yet."""
+        for one in [one for one in self._execs.values() if one.container is container and not one.started]:
+            del self._execs[one.id]
+
     def forget(self, container_id: str) -> None:
         """Forget all execs of a container."""
         self._execs = {id: one for id, one in self._execs.items() if one.container.id != container_id}
@@ -157,7 +162,7 @@ async def exec_inspect(daemon: Daemon, job: Job[InspectExec]) -> ExecInspect:
             entrypoint=command[0],
             arguments=command[1:],
             privileged=request.privileged,
-            user=request.user,
+            user=request.user or instance.container.record.config.user,
         ),
         open_stdin=request.attach_stdin,
         open_stderr=request.attach_stderr,
