@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from sampan.testing.host import LeakCheck
+from sampan.testing.host import LeakCheck, Leaked
 from tests.support.engines import BIN_DIR, Sampand
 from tests.support.images import busybox_archive
 from tests.support.processes import StartFailed
@@ -226,7 +226,7 @@ def tell_leaks(check: LeakCheck, page: Page) -> int:
     try:
         with page.step("nothing is left: no mount, namespace, interface, rule, cgroup, process or file"):
             check.assert_clean()
-    except BaseException as error:
+    except Leaked as error:
         page.detail(str(error))
         return 1
     print()

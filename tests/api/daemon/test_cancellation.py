@@ -51,7 +51,7 @@ class CutOff:
                 task.cancel()
             try:
                 resume, given = steps.send, (yield awaited)
-            except BaseException as error:
+            except BaseException as error:  # `work` is told what its await raised
                 resume, given = steps.throw, error
 
 

@@ -54,7 +54,7 @@ class Edge:
             await response_of(error)(scope, receive, head.send)
         except HTTPException as error:
             await error_response(error.status_code, error.detail)(scope, receive, head.send)
-        except Exception as error:
+        except Exception as error:  # a mistake of ours is an answer of Docker's shape, too
             _log.exception("%s %s", scope["method"], scope["path"])
             if head.sent:
                 raise

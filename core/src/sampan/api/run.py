@@ -188,7 +188,7 @@ class _JobResponse(Response):
             await run(self._engine, self._job)
         except ConnectionError:
             raise
-        except Exception as error:
+        except Exception as error:  # once the answer has begun, only its last item can tell of it
             if not sink.started:
                 raise
             if not isinstance(error, SampanError):

@@ -125,7 +125,7 @@ class RuntimeNamespace:
                 self._see_only_the_slice()
                 _stop_propagation_from(below)
                 result = function()
-            except BaseException as error:
+            except BaseException as error:  # whoever awaits the outcome raises it
                 loop.call_soon_threadsafe(settle, outcome.set_exception, error)
             else:
                 loop.call_soon_threadsafe(settle, outcome.set_result, result)

@@ -113,7 +113,7 @@ class OciRuntime:
         command = self._command(bundle.runtime)
         try:
             pid = await self._namespace.run_in_new_mounts(bundle.dir, lambda: self._create(bundle, command))
-        except Exception:
+        except Exception:  # not if cancelled: the thread goes on, and what it makes is the next `delete`'s
             await self._erase(bundle.id)
             raise
         self._adopt_if_there(bundle.id)

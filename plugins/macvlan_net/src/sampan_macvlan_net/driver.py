@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from ipaddress import IPv4Network, IPv6Network
 
 from sampan.drivers import Attachment, Endpoint, Network, NetworkSettings, NetworkState, PublishedPort, Sandbox
@@ -14,7 +14,7 @@ from sampan.syscalls import rtnetlink
 from sampan.syscalls.netns import run_in_netns
 from sampan_macvlan_net.notes import Notes
 from sampan_macvlan_net.routes import destinations
-from sampan_macvlan_net.settings import Mode, settings_of
+from sampan_macvlan_net.settings import MacvlanSettings, Mode, settings_of
 
 IFLA_MACVLAN_MODE = 1
 _U32 = struct.Struct("=I")
@@ -70,31 +70,17 @@ class MacvlanDriver:
         parent = rtnetlink.index_of(settings.parent)
         if parent is None:
             raise NotFound(f"parent interface {settings.parent} of network {endpoint.network.name} is gone")
-        try:
-            self._notes.put_endpoint(endpoint)
-        except FileExistsError:
-            raise Conflict(f"endpoint {endpoint.id} exists already") from None
-        link = rtnetlink.Link(
-            endpoint.ifname,
-            "macvlan",
-            parent_index=parent,
-            netns_fd=sandbox.netns_fd,
-            mac=endpoint.mac,
-            mtu=settings.mtu,
-            data=((IFLA_MACVLAN_MODE, _U32.pack(settings.mode)),),
-        )
-        try:
-            rtnetlink.request(rtnetlink.new_link(link))
-        except OSError as error:
-            self._notes.drop_endpoint(endpoint.id)
-            raise _attach_failure(endpoint, error) from error
-        try:
-            mac = run_in_netns(sandbox.netns_fd, lambda: _furnish(endpoint))
-        except OSError as error:
-            with suppress(OSError):
-                run_in_netns(sandbox.netns_fd, lambda: _delete(endpoint.ifname))
-            self._notes.drop_endpoint(endpoint.id)
-            raise _attach_failure(endpoint, error) from error
+        link = _link(endpoint, sandbox, settings, parent)
+        with ExitStack() as undo:
+            self._note(endpoint)
+            undo.callback(self._notes.drop_endpoint, endpoint.id)
+            try:
+                rtnetlink.request(rtnetlink.new_link(link))
+                undo.callback(_delete_in, sandbox, endpoint.ifname)
+                mac = run_in_netns(sandbox.netns_fd, lambda: _furnish(endpoint))
+            except OSError as error:
+                raise _attach_failure(endpoint, error) from error
+            undo.pop_all()
         self._notes.hold_sandbox(endpoint.id, sandbox.netns_fd)
         return Attachment(endpoint.ifname, mac)
 
@@ -124,6 +110,12 @@ class MacvlanDriver:
         yield from destinations()
         yield from self._notes.subnets()
 
+    def _note(self, endpoint: Endpoint) -> None:
+        try:
+            self._notes.put_endpoint(endpoint)
+        except FileExistsError:
+            raise Conflict(f"endpoint {endpoint.id} exists already") from None
+
     def _make_wire(self, network: Network, ifname: str) -> None:
         """A pair of links that leads nowhere; not a dummy link, which not every kernel has."""
         other = f"{ifname[:2]}e{ifname[3:]}"
@@ -139,6 +131,18 @@ class MacvlanDriver:
                 rtnetlink.request(rtnetlink.set_up(index))
 
 
+def _link(endpoint: Endpoint, sandbox: Sandbox, settings: MacvlanSettings, parent: int) -> rtnetlink.Link:
+    return rtnetlink.Link(
+        endpoint.ifname,
+        "macvlan",
+        parent_index=parent,
+        netns_fd=sandbox.netns_fd,
+        mac=endpoint.mac,
+        mtu=settings.mtu,
+        data=((IFLA_MACVLAN_MODE, _U32.pack(settings.mode)),),
+    )
+
+
 def _furnish(endpoint: Endpoint) -> str:
     gateways = [gateway for gateway in (endpoint.gateway_v4, endpoint.gateway_v6) if gateway is not None]
     rtnetlink.furnish(endpoint.ifname, endpoint.addresses, gateways)
@@ -151,6 +155,11 @@ def _delete(ifname: str) -> None:
     except OSError as error:
         if not rtnetlink.is_missing(error):
             raise SystemFailure(f"interface {ifname} can't be deleted: {error}") from error
+
+
+def _delete_in(sandbox: Sandbox, ifname: str) -> None:
+    with suppress(OSError):
+        run_in_netns(sandbox.netns_fd, lambda: _delete(ifname))
 
 
 def _attach_failure(endpoint: Endpoint, error: OSError) -> SampanError:

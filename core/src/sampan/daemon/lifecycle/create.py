@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sampan.daemon.container import CONTAINER_LABEL, Record
+from sampan.daemon.container import CONTAINER_LABEL, Container, Record
 from sampan.daemon.filesystem.copyup import fill_volumes
 from sampan.daemon.filesystem.mounting import image_snapshot
 from sampan.daemon.filesystem.mounts import Point, clean
@@ -70,16 +70,7 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
             args=command_line(config),
         )
         with daemon.making(record):
-            await _make_volumes(daemon, id, points, undo)
-            await _make_image_mounts(daemon, record, undo)
-            await _make_snapshot(daemon, record, image, undo)
-            async with daemon.volume_mounts.lent(id, points):
-                await _prepare_files(daemon, record)
-            container = daemon.containers.make(record)
-            await asyncio.to_thread(container.dir.mkdir, mode=0o710)
-            undo.callback(container.dir.rmdir)
-            volumes = [point.name for point in points if point.type == "volume" and point.name]
-            await daemon.containers.add(container, also=daemon.volumes.owned(volumes, None))
+            container = await _make(daemon, record, image, undo)
             undo.pop_all()
     daemon.publish(container, "create")
     return ContainerCreated(id=id, warnings=warnings)
@@ -119,6 +110,21 @@ def _reserve_name(daemon: Daemon, asked: str | None, id: str, undo: AsyncExitSta
     daemon.containers.reserve(name, id)
     undo.callback(daemon.containers.release, name)
     return name
+
+
+async def _make(daemon: Daemon, record: Record, image: Image, undo: AsyncExitStack) -> Container:
+    """All that a container has on the disk. Its row comes last: what has none is cleared away at the next start."""
+    await _make_volumes(daemon, record.id, record.mounts, undo)
+    await _make_image_mounts(daemon, record, undo)
+    await _make_snapshot(daemon, record, image, undo)
+    async with daemon.volume_mounts.lent(record.id, record.mounts):
+        await _prepare_files(daemon, record)
+    container = daemon.containers.make(record)
+    await asyncio.to_thread(container.dir.mkdir, mode=0o710)
+    undo.callback(container.dir.rmdir)
+    volumes = [point.name for point in record.mounts if point.type == "volume" and point.name]
+    await daemon.containers.add(container, also=daemon.volumes.owned(volumes, None))
+    return container
 
 
 async def _make_volumes(daemon: Daemon, id: str, points: list[Point], undo: AsyncExitStack) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sampan.daemon.clock import now_ns
 from sampan.daemon.container import Container, Status
-from sampan.daemon.filesystem.mounting import mounting
+from sampan.daemon.filesystem.mounting import Mounting, mounting
 from sampan.daemon.lifecycle import health
 from sampan.daemon.networks import connect, links
 from sampan.daemon.networks.hosts import write_files
@@ -18,6 +19,7 @@ from sampan.daemon.settings.limits import resources_of
 from sampan.daemon.settings.log_options import is_kept
 from sampan.daemon.settings.placement import placement_of
 from sampan.daemon.volumes import volume
+from sampan.drivers import Mount
 from sampan.errdefs import SampanError, SystemFailure
 from sampan.runtime.failure import StartFailure
 from sampan.runtime.interface import Bundle
@@ -89,6 +91,11 @@ async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -
     spec = await process.build_spec(
         daemon, container, netns=netns, cgroup=cgroup.path, rootfs=rootfs, mounts=mounted.mounts
     )
+    return _bundle(container, spec, rootfs, mounted)
+
+
+def _bundle(container: Container, spec: dict[str, Any], rootfs: Sequence[Mount], mounted: Mounting) -> Bundle:
+    record = container.record
     return Bundle(
         id=container.id,
         dir=container.bundle_dir,

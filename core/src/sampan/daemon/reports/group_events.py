@@ -33,7 +33,7 @@ class GroupEvents:
             try:
                 for event in events:
                     loop.call_soon_threadsafe(self._take, event)
-            except Exception:
+            except Exception:  # drivers are somebody else's, and a thread has nobody who would hear of it
                 if not loop.is_closed():  # then nobody wants to hear any more
                     _log.exception("what the kernel does to containers' groups is not told any more")
 

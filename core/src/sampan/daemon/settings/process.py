@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,31 +37,13 @@ async def build_spec(
     mounts: Sequence[spec.SpecMount],
 ) -> dict[str, Any]:
     """The OCI runtime spec of a container about to start. Raises `InvalidArgument` in Docker's words."""
-    record, host = container.record, container.record.host_config
-    config = record.config
+    config, host = container.record.config, container.record.host_config
     who = await asyncio.to_thread(_prepare_files, rootfs, container, daemon.settings.exec_root)
     security = SecurityOptions(host.security_opt or ())
-    limits, warnings = rlimit.clamp(rlimits(host))
-    for warning in warnings:
-        _log.warning("container %s: %s", container.id[:12], warning)
-    init = spec.ProcessSettings(
-        args=record.args,
-        env=spec.environment(config.hostname, config.env or (), terminal=config.tty),
-        cwd=config.working_dir,
-        user=who,
-        terminal=config.tty,
-        console_size=(host.console_size[0], host.console_size[1]) if any(host.console_size) else None,
-        cap_add=host.cap_add or (),
-        cap_drop=host.cap_drop or (),
-        privileged=host.privileged,
-        no_new_privileges=security.no_new_privileges,
-        apparmor=security.apparmor if apparmor.supported() else "",
-        rlimits=limits,
-        oom_score_adj=host.oom_score_adj,
-    )
+    _warn_of_rlimits(container)
     document = spec.build(
         spec.SpecSettings(
-            process=init,
+            process=_init_process(container, who),
             hostname=config.hostname,
             domainname=config.domainname,
             readonly_root=host.readonly_rootfs,
@@ -93,24 +76,45 @@ def exec_process(container: Container, request: CreateExec, *, console_size: Seq
     Raises `InvalidArgument` in Docker's words for a user whom the container doesn't know, `Conflict` if it has ended.
     """
     config, host = container.record.config, container.record.host_config
-    security = SecurityOptions(host.security_opt or ())
+    init = _init_process(container, _look_up(container, request.user or config.user))
     size = console_size or request.console_size
-    settings = spec.ProcessSettings(
+    settings = replace(
+        init,
         args=request.cmd or (),
         env=spec.environment(config.hostname, [*(config.env or ()), *(request.env or ())], terminal=request.tty),
         cwd=request.working_dir or config.working_dir,
-        user=_look_up(container, request.user or config.user),
         terminal=request.tty,
         console_size=(size[0], size[1]) if size else None,
+        privileged=host.privileged or request.privileged,
+    )
+    return spec.build_process(settings)
+
+
+def _init_process(container: Container, who: user.User) -> spec.ProcessSettings:
+    """By the container's configuration alone."""
+    config, host = container.record.config, container.record.host_config
+    security = SecurityOptions(host.security_opt or ())
+    return spec.ProcessSettings(
+        args=container.record.args,
+        env=spec.environment(config.hostname, config.env or (), terminal=config.tty),
+        cwd=config.working_dir,
+        user=who,
+        terminal=config.tty,
+        console_size=(host.console_size[0], host.console_size[1]) if any(host.console_size) else None,
         cap_add=host.cap_add or (),
         cap_drop=host.cap_drop or (),
-        privileged=host.privileged or request.privileged,
+        privileged=host.privileged,
         no_new_privileges=security.no_new_privileges,
         apparmor=security.apparmor if apparmor.supported() else "",
         rlimits=rlimit.clamp(rlimits(host))[0],
         oom_score_adj=host.oom_score_adj,
     )
-    return spec.build_process(settings)
+
+
+def _warn_of_rlimits(container: Container) -> None:
+    _, warnings = rlimit.clamp(rlimits(container.record.host_config))
+    for warning in warnings:
+        _log.warning("container %s: %s", container.id[:12], warning)
 
 
 def _look_up(container: Container, name: str) -> user.User:

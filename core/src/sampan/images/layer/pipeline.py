@@ -107,7 +107,7 @@ class Pipeline:
         failure: BaseException | None = None
         try:
             self._decompress(chunks)
-        except BaseException as error:
+        except BaseException as error:  # the thread that takes the blocks raises it
             failure = error
         if (failure or self._given_up) and self._size is not None:
             failure = self._read_rest(chunks) or failure
@@ -132,7 +132,7 @@ class Pipeline:
         try:
             for _ in chunks:
                 pass
-        except BaseException as error:
+        except BaseException as error:  # as above
             return error
         return None
 

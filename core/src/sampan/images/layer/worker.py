@@ -40,7 +40,7 @@ def answer_with(work: Callable[[dict[str, Any]], dict[str, Any]]) -> NoReturn:
         answer = {"error": type(error).__name__, "message": str(error)}
     except MemoryError:
         answer = {"error": "InvalidArgument", "message": "the archive takes more memory than there is for it"}
-    except Exception as error:
+    except Exception as error:  # untrusted bytes may reach any mistake of ours: the daemon hears of it as an answer
         answer = {
             "error": SystemFailure.__name__,
             "message": f"the archive can't be processed: {type(error).__name__}: {error}",
