@@ -15,8 +15,8 @@ import pytest
 
 from sampan.images.layer.limits import WhiteoutFormat
 from tests.conftest import Archives
+from tests.integration.layer.test_unpack import ZOO, tree, unpacked, without_times_of_implicit
 from tests.integration.test_images_overlayfs import Room, listing, room
-from tests.integration.test_layer_unpack import ZOO, tree, unpacked, without_times_of_implicit
 from tests.support.clients import Client
 from tests.support.engines import Dockerd, running
 from tests.support.images import docker_archive

@@ -13,7 +13,7 @@ from sampan.drivers import L4, Network, PublishedPort
 from sampan.errdefs import Unsupported
 from sampan.testing.network_suite import host_namespace, make_endpoint, make_network
 from tests.conftest import EngineFactory
-from tests.integration.test_network_bridge import (
+from tests.integration.network.test_bridge import (
     ANY_V4,
     HOST_V4,
     HOST_V6,
