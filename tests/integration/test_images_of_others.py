@@ -15,11 +15,11 @@ import pytest
 
 from sampan.images.layer.limits import WhiteoutFormat
 from tests.conftest import Archives
-from tests.integration.layer.test_unpack import ZOO, tree, unpacked, without_times_of_implicit
 from tests.integration.test_images_overlayfs import Room, listing, room
 from tests.support.clients import Client
 from tests.support.engines import Dockerd, running
 from tests.support.images import docker_archive
+from tests.support.unpacking import ZOO, tree, unpacked, without_times_of_implicit
 from tests.unit.images.layer.building import tar
 
 pytestmark = pytest.mark.root

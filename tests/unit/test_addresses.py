@@ -6,7 +6,7 @@ import pytest
 
 from sampan.syscalls.addresses import host_addresses
 from sampan.testing.network_suite import host_namespace
-from tests.integration.network.test_bridge import run
+from tests.support.network_stage import run
 
 
 def test_loopback_is_there() -> None:

@@ -13,7 +13,8 @@ from sampan.drivers import L4, Network, PublishedPort
 from sampan.errdefs import Unsupported
 from sampan.testing.network_suite import host_namespace, make_endpoint, make_network
 from tests.conftest import EngineFactory
-from tests.integration.network.test_bridge import (
+from tests.support.engines import Sampand
+from tests.support.network_stage import (
     ANY_V4,
     HOST_V4,
     HOST_V6,
@@ -28,7 +29,6 @@ from tests.integration.network.test_bridge import (
     tcp,
     with_ipv6,
 )
-from tests.support.engines import Sampand
 
 pytestmark = pytest.mark.root
 

@@ -21,7 +21,7 @@ from sampan.syscalls.netns import run_in_netns
 from sampan.testing.memory_network import MemoryNetwork
 from sampan.testing.network_suite import HostNamespace, host_namespace, make_endpoint, make_network
 from sampan_macvlan_net.driver import MacvlanDriver
-from tests.integration.network.test_bridge import Place, run, serving
+from tests.support.network_stage import Place, run, serving
 
 pytestmark = pytest.mark.root
 NEIGHBOUR = "10.213.0.200"

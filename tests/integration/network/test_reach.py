@@ -29,7 +29,7 @@ from sampan.syscalls.netns import run_in_netns
 from sampan.testing.network_suite import HostNamespace, host_namespace
 from sampan_bridge_net.driver import BridgeDriver
 from sampan_bridge_net.settings import ENABLE_ICC, GATEWAY_MODE
-from tests.integration.network.test_bridge import run
+from tests.support.network_stage import run
 
 pytestmark = pytest.mark.root
 T = TypeVar("T")

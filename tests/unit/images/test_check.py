@@ -19,7 +19,7 @@ from sampan.images.mend import Mended
 from sampan.images.store import Image
 from tests.support.images import Entry, directory, layer
 from tests.unit.images.conftest import Items, Room
-from tests.unit.images.test_pull import files
+from tests.unit.images.pulling import files
 
 pytestmark = pytest.mark.root
 

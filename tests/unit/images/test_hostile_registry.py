@@ -1,6 +1,6 @@
 """What a registry can do to whoever pulls from it: each ends in a clear error, and leaves nothing.
 
-Lies about digests and sizes are in test_pull.py, hostile layers in tests/integration/layer/.
+Lies about digests and sizes are in test_pull_lies.py, hostile layers in tests/integration/layer/.
 """
 
 import asyncio

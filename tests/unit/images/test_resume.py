@@ -17,7 +17,7 @@ from sampan.images.begun import Begun
 from sampan.images.store import Image, ImageStore
 from tests.support.images import Entry, layer
 from tests.unit.images.conftest import Items, Room
-from tests.unit.images.test_pull import files
+from tests.unit.images.pulling import files
 
 pytestmark = pytest.mark.root
 

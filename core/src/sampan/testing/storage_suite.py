@@ -14,10 +14,9 @@ containerd's snapshotters (containerd core/snapshots/testsuite).
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,11 +24,10 @@ import pytest
 
 from sampan.drivers import ChangeKind, CheckingDriver, Snapshot, SnapshotKind, StorageDriver, StorageFactory
 from sampan.errdefs import Conflict, InvalidArgument, NotFound, Unsupported
+from sampan.testing import storage_content as content
 from sampan.testing.mounting import run_inside
 
-Writing = Callable[[Path], object]
 _OPAQUE = "trusted.overlay.opaque"
-_CHUNK = 64 * 1024
 
 
 class StorageDriverSuite:
@@ -73,11 +71,11 @@ class StorageDriverSuite:
         assert driver.prepare("key", None) == driver.mounts("key")
 
     def test_a_snapshot_without_a_parent_is_empty(self, driver: StorageDriver) -> None:
-        assert run_inside(driver.prepare("key", None), _names) == []
+        assert run_inside(driver.prepare("key", None), content.names_in) == []
 
     def test_what_is_written_is_there_when_mounted_again(self, driver: StorageDriver) -> None:
-        run_inside(driver.prepare("key", None), _write("file", "content"))
-        assert run_inside(driver.mounts("key"), _read("file")) == "content"
+        run_inside(driver.prepare("key", None), content.write("file", "content"))
+        assert run_inside(driver.mounts("key"), content.read("file")) == "content"
 
     def test_prepare_on_a_missing_parent_is_not_found(self, driver: StorageDriver) -> None:
         with pytest.raises(NotFound):
@@ -90,10 +88,10 @@ class StorageDriverSuite:
             driver.prepare("key", "active")
 
     def test_prepare_of_an_existing_key_is_a_conflict(self, driver: StorageDriver) -> None:
-        run_inside(driver.prepare("key", None), _write("file", "kept"))
+        run_inside(driver.prepare("key", None), content.write("file", "kept"))
         with pytest.raises(Conflict):
             driver.prepare("key", None)
-        assert run_inside(driver.mounts("key"), _read("file")) == "kept"
+        assert run_inside(driver.mounts("key"), content.read("file")) == "kept"
 
     def test_prepare_of_a_committed_name_is_a_conflict(self, driver: StorageDriver) -> None:
         commit(driver, "base", None)
@@ -137,11 +135,11 @@ class StorageDriverSuite:
             driver.commit("name", "nothing")
 
     def test_commit_to_an_existing_name_is_a_conflict_and_keeps_both(self, driver: StorageDriver) -> None:
-        commit(driver, "base", None, _write("file", "old"))
-        run_inside(driver.prepare("key", None), _write("file", "new"))
+        commit(driver, "base", None, content.write("file", "old"))
+        run_inside(driver.prepare("key", None), content.write("file", "new"))
         with pytest.raises(Conflict):
             driver.commit("base", "key")
-        assert run_inside(driver.mounts("key"), _read("file")) == "new"
+        assert run_inside(driver.mounts("key"), content.read("file")) == "new"
         assert _content(driver, "base", "file") == "old"
 
     def test_a_committed_snapshot_cannot_be_committed(self, driver: StorageDriver) -> None:
@@ -169,60 +167,66 @@ class StorageDriverSuite:
     # Parents and children
 
     def test_a_child_sees_what_its_ancestors_hold(self, driver: StorageDriver) -> None:
-        commit(driver, "one", None, _write("1", "a"))
-        commit(driver, "two", "one", _write("2", "b"))
-        assert run_inside(driver.prepare("key", "two"), _names) == ["1", "2"]
+        commit(driver, "one", None, content.write("1", "a"))
+        commit(driver, "two", "one", content.write("2", "b"))
+        assert run_inside(driver.prepare("key", "two"), content.names_in) == ["1", "2"]
 
     def test_a_child_changes_nothing_in_its_parent(self, driver: StorageDriver) -> None:
-        commit(driver, "base", None, _three_files)
-        run_inside(driver.prepare("key", "base"), _change_three_files)
-        assert run_inside(driver.mounts("key"), _contents) == {"changed": "new", "added": "new"}
-        assert run_inside(driver.prepare("other", "base"), _contents) == {"changed": "old", "deleted": "old"}
+        commit(driver, "base", None, content.write_three_files)
+        run_inside(driver.prepare("key", "base"), content.change_three_files)
+        assert run_inside(driver.mounts("key"), content.contents_of) == {"changed": "new", "added": "new"}
+        assert run_inside(driver.prepare("other", "base"), content.contents_of) == {
+            "changed": "old",
+            "deleted": "old",
+        }
 
     def test_what_a_child_changed_is_in_its_own_children(self, driver: StorageDriver) -> None:
-        commit(driver, "base", None, _three_files)
-        commit(driver, "child", "base", _change_three_files)
-        assert run_inside(driver.prepare("key", "child"), _contents) == {"changed": "new", "added": "new"}
+        commit(driver, "base", None, content.write_three_files)
+        commit(driver, "child", "base", content.change_three_files)
+        assert run_inside(driver.prepare("key", "child"), content.contents_of) == {"changed": "new", "added": "new"}
 
     def test_files_and_directories_may_replace_each_other(self, driver: StorageDriver) -> None:
-        commit(driver, "base", None, _file_and_directory)
-        commit(driver, "child", "base", _swap_file_and_directory)
-        assert run_inside(driver.prepare("key", "child"), _names) == ["dir", "file", "file/inner"]
+        commit(driver, "base", None, content.write_file_and_directory)
+        commit(driver, "child", "base", content.swap_file_and_directory)
+        assert run_inside(driver.prepare("key", "child"), content.names_in) == ["dir", "file", "file/inner"]
 
     def test_a_directory_made_anew_is_empty(self, driver: StorageDriver) -> None:
-        commit(driver, "base", None, _file_and_directory)
-        commit(driver, "child", "base", _make_directory_anew)
-        assert run_inside(driver.prepare("key", "child"), _names) == ["dir", "file"]
+        commit(driver, "base", None, content.write_file_and_directory)
+        commit(driver, "child", "base", content.make_directory_anew)
+        assert run_inside(driver.prepare("key", "child"), content.names_in) == ["dir", "file"]
 
     def test_modes_links_times_and_special_files_are_kept(self, driver: StorageDriver) -> None:
-        commit(driver, "base", None, _every_kind)
-        assert run_inside(driver.prepare("key", "base"), _kinds) == _EVERY_KIND
+        commit(driver, "base", None, content.write_every_kind)
+        assert run_inside(driver.prepare("key", "base"), content.kinds_in) == content.EVERY_KIND
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="owners, devices and capabilities need root")
     def test_owners_attributes_devices_and_holes_are_kept(self, driver: StorageDriver) -> None:
-        commit(driver, "base", None, _roots_kinds)
+        commit(driver, "base", None, content.write_roots_kinds)
         before = _looked_at(driver, "base")
         commit(driver, "child", "base", lambda root: (root / "note").chmod(0o600))
-        assert before == _ROOTS_KINDS
-        assert _looked_at(driver, "child") == {**_ROOTS_KINDS, "note": (*_ROOTS_KINDS["note"][:3], 0o600)}
-        assert sum(driver.usage(name).size_bytes for name in ("base", "child")) < _HOLE_BYTES
+        assert before == content.ROOTS_KINDS
+        assert _looked_at(driver, "child") == {
+            **content.ROOTS_KINDS,
+            "note": (*content.ROOTS_KINDS["note"][:3], 0o600),
+        }
+        assert sum(driver.usage(name).size_bytes for name in ("base", "child")) < content.HOLE_BYTES
 
     def test_the_root_directory_has_its_parents_mode(self, driver: StorageDriver) -> None:
         commit(driver, "base", None, lambda root: root.chmod(0o711))
-        assert run_inside(driver.prepare("key", "base"), _mode) == 0o711
+        assert run_inside(driver.prepare("key", "base"), content.mode_of) == 0o711
 
     def test_a_tower_of_forty_layers_can_be_mounted(self, driver: StorageDriver) -> None:
         parent = None
         for number in range(40):
-            commit(driver, f"layer {number}", parent, _write(f"{number:02}", ""))
+            commit(driver, f"layer {number}", parent, content.write(f"{number:02}", ""))
             parent = f"layer {number}"
-        assert run_inside(driver.prepare("key", parent), _names) == [f"{number:02}" for number in range(40)]
+        assert run_inside(driver.prepare("key", parent), content.names_in) == [f"{number:02}" for number in range(40)]
 
     # Views
 
     def test_a_view_shows_the_parent_and_is_mounted_read_only(self, driver: StorageDriver) -> None:
-        commit(driver, "one", None, _write("1", "a"))
-        commit(driver, "two", "one", _write("2", "b"))
+        commit(driver, "one", None, content.write("1", "a"))
+        commit(driver, "two", "one", content.write("2", "b"))
         mounts = driver.view("view", "two")
         assert driver.stat("view") == Snapshot("view", SnapshotKind.VIEW, "two")
         assert all("ro" in mount.options for mount in mounts)
@@ -230,13 +234,13 @@ class StorageDriverSuite:
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
     def test_a_view_of_one_or_more_layers_cannot_be_written(self, driver: StorageDriver) -> None:
-        commit(driver, "one", None, _write("1", "a"))
-        commit(driver, "two", "one", _write("2", "b"))
+        commit(driver, "one", None, content.write("1", "a"))
+        commit(driver, "two", "one", content.write("2", "b"))
         for parent, names in (("one", ["1"]), ("two", ["1", "2"])):
             mounts = driver.view(f"view of {parent}", parent)
-            assert run_inside(mounts, _names) == names
+            assert run_inside(mounts, content.names_in) == names
             with pytest.raises(OSError, match="Read-only file system"):
-                run_inside(mounts, _write("new", ""))
+                run_inside(mounts, content.write("new", ""))
 
     def test_a_view_needs_a_committed_parent(self, driver: StorageDriver) -> None:
         driver.prepare("active", None)
@@ -254,11 +258,11 @@ class StorageDriverSuite:
     # Removing
 
     def test_a_removed_snapshot_is_gone_and_its_name_free(self, driver: StorageDriver) -> None:
-        run_inside(driver.prepare("key", None), _write("file", "old"))
+        run_inside(driver.prepare("key", None), content.write("file", "old"))
         driver.remove("key")
         with pytest.raises(NotFound):
             driver.stat("key")
-        assert run_inside(driver.prepare("key", None), _names) == []
+        assert run_inside(driver.prepare("key", None), content.names_in) == []
 
     def test_remove_of_nothing_is_not_found(self, driver: StorageDriver) -> None:
         with pytest.raises(NotFound):
@@ -278,7 +282,7 @@ class StorageDriverSuite:
     def test_a_whole_snapshot_of_any_kind_is_found_whole(self, driver: StorageDriver) -> None:
         if not isinstance(driver, CheckingDriver):
             pytest.skip("this driver does not check")
-        commit(driver, "base", None, _write("file", ""))
+        commit(driver, "base", None, content.write("file", ""))
         commit(driver, "child", "base")
         driver.prepare("key", "child")
         driver.view("view", "child")
@@ -288,15 +292,15 @@ class StorageDriverSuite:
             driver.check("nothing")
 
     def test_usage_counts_what_was_written(self, driver: StorageDriver) -> None:
-        run_inside(driver.prepare("key", None), _write("file", "x" * _CHUNK))
+        run_inside(driver.prepare("key", None), content.write("file", "x" * content.CHUNK))
         usage = driver.usage("key")
-        assert _CHUNK <= usage.size_bytes < 2 * _CHUNK
+        assert content.CHUNK <= usage.size_bytes < 2 * content.CHUNK
         assert usage.inodes == 2
 
     def test_usage_counts_a_hard_link_once(self, driver: StorageDriver) -> None:
-        run_inside(driver.prepare("key", None), _two_names_of_one_file)
+        run_inside(driver.prepare("key", None), content.write_two_names_of_one_file)
         usage = driver.usage("key")
-        assert _CHUNK <= usage.size_bytes < 2 * _CHUNK
+        assert content.CHUNK <= usage.size_bytes < 2 * content.CHUNK
         assert usage.inodes == 2
 
     def test_usage_of_nothing_is_not_found(self, driver: StorageDriver) -> None:
@@ -304,8 +308,8 @@ class StorageDriverSuite:
             driver.usage("nothing")
 
     def test_changes_tells_added_modified_and_deleted_paths(self, driver: StorageDriver) -> None:
-        commit(driver, "base", None, _three_files)
-        run_inside(driver.prepare("key", "base"), _change_three_files)
+        commit(driver, "base", None, content.write_three_files)
+        run_inside(driver.prepare("key", "base"), content.change_three_files)
         if not driver.capabilities.changes:
             with pytest.raises(Unsupported):
                 driver.changes("key")
@@ -319,8 +323,8 @@ class StorageDriverSuite:
     def test_changes_looks_into_directories(self, driver: StorageDriver) -> None:
         if not driver.capabilities.changes:
             pytest.skip("this driver does not tell changes")
-        commit(driver, "base", None, _file_and_directory)
-        run_inside(driver.prepare("key", "base"), _make_directory_anew)
+        commit(driver, "base", None, content.write_file_and_directory)
+        run_inside(driver.prepare("key", "base"), content.make_directory_anew)
         assert {change.path: change.kind for change in driver.changes("key")} == {
             "/dir": ChangeKind.MODIFIED,
             "/dir/inner": ChangeKind.DELETED,
@@ -330,16 +334,16 @@ class StorageDriverSuite:
         """What was changed and changed back, or made and removed, is no change; a directory's time alone is none."""
         if not driver.capabilities.changes:
             pytest.skip("this driver does not tell changes")
-        commit(driver, "base", None, _tree_of_kinds)
-        run_inside(driver.prepare("key", "base"), _change_and_change_back)
+        commit(driver, "base", None, content.write_tree_of_kinds)
+        run_inside(driver.prepare("key", "base"), content.change_and_change_back)
         assert list(driver.changes("key")) == []
 
     def test_changes_tells_of_each_way_to_differ(self, driver: StorageDriver) -> None:
         """A directory before what is in it, and as modified if something in it differs."""
         if not driver.capabilities.changes:
             pytest.skip("this driver does not tell changes")
-        commit(driver, "base", None, _tree_of_kinds)
-        run_inside(driver.prepare("key", "base"), _change_in_each_way)
+        commit(driver, "base", None, content.write_tree_of_kinds)
+        run_inside(driver.prepare("key", "base"), content.change_in_each_way)
         assert [(change.path, change.kind) for change in driver.changes("key")] == [
             ("/content", ChangeKind.MODIFIED),
             ("/deep", ChangeKind.MODIFIED),
@@ -371,12 +375,12 @@ class StorageDriverSuite:
             driver.commit(f"layer {number}", f"key {number}", parent=parent)
             parent = f"layer {number}"
         assert driver.stat("layer 3").parent == "layer 2"
-        assert run_inside(driver.prepare("key", "layer 3"), _names) == ["dir", "dir/1", "dir/2", "dir/3"]
+        assert run_inside(driver.prepare("key", "layer 3"), content.names_in) == ["dir", "dir/1", "dir/2", "dir/3"]
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="trusted attributes need root")
     def test_whiteouts_and_opaque_directories_of_a_detached_layer_hide(self, driver: StorageDriver) -> None:
         _require_detached(driver)
-        commit(driver, "base", None, _file_and_directory)
+        commit(driver, "base", None, content.write_file_and_directory)
         driver.prepare("key", None)
         directory = driver.detached_dir("key")
         os.mknod(directory / "file", stat.S_IFCHR, os.makedev(0, 0))
@@ -384,7 +388,7 @@ class StorageDriverSuite:
         os.setxattr(directory / "dir", _OPAQUE, b"y")
         (directory / "dir/new").touch()
         driver.commit("child", "key", parent="base")
-        assert run_inside(driver.prepare("mounted", "child"), _names) == ["dir", "dir/new"]
+        assert run_inside(driver.prepare("mounted", "child"), content.names_in) == ["dir", "dir/new"]
 
     def test_a_detached_layer_needs_a_committed_parent(self, driver: StorageDriver) -> None:
         _require_detached(driver)
@@ -420,11 +424,11 @@ class StorageDriverSuite:
             assert sorted(threads.map(prepare, range(8))) == [False] * 7 + [True]
 
     def test_many_threads_work_side_by_side(self, driver: StorageDriver) -> None:
-        commit(driver, "base", None, _write("file", ""))
+        commit(driver, "base", None, content.write("file", ""))
 
         def live(number: int) -> list[str]:
             mounts = driver.prepare(f"key {number}", "base")
-            names = run_inside(mounts, _names)
+            names = run_inside(mounts, content.names_in)
             driver.commit(f"name {number}", f"key {number}")
             driver.remove(f"name {number}")
             return names
@@ -438,12 +442,12 @@ class StorageDriverSuite:
     ) -> None:
         if not self.persistent:
             pytest.skip("this driver keeps nothing")
-        commit(driver, "base", None, _write("file", "content"), labels={"a": "b"})
+        commit(driver, "base", None, content.write("file", "content"), labels={"a": "b"})
         driver.prepare("key", "base")
         before = sorted(driver.list(), key=lambda snapshot: snapshot.name)
         again = factory(state_dir)
         assert sorted(again.list(), key=lambda snapshot: snapshot.name) == before
-        assert run_inside(again.mounts("key"), _read("file")) == "content"
+        assert run_inside(again.mounts("key"), content.read("file")) == "content"
         close(again)
 
 
@@ -451,7 +455,7 @@ def commit(
     driver: StorageDriver,
     name: str,
     parent: str | None,
-    writing: Writing | None = None,
+    writing: content.Writing | None = None,
     *,
     key: str = "committing",
     labels: dict[str, str] | None = None,
@@ -485,179 +489,13 @@ def _require_detached(driver: StorageDriver) -> None:
 
 def _content(driver: StorageDriver, name: str, file: str) -> str:
     try:
-        return run_inside(driver.prepare("reading", name), _read(file))
+        return run_inside(driver.prepare("reading", name), content.read(file))
     finally:
         driver.remove("reading")
 
 
-def _write(name: str, content: str) -> Writing:
-    return lambda root: (root / name).write_text(content)
-
-
-def _read(name: str) -> Callable[[Path], str]:
-    return lambda root: (root / name).read_text()
-
-
-def _names(root: Path) -> list[str]:
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
-
-
-def _contents(root: Path) -> dict[str, str]:
-    return {name: (root / name).read_text() for name in _names(root)}
-
-
-def _mode(root: Path) -> int:
-    return stat.S_IMODE(root.stat().st_mode)
-
-
-def _three_files(root: Path) -> None:
-    (root / "changed").write_text("old")
-    (root / "deleted").write_text("old")
-
-
-def _change_three_files(root: Path) -> None:
-    (root / "changed").write_text("new")
-    (root / "deleted").unlink()
-    (root / "added").write_text("new")
-
-
-def _file_and_directory(root: Path) -> None:
-    (root / "file").touch()
-    (root / "dir").mkdir()
-    (root / "dir/inner").touch()
-
-
-def _swap_file_and_directory(root: Path) -> None:
-    (root / "file").unlink()
-    (root / "dir/inner").unlink()
-    (root / "dir").rmdir()
-    (root / "dir").touch()
-    (root / "file").mkdir()
-    (root / "file/inner").touch()
-
-
-def _tree_of_kinds(root: Path) -> None:
-    for name in ("content", "file", "mode", "note", "dir/inner", "deep/er/old", "kept/inner"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text("old")
-        os.utime(root / name, ns=(10**18, 10**18))
-    (root / "link").symlink_to("old")
-
-
-def _change_and_change_back(root: Path) -> None:
-    for mode in (0o600, 0o644):
-        (root / "mode").chmod(mode)
-    (root / "content").write_text("old")
-    os.utime(root / "content", ns=(10**18, 10**18))
-    (root / "kept/new").touch()
-    (root / "kept/new").unlink()
-    os.setxattr(root / "note", "user.note", b"x")
-    os.removexattr(root / "note", "user.note")
-
-
-def _change_in_each_way(root: Path) -> None:
-    (root / "content").write_text("new")
-    os.utime(root / "content", ns=(10**18, 10**18))  # the size is the same too
-    (root / "deep/er/new").touch()
-    shutil.rmtree(root / "dir")
-    (root / "dir").write_text("a file now")
-    (root / "file").unlink()
-    (root / "file").mkdir()
-    (root / "file/inner").touch()
-    (root / "link").unlink()
-    (root / "link").symlink_to("new")
-    (root / "mode").chmod(0o4711)
-    os.setxattr(root / "note", "user.note", b"x")
-    (root / "kept/new").touch()
-    (root / "kept/new").unlink()
-
-
-def _make_directory_anew(root: Path) -> None:
-    (root / "dir/inner").unlink()
-    (root / "dir").rmdir()
-    (root / "dir").mkdir()
-
-
-def _two_names_of_one_file(root: Path) -> None:
-    (root / "one").write_text("x" * _CHUNK)
-    (root / "two").hardlink_to(root / "one")
-
-
-_TIME_NS = 981_173_106_000_000_001
-_EVERY_KIND = {
-    "setuid": (stat.S_IFREG | 0o4755, 1, _TIME_NS),
-    "one": (stat.S_IFREG | 0o600, 2, _TIME_NS),
-    "two": (stat.S_IFREG | 0o600, 2, _TIME_NS),
-    "sticky": (stat.S_IFDIR | 0o1777, None, _TIME_NS),
-    "pipe": (stat.S_IFIFO | 0o644, 1, _TIME_NS),
-    "link": (stat.S_IFLNK | 0o777, 1, _TIME_NS),
-}
-"""Type and mode, number of links (file systems differ on those of directories), time of change."""
-
-
-def _every_kind(root: Path) -> None:
-    (root / "setuid").touch()
-    (root / "one").touch()
-    (root / "two").hardlink_to(root / "one")
-    (root / "sticky").mkdir()
-    os.mkfifo(root / "pipe")
-    (root / "link").symlink_to("/nowhere")
-    for name, (mode, _, time_ns) in _EVERY_KIND.items():
-        if not stat.S_ISLNK(mode):
-            (root / name).chmod(stat.S_IMODE(mode))
-        os.utime(root / name, ns=(time_ns, time_ns), follow_symlinks=False)
-
-
-_HOLE_BYTES = 64 << 20
-_CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_net_bind_service+ep, revision 2
-_ROOTS_KINDS: dict[str, tuple[tuple[int, int], int, dict[str, bytes], int]] = {
-    "able": ((0, 0), 0, {"security.capability": _CAPABILITY}, 0o755),
-    "device": ((0, 5), os.makedev(10, 200), {}, 0o640),
-    "hole": ((0, 0), 0, {}, 0o644),
-    "link": ((7, 8), 0, {}, 0o777),
-    "note": ((1_000_000, 2_000_000), 0, {"user.note": b"x\0y", "trusted.note": b""}, 0o4711),
-}
-"""Owner and group, device, extended attributes, mode."""
-
-
-def _roots_kinds(root: Path) -> None:
-    for name in ("able", "note"):
-        (root / name).touch()
-    os.mknod(root / "device", stat.S_IFBLK, os.makedev(10, 200))
-    (root / "link").symlink_to("note")
-    with (root / "hole").open("wb") as file:
-        file.truncate(_HOLE_BYTES)
-    for name, (owner, _, attributes, mode) in _ROOTS_KINDS.items():
-        os.chown(root / name, *owner, follow_symlinks=False)
-        if name != "link":
-            (root / name).chmod(mode)
-        for attribute, value in attributes.items():
-            os.setxattr(root / name, attribute, value)
-
-
 def _looked_at(driver: StorageDriver, name: str) -> dict[str, tuple[tuple[int, int], int, dict[str, bytes], int]]:
     try:
-        return run_inside(driver.prepare("looking", name), _roots_looks)
+        return run_inside(driver.prepare("looking", name), content.roots_kinds_in)
     finally:
         driver.remove("looking")
-
-
-def _roots_looks(root: Path) -> dict[str, tuple[tuple[int, int], int, dict[str, bytes], int]]:
-    found = {}
-    for path in sorted(root.iterdir()):
-        status = path.lstat()
-        attributes = {
-            one: os.getxattr(path, one, follow_symlinks=False) for one in os.listxattr(path, follow_symlinks=False)
-        }
-        owner = (status.st_uid, status.st_gid)
-        found[path.name] = (owner, status.st_rdev, attributes, stat.S_IMODE(status.st_mode))
-    return found
-
-
-def _kinds(root: Path) -> dict[str, tuple[int, int | None, int]]:
-    found = {}
-    for path in root.iterdir():
-        status = path.lstat()
-        links = None if path.is_dir() else status.st_nlink
-        found[path.name] = (status.st_mode, links, status.st_mtime_ns)
-    return found

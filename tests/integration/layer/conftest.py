@@ -1,0 +1,35 @@
+"""What the tests of layers share."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sampan.images.layer.remove import remove
+from tests.support.unpacking import tree
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "target"
+    path.mkdir(mode=0o755)
+    yield path
+    # Some trees are deeper than shutil, with which pytest cleans up, can go.
+    fd = os.open(tmp_path, os.O_RDONLY)
+    remove(fd, b"target")
+    os.close(fd)
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Iterator[Path]:
+    """Files beside the target that nothing may touch."""
+    path = tmp_path / "canary"
+    (path / "deep").mkdir(parents=True)
+    (path / "file").write_text("untouched")
+    (path / "deep" / "file").write_text("untouched")
+    before = tree(tmp_path, below="canary")
+    siblings = sorted(os.listdir(tmp_path))
+    yield path
+    assert tree(tmp_path, below="canary") == before
+    assert sorted({*os.listdir(tmp_path), "target"}) == sorted({*siblings, "target"})

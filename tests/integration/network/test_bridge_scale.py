@@ -1,0 +1,106 @@
+"""The bridge driver on the real kernel: beside many open files, and with thousands of ports."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from sampan.network.kernel import SandboxKernel
+from sampan.syscalls.nftables import Nft
+from sampan.testing.network_suite import make_endpoint, make_network
+from tests.support.network_stage import HOST_V4, OUTSIDE_V4, SECOND, Stage, run, tcp
+
+pytestmark = pytest.mark.root
+
+FD_SETSIZE = 1024
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """More files open than select(2) can wait for."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    with ExitStack() as undo:
+        undo.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        for _ in range(FD_SETSIZE):
+            undo.callback(os.close, os.open("/dev/null", os.O_RDONLY))
+        yield
+
+
+def test_rules_are_made_by_a_daemon_with_many_files_open_too(stage: Stage, many_files: None) -> None:
+    network = stage.network()
+    endpoint = make_endpoint(network, 2)
+    container = stage.container(endpoint, tcp(8080, 80))
+    stage.serve(container, 80)
+    assert stage.outside.ask(HOST_V4, 8080) == OUTSIDE_V4
+    sockets = SandboxKernel().listen_for_names(container.fd, 40053)
+    sockets.close()
+    stage.driver.unpublish(endpoint)
+    assert stage.outside.is_kept_from(HOST_V4, 8080)
+
+
+@pytest.fixture
+def transactions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What nftables is told, transaction by transaction."""
+    told: list[str] = []
+    run = Nft.run
+
+    def note(nft: Nft, commands: str) -> None:
+        told.append(commands)
+        run(nft, commands)
+
+    monkeypatch.setattr(Nft, "run", note)
+    return told
+
+
+def test_publishing_beside_5000_ports_takes_no_more_than_alone(
+    stage: Stage, transactions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = stage.network()
+    crowd, probe = make_endpoint(network, 2), make_endpoint(network, 3)
+    stage.container(crowd)
+    stage.container(probe)
+    stage.driver.publish(crowd, tuple(tcp(port, 80) for port in range(20000, 25000)))
+    transactions.clear()
+    monkeypatch.setattr(Nft, "query", _no_listing)
+    stage.driver.publish(probe, (tcp(8080, 80),))
+    stage.driver.unpublish(probe)
+    stage.network(make_network(SECOND))
+    assert [len(told) < 1000 for told in transactions] == [True, True, False]
+    assert not re.search(r"\b2\d{4}\b", "".join(transactions))
+    monkeypatch.undo()
+    assert "20000" in run("nft", "list", "map", "inet", "sampan_test", "published4_any")
+
+
+def _no_listing(nft: Nft, command: str) -> list[Any]:
+    raise AssertionError(f"{command} takes the longer the more ports there are")
+
+
+def test_what_thousands_of_ports_stir_up_is_no_disturbance(stage: Stage) -> None:
+    endpoint = make_endpoint(stage.network(), 2)
+    stage.container(endpoint)
+    stage.driver.watch()
+    stage.driver.publish(endpoint, tuple(tcp(port, 80) for port in range(20000, 25000)))
+    stage.driver.unpublish(endpoint)
+    watch = stage.driver._watch
+    assert watch is not None and not watch.saw_removal()
+
+
+def test_1000_ports_are_published_and_unpublished_in_one_transaction(stage: Stage, transactions: list[str]) -> None:
+    network = stage.network()
+    endpoint = make_endpoint(network, 2)
+    container = stage.container(endpoint)
+    transactions.clear()
+    stage.driver.publish(endpoint, tuple(tcp(port, 80) for port in range(20000, 21000)))
+    assert len(transactions) == 1
+    stage.serve(container, 80)
+    assert stage.outside.ask(HOST_V4, 20999) == OUTSIDE_V4
+    stage.driver.unpublish(endpoint)
+    assert len(transactions) == 2
+    assert stage.outside.is_kept_from(HOST_V4, 20999)
