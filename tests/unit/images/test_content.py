@@ -1,10 +1,11 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sampan.digest import Digest
 from sampan.errdefs import DataLoss, NotFound
-from sampan.images.content import ContentStore
+from sampan.images.content import ContentStore, Ingest
 
 
 @pytest.fixture
@@ -72,3 +73,22 @@ def test_only_a_blob_of_this_store_is_fresh(content: ContentStore, tmp_path: Pat
     assert digest in again and not again.is_fresh(digest)
     content.remove(digest)
     assert not content.is_fresh(digest)
+
+
+def test_what_is_begun_while_strays_are_looked_for_is_none(
+    content: ContentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Ingest] = []
+    listed = Path.iterdir
+
+    def begin_and_list(directory: Path) -> Iterator[Path]:
+        begun.append(content.ingest())
+        return listed(directory)
+
+    stray = content.path(Digest.of(b"stray"))
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(b"stray")
+    monkeypatch.setattr(Path, "iterdir", begin_and_list)
+    assert content.strays() == [stray]
+    for ingest in begun:
+        ingest.close()

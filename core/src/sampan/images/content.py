@@ -115,9 +115,10 @@ class ContentStore:
 
     def remove(self, digest: Digest) -> None:
         """Remove a blob; no error if it is gone. One that was fetched for an image not made is begun again."""
-        self._sizes.pop(digest, None)
-        self._fresh.discard(digest)
-        self._discard(digest)
+        with self._naming:
+            self._sizes.pop(digest, None)
+            self._fresh.discard(digest)
+            self._discard(digest)
 
     def throw_away(self, digest: Digest) -> None:
         """Remove a blob that is not what it is said to be: it is not begun again either."""
@@ -127,18 +128,22 @@ class ContentStore:
     def strays(self) -> list[Path]:
         """Files that are neither a blob of this store nor being written just now: nobody will ever ask for them."""
         with self._naming:
-            writing = set(self._writing)
-            known = {self.path(digest) for digest in self._sizes}
+            before = self._in_use()
             found = [*self._ingest.iterdir(), *self._blobs.glob("*/*")]
-        return [path for path in found if path not in writing and path not in known]
+            # Files are begun, and thrown away, without the lock: what was begun since is in use only now.
+            in_use = before | self._in_use()
+        return [path for path in found if path not in in_use and path.exists()]
 
     def remove_stray(self, path: Path) -> bool:
         """Remove one of `strays`; not if it has become a blob meanwhile. Whether it is gone."""
         with self._naming:
-            if path in self._writing or any(path == self.path(digest) for digest in self._sizes):
+            if path in self._in_use():
                 return False
             path.unlink(missing_ok=True)
         return True
+
+    def _in_use(self) -> set[Path]:
+        return {*self._writing, *map(self.path, self._sizes)}
 
     def __contains__(self, digest: Digest) -> bool:
         return digest in self._sizes
