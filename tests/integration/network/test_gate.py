@@ -44,6 +44,16 @@ table inet firewall {{
 }}
 """
 
+STRICT_FILTER = """
+table inet strict {{
+  chain arrive {{
+    type filter hook prerouting priority {priority}; policy accept;
+    icmpv6 type {{ nd-router-advert, nd-neighbor-solicit }} accept
+    meta nfproto ipv6 fib saddr . mark . iif oif missing drop
+  }}
+}}
+"""
+
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
@@ -159,6 +169,14 @@ def test_a_strict_reverse_path_filter_of_the_host_does_not_mind(stage: Stage) ->
     assert stage.outside.reaches(HOST_V4, 8080)
 
 
+@pytest.mark.parametrize("priority", [-150, 10])  # where firewalld's two backends have it
+def test_a_strict_ipv6_reverse_path_filter_like_firewallds_does_not_mind(stage: Stage, priority: int) -> None:
+    published(stage)
+    firewall("tcp dport 8080 accept")
+    run("nft", STRICT_FILTER.format(priority=priority))
+    assert stage.outside.ask(HOST_V6, 8080) == OUTSIDE_V6
+
+
 def test_an_unpublished_port_is_closed_and_goes_in_no_circle(stage: Stage) -> None:
     endpoint = make_endpoint(stage.network(), 2)
     stage.serve(stage.container(endpoint, tcp(8080, 80)), 80)
@@ -210,15 +228,17 @@ def test_ports_that_are_published_already_follow_the_setting(stage: Stage) -> No
 
 
 def test_the_last_network_takes_the_gate_along(stage: Stage) -> None:
-    before = links()
+    before, rules = links(), run("ip", "-6", "rule")
     network = stage.network()
     endpoint = make_endpoint(network, 2)
     stage.container(endpoint, tcp(8080, 80))
+    assert run("ip", "-6", "rule") != rules
     stage.driver.unpublish(endpoint)
     stage.driver.detach(endpoint)
     stage.driver.remove_network(network)
     assert links() == before
     assert ruleset() == []
+    assert run("ip", "-6", "rule") == rules
 
 
 def test_the_daemon_sets_the_gate_up_and_takes_it_down(start_sampand: EngineFactory) -> None:

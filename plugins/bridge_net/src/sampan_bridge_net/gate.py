@@ -11,6 +11,7 @@ net/ipv4/netfilter/nf_dup_ipv4.c.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from ipaddress import IPv4Interface
 from pathlib import Path
@@ -30,7 +31,7 @@ _MAC = "02:73:70:67:00:01"
 _ADDRESS = IPv4Interface("127.83.80.71/32")
 """A link without any address takes no packets under the loose reverse path filter."""
 
-_LAST = 1000  # after all firewalls, whose priorities are some hundred at most
+_FIRST, _LAST = -1000, 1000  # before and after all firewalls, whose priorities are some hundred at most
 _LOOSE = "2"
 _NO_ADDRESSES = "1"
 
@@ -40,8 +41,9 @@ class Gate:
 
     def __init__(self, instance: str) -> None:
         self.table = f"sampan_{instance}_gate"
-        self._alias = f"sampan {instance} gate"
-        self._entry, self.exit = f"spga{instance}", f"spgb{instance}"
+        alias = f"sampan {instance} gate"
+        entry, self.exit = f"spga{instance}", f"spgb{instance}"
+        self._links = links.Pair(entry, self.exit, alias, _MAC, _ADDRESS, mark=zlib.crc32(alias.encode()))
 
     def check(self) -> None:
         """Raise `Unsupported` if this kernel can't do it; changes nothing."""
@@ -57,7 +59,7 @@ class Gate:
 
     def skeleton(self) -> str:
         """The tables with their rules; those that were there are made anew, what is in the sets stays."""
-        return self._text(self.table, self._entry)
+        return self._text(self.table, self._links.entry)
 
     def elements(self, verb: str, places: Iterable[tuple[int, str]]) -> str:
         """Add or delete what is let in: IP versions, and what is matched as in the maps of published ports."""
@@ -80,27 +82,23 @@ class Gate:
 
     def put_links(self) -> None:
         """Make the pair of links, or put right what is missing of it."""
-        links.put_pair(links.Pair(self._entry, self.exit, self._alias, _MAC, _ADDRESS), self._tune)
+        links.put_pair(self._links, self._tune)
 
     def delete_links(self) -> None:
         """Delete the pair, if it is there."""
-        if rtnetlink.index_of(self._entry) is None:
-            return
-        try:
-            rtnetlink.request(rtnetlink.delete_link(self._entry))
-        except OSError as error:
-            if not rtnetlink.is_missing(error):
-                raise SystemFailure(f"interface {self._entry} can't be deleted: {error}") from error
+        if rtnetlink.index_of(self._links.entry) is not None:
+            links.delete_pair(self._links)
 
     def _tune(self) -> None:
-        for ifname in (self._entry, self.exit):
+        for ifname in (self._links.entry, self.exit):
             rtnetlink.tune_ipv6(ifname, enabled=True)
             if (setting := rtnetlink.IPV6_CONF / ifname / "addr_gen_mode").exists():
                 setting.write_text(_NO_ADDRESSES)
         Path("/proc/sys/net/ipv4/conf", self.exit, "rp_filter").write_text(_LOOSE)
 
     def _text(self, table: str, entry: str) -> str:
-        return "".join(self._table_text(table, entry, version) for version in _FAMILIES)
+        gate = "".join(self._table_text(table, entry, version) for version in _FAMILIES)
+        return gate + self._marking_text(table)
 
     def _table_text(self, table: str, entry: str, version: int) -> str:
         family = _FAMILIES[version][0]
@@ -129,3 +127,23 @@ table {family} {table} {{
 }}
 """
         return declared + rules
+
+    def _marking_text(self, table: str) -> str:
+        """Marks that get IPv6 packets past a strict reverse path filter that asks `fib saddr . mark . iif`, as
+        firewalld's does; gone before the packet is routed. (IPv4's is a setting of the link.)"""
+        return f"""
+table ip6 {table} {{
+  chain arrive {{ type filter hook prerouting priority {_FIRST}; policy accept; }}
+  chain proceed {{ type filter hook prerouting priority {_LAST}; policy accept; }}
+}}
+flush chain ip6 {table} arrive
+flush chain ip6 {table} proceed
+table ip6 {table} {{
+  chain arrive {{
+    iifname "{self.exit}" meta mark set {self._links.mark}
+  }}
+  chain proceed {{
+    iifname "{self.exit}" meta mark set 0
+  }}
+}}
+"""

@@ -25,6 +25,7 @@ ONWARD_V6 = "fe80::73:7067"
 _WHOLE_PACKETS = 65535  # bytes: what has been put together of fragments is not taken apart again
 _UP_WITHOUT_ARP = 0x1 | 0x80  # IFF_UP, IFF_NOARP
 _HOST_SCOPE = 254  # RT_SCOPE_HOST
+_RTPROT_KERNEL = 2  # systemd-networkd deletes the rules of all others that it does not know
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def delete_bridge(alias: str) -> None:
 class Pair:
     """A pair of veth links within the host: what is sent to `entry` arrives at `exit`, whoever it is for.
 
-    Neither needs ARP, and both have the same MAC address. `address` is that of the exit.
+    Neither needs ARP, and both have the same MAC address. `address` is that of the exit. For IPv6 packets with this
+    `mark` everybody is behind the exit: the routing table of that number says so.
     """
 
     entry: str
@@ -71,11 +73,17 @@ class Pair:
     alias: str
     mac: str
     address: IPv4Interface
+    mark: int
 
 
 def put_pair(pair: Pair, before_up: Callable[[], None]) -> None:
     """Make the pair, or put right what is missing; `before_up` runs when it is there and not yet up."""
     _with_pyroute2(lambda route: _put_pair(route, pair, before_up))
+
+
+def delete_pair(pair: Pair) -> None:
+    """Delete the pair, if it is there; its routes go along, the rule that leads to them does not."""
+    _with_pyroute2(lambda route: _delete_pair(route, pair))
 
 
 def aliases() -> list[str]:
@@ -148,6 +156,33 @@ def _put_pair(route: Any, pair: Pair, before_up: Callable[[], None]) -> None:
     route.addr("replace", index=exit, address=str(pair.address.ip), prefixlen=32, scope=_HOST_SCOPE)
     if rtnetlink.IPV6_CONF.exists():
         route.route("replace", dst=f"{ONWARD_V6}/128", oif=entry, family=socket.AF_INET6)
+        _put_marked_route(route, pair.mark, exit)
+
+
+def _put_marked_route(route: Any, mark: int, index: int) -> None:
+    """The rule first: a kernel that knows no rules refuses it, and would take the route as one for all packets."""
+    from pyroute2 import NetlinkError  # noqa: PLC0415 - see the module's docstring
+
+    try:
+        if not _marked_rules(route, mark):
+            route.rule("add", family=socket.AF_INET6, fwmark=mark, table=mark, protocol=_RTPROT_KERNEL)
+    except NetlinkError as error:
+        if error.code in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
+            return
+        raise
+    route.route("replace", family=socket.AF_INET6, dst="default", oif=index, table=mark)
+
+
+def _marked_rules(route: Any, mark: int) -> list[Any]:
+    return [rule for rule in route.get_rules(family=socket.AF_INET6) if rule.get_attr("FRA_TABLE") == mark]
+
+
+def _delete_pair(route: Any, pair: Pair) -> None:
+    if rtnetlink.IPV6_CONF.exists():
+        for _ in _marked_rules(route, pair.mark):
+            route.rule("delete", family=socket.AF_INET6, fwmark=pair.mark, table=pair.mark)
+    for index in route.link_lookup(ifname=pair.entry):
+        route.link("delete", index=index)
 
 
 def _delete_bridge(route: Any, alias: str) -> None:
