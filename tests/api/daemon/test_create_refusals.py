@@ -43,6 +43,10 @@ HOST: tuple[tuple[dict[str, Any], str], ...] = (
     ({"VolumesFrom": ["nobody"]}, "No such container: nobody"),
     ({"VolumesFrom": [""]}, "volumes-from specification cannot be an empty string"),
     ({"Mounts": [{"Type": "npipe", "Source": "a", "Target": "/a"}]}, "mount type unknown"),
+    (
+        {"Mounts": [{"Type": "volume", "Target": "/v", "ReadOnly": True}]},
+        'invalid mount config for type "volume": must not set ReadOnly mode when using anonymous volumes',
+    ),
     ({"PortBindings": {"8000-8010/tcp": [{}]}}, 'invalid port specification: "8000-8010/tcp"'),
     ({"PortBindings": {"80": [{"HostIp": "nowhere"}]}}, "invalid IP address: nowhere"),
     ({"NetworkMode": "container:"}, "invalid network mode: invalid container format container:<name|id>"),

@@ -159,7 +159,7 @@ def test_an_exec_of_a_container_that_ended_meanwhile_does_not_start(shared: InPr
     one = exec_id(shared, id, "true")
     shared.call("POST", f"/containers/{id}/kill")
     answer = shared.call("POST", f"/exec/{one}/start", {})
-    assert (answer.status, answer.message) == (409, f"container {id} is not running")
+    assert (answer.status, answer.message) == (404, f"No such exec instance: {one}")
 
 
 def test_an_exec_goes_with_its_container(shared: InProcess) -> None:
@@ -194,16 +194,19 @@ def test_inspect_names_the_execs_that_run(shared: InProcess) -> None:
     assert shared.call("GET", f"/containers/{id}/json").body["ExecIDs"] == [one]
 
 
-def test_only_a_terminal_can_be_resized(shared: InProcess) -> None:
+def test_only_a_terminal_is_resized(shared: InProcess) -> None:
     with_terminal, without = shared.launch(Tty=True), shared.launch()
     assert shared.call("POST", f"/containers/{with_terminal}/resize?h=30&w=100").status == 200
     assert shared.runtime.window_size(with_terminal) == (30, 100)
-    assert shared.call("POST", f"/containers/{without}/resize?h=30&w=100").status == 409
+    assert shared.call("POST", f"/containers/{without}/resize?h=30&w=100").status == 200  # as with Docker
     one = exec_id(shared, without, "cat", Tty=True, AttachStdin=True)
     assert shared.call("POST", f"/exec/{one}/resize?h=1&w=1").status == 409
     with shared.hijacked(f"/exec/{one}/start", {"Tty": True}):
         wait_until(lambda: bool(shared.call("GET", f"/exec/{one}/json").body["Running"]))
         assert shared.call("POST", f"/exec/{one}/resize?h=1&w=1").status == 200
+    plain = exec_id(shared, without, "sleep", "infinity")
+    shared.call("POST", f"/exec/{plain}/start", {"Detach": True})
+    assert shared.call("POST", f"/exec/{plain}/resize?h=1&w=1").status == 200
 
 
 @pytest.mark.parametrize(

@@ -302,6 +302,7 @@ def test_filters_that_prune_does_not_have(fleet: InProcess, filters: dict[str, l
             "invalid filter 'health=well': invalid value for health (well): must be one of none, starting, healthy, "
             "unhealthy",
         ),
+        ({"exited": ["3", "x"]}, "invalid filter 'exited=[3 x]'"),
         ({"publish": ["1:2"]}, "filter for 'publish' should not contain ':': 1:2"),
         ({"expose": ["80-70"]}, "error while looking up for expose 80-70: invalid port range: 80-70"),
     ],

@@ -116,6 +116,7 @@ SCENARIOS = (
             *running("plain"),
             create("created", Tty=True),
             api("POST", "/containers/tty/resize?h=10&w=20", name="a terminal"),
+            api("POST", "/containers/plain/resize?h=10&w=20", name="no terminal"),
             api("POST", "/containers/tty/resize?h=x&w=20", name="bad height"),
             api("POST", "/containers/tty/resize", name="no size"),
             api("POST", "/containers/created/resize?h=1&w=1", name="one that was never started"),

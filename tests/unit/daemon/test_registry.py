@@ -51,10 +51,15 @@ def test_a_doubtful_beginning_is_refused(containers: Containers) -> None:
         containers.get("a")
 
 
-@pytest.mark.parametrize("name", ["three", "", "/", "ad"])
+@pytest.mark.parametrize("name", ["three", "/", "ad"])
 def test_what_is_not_there_is_not_found(containers: Containers, name: str) -> None:
     with pytest.raises(NotFound, match=f"No such container: {name}"):
         containers.get(name)
+
+
+def test_no_name_at_all_is_refused(containers: Containers) -> None:
+    with pytest.raises(InvalidArgument, match='invalid name or ID supplied: ""'):
+        containers.get("")
 
 
 def test_a_name_belongs_to_one(containers: Containers) -> None:

@@ -63,7 +63,7 @@ def boolean(filters: Filters, name: str, *, default: bool) -> bool:
     """The value of a filter that is yes or no. Raises `InvalidArgument` for anything else, or for both."""
     values = {_boolean(name, text) for text in filters.get(name, ())}
     if len(values) > 1:
-        raise InvalidArgument(f"invalid filter '{name}={list(filters[name])}'")
+        raise InvalidArgument(f"invalid filter '{name}={_listed(filters[name])}'")
     return values.pop() if values else default
 
 
@@ -80,7 +80,12 @@ def integers(filters: Filters, name: str) -> list[int]:
     try:
         return [int(text) for text in filters.get(name, ())]
     except ValueError:
-        raise InvalidArgument(f"invalid filter '{name}={list(filters[name])}'") from None
+        raise InvalidArgument(f"invalid filter '{name}={_listed(filters[name])}'") from None
+
+
+def _listed(values: Sequence[str]) -> str:
+    """The values as Go prints a list of texts."""
+    return f"[{' '.join(values)}]"
 
 
 def _boolean(name: str, text: str) -> bool:

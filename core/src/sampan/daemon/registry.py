@@ -51,6 +51,8 @@ class Containers:
 
     def get(self, name: str) -> Container:
         """By id, name, or the beginning of an id that is no other's. Raises `NotFound`, `InvalidArgument`."""
+        if not name:
+            raise InvalidArgument('invalid name or ID supplied: ""')
         container = self.find(name)
         if container is None:
             raise NotFound(f"No such container: {name}")

@@ -92,10 +92,7 @@ def _faults(mount: Mount, *, source_must_exist: bool) -> Iterator[str]:
         case "bind":
             yield from _bind_faults(mount, source_must_exist=source_must_exist)
         case "volume":
-            subpath = mount.volume_options.subpath if mount.volume_options else ""
-            if subpath and not mount.source:
-                yield "must not set Subpath when using anonymous volumes"
-            yield from _subpath_faults(subpath)
+            yield from _volume_faults(mount)
         case "tmpfs":
             yield from _tmpfs_faults(mount)
         case "image":
@@ -111,6 +108,15 @@ def _path_faults(path: str) -> Iterator[str]:
         yield "invalid specification: destination can't be '/'"
     if not path.startswith("/"):
         yield f"invalid mount path: '{path}' mount path must be absolute"
+
+
+def _volume_faults(mount: Mount) -> Iterator[str]:
+    subpath = mount.volume_options.subpath if mount.volume_options else ""
+    if subpath and not mount.source:
+        yield "must not set Subpath when using anonymous volumes"
+    yield from _subpath_faults(subpath)
+    if mount.read_only and not mount.source:
+        yield "must not set ReadOnly mode when using anonymous volumes"
 
 
 def _bind_faults(mount: Mount, *, source_must_exist: bool) -> Iterator[str]:

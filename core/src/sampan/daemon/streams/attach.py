@@ -56,7 +56,8 @@ async def container_resize(daemon: Daemon, job: Job[ResizeContainer]) -> None:
     container = daemon.containers.get(job.request.name)
     if not container.running:
         raise Conflict(f"container {container.id} is not running")
-    await daemon.runtime.resize(container.id, job.request.height, job.request.width)
+    if container.record.config.tty:
+        await daemon.runtime.resize(container.id, job.request.height, job.request.width)
     size = {"height": str(job.request.height), "width": str(job.request.width)}
     daemon.publish(container, "resize", **size)
 

@@ -142,11 +142,12 @@ def _told(instance: ExecInstance) -> str:
 
 
 async def exec_resize(daemon: Daemon, job: Job[ResizeExec]) -> None:
-    """Set the size of the exec's terminal."""
+    """Set the size of the exec's terminal, if it has one, as Docker does."""
     instance = daemon.execs.get(job.request.id)
     if not instance.running:
         raise Conflict(f"exec {instance.id} is not running")
-    await daemon.runtime.resize(instance.container.id, job.request.height, job.request.width, instance.id)
+    if instance.request.tty:
+        await daemon.runtime.resize(instance.container.id, job.request.height, job.request.width, instance.id)
 
 
 async def exec_inspect(daemon: Daemon, job: Job[InspectExec]) -> ExecInspect:
