@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 
 from sampan.testing.host import LeakCheck
 from tests.support import images
+from tests.support.clients import Client
 from tests.support.engines import ENGINES, Engine, Sampand, running
 
 SESSION_MARK = f"sp{os.getpid()}-"
@@ -67,6 +68,24 @@ class Archives:
 def archives(session_dir: Path) -> Archives:
     busybox, layered = session_dir / "busybox.tar", session_dir / "layered.tar"
     return Archives(busybox, images.busybox_archive(busybox), layered, images.layered_archive(layered))
+
+
+LoadedSampand = Callable[..., AbstractContextManager[Sampand]]
+
+
+@pytest.fixture(scope="session")
+def loaded_sampand(session_dir: Path, leak_marks: list[str], archives: Archives) -> LoadedSampand:
+    """`loaded_sampand(*flags)`: a sampand with the image busybox:test, gone with all it held at the context's end."""
+
+    @contextmanager
+    def load(*flags: str) -> Iterator[Sampand]:
+        engine = Sampand(Path(tempfile.mkdtemp(prefix="l", dir=session_dir)), flags)
+        leak_marks.extend(engine.marks)
+        with running(engine):
+            Client("docker", engine)("load", "-q", "-i", str(archives.busybox))
+            yield engine
+
+    return load
 
 
 EngineFactory = Callable[..., Engine]

@@ -13,16 +13,15 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 
 from sampan.drivers import ChangeKind, Mount, SnapshotKind
 from sampan.storage.copy_driver import CopyDriver
 from sampan.testing.mounting import run_inside
-from tests.conftest import Archives, EngineFactory
+from tests.conftest import Archives, EngineFactory, LoadedSampand
 from tests.support.clients import Client
-from tests.support.engines import Engine, Sampand, running
+from tests.support.engines import Engine, Sampand
 from tests.support.registry import Registry
 
 pytestmark = pytest.mark.root
@@ -31,11 +30,8 @@ BUSYBOX = "busybox:test"
 
 
 @pytest.fixture(scope="module")
-def engine(session_dir: Path, leak_marks: list[str], archives: Archives) -> Iterator[Engine]:
-    engine = Sampand(Path(mkdtemp(prefix="c", dir=session_dir)), ("--storage-driver", "copy"))
-    leak_marks.extend(engine.marks)
-    with running(engine):
-        Client("docker", engine)("load", "-q", "-i", str(archives.busybox))
+def engine(loaded_sampand: LoadedSampand) -> Iterator[Engine]:
+    with loaded_sampand("--storage-driver", "copy") as engine:
         yield engine
 
 

@@ -5,13 +5,11 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import pytest
 
-from tests.conftest import Archives
+from tests.conftest import LoadedSampand
 from tests.support.clients import Client
 from tests.support.containers import (
     at_once,
@@ -25,7 +23,7 @@ from tests.support.containers import (
     run,
     state_of,
 )
-from tests.support.engines import Engine, Sampand, running
+from tests.support.engines import Engine
 from tests.support.voyages import Voyage
 
 pytestmark = pytest.mark.root
@@ -34,11 +32,8 @@ STREAMS = (("logs", "-f", "talker"), ("attach", "talker"), ("exec", "-i", "talke
 
 
 @pytest.fixture(scope="module")
-def engine(session_dir: Path, leak_marks: list[str], archives: Archives) -> Iterator[Engine]:
-    engine = Sampand(Path(mkdtemp(prefix="c", dir=session_dir)))
-    leak_marks.extend(engine.marks)
-    with running(engine):
-        Client("docker", engine)("load", "-q", "-i", str(archives.busybox))
+def engine(loaded_sampand: LoadedSampand) -> Iterator[Engine]:
+    with loaded_sampand() as engine:
         yield engine
 
 

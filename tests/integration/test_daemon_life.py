@@ -4,16 +4,14 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import pytest
 
-from tests.conftest import Archives
+from tests.conftest import LoadedSampand
 from tests.support.clients import Client
 from tests.support.containers import await_event, call, create, events, eventually, run, state_of
-from tests.support.engines import Engine, Sampand, running
+from tests.support.engines import Engine
 
 pytestmark = pytest.mark.root
 MS = 1_000_000
@@ -21,11 +19,8 @@ COUNT = ("sh", "-c", "while :; do echo tick; sleep 0.05; done")
 
 
 @pytest.fixture(scope="module")
-def engine(session_dir: Path, leak_marks: list[str], archives: Archives) -> Iterator[Engine]:
-    engine = Sampand(Path(mkdtemp(prefix="l", dir=session_dir)))
-    leak_marks.extend(engine.marks)
-    with running(engine):
-        Client("docker", engine)("load", "-q", "-i", str(archives.busybox))
+def engine(loaded_sampand: LoadedSampand) -> Iterator[Engine]:
+    with loaded_sampand() as engine:
         yield engine
 
 

@@ -5,15 +5,12 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 
-from tests.conftest import Archives
-from tests.support.clients import Client
+from tests.conftest import LoadedSampand
 from tests.support.containers import call, eventually, held_by, resident_kib, run
-from tests.support.engines import Sampand, running
+from tests.support.engines import Sampand
 from tests.support.holdings import difference, holdings
 
 pytestmark = pytest.mark.root
@@ -23,11 +20,8 @@ SPARE_FILES = 6  # what comes and goes: connections of clients, databases of thr
 
 
 @pytest.fixture
-def engine(session_dir: Path, leak_marks: list[str], archives: Archives) -> Iterator[Sampand]:
-    engine = Sampand(Path(mkdtemp(prefix="s", dir=session_dir)))
-    leak_marks.extend(engine.marks)
-    with running(engine):
-        Client("docker", engine)("load", "-q", "-i", str(archives.busybox))
+def engine(loaded_sampand: LoadedSampand) -> Iterator[Sampand]:
+    with loaded_sampand() as engine:
         yield engine
 
 

@@ -7,15 +7,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 
 from sampan.syscalls.mount import MS_BIND, mount, umount2
-from tests.conftest import Archives
-from tests.support.clients import Client
+from tests.conftest import LoadedSampand
 from tests.support.containers import call, eventually, run
-from tests.support.engines import Sampand, running
+from tests.support.engines import Sampand
 from tests.support.holdings import groups, rows
 
 pytestmark = pytest.mark.root
@@ -24,11 +22,8 @@ FILE = "cgroup.max.descendants"
 
 
 @pytest.fixture
-def engine(session_dir: Path, leak_marks: list[str], archives: Archives) -> Iterator[Sampand]:
-    engine = Sampand(Path(mkdtemp(prefix="u", dir=session_dir)))
-    leak_marks.extend(engine.marks)
-    with running(engine):
-        Client("docker", engine)("load", "-q", "-i", str(archives.busybox))
+def engine(loaded_sampand: LoadedSampand) -> Iterator[Sampand]:
+    with loaded_sampand() as engine:
         yield engine
         engine.remove_containers()
 

@@ -2,19 +2,17 @@
 
 import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from threading import Timer
 
 import pytest
 
-from tests.conftest import SESSION_MARK, Archives
+from tests.conftest import SESSION_MARK, LoadedSampand
 from tests.support import standstill
 from tests.support.clients import Client
-from tests.support.engines import Sampand, running
+from tests.support.engines import Sampand
 
 CGROUPS = Path("/sys/fs/cgroup")
 NEEDED = {"cpu", "memory", "pids"}
@@ -64,26 +62,12 @@ def _why_not() -> str | None:
     return None
 
 
-@contextmanager
-def loaded_engine(
-    session_dir: Path, leak_marks: list[str], archives: Archives, flags: Sequence[str] = ()
-) -> Iterator[Sampand]:
-    """A sampand with the image busybox:test."""
-    engine = Sampand(Path(tempfile.mkdtemp(prefix="v", dir=session_dir)), flags)
-    leak_marks.extend(engine.marks)
-    with running(engine):
-        Client("docker", engine)("load", "--input", str(archives.busybox))
-        yield engine
-
-
 @pytest.fixture(scope="module", params=["crun", "runc"])
-def shared_engine(
-    request: pytest.FixtureRequest, session_dir: Path, leak_marks: list[str], archives: Archives
-) -> Iterator[Sampand]:
+def shared_engine(request: pytest.FixtureRequest, loaded_sampand: LoadedSampand) -> Iterator[Sampand]:
     """One for each OCI runtime that is installed."""
     if shutil.which(request.param) is None:
         pytest.skip(f"{request.param} is not installed")
-    with loaded_engine(session_dir, leak_marks, archives, ["--default-runtime", request.param]) as engine:
+    with loaded_sampand("--default-runtime", request.param) as engine:
         yield engine
 
 

@@ -15,10 +15,10 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.conftest import Archives
+from tests.conftest import LoadedSampand
 from tests.support.clients import Client
 from tests.support.engines import Engine, Sampand
-from tests.vm.conftest import CGROUPS, loaded_engine
+from tests.vm.conftest import CGROUPS
 from tests.vm.test_unified import IMAGE, following, slice_of, state_of
 
 MIB = 1 << 20
@@ -29,8 +29,8 @@ BUSY = ("sh", "-c", "while :; do :; done")
 
 
 @pytest.fixture(scope="module")
-def shared_engine(session_dir: Path, leak_marks: list[str], archives: Archives) -> Iterator[Sampand]:
-    with loaded_engine(session_dir, leak_marks, archives) as engine:
+def shared_engine(loaded_sampand: LoadedSampand) -> Iterator[Sampand]:
+    with loaded_sampand() as engine:
         yield engine
 
 
