@@ -3,7 +3,6 @@
 import os
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from tests.conftest import Archives
 from tests.support.clients import Client
+from tests.support.containers import eventually
 from tests.support.engines import Engine, Sampand, running
 from tests.support.images import Entry, docker_archive, layer
 from tests.support.processes import StartFailed
@@ -57,10 +57,7 @@ def used(directory: Path) -> int:
 
 def await_room(directory: Path, most_bytes: int) -> None:
     """Return when no more than this is in use: what a container wrote goes in the background."""
-    deadline = time.monotonic() + 20
-    while (found := used(directory)) > most_bytes:
-        assert time.monotonic() < deadline, f"{found} bytes in use"
-        time.sleep(0.05)
+    assert eventually(lambda: used(directory) <= most_bytes, 20), f"{used(directory)} bytes in use"
 
 
 def test_a_container_that_fills_the_disk_can_be_removed(

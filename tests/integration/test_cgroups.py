@@ -24,23 +24,15 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def mount() -> Path:
-    host = find_host()
-    if host.mount is None:
-        pytest.skip(f"no cgroup v2 here: {host.why_not()}")
-    return host.mount
-
-
-@pytest.fixture
-def driver(mount: Path, tmp_path: Path) -> Iterator[CgroupDriver]:
+def driver(cgroups: Path, tmp_path: Path) -> Iterator[CgroupDriver]:
     parent = f"/sampan-cgroups-{os.getpid()}-{next(_numbers)}"
     driver = CgroupDriver(ResourceSettings(tmp_path, parent), deadline_s=10)
     yield driver
     for id in list(driver.list()):
         driver.kill(id)
         driver.remove(id)
-    if (mount / parent.lstrip("/")).is_dir():
-        (mount / parent.lstrip("/")).rmdir()
+    if (cgroups / parent.lstrip("/")).is_dir():
+        (cgroups / parent.lstrip("/")).rmdir()
 
 
 @pytest.fixture
@@ -76,11 +68,11 @@ class Shell:
 
 
 @pytest.fixture
-def shell(mount: Path) -> Iterator[Callable[[Cgroup, str], Shell]]:
+def shell(cgroups: Path) -> Iterator[Callable[[Cgroup, str], Shell]]:
     shells: list[Shell] = []
 
     def start(cgroup: Cgroup, script: str) -> Shell:
-        shells.append(Shell(script, mount / cgroup.path.lstrip("/")))
+        shells.append(Shell(script, cgroups / cgroup.path.lstrip("/")))
         return shells[-1]
 
     yield start
@@ -88,27 +80,27 @@ def shell(mount: Path) -> Iterator[Callable[[Cgroup, str], Shell]]:
         one.end()
 
 
-def read(mount: Path, cgroup: Cgroup, file: str) -> str:
-    return (mount / cgroup.path.lstrip("/") / file).read_text().strip()
+def read(cgroups: Path, cgroup: Cgroup, file: str) -> str:
+    return (cgroups / cgroup.path.lstrip("/") / file).read_text().strip()
 
 
 def test_a_frozen_group_is_frozen_when_freeze_returns(
-    driver: CgroupDriver, mount: Path, shell: Callable[[Cgroup, str], Shell]
+    driver: CgroupDriver, cgroups: Path, shell: Callable[[Cgroup, str], Shell]
 ) -> None:
     cgroup = driver.create(WEB, Resources())
     shell(cgroup, "true")
     driver.freeze(WEB)
-    assert "frozen 1" in read(mount, cgroup, "cgroup.events")
+    assert "frozen 1" in read(cgroups, cgroup, "cgroup.events")
     driver.thaw(WEB)
-    assert "frozen 0" in read(mount, cgroup, "cgroup.events")
+    assert "frozen 0" in read(cgroups, cgroup, "cgroup.events")
 
 
 def test_groups_that_a_container_made_below_its_own_are_killed_and_removed_too(
-    driver: CgroupDriver, mount: Path, shell: Callable[[Cgroup, str], Shell]
+    driver: CgroupDriver, cgroups: Path, shell: Callable[[Cgroup, str], Shell]
 ) -> None:
     cgroup = driver.create(WEB, Resources())
     inner = Cgroup("inner", f"{cgroup.path}/a/b")
-    (mount / inner.path.lstrip("/")).mkdir(parents=True)
+    (cgroups / inner.path.lstrip("/")).mkdir(parents=True)
     inside = shell(inner, "true")
     assert driver.processes(WEB) == [inside.pid]
     driver.kill(WEB)
@@ -129,14 +121,14 @@ def test_processes_are_killed_one_by_one_where_the_kernel_has_no_cgroup_kill(
 
 
 def test_a_group_whose_process_will_not_die_is_a_conflict_after_the_deadline(
-    driver: CgroupDriver, mount: Path, tmp_path: Path, shell: Callable[[Cgroup, str], Shell]
+    driver: CgroupDriver, cgroups: Path, tmp_path: Path, shell: Callable[[Cgroup, str], Shell]
 ) -> None:
     cgroup = driver.create(WEB, Resources())
     shell(cgroup, "true")
     impatient = CgroupDriver(ResourceSettings(tmp_path, cgroup.path.rpartition("/")[0]), deadline_s=0.05)
     with pytest.raises(Conflict, match="has processes"):
         impatient.remove(WEB)
-    assert read(mount, cgroup, "cgroup.procs")
+    assert read(cgroups, cgroup, "cgroup.procs")
 
 
 CHURN = """if True:
@@ -160,7 +152,7 @@ CHURN = """if True:
 
 
 def test_a_driver_killed_at_any_moment_leaves_nothing_that_the_next_does_not_find(
-    driver: CgroupDriver, mount: Path, tmp_path: Path
+    driver: CgroupDriver, cgroups: Path, tmp_path: Path
 ) -> None:
     slice_ = driver.create(WEB, Resources()).path.rpartition("/")[0]
     driver.remove(WEB)
@@ -174,7 +166,7 @@ def test_a_driver_killed_at_any_moment_leaves_nothing_that_the_next_does_not_fin
         for id in list(again.list()):
             again.remove(id)
         again.close()
-        assert not (mount / slice_.lstrip("/")).exists()
+        assert not (cgroups / slice_.lstrip("/")).exists()
 
 
 def test_cpu_time_of_a_group_is_accounted(driver: CgroupDriver, shell: Callable[[Cgroup, str], Shell]) -> None:
@@ -185,12 +177,12 @@ def test_cpu_time_of_a_group_is_accounted(driver: CgroupDriver, shell: Callable[
     assert stats.cpu_usage_us > 0
 
 
-def test_nothing_outside_the_slice_changes_on_a_hybrid_host(driver: CgroupDriver, mount: Path) -> None:
+def test_nothing_outside_the_slice_changes_on_a_hybrid_host(driver: CgroupDriver, cgroups: Path) -> None:
     if find_host().kind != "hybrid":
         pytest.skip("this host is not hybrid")
-    before = (mount / "cgroup.subtree_control").read_text()
+    before = (cgroups / "cgroup.subtree_control").read_text()
     warnings = driver.create(WEB, Resources(memory_max_bytes=64 * MIB)).warnings
-    assert (mount / "cgroup.subtree_control").read_text() == before
+    assert (cgroups / "cgroup.subtree_control").read_text() == before
     assert warnings == (
         "Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.",
     )
@@ -239,38 +231,40 @@ def test_a_busy_process_is_throttled_to_its_quota(
 
 @pytest.mark.vm
 def test_a_group_holds_no_more_processes_than_its_limit(
-    limited: CgroupDriver, mount: Path, shell: Callable[[Cgroup, str], Shell]
+    limited: CgroupDriver, cgroups: Path, shell: Callable[[Cgroup, str], Shell]
 ) -> None:
     cgroup = limited.create(WEB, Resources(pids_max=3))
     status, printed = shell(cgroup, "sleep 9 & sleep 9 & sleep 9 & sleep 9 &").run()
     assert status != 0
     assert "fork" in printed
-    assert "max 1" in read(mount, cgroup, "pids.events")
+    assert "max 1" in read(cgroups, cgroup, "pids.events")
     assert limited.stats(WEB).pids_max == 3
 
 
 @pytest.mark.vm
-def test_io_limits_are_set_device_by_device(limited: CgroupDriver, mount: Path) -> None:
+def test_io_limits_are_set_device_by_device(limited: CgroupDriver, cgroups: Path) -> None:
     if "io" not in limited.capabilities().controllers:
         pytest.skip("this host has no io controller")
     number = next(Path("/sys/block").glob("*/dev")).read_text().strip()
     cgroup = limited.create(WEB, Resources(io_max=(IoLimit(number, write_bytes_per_s=MIB),)))
     assert cgroup.warnings == ()
-    assert read(mount, cgroup, "io.max") == f"{number} rbps=max wbps={MIB} riops=max wiops=max"
+    assert read(cgroups, cgroup, "io.max") == f"{number} rbps=max wbps={MIB} riops=max wiops=max"
     with pytest.raises(InvalidArgument, match="No such device"):
         limited.update(WEB, Resources(io_max=(IoLimit(number, read_ops_per_s=7), IoLimit("250:250", 1))))
-    assert read(mount, cgroup, "io.max") == f"{number} rbps=max wbps={MIB} riops=max wiops=max"
+    assert read(cgroups, cgroup, "io.max") == f"{number} rbps=max wbps={MIB} riops=max wiops=max"
 
 
 @pytest.mark.vm
-def test_an_update_with_one_value_that_the_kernel_refuses_changes_nothing(limited: CgroupDriver, mount: Path) -> None:
+def test_an_update_with_one_value_that_the_kernel_refuses_changes_nothing(
+    limited: CgroupDriver, cgroups: Path
+) -> None:
     cgroup = limited.create(WEB, Resources(memory_max_bytes=64 * MIB, cpu_weight=50, cpu_quota_us=20_000))
-    before = {file: read(mount, cgroup, file) for file in ("memory.max", "memory.high", "cpu.weight", "cpu.max")}
+    before = {file: read(cgroups, cgroup, file) for file in ("memory.max", "memory.high", "cpu.weight", "cpu.max")}
     with pytest.raises(InvalidArgument, match=r"cpu\.max"):
         limited.update(
             WEB, Resources(memory_max_bytes=32 * MIB, memory_high_bytes=16 * MIB, cpu_weight=70, cpu_quota_us=1)
         )
-    assert {file: read(mount, cgroup, file) for file in before} == before
+    assert {file: read(cgroups, cgroup, file) for file in before} == before
 
 
 @pytest.mark.vm
@@ -281,10 +275,10 @@ def test_a_group_that_can_not_get_its_limits_is_not_made(limited: CgroupDriver) 
 
 
 @pytest.mark.vm
-def test_limits_can_be_changed_and_lifted_while_the_group_lives(limited: CgroupDriver, mount: Path) -> None:
+def test_limits_can_be_changed_and_lifted_while_the_group_lives(limited: CgroupDriver, cgroups: Path) -> None:
     cgroup = limited.create(WEB, Resources(memory_max_bytes=64 * MIB, pids_max=10, cpu_quota_us=20_000))
     limited.update(WEB, Resources(memory_max_bytes=-1, pids_max=-1, cpu_quota_us=-1, cpu_period_us=50_000))
-    assert [read(mount, cgroup, file) for file in ("memory.max", "pids.max", "cpu.max")] == [
+    assert [read(cgroups, cgroup, file) for file in ("memory.max", "pids.max", "cpu.max")] == [
         "max",
         "max",
         "max 50000",
@@ -292,19 +286,19 @@ def test_limits_can_be_changed_and_lifted_while_the_group_lives(limited: CgroupD
 
 
 @pytest.mark.vm
-def test_a_burst_may_rise_with_its_quota_and_fall_with_it(limited: CgroupDriver, mount: Path) -> None:
+def test_a_burst_may_rise_with_its_quota_and_fall_with_it(limited: CgroupDriver, cgroups: Path) -> None:
     cgroup = limited.create(WEB, Resources(cpu_quota_us=20_000, cpu_burst_us=20_000))
     for number in (50_000, 10_000):
         limited.update(WEB, Resources(cpu_quota_us=number, cpu_burst_us=number))
-        assert read(mount, cgroup, "cpu.max.burst") == str(number)
+        assert read(cgroups, cgroup, "cpu.max.burst") == str(number)
 
 
 @pytest.mark.vm
 def test_any_key_of_the_kernel_can_be_set_but_those_that_control_the_group(
-    limited: CgroupDriver, mount: Path
+    limited: CgroupDriver, cgroups: Path
 ) -> None:
     cgroup = limited.create(WEB, Resources(unified={"memory.oom.group": "1", "misc.nothing": "1"}))
-    assert read(mount, cgroup, "memory.oom.group") == "1"
+    assert read(cgroups, cgroup, "memory.oom.group") == "1"
     assert len(cgroup.warnings) == 1
     assert "misc.nothing" in cgroup.warnings[0]
     for key in ("cgroup.procs", "cgroup.kill", "../memory.max", "memory"):
@@ -314,15 +308,15 @@ def test_any_key_of_the_kernel_can_be_set_but_those_that_control_the_group(
 
 @pytest.mark.vm
 def test_a_daemon_inside_its_slice_steps_aside_into_a_leaf(
-    limited: CgroupDriver, mount: Path, tmp_path: Path
+    limited: CgroupDriver, cgroups: Path, tmp_path: Path
 ) -> None:
     parent = f"/sampan-delegated-{os.getpid()}"
-    (mount / parent.lstrip("/")).mkdir()
+    (cgroups / parent.lstrip("/")).mkdir()
     script = f"""if True:
         from pathlib import Path
         from sampan.drivers import Resources, ResourceSettings
         from sampan_cgroups_v2.driver import CgroupDriver
-        Path("{mount}{parent}/cgroup.procs").write_text("0")
+        Path("{cgroups}{parent}/cgroup.procs").write_text("0")
         driver = CgroupDriver(ResourceSettings(Path("{tmp_path}"), "{parent}"))
         print(driver.create("{WEB}", Resources(memory_max_bytes=64 << 20)).warnings, list(driver.list()))
         driver.remove("{WEB}")
@@ -332,8 +326,8 @@ def test_a_daemon_inside_its_slice_steps_aside_into_a_leaf(
         assert done.stdout == f"() ['{WEB}']\n"
     finally:
         for directory in (f"{parent}/sampan.daemon", parent):
-            if (mount / directory.lstrip("/")).is_dir():
-                (mount / directory.lstrip("/")).rmdir()
+            if (cgroups / directory.lstrip("/")).is_dir():
+                (cgroups / directory.lstrip("/")).rmdir()
 
 
 def _no_swap() -> tuple[str, ...]:

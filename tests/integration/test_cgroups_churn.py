@@ -14,7 +14,6 @@ import pytest
 
 from sampan.drivers import ResourceSettings
 from sampan_cgroups_v2.driver import CgroupDriver
-from sampan_cgroups_v2.host import find_host
 from tests.integration.cgroups_churn import INHABITED
 
 pytestmark = pytest.mark.root
@@ -26,15 +25,7 @@ HALF = ("making", "removing")
 
 
 @pytest.fixture
-def mount() -> Path:
-    host = find_host()
-    if host.mount is None:
-        pytest.skip(f"no cgroup v2 here: {host.why_not()}")
-    return host.mount
-
-
-@pytest.fixture
-def slice(tmp_path: Path, mount: Path) -> Iterator[str]:
+def slice(tmp_path: Path, cgroups: Path) -> Iterator[str]:
     slice = f"/sampan-churn-{os.getpid()}"
     yield slice
     driver = CgroupDriver(ResourceSettings(tmp_path, slice))
@@ -76,7 +67,7 @@ class Ledger:
 
 
 def test_a_thousand_groups_sixteen_at_a_time_with_a_daemon_that_dies_again_and_again(
-    tmp_path: Path, slice: str, mount: Path
+    tmp_path: Path, slice: str, cgroups: Path
 ) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
@@ -86,7 +77,7 @@ def test_a_thousand_groups_sixteen_at_a_time_with_a_daemon_that_dies_again_and_a
     assert deaths >= GROUPS * LINES_OF_A_LIFE // LINES
     assert len(ledger.last) == GROUPS
     assert set(ledger.last.values()) == {"removed"}
-    assert not Path(f"{mount}{slice}").exists()
+    assert not Path(f"{cgroups}{slice}").exists()
 
 
 def _dies(arguments: Sequence[str], ledger: Ledger, fatal: int) -> bool:

@@ -18,6 +18,7 @@ from tests.compat.test_lifecycle import TRAP, await_log
 from tests.compat.test_run import free_port
 from tests.conftest import Archives
 from tests.support.clients import Client
+from tests.support.containers import eventually
 from tests.support.engines import Engine, Sampand, UnixConnection
 from tests.vm.conftest import CGROUPS
 
@@ -216,10 +217,8 @@ def test_what_an_exec_leaves_behind_is_waited_for_and_ends_with_the_container(
     docker("rm", "-f", "open")
     assert groups_below(slice_of(engine)) == []
     assert engine.process is not None
-    deadline = time.monotonic() + PATIENCE_S
-    while zombies := _zombies_of(engine.process.pid):  # no event tells of a zombie that goes
-        assert time.monotonic() < deadline, zombies
-        time.sleep(0.05)
+    pid = engine.process.pid
+    assert eventually(lambda: not _zombies_of(pid), PATIENCE_S)
 
 
 def _zombies_of(pid: int) -> list[str]:
