@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from sampan.config import DaemonConfig
 from sampan.errdefs import SampanError
@@ -21,6 +22,10 @@ RELOADED = (
 """What changes without a restart: as with dockerd (moby daemon/reload.go), and what only new containers ask for."""
 
 
+Apply: TypeAlias = Callable[[DaemonConfig], Awaitable[None]]
+"""Gives a running daemon another configuration. Raises `SampanError`, and then has changed nothing."""
+
+
 class Reload:
     """Reads and takes over, one time after the other. What can't be read or taken over is one line in the log."""
 
@@ -28,12 +33,12 @@ class Reload:
         """`config` is in force; `read` raises `SampanError`."""
         self.config = config
         self._read = read
-        self._apply: Callable[[DaemonConfig], Awaitable[None]] | None = None
+        self._apply: Apply | None = None
         self._task: asyncio.Task[None] | None = None
         self._again = False
 
-    def ready(self, apply: Callable[[DaemonConfig], Awaitable[None]]) -> None:
-        """The daemon runs. `apply` gives it another configuration, or raises `SampanError` and changes nothing."""
+    def ready(self, apply: Apply) -> None:
+        """The daemon runs, and takes over what `apply` is given."""
         self._apply = apply
 
     def ask(self) -> None:
@@ -52,7 +57,7 @@ class Reload:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _reload(self, apply: Callable[[DaemonConfig], Awaitable[None]]) -> None:
+    async def _reload(self, apply: Apply) -> None:
         self._again = True
         while self._again:
             self._again = False
@@ -65,7 +70,7 @@ class Reload:
             finally:
                 notify_ready()
 
-    async def _take_over(self, apply: Callable[[DaemonConfig], Awaitable[None]]) -> None:
+    async def _take_over(self, apply: Apply) -> None:
         found = await asyncio.to_thread(self._read)
         config = self.config.model_copy(update={name: getattr(found, name) for name in RELOADED})
         await apply(config)

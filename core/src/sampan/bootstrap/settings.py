@@ -39,7 +39,7 @@ def network_defaults(config: DaemonConfig) -> NetworkDefaults:
 
 
 def daemon_settings(config: DaemonConfig, found: Mapping[str, FoundRuntime]) -> Settings:
-    """What the daemon goes by. Raises `InvalidArgument` for log options that can\'t be."""
+    """What the daemon goes by. Raises `InvalidArgument` for log options that can't be."""
     return Settings(
         data_root=config.data_root,
         exec_root=config.exec_root,

@@ -1,0 +1,107 @@
+"""The life of the process: what it holds, and that it serves until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import grp
+import logging
+import resource
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from sampan import __version__
+from sampan.api.app import create_app
+from sampan.api.server import Listener, Server, TlsFiles
+from sampan.bootstrap.assemble import start_engine
+from sampan.bootstrap.log import log_to_stderr
+from sampan.bootstrap.reload import Reload
+from sampan.config import DaemonConfig
+from sampan.drivers.loader import load
+from sampan.errdefs import SystemFailure
+from sampan.exclusive import lock_data_root, pid_file
+from sampan.memory import limit_arenas, settle
+from sampan.notify import notify_ready, notify_stopping
+
+_log = logging.getLogger("sampan")
+_DEFAULT_GROUP = "sampan"
+
+
+def run(config: DaemonConfig, read: Callable[[], DaemonConfig]) -> None:
+    """Be the daemon until SIGTERM or SIGINT; at SIGHUP `read` the configuration again.
+
+    Raises `SampanError` with one clear sentence if it can't start.
+    """
+    log_to_stderr(config)
+    faulthandler.register(signal.SIGUSR1)
+    _allow_open_files()
+    limit_arenas()
+    asyncio.run(_serve(config, Reload(config, read)))
+
+
+def _allow_open_files() -> None:
+    """As many as the kernel lets us: a running container takes three, and the usual 1024 end at 340 of them."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+async def _serve(config: DaemonConfig, reloading: Reload) -> None:
+    async with AsyncExitStack() as stack:
+        _make_directories(config)
+        stack.enter_context(lock_data_root(config.data_root))
+        stack.enter_context(pid_file(config.pidfile))
+        stopping = _stop_signal()
+        # Ignored it would be in every container too.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloading.ask)
+        drivers = load()
+        engine, apply = await start_engine(config, drivers)
+        stack.push_async_callback(engine.stop, config.shutdown_timeout)
+        server = Server(create_app(engine, routers=drivers.hooks.hook.sampan_api_router()), _listeners(config))
+        await server.start()
+        stack.push_async_callback(server.close)
+        settle()
+        reloading.ready(apply)
+        stack.push_async_callback(reloading.close)
+        notify_ready()
+        _log.info("sampand %s answers on %s", __version__, ", ".join(config.hosts))
+        await stopping.wait()
+        notify_stopping()
+        await reloading.close()
+        # before the server: its connections end with the jobs' streams
+        await engine.stop(reloading.config.shutdown_timeout)
+    _log.info("sampand has stopped; containers go on running")
+
+
+def _listeners(config: DaemonConfig) -> list[Listener]:
+    tls = None
+    if config.tlsverify and config.tlscert and config.tlskey and config.tlscacert:
+        tls = TlsFiles(config.tlscert, config.tlskey, config.tlscacert)
+    group = config.group or (_DEFAULT_GROUP if _has_group(_DEFAULT_GROUP) else None)
+    full = [Listener(host, group=group, tls=tls) for host in config.hosts]
+    return full + [Listener(host, "read-only", group, tls) for host in config.read_only_hosts]
+
+
+def _has_group(name: str) -> bool:
+    return any(group.gr_name == name for group in grp.getgrall())
+
+
+def _stop_signal() -> asyncio.Event:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    return stopping
+
+
+def _make_directories(config: DaemonConfig) -> None:
+    """The roots and what lies in them; nobody but root may look into them (CVE-2021-41091)."""
+    try:
+        config.data_root.mkdir(mode=0o710, parents=True, exist_ok=True)
+        config.exec_root.mkdir(mode=0o711, parents=True, exist_ok=True)
+        for path in ("containers", "drivers", "images"):
+            (config.data_root / path).mkdir(mode=0o700, exist_ok=True)
+        (config.data_root / "volumes").mkdir(mode=0o701, exist_ok=True)
+        (config.exec_root / "bundles").mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise SystemFailure(f"unable to make {error.filename}: {error.strerror}") from error
