@@ -131,7 +131,7 @@ def test_ports_are_joined_to_ranges(ports: list[tuple[str, int, int, str]], text
         (["unpause"], "POST", "unpause", {}),
         (["kill"], "POST", "kill", {"signal": ["KILL"]}),
         (["kill", "-s", "HUP"], "POST", "kill", {"signal": ["HUP"]}),
-        (["container", "rm", "-fv"], "DELETE", "", {"force": ["1"], "v": ["1"]}),
+        (["container", "rm", "-v"], "DELETE", "", {"v": ["1"]}),
     ],
 )
 def test_short_commands_act_on_each_name(
@@ -142,6 +142,17 @@ def test_short_commands_act_on_each_name(
         1, "a\nb c\n", f"Error response from daemon: page not found: /containers/nope{'/' * bool(path)}{path}\n"
     )
     assert engine.requests[1].query == query
+
+
+def test_rm_by_force_of_what_is_not_there_is_no_failure(engine: FakeEngine, main: Main) -> None:
+    engine.on("DELETE", "/containers/a", Answer(None, 204))
+    engine.on("DELETE", "/containers/nope", Answer({"message": "No such container: nope"}, 404))
+    engine.on("DELETE", "/containers/busy", Answer({"message": "in progress"}, 409))
+    complaint = "Error response from daemon: No such container: nope\n"
+    assert main("rm", "-f", "nope", "a") == Outcome(0, "a\n", complaint)
+    assert engine.request("DELETE", "/containers/a").query == {"force": ["1"]}
+    assert main("rm", "nope") == Outcome(1, "", complaint)
+    assert main("rm", "-f", "busy") == Outcome(1, "", "Error response from daemon: in progress\n")
 
 
 @pytest.mark.parametrize(

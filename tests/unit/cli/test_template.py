@@ -76,6 +76,19 @@ def test_templates_render_as_in_go(template: str, expected: str) -> None:
     assert Template(template).render(WEB) == expected
 
 
+@pytest.mark.parametrize(
+    ("template", "value", "expected"),
+    [
+        ("{{.ID}} {{.Server.APIVersion}}", {"Id": "a", "Server": {"ApiVersion": "1.56"}}, "a 1.56"),
+        ("{{.ID}} {{.Id}}", {"Id": "json", "ID": "go"}, "go json"),
+        ("{{if .Labels.a}}yes{{else}}no{{end}}", {"Labels": {"A": "1"}}, "no"),
+        ("{{if .Labels.A}}yes{{else}}no{{end}}", {"Labels": {"a": "1"}}, "no"),
+    ],
+)
+def test_a_field_may_be_named_as_go_names_it(template: str, value: Any, expected: str) -> None:
+    assert Template(template).render(value) == expected
+
+
 def test_a_callable_field_is_a_method_with_arguments() -> None:
     row = {"Label": lambda name: f"<{name}>"}
     assert Template('{{.Label "com.x"}} {{.Label "y" | upper}}').render(row) == "<com.x> <Y>"

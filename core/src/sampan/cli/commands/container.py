@@ -61,14 +61,20 @@ def kill(session: Session, options: Options) -> int:
 
 
 def remove(session: Session, options: Options) -> int:
-    """Remove each container and print its name."""
+    """Remove each container and print its name; with --force, one that is not there is no failure."""
     query = {"v": options.on("volumes"), "link": options.on("link"), "force": options.on("force")}
 
     def one(name: str) -> str:
         name = name.strip("/")
         if not name:
             raise CliError("Container name cannot be empty")
-        session.client.call("DELETE", f"/containers/{segment(name)}", query=query)
+        try:
+            session.client.call("DELETE", f"/containers/{segment(name)}", query=query)
+        except DaemonError as error:
+            if error.code != 404 or not options.on("force"):
+                raise
+            session.warn(str(error))
+            return ""
         return name
 
     return for_each(session, options.args, one)

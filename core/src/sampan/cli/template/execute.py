@@ -186,12 +186,22 @@ def _fields(value: Any, path: Path, arguments: list[Any]) -> Any:
             return Absent(where, name)
         if not isinstance(value, Mapping):
             raise TemplateError(f"<{where}>: can't evaluate field {name} in type {type(value).__name__}")
-        value = value[name] if name in value else Absent(where, name)
+        key = _key(value, name)
+        value = Absent(where, name) if key is None else value[key]
     if callable(value):
         return value(*arguments)
     if arguments:
         raise TemplateError(f"<{where}>: {path.fields[-1] if path.fields else '.'} is not a method but has arguments")
     return value
+
+
+def _key(value: Mapping[str, Any], name: str) -> str | None:
+    """The key meant by `name`, which may be Go's: `.ID` and `.APIVersion` are `Id` and `ApiVersion` in JSON."""
+    if name in value:
+        return name
+    if not name[:1].isupper():
+        return None
+    return next((key for key in value if key[:1].isupper() and key.lower() == name.lower()), None)
 
 
 def _present(value: Any) -> Any:
