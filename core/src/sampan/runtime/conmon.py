@@ -56,11 +56,6 @@ class Monitor:
         """Written by conmon before `start` comes back."""
         return self.dir / "conmon.pid"
 
-    @property
-    def exit_file(self) -> Path:
-        """Written by conmon, at once and whole, when init has ended; its modification time is the time of that."""
-        return self.dir / self.id
-
 
 def closes_stdin(bundle: Bundle) -> bool:
     """Whether the container's stdin is to end when an attached caller goes away; a terminal's never does."""

@@ -1,25 +1,10 @@
-"""Containers run by an OCI runtime (runc, crun…) under conmon.
-
-What lies in the exec root, all of it gone with the boot:
-
-    state/NAME/            the state of the OCI runtime NAME
-    containers/ID/         record.json, init.pid, conmon.pid, log (the runtime's errors)
-    containers/ID/ID       the exit code, once init has ended
-    containers/ID/exec/ID  of a running exec
-    tmp/                   console sockets, for a moment
-"""
+"""Containers run by an OCI runtime (runc, crun…) under conmon."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import os
 import shutil
-import signal
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +13,19 @@ from sampan.runtime import conmon, execution, gate, kernel
 from sampan.runtime.attach import SocketAttached, connect
 from sampan.runtime.command import RuntimeCommand
 from sampan.runtime.control import resize_exec, tell_monitor
+from sampan.runtime.creation import Creation
 from sampan.runtime.execution import ExecProcess, ExecRequest, Started
-from sampan.runtime.failure import create_failure, last_error
-from sampan.runtime.interface import Bundle, ExitStatus, Tree
+from sampan.runtime.failure import create_failure
+from sampan.runtime.interface import Bundle, ExitStatus
+from sampan.runtime.layout import Layout
 from sampan.runtime.namespace import RuntimeNamespace
 from sampan.runtime.orphans import OrphanReaper
 from sampan.runtime.probe import FoundRuntime
-from sampan.runtime.record import Process, Record
-from sampan.runtime.tree import join_tree, make_tree
-from sampan.runtime.watched import WatchedContainer
-from sampan.syscalls.pidfd import pidfd_open_checked, pidfd_send_signal, start_time
-from sampan.syscalls.process import reap, set_child_subreaper
+from sampan.runtime.record import Record
+from sampan.runtime.watch import Watch
+from sampan.syscalls.pidfd import pidfd_send_signal
+from sampan.syscalls.process import set_child_subreaper
 
-_KILLED = 128 + signal.SIGKILL
-_UNKNOWN_EXIT = 255
-_KILL_PATIENCE_S = 10
 _RECURSIVE_SINCE = "5.12"  # mount_setattr(2)
 
 
@@ -62,15 +45,13 @@ class OciRuntime:
         default_runtime: str,
         conmon_path: Path,
     ) -> None:
-        self._containers_dir = exec_root / "containers"
-        self._tmp_dir = exec_root / "tmp"
+        self._layout = Layout(exec_root)
         self._namespace = namespace
-        self._conmon = conmon_path
-        self._states_dir = exec_root / "state"
         self._runtimes: dict[str, RuntimeCommand] = {}
         self._offer(runtimes, default_runtime)
-        self._watched: dict[str, WatchedContainer] = {}
-        self._orphans = OrphanReaper(self._watched_pids)
+        self._watch = Watch(self._layout)
+        self._creation = Creation(self._layout, namespace, conmon_path, lambda id: self._watch.get(id).record)
+        self._orphans = OrphanReaper(self._watch.pids)
 
     def offer(self, runtimes: Mapping[str, FoundRuntime], default_runtime: str) -> None:
         """Offer these too from now on, or in place of what had their names; one that is offered no more still ends
@@ -81,7 +62,7 @@ class OciRuntime:
     def _offer(self, runtimes: Mapping[str, FoundRuntime], default_runtime: str) -> None:
         self._default = default_runtime
         self._runtimes |= {
-            name: RuntimeCommand(name, Path(one.path), one.arguments, self._states_dir / name, one.kind)
+            name: RuntimeCommand(name, Path(one.path), one.arguments, self._layout.state(name), one.kind)
             for name, one in runtimes.items()
             if one.problem is None
         }
@@ -92,10 +73,10 @@ class OciRuntime:
 
     def open(self) -> None:
         """Make the directories, and this process the one that gets our orphans: execs, and conmon's if it dies."""
-        for directory in (self._containers_dir, self._tmp_dir):
+        for directory in (self._layout.containers, self._layout.tmp):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._make_states()
-        for leftover in self._tmp_dir.iterdir():
+        for leftover in self._layout.tmp.iterdir():
             shutil.rmtree(leftover, ignore_errors=True)
         set_child_subreaper()
         self._orphans.start()
@@ -103,16 +84,14 @@ class OciRuntime:
     def close(self) -> None:
         """Stop watching. The containers go on."""
         self._orphans.stop()
-        for container in self._watched.values():
-            container.release()
-        self._watched.clear()
+        self._watch.close()
 
     async def create(self, bundle: Bundle) -> int:
-        if self._dir(bundle.id).exists():
+        if self._layout.container(bundle.id).exists():
             raise Conflict(f"container with given ID already exists: {bundle.id}")
         command = self._command(bundle.runtime)
         try:
-            pid = await self._namespace.run_in_new_mounts(bundle.dir, lambda: self._create(bundle, command))
+            pid = await self._namespace.run_in_new_mounts(bundle.dir, lambda: self._creation.create(bundle, command))
         except Exception:  # not if cancelled: the thread goes on, and what it makes is the next `delete`'s
             await self._erase(bundle.id)
             raise
@@ -120,22 +99,22 @@ class OciRuntime:
         return pid
 
     async def start(self, id: str) -> None:
-        container = self._container(id)
+        container = self._watch.get(id)
         command = self._command(container.record.runtime)
         fifo = command.state_dir / id / "exec.fifo"
         open_gate = gate.OPENERS.get(command.kind)
         if open_gate is not None and fifo.exists() and not container.record.hooks:
             await open_gate(fifo, container.exit)
             return
-        words = await self._namespace.run(lambda: command.run(self._log(id), "start", id))
+        words = await self._namespace.run(lambda: command.run(self._layout.log(id), "start", id))
         if words is not None:
             raise create_failure(words)
 
     async def wait(self, id: str) -> ExitStatus:
-        return await asyncio.shield(self._container(id).exit)
+        return await asyncio.shield(self._watch.get(id).exit)
 
     async def kill(self, id: str, signal: int) -> None:
-        container = self._container(id)
+        container = self._watch.get(id)
         try:
             if container.exit.done() or container.init_pidfd is None:
                 raise ProcessLookupError
@@ -144,15 +123,15 @@ class OciRuntime:
             raise Conflict(f"Container {id} is not running") from None
 
     async def delete(self, id: str) -> None:
-        if id not in self._watched:
+        if id not in self._watch:
             self._adopt_if_there(id)
-        if id in self._watched:
-            await self._end(self._watched[id])
-            self._watched.pop(id).release()
+        if id in self._watch:
+            await self._watch.end(self._watch.get(id))
+            self._watch.forget(id)
         await self._erase(id)
 
     async def attach(self, id: str) -> SocketAttached:
-        container = self._container(id)
+        container = self._watch.get(id)
         try:
             connection = await asyncio.to_thread(connect, container.bundle)
         except OSError:
@@ -160,7 +139,7 @@ class OciRuntime:
         return SocketAttached(connection, park=container.park, widen=container.widen)
 
     async def resize(self, id: str, height: int, width: int, exec_id: str | None = None) -> None:
-        container = self._container(id)
+        container = self._watch.get(id)
         if exec_id is not None:
             resize_exec(container, exec_id, height, width)
             return
@@ -169,21 +148,21 @@ class OciRuntime:
         await tell_monitor(container, f"{conmon.RESIZE} {height} {width}\n")
 
     async def reopen_log(self, id: str) -> None:
-        await tell_monitor(self._container(id), f"{conmon.REOPEN_LOG} 0 0\n")
+        await tell_monitor(self._watch.get(id), f"{conmon.REOPEN_LOG} 0 0\n")
 
     async def exec(
         self, id: str, exec_id: str, make_process: Callable[[], dict[str, Any]], *, terminal: bool, stdin: bool
     ) -> ExecProcess:
-        container = self._container(id)
+        container = self._watch.get(id)
         if container.exit.done():
             raise Conflict(f"Container {id} is not running")
         if exec_id in container.execs:
             raise Conflict(f"Error: Exec command {exec_id} is already running")
         command = self._command(container.record.runtime)
-        directory = self._dir(id) / "exec" / exec_id
+        directory = self._layout.exec(id, exec_id)
 
         def start() -> Started:
-            request = ExecRequest(command, id, directory, self._tmp_dir, make_process(), terminal, stdin)
+            request = ExecRequest(command, id, directory, self._layout.tmp, make_process(), terminal, stdin)
             return execution.start(request)
 
         with self._orphans.sparing():
@@ -198,167 +177,44 @@ class OciRuntime:
         return None if command.kind in gate.OPENERS else f'rro is not supported by runtime "{command.name}"'
 
     async def adopt(self, id: str) -> int | None:
-        if id not in self._watched and not self._adopt_if_there(id):
+        if id not in self._watch and not self._adopt_if_there(id):
             raise NotFound(f"No such container: {id}")
-        container = self._watched[id]
+        container = self._watch.get(id)
         if container.exit.done() or container.init_pidfd is None or container.record.init is None:
             return None
         return container.record.init.pid
 
     def list(self) -> list[str]:
-        return sorted(path.name for path in self._containers_dir.iterdir())
-
-    # Creating: in a thread of its own, see RuntimeNamespace.run_in_new_mounts.
-
-    def _create(self, bundle: Bundle, command: RuntimeCommand) -> int:
-        directory = self._dir(bundle.id)
-        directory.mkdir(mode=0o700)
-        record = Record(
-            bundle.id,
-            str(bundle.dir),
-            command.name,
-            bundle.terminal,
-            hooks="hooks" in bundle.spec,
-            own_cgroup=not bundle.spec["linux"].get("cgroupsPath"),
-            stdin_once=conmon.closes_stdin(bundle),
-        )
-        record.save(directory)
-        self._write_bundle(bundle, command)
-        monitor = self._monitor(bundle, command)
-        try:
-            pid = conmon.start(monitor)
-        except SystemFailure as error:
-            words, command_line = last_error(self._log(bundle.id)), bundle.spec["process"]["args"]
-            raise (create_failure(words, command_line[0]) if words else error) from None
-        conmon_pid = int(monitor.conmon_pid_file.read_text())
-        replace(record, init=_process(pid), conmon=_process(conmon_pid)).save(directory)
-        return pid
-
-    def _write_bundle(self, bundle: Bundle, command: RuntimeCommand) -> None:
-        for tree in (Tree("rootfs", bundle.rootfs), *bundle.trees):
-            if tree.owner is None:
-                make_tree(tree, bundle.dir)
-            else:
-                self._join_tree(tree.owner, tree.name, bundle.dir / tree.name)
-        spec = bundle.spec
-        if path := spec["linux"].get("cgroupsPath") or self._namespace.own_cgroup(bundle.id):
-            spec = {**spec, "linux": {**spec["linux"], "cgroupsPath": self._namespace.cgroups_path(path)}}
-        (bundle.dir / "config.json").write_text(json.dumps(command.fitted(spec)))
-
-    def _join_tree(self, owner: str, name: str, place: Path) -> None:
-        record = self._container(owner).record
-        theirs = Path(record.bundle, name)
-        if record.conmon is None or not theirs.exists():
-            raise NotFound(f"container {owner} has no tree {name}")
-        join_tree(record.conmon.pid, theirs, place)
-
-    def _monitor(self, bundle: Bundle, command: RuntimeCommand) -> conmon.Monitor:
-        return conmon.Monitor(
-            conmon=self._conmon,
-            runtime=command.path,
-            runtime_args=command.global_arguments(self._log(bundle.id)),
-            id=bundle.id,
-            bundle=bundle.dir,
-            dir=self._dir(bundle.id),
-            tmp_dir=self._tmp_dir,
-            terminal=bundle.terminal,
-            stdin=bundle.stdin,
-            stdin_once=conmon.closes_stdin(bundle),
-            log_path=bundle.log_path,
-            log_max_bytes=bundle.log_max_bytes,
-        )
-
-    # Watching: pidfds in the loop.
-
-    def _watch(self, record: Record) -> None:
-        loop = asyncio.get_running_loop()
-        container = WatchedContainer(record, loop.create_future(), _open(record.init), _open(record.conmon))
-        self._watched[record.id] = container
-        if container.conmon_pidfd is None:
-            self._conmon_ended(container)
-        else:
-            loop.add_reader(container.conmon_pidfd, self._conmon_ended, container)
-
-    def _conmon_ended(self, container: WatchedContainer) -> None:
-        if container.conmon_pidfd is not None:
-            asyncio.get_running_loop().remove_reader(container.conmon_pidfd)
-            reap(container.conmon_pidfd)
-        status = _exit_status(self._dir(container.record.id) / container.record.id)
-        if status is not None:
-            container.settle(status)
-        elif container.init_pidfd is None:
-            container.settle(ExitStatus(_UNKNOWN_EXIT, time.time_ns()))
-        else:
-            self._end_unmonitored(container, container.init_pidfd)
-
-    def _end_unmonitored(self, container: WatchedContainer, init: int) -> None:
-        """conmon died before init: stdio and log are lost, so the container must not go on."""
-        with contextlib.suppress(ProcessLookupError):
-            pidfd_send_signal(init, signal.SIGKILL)
-        asyncio.get_running_loop().add_reader(init, self._unmonitored_ended, container, init)
-
-    def _unmonitored_ended(self, container: WatchedContainer, init: int) -> None:
-        asyncio.get_running_loop().remove_reader(init)
-        code = reap(init)  # it became our child when conmon died, unless that was while no daemon ran
-        container.settle(ExitStatus(_KILLED if code is None else code, time.time_ns()))
-
-    def _watched_pids(self) -> set[int]:
-        """All that this runtime waits for."""
-        records = [container.record for container in self._watched.values()]
-        processes = [process for record in records for process in (record.init, record.conmon) if process]
-        execs = [running.pid for container in self._watched.values() for running in container.execs.values()]
-        return {process.pid for process in processes}.union(execs)
-
-    async def _end(self, container: WatchedContainer) -> None:
-        if container.exit.done():
-            return
-        if container.init_pidfd is not None:
-            with contextlib.suppress(ProcessLookupError):
-                pidfd_send_signal(container.init_pidfd, signal.SIGKILL)
-        try:
-            await asyncio.wait_for(asyncio.shield(container.exit), _KILL_PATIENCE_S)
-        except TimeoutError:
-            raise SystemFailure(f"Could not kill container {container.record.id}: it does not end") from None
+        return sorted(path.name for path in self._layout.containers.iterdir())
 
     def _adopt_if_there(self, id: str) -> bool:
-        record = Record.load(self._dir(id))
+        record = Record.load(self._layout.container(id))
         if record is None or record.init is None or record.conmon is None:
             return False
-        self._watch(record)
+        self._watch.add(record)
         return True
 
     async def _erase(self, id: str) -> None:
         """Remove what is left of the container, also of one whose creation was cut off."""
-        record = Record.load(self._dir(id))
+        record = Record.load(self._layout.container(id))
         for command in self._runtimes.values():
             if (command.state_dir / id).exists() and not _is_only_state(record, command):
-                words = await self._namespace.run(lambda c=command: c.run(self._log(id), "delete", "--force", id))  # type: ignore[misc]
-                if words is not None:
-                    raise SystemFailure(f"{command.name} delete: {words}")
+                await self._have_deleted(id, command)
         states = [command.state_dir / id for command in self._runtimes.values()]
-        await asyncio.to_thread(_remove_trees, [*states, self._dir(id)])
+        await asyncio.to_thread(_remove_trees, [*states, self._layout.container(id)])
         if record is not None and record.own_cgroup:
             self._namespace.remove_own_cgroup(id)
 
-    # Finding things.
-
-    def _container(self, id: str) -> WatchedContainer:
-        try:
-            return self._watched[id]
-        except KeyError:
-            raise NotFound(f"No such container: {id}") from None
+    async def _have_deleted(self, id: str, command: RuntimeCommand) -> None:
+        words = await self._namespace.run(lambda: command.run(self._layout.log(id), "delete", "--force", id))
+        if words is not None:
+            raise SystemFailure(f"{command.name} delete: {words}")
 
     def _command(self, name: str | None) -> RuntimeCommand:
         try:
             return self._runtimes[name or self._default]
         except KeyError:
             raise InvalidArgument(f"unknown or invalid runtime name: {name}") from None
-
-    def _dir(self, id: str) -> Path:
-        return self._containers_dir / id
-
-    def _log(self, id: str) -> Path:
-        return self._dir(id) / "log"
 
 
 def _is_only_state(record: Record | None, command: RuntimeCommand) -> bool:
@@ -380,20 +236,3 @@ def _is_only_state(record: Record | None, command: RuntimeCommand) -> bool:
 def _remove_trees(paths: list[Path]) -> None:
     for path in paths:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _process(pid: int) -> Process:
-    # One that has ended meanwhile gets a start time that nothing has, and is found to be gone.
-    return Process(pid, start_time(pid) or 0)
-
-
-def _open(process: Process | None) -> int | None:
-    return None if process is None else pidfd_open_checked(process.pid, process.started)
-
-
-def _exit_status(file: Path) -> ExitStatus | None:
-    try:
-        with file.open("rb") as opened:
-            return ExitStatus(int(opened.read()), os.fstat(opened.fileno()).st_mtime_ns)
-    except (FileNotFoundError, ValueError):
-        return None
