@@ -74,11 +74,6 @@ class Engine:
             raise Conflict(f"a handler for {handler.name} is registered already")
         self._handlers[handler.name] = handler
 
-    @property
-    def handlers(self) -> tuple[Handler, ...]:
-        """The table."""
-        return tuple(self._handlers.values())
-
     def started(self) -> None:
         """Take jobs from now on."""
         self.state = EngineState.RUNNING

@@ -35,7 +35,10 @@ def widen(conmon: int, pid: int) -> None:
 def _widen(fd: int) -> None:
     kind = os.fstat(fd).st_mode
     if stat.S_ISFIFO(kind):
-        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        with contextlib.suppress(
+            PermissionError
+        ):  # all the user's pipes are as wide as they may be together (pipe(7))
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     elif stat.S_ISSOCK(kind):
         with socket.socket(fileno=os.dup(fd)) as end:
             if end.type == socket.SOCK_SEQPACKET:
