@@ -23,22 +23,20 @@ _SO_SNDBUFFORCE = 32  # include/uapi/asm-generic/socket.h
 
 def widen(conmon: int, pid: int) -> None:
     """Widen the pipes and attach sockets of a running conmon, given as pidfd and pid; as far as it can be done."""
-    with contextlib.suppress(OSError):  # it has ended; or Linux before 5.6
+    with contextlib.suppress(OSError):  # it has ended
         for one in Path(f"/proc/{pid}/fd").iterdir():
-            fd = pidfd_getfd(conmon, int(one.name))
-            try:
-                _widen(fd)
-            finally:
-                os.close(fd)
+            with contextlib.suppress(OSError):  # closed since it was listed; or Linux before 5.6
+                fd = pidfd_getfd(conmon, int(one.name))
+                try:
+                    _widen(fd)
+                finally:
+                    os.close(fd)
 
 
 def _widen(fd: int) -> None:
     kind = os.fstat(fd).st_mode
     if stat.S_ISFIFO(kind):
-        with contextlib.suppress(
-            PermissionError
-        ):  # all the user's pipes are as wide as they may be together (pipe(7))
-            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     elif stat.S_ISSOCK(kind):
         with socket.socket(fileno=os.dup(fd)) as end:
             if end.type == socket.SOCK_SEQPACKET:
