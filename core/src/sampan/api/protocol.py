@@ -173,8 +173,10 @@ class HttpProtocol(HttpToolsProtocol):
         The parser stops by itself after a request for an upgrade; without one it would read on, and take the raw
         bytes for the next request.
         """
+        if not _HIJACK_HEAD.match(data):  # first, as every piece of a large body comes along here
+            return data, b""
         end = data.find(b"\r\n\r\n") + 4
-        if end < 4 or not _HIJACK_HEAD.match(data) or _UPGRADE.search(data, 0, end):
+        if end < 4 or _UPGRADE.search(data, 0, end):
             return data, b""
         length = _CONTENT_LENGTH.search(data, 0, end)
         end += int(length[1]) if length else 0
