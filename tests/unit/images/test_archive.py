@@ -8,7 +8,7 @@ import json
 import lzma
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -40,9 +40,9 @@ async def load(room: Room, archive: bytes, items: Items | None = None, *, quiet:
     return await room.store.load(chunks(archive), progress=items or Items(), quiet=quiet)
 
 
-def docker_archive(*images: tuple[list[bytes], list[str]]) -> bytes:
-    """What dockerd 20.10 writes; layers that occur twice are links."""
-    members: list[Entry] = []
+def docker_archive(*images: tuple[list[bytes], list[str]], beside: Sequence[Entry] = ()) -> bytes:
+    """What dockerd 20.10 writes, with files `beside` it; layers that occur twice are links."""
+    members = list(beside)
     manifest = []
     seen: dict[bytes, str] = {}
     for number, (layers, tags) in enumerate(images):

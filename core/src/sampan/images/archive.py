@@ -9,10 +9,12 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from sampan.digest import Digest
 from sampan.errdefs import DataLoss, InvalidArgument, NotFound, SampanError
+from sampan.images.ahead import Ahead
 from sampan.images.archive_reader import Archive, Member, read_archive
 from sampan.images.content import ContentStore
 from sampan.images.image import Image
@@ -38,6 +40,7 @@ _MANIFEST = "manifest.json"
 _INDEX = "index.json"
 _IMAGES_MAX = 1000
 _INDEX_DEPTH = 4
+_AHEAD_BYTES_MIN = 1 << 20
 _FULL_NAME = "io.containerd.image.name"
 _REF_NAME = "org.opencontainers.image.ref.name"
 
@@ -74,11 +77,19 @@ class Loader:
 
     async def load(self, body: AsyncIterator[bytes], report: Report, *, quiet: bool) -> list[Image]:
         """Load all images of `body`, or none. Raises `InvalidArgument`, `DataLoss`, `NotFound`, `SystemFailure`."""
-        archive = await read_archive(body, self._content, self._lease)
-        found = await in_thread(self._wanted, archive)
         progress = _silent if quiet else _as_loading(report)
-        new = [(await self._make(image, progress), image.names) for image in found]
+        async with self._layers.ahead() as ahead:
+            archive = await read_archive(body, self._content, self._lease, partial(self._begin, ahead))
+            found = await in_thread(self._wanted, archive)
+            new = [(await self._make(image, ahead, progress), image.names) for image in found]
         return [await self._add(image, names, report) for image, names in new]
+
+    async def _begin(self, ahead: Ahead, member: Member) -> None:
+        """Unpack what must be a layer that is not here yet."""
+        # For a small one it is not worth it. Platforms are named where there are several, most of them for others.
+        if member.size_bytes < _AHEAD_BYTES_MIN or self._platforms or self._layers.is_made_of(member.digest):
+            return
+        ahead.begin(member.digest, member.size_bytes)
 
     def _wanted(self, archive: Archive) -> list[Found]:
         platforms = self._platforms
@@ -93,7 +104,7 @@ class Loader:
     def _platform(self, found: Found) -> Platform:
         return parse_config(self._content.read(found.config.digest, DOCUMENT_BYTES_MAX)).platform
 
-    async def _make(self, found: Found, report: Report) -> NewImage:
+    async def _make(self, found: Found, ahead: Ahead, report: Report) -> NewImage:
         content = await in_thread(self._content.read, found.config.digest, DOCUMENT_BYTES_MAX)
         config = parse_config(content)
         if len(found.layers) != len(config.diff_ids):
@@ -101,7 +112,7 @@ class Loader:
                 f"invalid manifest, layers length mismatch: expected {len(found.layers)}, got {len(config.diff_ids)}"
             )
         wanted = [
-            Wanted(short(diff_id), diff_id, blob.digest, blob.size_bytes, _absent)
+            Wanted(short(diff_id), diff_id, blob.digest, blob.size_bytes, _absent, ahead=ahead)
             for blob, diff_id in zip(found.layers, config.diff_ids, strict=True)
         ]
         layers = await self._layers.make(wanted, self._lease, report)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import posixpath
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -36,6 +36,9 @@ class Member:
 
     digest: Digest
     size_bytes: int
+
+
+Kept = Callable[[Member], Coroutine[Any, Any, None]]
 
 
 class Archive:
@@ -84,8 +87,8 @@ class Archive:
             self._links[name] = _normal(posixpath.join(base, target))
 
 
-async def read_archive(body: AsyncIterator[bytes], content: ContentStore, lease: Lease) -> Archive:
-    """Read all of `body`, compressed or not; `lease` holds every blob.
+async def read_archive(body: AsyncIterator[bytes], content: ContentStore, lease: Lease, kept: Kept) -> Archive:
+    """Read all of `body`, compressed or not; `lease` holds every blob, and `kept` is told of each once it is here.
 
     Raises `DataLoss` if it is cut off or broken, `InvalidArgument` if it is no tar, or a bomb, `SystemFailure` if the
     disk is full.
@@ -93,7 +96,8 @@ async def read_archive(body: AsyncIterator[bytes], content: ContentStore, lease:
     bridge = _Bridge(asyncio.get_running_loop())
     limits = Limits(entries=_ENTRIES_MAX)
     async with aclosing(batches(expanded(body, limits))) as chunks:
-        reading = asyncio.ensure_future(asyncio.to_thread(_read, bridge, chunks, limits, content, lease))
+        keeper = _Keeper(bridge, content, lease, kept)
+        reading = asyncio.ensure_future(asyncio.to_thread(_read, keeper, chunks, limits))
         try:
             return await asyncio.shield(reading)
         finally:
@@ -131,28 +135,35 @@ class _Bridge:
             self._waiting.cancel()
 
 
-def _read(
-    bridge: _Bridge, body: AsyncIterator[bytes], limits: Limits, content: ContentStore, lease: Lease
-) -> Archive:
-    archive = Archive(content)
-    reader = TarReader(_chunks(bridge, body), limits)
+@dataclass(frozen=True)
+class _Keeper:
+    """Makes blobs of an archive's files; for the thread."""
+
+    bridge: _Bridge
+    content: ContentStore
+    lease: Lease
+    kept: Kept
+
+    def keep(self, reader: TarReader, header: Header) -> Member:
+        """The file that `reader` stands at."""
+        if header.segments is not None:
+            raise InvalidArgument("invalid archive: it holds a sparse file")
+        with self.content.ingest() as ingest:
+            for piece in reader.stream.pieces(header.size):
+                ingest.write(piece)
+                reader.consumed(len(piece))
+            self.bridge.call(self.lease.add(ingest.digest))
+            member = Member(ingest.commit(), header.size)
+        self.bridge.call(self.kept(member))
+        return member
+
+
+def _read(keeper: _Keeper, body: AsyncIterator[bytes], limits: Limits) -> Archive:
+    archive = Archive(keeper.content)
+    reader = TarReader(_chunks(keeper.bridge, body), limits)
     for header in reader:
-        member = None
-        if header.kind == REGULAR:
-            member = _keep(bridge, reader, header, content, lease)
-        archive.add(header, member)
+        archive.add(header, keeper.keep(reader, header) if header.kind == REGULAR else None)
     return archive
-
-
-def _keep(bridge: _Bridge, reader: TarReader, header: Header, content: ContentStore, lease: Lease) -> Member:
-    if header.segments is not None:
-        raise InvalidArgument("invalid archive: it holds a sparse file")
-    with content.ingest() as ingest:
-        for piece in reader.stream.pieces(header.size):
-            ingest.write(piece)
-            reader.consumed(len(piece))
-        bridge.call(lease.add(ingest.digest))
-        return Member(ingest.commit(), header.size)
 
 
 def _chunks(bridge: _Bridge, body: AsyncIterator[bytes]) -> Iterator[bytes]:

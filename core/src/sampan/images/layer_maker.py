@@ -15,6 +15,7 @@ from pathlib import Path
 from sampan.digest import Digest, chain_id_on
 from sampan.drivers import StorageDriver
 from sampan.errdefs import DataLoss, NotFound, SystemFailure
+from sampan.images.ahead import Ahead, Filled
 from sampan.images.blob_stream import BlobStream
 from sampan.images.content import ContentStore
 from sampan.images.examine import examine
@@ -66,7 +67,8 @@ def lowest_first(layers: Iterable[Layer]) -> list[Layer]:
 class Wanted:
     """A layer to be made: what it must be, and where its blob comes from. `id` names it in progress items.
 
-    `source` is asked only if the blob is not here already, and from the byte on that is not.
+    `source` is asked only if the blob is not here already, and from the byte on that is not. `ahead` may have
+    unpacked it by then.
     """
 
     id: str
@@ -75,6 +77,7 @@ class Wanted:
     blob_bytes: int
     source: Callable[[Report, int], AsyncIterator[bytes]]
     media_type: str = ""
+    ahead: Ahead | None = None
 
 
 Parent = Callable[[], Awaitable[Layer | None]]
@@ -134,6 +137,11 @@ class LayerMaker:
         report(step(wanted.id, "Pull complete"))
         return layer
 
+    def ahead(self, at_most: int) -> Ahead:
+        """For `at_most` layers to be unpacked before they are asked for; for none if the driver can't do that without
+        knowing their parents."""
+        return Ahead(self._fill_ahead, self._discard, at_most=at_most if self._detached else 0)
+
     async def clear(self) -> None:
         """Remove the snapshots that could not be removed when they should have been."""
         for key in list(self._left):
@@ -156,13 +164,47 @@ class LayerMaker:
 
     async def _make_detached(self, chain_id: Digest, wanted: Wanted, parent: Parent, report: Report) -> Layer:
         """Unpack while the parent is still being made, and put the layer on top of it last."""
-        async with self._snapshot(None) as key:
-            unpacked = await self._fill_in_turn(key, wanted, report)
+        async with self._filled(wanted, report) as (key, unpacked):
             below = await parent()
             if not below or not await self._hides_links(key, below, unpacked):
                 await to_the_end(self._storage.commit, chain_id, key, parent=below.chain_id if below else None)
                 return _layer(chain_id, below, wanted, unpacked)
         return await self._make_attached(chain_id, wanted, parent, report)
+
+    @asynccontextmanager
+    async def _filled(self, wanted: Wanted, report: Report) -> AsyncIterator[Filled]:
+        """A detached snapshot with the layer in it, removed at the end of the context unless it was committed."""
+        filled = await self._taken(wanted, report)
+        if filled is None:
+            async with self._snapshot(None) as key:
+                yield key, await self._fill_in_turn(key, wanted, report)
+            return
+        key, unpacked = filled
+        try:
+            _check_diff_id(unpacked, wanted)
+            yield filled
+        finally:
+            await self._discard(key)
+
+    async def _taken(self, wanted: Wanted, report: Report) -> Filled | None:
+        """What was unpacked ahead, if it was; said as if it happened now."""
+        if wanted.ahead is None or wanted.blob not in wanted.ahead:
+            return None
+        report(step(wanted.id, "Extracting", 0, wanted.blob_bytes))
+        filled = await wanted.ahead.take(wanted.blob)
+        if filled is not None:
+            report(step(wanted.id, "Extracting", wanted.blob_bytes, wanted.blob_bytes))
+        return filled
+
+    async def _fill_ahead(self, blob: Digest, blob_bytes: int) -> Filled:
+        key = self._new_key()
+        try:
+            await in_thread(self._storage.prepare, key, None)
+            async with self._unpacking:
+                return key, await self._detached_into(key, self._content.path(blob), blob, blob_bytes)
+        except BaseException:
+            await self._discard(key)
+            raise
 
     async def _fill_in_turn(self, key: str, wanted: Wanted, report: Report) -> Unpacked:
         """Unpack while fetching if a process is free for it; else fetch now, and unpack when one is."""
@@ -205,8 +247,7 @@ class LayerMaker:
             async with self._stream(wanted, report) as stream:
                 unpacked = await unpack_into(key, _told(stream, wanted, report), blob, size)
                 await stream.commit(blob)
-        if unpacked.diff_id != wanted.diff_id:
-            raise DataLoss("layers from manifest don't match image configuration")
+        _check_diff_id(unpacked, wanted)
         return unpacked
 
     async def _detached_into(self, key: str, source: Source, expected: Digest | None, size: int | None) -> Unpacked:
@@ -320,6 +361,11 @@ async def _told(stream: BlobStream, wanted: Wanted, report: Report) -> AsyncIter
     stream.verify(wanted.blob, wanted.blob_bytes)
     report(step(wanted.id, "Download complete"))
     report(step(wanted.id, "Extracting", wanted.blob_bytes, wanted.blob_bytes))
+
+
+def _check_diff_id(unpacked: Unpacked, wanted: Wanted) -> None:
+    if unpacked.diff_id != wanted.diff_id:
+        raise DataLoss("layers from manifest don't match image configuration")
 
 
 @asynccontextmanager

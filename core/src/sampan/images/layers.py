@@ -9,6 +9,7 @@ from functools import partial
 
 from sampan.digest import Digest, chain_ids
 from sampan.errdefs import InvalidArgument, NotFound
+from sampan.images.ahead import Ahead
 from sampan.images.flight import Flight, all_landed
 from sampan.images.layer_maker import Layer, LayerMaker, Wanted, lowest_first
 from sampan.images.leases import Lease
@@ -43,6 +44,14 @@ class Layers:
     def list(self) -> builtins.list[Layer]:
         """All layers, children before their parents."""
         return lowest_first(self._layers.values())[::-1]
+
+    def is_made_of(self, blob: Digest) -> bool:
+        """Whether there is a layer of this blob, or of this tar."""
+        return any(blob in (layer.blob, layer.diff_id) for layer in self._layers.values())
+
+    def ahead(self) -> Ahead:
+        """For layers to be unpacked before it is known what they are for: as many as an image may have."""
+        return self._maker.ahead(DEPTH_MAX)
 
     def adopt(self, layers: Iterable[Layer]) -> None:
         """Know layers whose snapshots are there."""

@@ -1,0 +1,80 @@
+"""What is unpacked before anybody asks for it: whose it is, and what becomes of the rest."""
+
+import asyncio
+
+from sampan.digest import Digest
+from sampan.errdefs import SystemFailure
+from sampan.images.ahead import Ahead, Filled
+from sampan.images.layer.unpack import Unpacked
+
+BLOBS = [Digest.of(bytes([number])) for number in range(3)]
+
+
+class Filler:
+    """Fills snapshots, when told to, named by their blobs."""
+
+    def __init__(self) -> None:
+        self.filled: list[Digest] = []
+        self.discarded: list[str] = []
+        self.allowed = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def fill(self, blob: Digest, blob_bytes: int) -> Filled:
+        self.filled.append(blob)
+        await self.allowed.wait()
+        if self.failure:
+            raise self.failure
+        return blob, Unpacked(blob, blob, blob_bytes, 0, ())
+
+    async def discard(self, key: str) -> None:
+        self.discarded.append(key)
+
+    def ahead(self, at_most: int = 2) -> Ahead:
+        return Ahead(self.fill, self.discard, at_most=at_most)
+
+
+async def test_what_was_taken_is_the_takers() -> None:
+    filler = Filler()
+    filler.allowed.set()
+    async with filler.ahead() as ahead:
+        ahead.begin(BLOBS[0], 1)
+        taken = await ahead.take(BLOBS[0])
+        assert taken is not None
+        assert taken[0] == BLOBS[0]
+        assert await ahead.take(BLOBS[0]) is None
+    assert filler.discarded == []
+
+
+async def test_what_nobody_took_is_discarded_and_what_is_not_done_ended() -> None:
+    filler = Filler()
+    async with filler.ahead() as ahead:
+        filler.allowed.set()
+        ahead.begin(BLOBS[0], 1)
+        await asyncio.wait(ahead._begun.values())
+        filler.allowed.clear()
+        ahead.begin(BLOBS[1], 1)
+        await asyncio.sleep(0)
+    assert filler.filled == BLOBS[:2]
+    assert filler.discarded == [BLOBS[0]]
+
+
+async def test_a_failure_is_left_to_who_tries_again() -> None:
+    filler = Filler()
+    filler.failure = SystemFailure("disk full")
+    filler.allowed.set()
+    async with filler.ahead() as ahead:
+        ahead.begin(BLOBS[0], 1)
+        assert await ahead.take(BLOBS[0]) is None
+        ahead.begin(BLOBS[1], 1)
+        await asyncio.wait(ahead._begun.values())
+    assert filler.discarded == []
+
+
+async def test_nothing_is_begun_twice_nor_more_than_may_be() -> None:
+    filler = Filler()
+    async with filler.ahead(at_most=2) as ahead:
+        for blob in (BLOBS[0], BLOBS[0], *BLOBS):
+            ahead.begin(blob, 1)
+        await asyncio.sleep(0)
+        assert filler.filled == BLOBS[:2]
+        assert BLOBS[2] not in ahead
