@@ -25,23 +25,18 @@ class TestMemoryNetwork(NetworkDriverSuite):
         return lambda: Sandbox("sandbox", -1)
 
 
-@pytest.mark.root
-class TestBridgeDriver(NetworkDriverSuite):
+class OnTheKernel(NetworkDriverSuite):
+    """On a host of its own for each test."""
+
     @pytest.fixture
     def host(self) -> Iterator[HostNamespace]:
         with host_namespace() as host:
             yield host
 
     @pytest.fixture
-    def make_driver(self, tmp_path: Path, host: HostNamespace) -> Iterator[Callable[[str], NetworkDriver]]:
+    def undo(self, host: HostNamespace) -> Iterator[ExitStack]:
         with ExitStack() as undo:
-
-            def make(instance: str) -> NetworkDriver:
-                driver = BridgeDriver(NetworkSettings(tmp_path, instance))
-                undo.callback(driver.unwatch)
-                return driver
-
-            yield make
+            yield undo
 
     @pytest.fixture
     def new_sandbox(self, host: HostNamespace) -> Callable[[], Sandbox]:
@@ -49,23 +44,24 @@ class TestBridgeDriver(NetworkDriverSuite):
 
 
 @pytest.mark.root
-class TestMacvlanDriver(NetworkDriverSuite):
+class TestBridgeDriver(OnTheKernel):
     @pytest.fixture
-    def host(self) -> Iterator[HostNamespace]:
-        with host_namespace() as host:
-            yield host
+    def make_driver(self, tmp_path: Path, undo: ExitStack) -> Callable[[str], NetworkDriver]:
+        def make(instance: str) -> NetworkDriver:
+            driver = BridgeDriver(NetworkSettings(tmp_path, instance))
+            undo.callback(driver.unwatch)
+            return driver
 
+        return make
+
+
+@pytest.mark.root
+class TestMacvlanDriver(OnTheKernel):
     @pytest.fixture
-    def make_driver(self, tmp_path: Path, host: HostNamespace) -> Iterator[Callable[[str], NetworkDriver]]:
-        with ExitStack() as undo:
+    def make_driver(self, tmp_path: Path, undo: ExitStack) -> Callable[[str], NetworkDriver]:
+        def make(instance: str) -> NetworkDriver:
+            driver = MacvlanDriver(NetworkSettings(tmp_path, instance))
+            undo.callback(driver.close)
+            return driver
 
-            def make(instance: str) -> NetworkDriver:
-                driver = MacvlanDriver(NetworkSettings(tmp_path, instance))
-                undo.callback(driver.close)
-                return driver
-
-            yield make
-
-    @pytest.fixture
-    def new_sandbox(self, host: HostNamespace) -> Callable[[], Sandbox]:
-        return host.new_sandbox
+        return make

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from sampan.api.describe import OUTPUT, answers, item, returns
 from sampan.api.params import Flag, Name, Number, Run, Size
+from sampan.api.run import Runner
 from sampan.models import (
     AttachContainer,
     KillContainer,
@@ -64,8 +65,8 @@ async def stop_container(
     t: Patience = None,
 ) -> Response:
     """Ask it to end, and kill it if it takes too long."""
-    asked = signal or None if run.version >= _SIGNAL_SINCE else None
-    return await run.result("container_stop", StopContainer(name=name, signal=asked, timeout_s=t), 204)
+    request = StopContainer(name=name, signal=_signal(run, signal), timeout_s=t)
+    return await run.result("container_stop", request, 204)
 
 
 @router.post(
@@ -77,8 +78,8 @@ async def stop_container(
 )
 async def restart_container(run: Run, name: Name, signal: str = "", t: Patience = None) -> Response:
     """Stop it, if it runs, as `stop` does, and start it."""
-    asked = signal or None if run.version >= _SIGNAL_SINCE else None
-    return await run.result("container_restart", RestartContainer(name=name, signal=asked, timeout_s=t), 204)
+    request = RestartContainer(name=name, signal=_signal(run, signal), timeout_s=t)
+    return await run.result("container_restart", request, 204)
 
 
 @router.post(
@@ -225,3 +226,7 @@ async def wait_for_container(
     tells_errors = condition != "removed" or run.version >= _REMOVAL_ERROR_SINCE
     request = WaitContainer(name=name, condition=condition or "not-running", tells_errors=tells_errors)
     return run.output("container_wait", request, breaks_off=True)
+
+
+def _signal(run: Runner, asked: str) -> str | None:
+    return asked or None if run.version >= _SIGNAL_SINCE else None
