@@ -69,6 +69,35 @@ def test_an_update_that_was_recorded_and_not_done_is_done_by_the_next_daemon(
     assert house.call("GET", "/containers/web/json").body["HostConfig"]["PidsLimit"] == 20
 
 
+def test_what_a_commit_had_paused_goes_on_with_the_next_daemon(
+    house: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed, by_user = house.launch(name="committed"), house.launch(name="by-user")
+    house.launch(name="about-to-be")
+    assert house.call("POST", "/containers/by-user/pause").status == 204
+
+    def die(*_: object) -> None:
+        """From here on nothing that the daemon does reaches anybody."""
+        monkeypatch.setattr(house.daemon.containers, "try_save", lambda container: asyncio.sleep(0))
+        raise SystemFailure("dead")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.daemon.images, "commit", die)
+        patched.setattr(house.resources, "thaw", die)
+        assert house.call("POST", "/commit?container=committed").status == 500
+        patched.setattr(house.resources, "freeze", die)
+        assert house.call("POST", "/commit?container=about-to-be").status == 500
+    assert house.resources.is_frozen(committed)
+    restart(house)
+    assert not house.resources.is_frozen(committed)
+    statuses = [house.state(name)["Status"] for name in ("committed", "about-to-be", "by-user")]
+    assert statuses == ["running", "running", "paused"]
+    assert house.call("POST", "/containers/committed/pause").status == 204
+    restart(house)
+    assert house.state("committed")["Status"] == "paused"
+    assert house.resources.is_frozen(by_user)
+
+
 def test_a_container_whose_limits_are_refused_after_a_restart_is_looked_after_all_the_same(
     house: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,7 +68,10 @@ class HealthState(BaseModel):
 
 
 class State(BaseModel):
-    """What happened to it last. Times are nanoseconds since the epoch; 0 is never."""
+    """What happened to it last. Times are nanoseconds since the epoch; 0 is never.
+
+    `paused_by_daemon`: it is, or is about to be, paused for a work of the daemon's, not because a user wants it so.
+    """
 
     status: Status = Status.CREATED
     pid: int = 0
@@ -83,6 +86,7 @@ class State(BaseModel):
     removed_with_volumes: bool = False
     stopped_by_user: bool = False
     ended_as_unhealthy: bool = False
+    paused_by_daemon: bool = False
     health: HealthState | None = None
 
 

@@ -30,9 +30,12 @@ async def container_pause(daemon: Daemon, job: Job[PauseContainer]) -> None:
 
 @asynccontextmanager
 async def paused(daemon: Daemon, container: Container) -> AsyncIterator[None]:
-    """Within this a running container is paused. Where that can't be it goes on, as it does with dockerd."""
+    """Within this a running container is paused. Where that can't be it goes on, as it does with dockerd.
+
+    If the daemon does not live to the end of it, the next one lets the container go on.
+    """
     try:
-        await _pause(daemon, container.id)
+        await _pause(daemon, container.id, by_daemon=True)
     except SampanError as error:
         if container.state.status is Status.RUNNING:
             _log.warning("container %s goes on meanwhile: %s", container.id, error)
@@ -45,8 +48,11 @@ async def paused(daemon: Daemon, container: Container) -> AsyncIterator[None]:
             await asyncio.shield(_unpause(daemon, container.id))
 
 
-async def _pause(daemon: Daemon, name: str) -> None:
+async def _pause(daemon: Daemon, name: str, *, by_daemon: bool = False) -> None:
     async with daemon.alone(name, _require_running) as container:
+        container.state.paused_by_daemon = by_daemon
+        if by_daemon:
+            await daemon.containers.save(container)
         with explained(f"cannot pause container {container.id}"):
             await _at_rest(daemon.resources.freeze, container)
         await _note(daemon, container, Status.PAUSED, "pause")
@@ -71,12 +77,27 @@ async def thaw(daemon: Daemon, container: Container) -> None:
 
 
 async def reconcile(daemon: Daemon, container: Container) -> None:
-    """After a restart of the daemon: whether the container is paused, the kernel knows."""
+    """After a restart of the daemon: whether the container is paused, the kernel knows.
+
+    What was paused for a work of the last daemon goes on: that work has come to its end.
+    """
+    if container.state.paused_by_daemon:
+        await _try_thaw(daemon, container)
     frozen = await asyncio.to_thread(daemon.resources.is_frozen, container.id)
     status = Status.PAUSED if frozen else Status.RUNNING
+    if container.state.status is status and not container.state.paused_by_daemon:
+        return
     if container.state.status is not status:
         container.move(status)
-        await daemon.containers.try_save(container)
+    container.state.paused_by_daemon = False
+    await daemon.containers.try_save(container)
+
+
+async def _try_thaw(daemon: Daemon, container: Container) -> None:
+    try:
+        await asyncio.to_thread(daemon.resources.thaw, container.id)
+    except SampanError as error:  # it is to be looked after all the same
+        _log.error("container %s stays paused: %s", container.id, error)
 
 
 def _require_running(container: Container) -> None:
@@ -110,6 +131,7 @@ async def _note(daemon: Daemon, container: Container, status: Status, action: st
     if status is Status.PAUSED:
         health.suspend(container)
     else:
+        container.state.paused_by_daemon = False
         health.resume(daemon, container)
     daemon.publish(container, action)
     await daemon.containers.try_save(container)
