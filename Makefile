@@ -14,7 +14,7 @@ help:
 	@echo 'make test-api-fuzz  10,000 requests made up from the OpenAPI document, good and bad ones'
 	@echo 'make test-images-fuzz  ten minutes of damaged layers, archives, documents and answers of registries'
 	@echo 'make test-large  an image of 70,000 files and 1.3 GB; 500 lives of containers, the daemon killed in a third; 100 kills of pulls and loads'
-	@echo 'make test-vm  what needs cgroup v2 alone: on this host, or else in a guest kernel'
+	@echo 'make test-vm  what needs cgroup v2 alone: on this host, or else in a guest kernel (built once, some ten minutes)'
 	@echo 'make check   formatting, lint, types, which way imports point'
 	@echo 'make bench   sampan, Docker and Podman side by side'
 	@echo 'make setup   only the set-up: leaves .venv/bin/sampan and .venv/bin/sampand'
@@ -48,9 +48,10 @@ test-vm:
 	@tools/setup vm
 	$(PY) -m tools.guest --timeout 2400 --silence 480 $(GUEST) -- $(PY) -m pytest -p no:cacheprovider $(VM_TESTS) $(ARGS)
 
-# For every change: an emulated machine takes half an hour for what a kernel of User Mode Linux does in five minutes.
+# For every change: an emulated machine takes half an hour for what a kernel of User Mode Linux does in six minutes,
+# and the first time in ten more, as it is built then.
 test-vm-quick:
-	@tools/setup test
+	@tools/setup uml
 	$(PY) -m tools.guest --no-emulation --timeout 1200 --silence 480 -- $(PY) -m pytest -p no:cacheprovider --within 720 $(VM_TESTS)
 
 test-vm-all:

@@ -62,8 +62,8 @@ class Machine(Protocol):
 
 _MACHINES: dict[str, Machine] = {"uml": uml, "qemu": qemu}
 _ADVICE = (
-    f"name one of User Mode Linux in {uml.KERNEL}, build one with tools/guest/build-uml, or install qemu-system-x86 "
-    "and linux-image-amd64"
+    f"name one of User Mode Linux in {uml.KERNEL}, build one with `tools/setup uml`, or install qemu-system-x86 and "
+    "linux-image-amd64"
 )
 
 

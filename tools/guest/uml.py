@@ -5,6 +5,7 @@ Facts: kernel Documentation/virt/uml/user_mode_linux_howto_v2.rst.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import shutil
@@ -18,6 +19,7 @@ from tools.guest import boot
 from tools.guest.console import Line
 
 KERNEL = "SAMPAN_UML_KERNEL"
+_RECIPE = ("build-uml", "uml.config")
 _UMID = "guest"
 _MAGIC, _VERSION, _REQUEST_BYTES = 0xCAFEBABE, 2, 512
 _ANSWER_HEAD_BYTES, _ANSWER_BYTES, _ANSWER_S = 12, 4096, 5.0
@@ -45,10 +47,16 @@ exec /run/guest/busybox chroot . /run/guest/busybox sh /run/guest/session
 
 
 def find_kernel() -> Path | None:
-    """The one the environment names, or `tools/guest/build-uml` built. Debian's own has no PSI and no nft NAT."""
-    built = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "sampan/linux.uml")
+    """The one the environment names, or else the one that was built. Debian's own has no PSI and no nft NAT."""
     named = [Path(os.environ[KERNEL])] if os.environ.get(KERNEL) else []
-    return next((path.resolve() for path in (*named, built) if os.access(path, os.X_OK)), None)
+    return next((path.resolve() for path in (*named, built_kernel()) if os.access(path, os.X_OK)), None)
+
+
+def built_kernel() -> Path:
+    """Where `tools/setup uml` puts the one it builds: a changed recipe makes another."""
+    recipe = b"".join(Path(__file__).with_name(name).read_bytes() for name in _RECIPE)
+    name = f"sampan/linux-{hashlib.sha256(recipe).hexdigest()[:12]}.uml"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", name)
 
 
 def command(kernel: Path, words: Sequence[str], cwd: Path, work: Path, lines: tuple[Line, Line]) -> list[str]:
