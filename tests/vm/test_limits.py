@@ -22,7 +22,8 @@ from tests.vm.conftest import CGROUPS
 from tests.vm.test_unified import IMAGE, following, slice_of, state_of
 
 MIB = 1 << 20
-WINDOW_S = 6
+WINDOW_S, WINDOWS = 6, 5
+"""A host that is busy otherwise disturbs a window, and perhaps the next; a limit that does not hold, every one."""
 EFFECTIVE_S = 1.0
 """How soon a change of a limit must hold."""
 BUSY = ("sh", "-c", "while :; do :; done")
@@ -63,6 +64,14 @@ def rates(*counts: Callable[[], int]) -> list[float]:
     time.sleep(WINDOW_S)
     after, took_s = [count() for count in counts], time.monotonic() - began
     return [(now - then) / took_s for then, now in zip(before, after, strict=True)]
+
+
+def assert_comes_to(wanted: float, measure: Callable[[], float], *, within: float) -> None:
+    """In one undisturbed window at least."""
+    measured = [measure()]
+    while abs(measured[-1] - wanted) > within:
+        assert len(measured) < WINDOWS, measured
+        measured.append(measure())
 
 
 def update(engine: Engine, container: str, **limits: Any) -> float:
@@ -106,13 +115,18 @@ def test_more_memory_is_there_at_once_and_less_kills_at_once(engine: Sampand, do
     holding = ("sh", "-c", "dd if=/dev/zero bs=24M count=1 | sleep 600")
     docker("run", "-d", "--name", "box", "-m", "16m", "--memory-swap", "16m", IMAGE, "sleep", "600")
     assert docker.run("exec", "box", *holding[:2], "dd if=/dev/zero of=/dev/null bs=24M count=1").returncode == 137
-    update(engine, "box", Memory=64 * MIB, MemorySwap=64 * MIB)
-    docker("exec", "-d", "box", *holding)
     group = Group(engine, "box")
-    until(lambda: int((group.path / "memory.current").read_text()) > 24 * MIB)
-    with following(engine, container="box", event="oom") as told:
-        answered = update(engine, "box", Memory=16 * MIB, MemorySwap=16 * MIB)
-        assert next(told)["timeNano"] / 1e9 < answered + EFFECTIVE_S
+
+    def seconds_until_killed() -> float:
+        update(engine, "box", Memory=64 * MIB, MemorySwap=64 * MIB)
+        docker("exec", "-d", "box", *holding)
+        until(lambda: int((group.path / "memory.current").read_text()) > 24 * MIB)
+        with following(engine, container="box", event="oom") as told:
+            answered = update(engine, "box", Memory=16 * MIB, MemorySwap=16 * MIB)
+            killed: int = next(told)["timeNano"]
+            return max(0.0, killed / 1e9 - answered)
+
+    assert_comes_to(0, seconds_until_killed, within=EFFECTIVE_S)
     assert state_of(engine, "box")["Running"] is True
 
 
@@ -152,21 +166,24 @@ def test_a_fork_past_the_limit_is_told_to_try_again_until_there_is_room(engine: 
 def test_a_busy_loop_gets_the_part_of_a_cpu_that_it_was_given(engine: Sampand, docker: Client) -> None:
     docker("run", "-d", "--name", "box", "--cpus", "0.5", IMAGE, *BUSY)
     group = Group(engine, "box")
-    assert rates(group.cpu_us) == [pytest.approx(0.5e6, rel=0.1)]
+    assert_comes_to(0.5e6, lambda: rates(group.cpu_us)[0], within=0.05e6)
     update(engine, "box", NanoCpus=200_000_000)
-    assert rates(group.cpu_us) == [pytest.approx(0.2e6, rel=0.1)]
+    assert_comes_to(0.2e6, lambda: rates(group.cpu_us)[0], within=0.02e6)
 
 
 def test_shares_of_one_to_three_share_a_cpu_so(engine: Sampand, docker: Client) -> None:
     same_cpu = ("--cpuset-cpus", "0") if "cpuset" in (CGROUPS / "cgroup.controllers").read_text().split() else ()
     docker("run", "-d", "--name", "one", "--cpu-shares", "1024", *same_cpu, IMAGE, *BUSY)
     docker("run", "-d", "--name", "three", "--cpu-shares", "3072", *same_cpu, IMAGE, *BUSY)
-    groups = Group(engine, "one"), Group(engine, "three")
-    one, three = rates(*(group.cpu_us for group in groups))
-    assert three / one == pytest.approx(3, rel=0.1)
+    one, three = Group(engine, "one"), Group(engine, "three")
+
+    def ratio(more: Group, less: Group) -> float:
+        much, little = rates(more.cpu_us, less.cpu_us)
+        return much / little
+
+    assert_comes_to(3, lambda: ratio(three, one), within=0.3)
     update(engine, "one", CpuShares=9216)
-    one, three = rates(*(group.cpu_us for group in groups))
-    assert one / three == pytest.approx(3, rel=0.1)
+    assert_comes_to(3, lambda: ratio(one, three), within=0.3)
 
 
 @pytest.fixture
@@ -221,8 +238,8 @@ def test_input_and_output_are_as_fast_as_they_may_be(
         until(lambda: len((group.path / "cgroup.procs").read_text().split()) == 1)
         return measured
 
-    assert measured(case.rate) == pytest.approx(case.rate, rel=0.15)
+    assert_comes_to(case.rate, lambda: measured(case.rate), within=0.15 * case.rate)
     # Between two programs, not within one: Linux before 6.6 takes what a device was over its limit at the change off
     # every request that follows, until a tenth of a second passes without one.
     update(engine, "box", **{case.field: [{"Path": str(loop_device), "Rate": case.rate // 2}]})
-    assert measured(case.rate // 2) == pytest.approx(case.rate / 2, rel=0.15)
+    assert_comes_to(case.rate / 2, lambda: measured(case.rate // 2), within=0.075 * case.rate)
