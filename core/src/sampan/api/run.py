@@ -22,7 +22,7 @@ from sampan.api.streams import ChunkedStreams, HijackedStreams, OutputStream, Ta
 from sampan.api.versions import NEWEST, Version
 from sampan.api.websocket import WebSocketStreams, handshake_key
 from sampan.engine import Caller, Engine, Job
-from sampan.errdefs import Conflict, InvalidArgument, NotFound, SampanError, Unavailable
+from sampan.errdefs import Conflict, InvalidArgument, NotFound, SampanError
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Runner:
 
     async def value(self, name: str, request: Any) -> Any:
         """Run the job; its result."""
-        return await run(self.engine, self._job(name, request))
+        return await self.engine.run(self._job(name, request))
 
     def answer(self, result: Any, status: int = 200) -> Response:
         """A model, or a list of models, as the client's version shows it."""
@@ -121,17 +121,6 @@ class Runner:
         return job
 
 
-async def run(engine: Engine, job: Job[Any]) -> Any:
-    """Run `job`; one that somebody else cancels ends as `Unavailable`."""
-    try:
-        return await engine.run(job)
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise Unavailable(f"job {job.id} ({job.name}) was cancelled") from None
-
-
 class Sink(Protocol):
     """Where a job writes its own answer."""
 
@@ -185,7 +174,7 @@ class _JobResponse(Response):
 
     async def _run(self, sink: Sink) -> None:
         try:
-            await run(self._engine, self._job)
+            await self._engine.run(self._job)
         except ConnectionError:
             raise
         except Exception as error:  # once the answer has begun, only its last item can tell of it
