@@ -102,7 +102,7 @@ def test_an_image_says_only_what_it_says() -> None:
 
 
 def test_requests_are_plain_and_refuse_what_they_do_not_know() -> None:
-    assert StartContainer(name="web").model_dump() == {"name": "web", "detach_keys": ""}
+    assert StartContainer(name="web").model_dump() == {"name": "web", "checkpoint": "", "detach_keys": ""}
     with pytest.raises(ValidationError):
         StartContainer.model_validate({"name": "web", "nme": ""})
     assert CreateContainer(config=ContainerConfig()).host_config == HostConfig()
