@@ -14,9 +14,6 @@ from tests.api.daemon.conftest import MakeHouse
 from tests.api.daemon.in_process import IMAGE, Answer, InProcess
 
 MEMORY = "Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded."
-SWAP = (
-    "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap."
-)
 SWAPPINESS = (
     "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. "
     "Memory swappiness discarded."
@@ -52,8 +49,8 @@ def warnings_of(house: InProcess, id: str) -> Any:
 
 def test_inspect_tells_the_limits_that_do_not_hold(poor: InProcess) -> None:
     answer = create(poor, Memory=64 * MIB, PidsLimit=50)
-    assert answer.body["Warnings"] == [MEMORY, SWAP]
-    assert warnings_of(poor, answer.body["Id"]) == [MEMORY, SWAP]
+    assert answer.body["Warnings"] == [MEMORY]
+    assert warnings_of(poor, answer.body["Id"]) == [MEMORY]
     assert warnings_of(poor, poor.create(HostConfig={"PidsLimit": 50})) is None
 
 
@@ -74,7 +71,7 @@ def test_an_update_tells_again(poor: InProcess) -> None:
 @pytest.mark.parametrize(
     ("host", "words"),
     [
-        ({"Memory": 64 * MIB}, f"{MEMORY} {SWAP}"),
+        ({"Memory": 64 * MIB}, MEMORY),
         ({"MemorySwappiness": 50}, SWAPPINESS),
         ({"OomKillDisable": True}, NO_KILLER),
     ],

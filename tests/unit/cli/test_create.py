@@ -230,6 +230,8 @@ def test_a_malformed_value_names_its_flag(flags: list[str], message: str, engine
         ("", "invalid reference format"),
         ("-x y", "invalid reference format"),
         ("BB", "invalid reference format: repository name (library/BB) must be lowercase"),
+        ("BB:1:2", "invalid reference format: repository name (library/BB) must be lowercase"),
+        ("host.io:5000/BB:1", "invalid reference format: repository name (BB) must be lowercase"),
     ],
 )
 def test_what_is_no_image_name_is_refused(image: str, message: str, engine: FakeEngine, main: Main) -> None:

@@ -58,7 +58,14 @@ def test_rmi_prints_what_went_and_what_failed(engine: FakeEngine, main: Main) ->
         f"Untagged: localhost:5000/x:1\nDeleted: {IMAGE_ID}\n",
         "Error response from daemon: No such image: gone\n",
     )
-    assert main("rmi", "-f", "gone").status == 0
+
+
+def test_rmi_with_force_fails_only_for_images_that_are_there(engine: FakeEngine, main: Main) -> None:
+    engine.on("DELETE", "/images/gone", Answer({"message": "No such image: gone"}, 404))
+    engine.on("DELETE", "/images/used", Answer({"message": "it is used"}, 409))
+    gone, used = "Error response from daemon: No such image: gone\n", "Error response from daemon: it is used\n"
+    assert main("rmi", "-f", "gone") == Outcome(0, "", gone)
+    assert main("rmi", "-f", "gone", "used") == Outcome(1, "", gone + used)
 
 
 def test_tag_sends_name_and_tag(engine: FakeEngine, main: Main) -> None:

@@ -222,7 +222,7 @@ def test_start_names_each_container_and_those_that_failed(engine: FakeEngine, sa
     engine.on("POST", "/containers/(a|c)/start", Answer(None, 204))
     engine.on("POST", "/containers/b/start", Answer({"message": "No such container: b"}, 404))
     assert sampan("start", "a", "b", "c") == Outcome(
-        1, "a\nc\n", "Error response from daemon: No such container: b\nfailed to start containers: b\n"
+        1, "a\nc\n", "Error response from daemon: No such container: b\nError: failed to start containers: b\n"
     )
     assert sampan("start", "-a", "a", "c").err == "you cannot start and attach multiple containers at once\n"
 

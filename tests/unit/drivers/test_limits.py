@@ -33,6 +33,11 @@ def test_a_limit_that_is_enforced_is_no_warning() -> None:
             "Limitation discarded.",
         ),
         (
+            Resources(memory_max_bytes=1, swap_max_bytes=0),
+            "Your kernel does not support memory limit capabilities or the cgroup is not mounted. "
+            "Limitation discarded.",
+        ),
+        (
             Resources(swap_max_bytes=0),
             "Your kernel does not support swap limit capabilities or the cgroup is not mounted. "
             "Memory limited without swap.",

@@ -51,9 +51,9 @@ def check_reference(reference: str) -> None:
     match = _REFERENCE.fullmatch(reference)
     if match and (match["domain"] is None or _is_domain(match["domain"]) or match["domain"].islower()):
         return
-    if _REFERENCE.fullmatch(reference.lower()):
-        name = split_reference(full_name(reference))[0].removeprefix("docker.io/")
-        raise ValueError(f"invalid reference format: repository name ({name}) must be lowercase")
+    path = full_name(reference).partition("/")[2].partition(":")[0]
+    if path != path.lower():
+        raise ValueError(f"invalid reference format: repository name ({path}) must be lowercase")
     raise ValueError("invalid reference format")
 
 

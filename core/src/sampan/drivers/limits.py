@@ -7,6 +7,7 @@ Documentation/admin-guide/cgroup-v2.rst. Every resource driver warns through her
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from sampan.drivers.resource import Resources
 
@@ -52,8 +53,11 @@ _IO_WARNINGS = {
 def discarded(resources: Resources, enforces: Callable[[str], bool]) -> tuple[str, ...]:
     """A sentence for each limit of `resources` that goes unenforced, none twice.
 
-    `enforces` is asked with names of cgroup v2 control files, such as `memory.max`.
+    `enforces` is asked with names of cgroup v2 control files, such as `memory.max`. Swap is no matter of its own
+    where the limit on memory is discarded.
     """
+    if resources.memory_max_bytes not in (None, UNLIMITED) and not enforces("memory.max"):
+        resources = replace(resources, swap_max_bytes=None)
     found = [
         sentence
         for limit, (file, sentence) in _WARNINGS.items()

@@ -32,7 +32,7 @@ def start(session: Session, options: Options) -> int:
             session.warn(str(error))
             failed.append(name)
     if failed:
-        raise CliError(f"failed to start containers: {', '.join(failed)}")
+        raise CliError(f"Error: failed to start containers: {', '.join(failed)}")
     return 0
 
 

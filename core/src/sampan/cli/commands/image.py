@@ -11,7 +11,7 @@ from sampan.cli import human
 from sampan.cli.client.client import filters_of
 from sampan.cli.command import FILTER, SWITCH, Command, Flag, Options
 from sampan.cli.commands.ps import timestamp
-from sampan.cli.errors import CliError, ConnectionFailed
+from sampan.cli.errors import CliError, DaemonError
 from sampan.cli.output import print_rows, short_id
 from sampan.cli.reference import check_reference, familiar, split_reference
 from sampan.cli.session import Session
@@ -100,20 +100,19 @@ def _size(number: int) -> str:
 
 
 def remove(session: Session, options: Options) -> None:
-    """Remove images or their names, and print what went."""
+    """Remove images or their names, and print what went; with --force, one that is not there is no failure."""
     query = {"force": options.on("force"), "noprune": options.on("no-prune")}
-    errors = []
+    errors, failed = [], False
     for name in options.args:
         try:
             removed = session.client.call("DELETE", f"/images/{image_path(name)}", query=query)
-        except ConnectionFailed:
-            raise
-        except CliError as error:
+        except DaemonError as error:
             errors.append(str(error))
+            failed = failed or error.code != 404 or not options.on("force")
             continue
         for item in removed:
             session.say(f"Deleted: {item['Deleted']}" if item.get("Deleted") else f"Untagged: {item['Untagged']}")
-    if errors and not options.on("force"):
+    if failed:
         raise CliError("\n".join(errors))
     for message in errors:
         session.warn(message)
