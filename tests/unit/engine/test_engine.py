@@ -418,6 +418,19 @@ async def test_a_jobs_id_is_in_the_log_lines_it_causes_also_from_worker_threads(
     assert [record.job for record in caplog.records if record.name == "test"] == [job.id, job.id]  # type: ignore[attr-defined]
 
 
+async def test_a_jobs_id_is_in_the_line_that_tells_of_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    async def work(job: Job[Request]) -> None:
+        raise Conflict("no")
+
+    caplog.set_level(logging.DEBUG, "sampan")
+    caplog.handler.addFilter(JobFilter())
+    job = Job("work", Request())
+    with pytest.raises(Conflict):
+        await engine_with(Handler("work", Request, work)).run(job)
+    lines = [(record.getMessage()[:9], record.job) for record in caplog.records]  # type: ignore[attr-defined]
+    assert lines == [("+job work", job.id), ("-job work", job.id)]
+
+
 async def test_a_blocking_handler_does_not_hold_up_the_loop() -> None:
     release = threading.Event()
     entered = asyncio.Event()

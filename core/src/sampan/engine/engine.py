@@ -8,6 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, nullcontext
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,9 +94,11 @@ class Engine:
         self._require_running()  # it may have begun to drain meanwhile
         if handler.slot:
             self._slots.admit()
-        task = asyncio.create_task(self._execute(job, handler), name=f"job {job.name} {job.id}")
+        context = copy_context()  # what is logged of the job, its end included, has its id
+        context.run(current_job_id.set, job.id)
+        task = asyncio.create_task(self._execute(job, handler), name=f"job {job.name} {job.id}", context=context)
         self._tasks[job.id], self._live[job.id] = task, job
-        task.add_done_callback(lambda done: self._forget(job, handler, done))
+        task.add_done_callback(lambda done: self._forget(job, handler, done), context=context)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -157,7 +160,6 @@ class Engine:
             raise Unavailable(f"the engine is {self.state} and takes no new jobs")
 
     async def _execute(self, job: Job[Any], handler: Handler) -> Any:
-        current_job_id.set(job.id)
         try:
             async with self._slots.hold() if handler.slot else nullcontext():
                 job.started()
