@@ -249,5 +249,6 @@ async def test_a_cancelled_follower_leaves_no_descriptor(files: LogFiles) -> Non
     follower.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await follower.task
+    await asyncio.get_running_loop().shutdown_default_executor()  # a worker closes what it watched with
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert not files.readers
