@@ -164,8 +164,6 @@ def test_what_the_host_cannot_enforce_is_warned_of_and_discarded(make_house: Mak
     assert answer.status == 200
     assert answer.body["Warnings"] == [
         "Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.",
-        "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without "
-        "swap.",
     ]
     told = host_config(house)
     assert (told["Memory"], told["CpuShares"]) == (0, 512)
