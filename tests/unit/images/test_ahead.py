@@ -58,6 +58,31 @@ async def test_what_nobody_took_is_discarded_and_what_is_not_done_ended() -> Non
     assert filler.discarded == [BLOBS[0]]
 
 
+async def test_who_is_cancelled_at_the_very_end_has_taken_nothing() -> None:
+    filler = Filler()
+    async with filler.ahead() as ahead:
+        ahead.begin(BLOBS[0], 1)
+        taking = asyncio.create_task(ahead.take(BLOBS[0]))
+        await asyncio.sleep(0)
+        ahead._begun[BLOBS[0]].add_done_callback(lambda _: taking.cancel())
+        filler.allowed.set()
+        await asyncio.wait((taking,))
+        assert taking.cancelled()
+    assert filler.discarded == [BLOBS[0]]
+
+
+async def test_what_two_wait_for_is_that_of_one() -> None:
+    filler = Filler()
+    async with filler.ahead() as ahead:
+        ahead.begin(BLOBS[0], 1)
+        taking = [asyncio.create_task(ahead.take(BLOBS[0])) for _ in range(2)]
+        await asyncio.sleep(0)
+        filler.allowed.set()
+        taken = await asyncio.gather(*taking)
+    assert [one is None for one in taken] == [False, True]
+    assert filler.discarded == []
+
+
 async def test_a_failure_is_left_to_who_tries_again() -> None:
     filler = Filler()
     filler.failure = SystemFailure("disk full")

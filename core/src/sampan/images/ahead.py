@@ -52,10 +52,14 @@ class Ahead:
 
         `None` if there is none or it could not be unpacked: who tries again is told why.
         """
-        filling = self._begun.pop(blob, None)
-        if filling is not None:
-            with suppress(SampanError):
-                return await filling
+        filling = self._begun.get(blob)
+        if filling is None:
+            return None
+        await asyncio.wait((filling,))  # who is cancelled meanwhile has taken nothing
+        if self._begun.pop(blob, None) is None:  # somebody else has
+            return None
+        with suppress(SampanError):
+            return filling.result()
         return None
 
     async def __aenter__(self) -> Ahead:
