@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +40,9 @@ async def build_spec(
     config, host = container.record.config, container.record.host_config
     who = await asyncio.to_thread(_prepare_files, rootfs, container, daemon.settings.exec_root)
     security = SecurityOptions(host.security_opt or ())
-    _warn_of_rlimits(container)
     document = spec.build(
         spec.SpecSettings(
-            process=_init_process(container, who),
+            process=_init_process(container, who, security),
             hostname=config.hostname,
             domainname=config.domainname,
             readonly_root=host.readonly_rootfs,
@@ -76,45 +75,48 @@ def exec_process(container: Container, request: CreateExec, *, console_size: Seq
     Raises `InvalidArgument` in Docker's words for a user whom the container doesn't know, `Conflict` if it has ended.
     """
     config, host = container.record.config, container.record.host_config
-    init = _init_process(container, _look_up(container, request.user or config.user))
+    who, security = _look_up(container, request.user or config.user), SecurityOptions(host.security_opt or ())
     size = console_size or request.console_size
-    settings = replace(
-        init,
+    settings = _like_init(container, who, security)(
         args=request.cmd or (),
         env=spec.environment(config.hostname, [*(config.env or ()), *(request.env or ())], terminal=request.tty),
         cwd=request.working_dir or config.working_dir,
         terminal=request.tty,
         console_size=(size[0], size[1]) if size else None,
         privileged=host.privileged or request.privileged,
+        rlimits=rlimit.clamp(rlimits(host))[0],
     )
     return spec.build_process(settings)
 
 
-def _init_process(container: Container, who: user.User) -> spec.ProcessSettings:
-    """By the container's configuration alone."""
+def _init_process(container: Container, who: user.User, security: SecurityOptions) -> spec.ProcessSettings:
     config, host = container.record.config, container.record.host_config
-    security = SecurityOptions(host.security_opt or ())
-    return spec.ProcessSettings(
+    limits, warnings = rlimit.clamp(rlimits(host))
+    for warning in warnings:
+        _log.warning("container %s: %s", container.id[:12], warning)
+    return _like_init(container, who, security)(
         args=container.record.args,
         env=spec.environment(config.hostname, config.env or (), terminal=config.tty),
         cwd=config.working_dir,
-        user=who,
         terminal=config.tty,
         console_size=(host.console_size[0], host.console_size[1]) if any(host.console_size) else None,
-        cap_add=host.cap_add or (),
-        cap_drop=host.cap_drop or (),
         privileged=host.privileged,
-        no_new_privileges=security.no_new_privileges,
-        apparmor=security.apparmor if apparmor.supported() else "",
-        rlimits=rlimit.clamp(rlimits(host))[0],
-        oom_score_adj=host.oom_score_adj,
+        rlimits=limits,
     )
 
 
-def _warn_of_rlimits(container: Container) -> None:
-    _, warnings = rlimit.clamp(rlimits(container.record.host_config))
-    for warning in warnings:
-        _log.warning("container %s: %s", container.id[:12], warning)
+def _like_init(container: Container, who: user.User, security: SecurityOptions) -> partial[spec.ProcessSettings]:
+    """What an exec has as init has it; the rest is to be given."""
+    host = container.record.host_config
+    return partial(
+        spec.ProcessSettings,
+        user=who,
+        cap_add=host.cap_add or (),
+        cap_drop=host.cap_drop or (),
+        no_new_privileges=security.no_new_privileges,
+        apparmor=security.apparmor if apparmor.supported() else "",
+        oom_score_adj=host.oom_score_adj,
+    )
 
 
 def _look_up(container: Container, name: str) -> user.User:
