@@ -15,14 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from sampan.drivers import L4, NetworkSettings
+from sampan.drivers import L4
 from sampan.errdefs import SystemFailure
 from sampan.network.controller import NetworkController
 from sampan.network.records import EndpointWish, PortBinding
-from sampan.state import Database
 from sampan.syscalls.netns import run_in_netns
 from sampan.testing.network_suite import host_namespace
-from sampan_bridge_net.driver import BridgeDriver
+from tests.support.network_room import NetworkRoom, opened
 
 pytestmark = pytest.mark.root
 
@@ -56,33 +55,17 @@ asyncio.run(main(Path(sys.argv[1])))
 """
 
 
-class Room:
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.driver = BridgeDriver(NetworkSettings(directory, "test"))
-        self.database = Database(directory / "state.db")
-        self.controller = NetworkController({"bridge": self.driver}, self.database)
-
-    async def close(self) -> None:
-        await self.controller.close()
-        self.database.close()
-        self.driver.unwatch()
-
-
 @pytest.fixture
-async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    with host_namespace():
-        room = Room(tmp_path)
-        await room.controller.open()
+async def room(tmp_path: Path) -> AsyncIterator[NetworkRoom]:
+    async with opened(NetworkRoom, tmp_path) as room:
         yield room
-        await room.close()
 
 
 def link_count() -> int:
     return len(json.loads(subprocess.run(["ip", "-j", "link"], check=True, capture_output=True).stdout))
 
 
-async def test_a_sandbox_has_loopback_ping_and_low_ports_for_everybody(room: Room) -> None:
+async def test_a_sandbox_has_loopback_ping_and_low_ports_for_everybody(room: NetworkRoom) -> None:
     record = await room.controller.acquire_sandbox(WEB)
     with record.path.open("rb") as namespace:
 
@@ -98,7 +81,7 @@ async def test_a_sandbox_has_loopback_ping_and_low_ports_for_everybody(room: Roo
         assert run_in_netns(namespace.fileno(), look) == ("0 2147483647", "0", 1)
 
 
-async def test_a_program_started_in_the_sandbox_keeps_it_when_the_daemon_lets_go(room: Room) -> None:
+async def test_a_program_started_in_the_sandbox_keeps_it_when_the_daemon_lets_go(room: NetworkRoom) -> None:
     record = await room.controller.acquire_sandbox(WEB)
     init = subprocess.Popen(["nsenter", f"--net={record.path}", "cat"], stdin=subprocess.PIPE)
     try:
@@ -134,7 +117,7 @@ async def test_after_a_kill_the_running_container_is_adopted_and_the_ended_one_f
         daemon.communicate()
         while link_count() > before + 2:  # until the kernel has taken the other one's namespace away
             await asyncio.sleep(0.01)
-        room = Room(tmp_path)
+        room = NetworkRoom(tmp_path)
         await room.controller.open()
         assert room.controller.owners() == {WEB}
         (endpoint,) = room.controller.endpoints(WEB)
@@ -148,7 +131,7 @@ async def test_after_a_kill_the_running_container_is_adopted_and_the_ended_one_f
         await room.close()
 
 
-async def test_after_release_nothing_of_the_container_is_in_the_kernel(room: Room) -> None:
+async def test_after_release_nothing_of_the_container_is_in_the_kernel(room: NetworkRoom) -> None:
     links = link_count()
     await room.controller.acquire_sandbox(WEB)
     await room.controller.connect(
@@ -163,7 +146,7 @@ async def test_after_release_nothing_of_the_container_is_in_the_kernel(room: Roo
     assert "table inet sampan" not in ruleset
 
 
-async def test_a_port_where_a_program_of_the_host_listens_is_refused_in_dockers_words(room: Room) -> None:
+async def test_a_port_where_a_program_of_the_host_listens_is_refused_in_dockers_words(room: NetworkRoom) -> None:
     with socket.create_server(("0.0.0.0", 8080)):
         await room.controller.acquire_sandbox(WEB)
         words = (
@@ -180,7 +163,7 @@ async def test_a_port_where_a_program_of_the_host_listens_is_refused_in_dockers_
 
 @pytest.mark.parametrize("bridge_netfilter", ["0", "1"])
 async def test_neighbours_meet_at_link_local_addresses_which_lead_nowhere_else(
-    room: Room, bridge_netfilter: str
+    room: NetworkRoom, bridge_netfilter: str
 ) -> None:
     setting = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
     if not setting.exists():
@@ -205,7 +188,7 @@ def connect_from(source: object, target: tuple[str, int], timeout_s: float) -> N
     socket.create_connection(target, timeout=timeout_s, source_address=(str(source), 0)).close()
 
 
-async def test_rules_that_another_program_takes_away_are_put_back(room: Room) -> None:
+async def test_rules_that_another_program_takes_away_are_put_back(room: NetworkRoom) -> None:
     await room.controller.acquire_sandbox(WEB)
     port = PortBinding(L4.TCP, 80, None, 8080, 8080)
     await room.controller.connect(WEB, room.controller.get("bridge"), EndpointWish(ports=(port,)))

@@ -18,16 +18,13 @@ import dns.query
 import dns.rcode
 import pytest
 
-from sampan.drivers import NetworkSettings
 from sampan.network.controller import NetworkController
 from sampan.network.dns import message
 from sampan.network.files import ContainerFiles
 from sampan.network.ipam import pool_of
 from sampan.network.records import EndpointWish, NetworkRecord
-from sampan.state import Database
 from sampan.syscalls.netns import run_in_netns
-from sampan.testing.network_suite import host_namespace
-from sampan_bridge_net.driver import BridgeDriver
+from tests.support.network_room import NetworkRoom, opened
 
 pytestmark = pytest.mark.root
 T = TypeVar("T")
@@ -37,14 +34,11 @@ ENOUGH = 1000
 """Queries a second: far below what is measured (see docs), so that a busy machine does not fail the test."""
 
 
-class Room:
+class Room(NetworkRoom):
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
         self.resolv_conf = directory / "resolv.conf"
         self.resolv_conf.write_text("nameserver 203.0.113.53\n")
-        self.driver = BridgeDriver(NetworkSettings(directory, "names"))
-        self.database = Database(directory / "state.db")
-        self.controller = self.make()
+        super().__init__(directory)
 
     def make(self) -> NetworkController:
         return NetworkController({"bridge": self.driver}, self.database, resolv_conf=self.resolv_conf)
@@ -70,18 +64,13 @@ class Room:
     async def close(self) -> None:
         for id in self.controller.owners():
             await self.controller.release_sandbox(id)
-        await self.controller.close()
-        self.database.close()
-        self.driver.unwatch()
+        await super().close()
 
 
 @pytest.fixture
 async def room(tmp_path: Path) -> AsyncIterator[Room]:
-    with host_namespace():
-        room = Room(tmp_path)
-        await room.controller.open()
+    async with opened(Room, tmp_path) as room:
         yield room
-        await room.close()
 
 
 def told(answer: dns.message.Message) -> list[str]:

@@ -415,7 +415,7 @@ async def test_a_jobs_id_is_in_the_log_lines_it_causes_also_from_worker_threads(
     caplog.handler.addFilter(JobFilter())
     job = Job("work", Request())
     await engine_with(Handler("work", Request, work)).run(job)
-    assert [record.job for record in caplog.records if record.name == "test"] == [job.id, job.id]  # type: ignore[attr-defined]
+    assert [vars(record)["job"] for record in caplog.records if record.name == "test"] == [job.id, job.id]
 
 
 async def test_a_jobs_id_is_in_the_line_that_tells_of_its_end(caplog: pytest.LogCaptureFixture) -> None:
@@ -427,7 +427,7 @@ async def test_a_jobs_id_is_in_the_line_that_tells_of_its_end(caplog: pytest.Log
     job = Job("work", Request())
     with pytest.raises(Conflict):
         await engine_with(Handler("work", Request, work)).run(job)
-    lines = [(record.getMessage()[:9], record.job) for record in caplog.records]  # type: ignore[attr-defined]
+    lines = [(record.getMessage()[:9], vars(record)["job"]) for record in caplog.records]
     assert lines == [("+job work", job.id), ("-job work", job.id)]
 
 
