@@ -8,6 +8,7 @@ and rules side by side and nothing of them stays on the host.
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -123,6 +124,7 @@ def main() -> int:
         print("make bench needs root: it runs engines", file=sys.stderr)
         return 1
     options = arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the engines end with it
     enter_own_namespaces()
     wanted = options.works or ALL_WORKS
     works = [work for work in OWN_WORKS if work.name in wanted]

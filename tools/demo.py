@@ -13,7 +13,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from sampan.testing.host import LeakCheck, Leaked
@@ -182,15 +181,11 @@ def remove_what_is_left(demo: Demo) -> None:
         demo.engine.forget()
 
 
-def stop_on_sigterm(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     if os.geteuid() != 0:
         print("make demo needs root: it mounts, makes namespaces and a network", file=sys.stderr)
         return 1
-    signal.signal(signal.SIGTERM, stop_on_sigterm)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # each step is seen when it is done
     page = Page()
     page.title()
