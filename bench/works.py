@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from bench.filesystem import fresh_ext4
 from bench.limit import most_bytes, physical_limit_s
 from bench.output import AttachedOutput, LongLog
 from bench.streams import StatsStreams
@@ -198,8 +198,7 @@ QUARTER, TENTHS = Budget(ratio=0.25), Budget(ratio=0.3)
 class ImageWorks:
     """What is done with one large image: pulled from a registry, loaded from an archive, saved into one.
 
-    Each sample is of an engine with nothing in it, which stays until all is measured: on ext4 a file system that has
-    just lost many files is slow to make new ones.
+    Each sample is of an engine with nothing in it, on a file system with nothing in it.
     """
 
     def __init__(self, reference: str, archive: Path, size: str, directory: Path, blobs: Sequence[Path]) -> None:
@@ -240,7 +239,8 @@ class ImageWorks:
         """Given as sampand's, as it is no engine's."""
         if subject.name != "sampand":
             return None
-        return physical_limit_s(self._blobs, Path(tempfile.mkdtemp(prefix="limit", dir=self._directory)))
+        with fresh_ext4(self._directory) as place:
+            return physical_limit_s(self._blobs, place)
 
     def _pull_memory(self, subject: Subject) -> float | None:
         """Of the daemon and its workers; an engine without a daemon does it all in its client."""
@@ -271,9 +271,10 @@ class ImageWorks:
 
     @contextmanager
     def _fresh(self, subject: Subject) -> Iterator[Subject]:
-        fresh = subject.fresh(Path(tempfile.mkdtemp(prefix=subject.name, dir=self._directory)))
-        fresh.start()
-        try:
-            yield fresh
-        finally:
-            fresh.stop()
+        with fresh_ext4(self._directory) as place:
+            fresh = subject.fresh(place)
+            fresh.start()
+            try:
+                yield fresh
+            finally:
+                fresh.stop()
