@@ -78,7 +78,8 @@ class CgroupDriver:
         group = self._make(id, placement.parent)
         try:
             warnings = limits.apply(group, resources)
-            self._watchers.alert(id, group, resources.pressure_alerts)
+            if resources.pressure_alerts:
+                self._watchers.alert(id, group, resources.pressure_alerts)
         except BaseException:
             self._remove(id, group)
             raise

@@ -45,7 +45,8 @@ class Slice:
         self.path = mount / parent.strip("/")
         self._enable_controllers = enable
         self._made = False
-        self._places: dict[str, Path] = {}
+        # Looked for once, for those of an earlier daemon: all others are of our making.
+        self._places = {path.name: path for path in self.groups()}
 
     def why_not(self) -> str | None:
         """Why groups can't be made in it, in one sentence."""
@@ -107,12 +108,7 @@ class Slice:
         """Where the group of a container lies, or would if it had no parent."""
         if not _ID.fullmatch(id):
             raise InvalidArgument(f"{id!r} is no id of a container")
-        if id not in self._places:
-            found = next((path for path in self.groups() if path.name == id), None)
-            if found is None:
-                return self.path / id
-            self._places[id] = found
-        return self._places[id]
+        return self._places.get(id, self.path / id)
 
     def name_of(self, path: Path) -> str:
         """The path within the cgroup file system, as the OCI spec has it."""

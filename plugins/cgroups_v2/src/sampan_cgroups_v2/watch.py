@@ -63,14 +63,13 @@ class Watchers:
 
     def alert(self, id: str, group: Group, alerts: Iterable[PressureAlert]) -> None:
         """Have the group's alerts be these and no others. Raises `InvalidArgument` if the kernel refuses one."""
-        self._forget(id, alerts=True)
+        self._forget(id, only_alerts=True)
         for alert in alerts:
             self._watch(_armed(group, alert), _Watched(id, alert))
 
     def remove(self, id: str) -> None:
         """The group goes away."""
-        self._forget(id, alerts=True)
-        self._forget(id, alerts=False)
+        self._forget(id)
 
     def close(self) -> None:
         """End the listening, and let go of everything."""
@@ -120,9 +119,9 @@ class Watchers:
             self._watched[fd] = watched
             self._epoll_set().register(fd, select.EPOLLPRI)
 
-    def _forget(self, id: str, *, alerts: bool) -> None:
+    def _forget(self, id: str, *, only_alerts: bool = False) -> None:
         with self._lock:
-            fds = [fd for fd, one in self._watched.items() if one.id == id and bool(one.alert) == alerts]
+            fds = [fd for fd, one in self._watched.items() if one.id == id and (one.alert or not only_alerts)]
             for fd in fds:
                 del self._watched[fd]
                 os.close(fd)  # which takes it out of the epoll set too
