@@ -114,4 +114,4 @@ def test_lives_on_networks_leave_nothing(
     lives = MANY_LIVES if pytestconfig.getoption("--large") else LIVES
     for number in range(WARM_UP, WARM_UP + lives):
         live(engine, number)
-    assert eventually(lambda: not traces.grown_since(before), 30), (before, traces.now())
+    assert eventually(lambda: not traces.grown_since(before), 30), traces.grown_since(before)
