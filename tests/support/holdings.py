@@ -76,13 +76,20 @@ def _query(path: Path, query: str) -> list[str]:
 
 
 def _processes(engine: Sampand) -> Iterator[str]:
-    """By the cgroups of its containers."""
+    """By the cgroups of its containers: each with its number, name, state and parent."""
     for path in Path("/proc").glob("[0-9]*/cgroup"):
         try:
             if f"/sampan-{engine.instance}/" in path.read_text():
-                yield path.parent.name
+                yield " ".join(_words(path.parent / "stat"))
         except (FileNotFoundError, ProcessLookupError):
             continue
+
+
+def _words(stat: Path) -> list[str]:
+    """Number, name, state and parent. See proc(5): the name stands in brackets and may hold anything."""
+    number, rest = stat.read_text().split(" ", 1)
+    name, rest = rest.rsplit(") ", 1)
+    return [number, f"{name})", *rest.split()[:2]]
 
 
 def _elements(engine: Sampand) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sampan.daemon.container import Status
+from sampan.daemon.container import Container, Record, State, Status
 from sampan.errdefs import InvalidArgument, SystemFailure
 from tests.api.daemon.in_process import InProcess
 
@@ -142,6 +142,35 @@ def test_policies_decide_what_runs_after_a_reboot(house: InProcess, policy: str,
     house.start()
     house.run(_until_quiet(house))
     assert house.state("web")["Running"] is runs
+
+
+def test_an_end_is_recorded_before_anybody_is_told_of_it(house: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = house.launch(name="web", HostConfig={"RestartPolicy": {"Name": "unless-stopped"}})
+    exited, save, told = house.daemon.containers.get(id).next_exit, house.daemon.containers.save, []
+
+    async def note_and_save(container: Container) -> None:
+        told.append(exited.is_set())
+        await save(container)
+
+    monkeypatch.setattr(house.daemon.containers, "save", note_and_save)
+    assert house.call("POST", "/containers/web/stop").status == 204
+    assert told and not any(told)
+    assert _recorded(house, id).status is Status.EXITED
+
+
+@pytest.mark.parametrize("path", ["stop", "kill", "kill?signal=TERM"])
+def test_a_daemon_that_dies_between_the_wish_and_the_end_has_recorded_the_wish(
+    house: InProcess, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    id = house.launch(name="web", HostConfig={"RestartPolicy": {"Name": "unless-stopped"}})
+
+    async def die(*_: object) -> None:
+        raise SystemFailure("dead")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.daemon.runtime, "kill", die)
+        assert house.call("POST", f"/containers/web/{path}").status == 500
+    assert _recorded(house, id).stopped_by_user
 
 
 async def _until_quiet(house: InProcess) -> None:
@@ -277,6 +306,12 @@ def _change(house: InProcess, statement: str, *values: Any) -> None:
     with connection:
         connection.execute(statement, values)
     connection.close()
+
+
+def _recorded(house: InProcess, id: str) -> State:
+    with closing(sqlite3.connect(house.root / "data/state.db")) as database:
+        (document,) = database.execute("SELECT document FROM containers WHERE id = ?", (id,)).fetchone()
+    return Record.model_validate_json(document).state
 
 
 def _write_state(house: InProcess, document: str, id: str) -> None:

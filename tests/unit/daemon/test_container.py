@@ -61,12 +61,12 @@ def test_running_means_a_process_and_active_means_more(status: str, running: boo
     assert (one.running, one.active) == (running, active)
 
 
-async def test_an_exit_wakes_those_who_waited_and_not_those_who_come_later() -> None:
+async def test_an_exit_is_for_those_who_waited_and_not_for_those_who_come_later() -> None:
     one = container()
     one.state.status = Status.RUNNING
     waiting = one.next_exit
-    one.note_exit(3, 7)
-    assert waiting.is_set()
+    assert one.note_exit(3, 7) is waiting
+    assert not waiting.is_set()
     assert not one.next_exit.is_set()
     assert (one.state.exit_code, one.state.finished_at_ns, one.state.pid) == (3, 7, 0)
 

@@ -186,11 +186,11 @@ class Container:
             raise Conflict(f"container {self.id} is {self.state.status} and can't become {status}")
         self.state.status = status
 
-    def note_exit(self, code: int, at_ns: int) -> None:
-        """Its init has ended: change state, and tell those who wait for it."""
+    def note_exit(self, code: int, at_ns: int) -> asyncio.Event:
+        """Its init has ended: change state. Those who wait for it are woken by setting the answer."""
         self.move(Status.EXITED)
         self.state.pid, self.state.exit_code, self.state.finished_at_ns = 0, code, at_ns
-        self.tell_exit()
+        return self._turn_exit()
 
     def turn_away(self, error: Exception) -> None:
         """There is no start for those who wait for one to attach: `error` says why."""
@@ -201,5 +201,9 @@ class Container:
 
     def tell_exit(self) -> None:
         """Wake those who wait for the next exit."""
-        waiters, self.next_exit = self.next_exit, asyncio.Event()
-        waiters.set()
+        self._turn_exit().set()
+
+    def _turn_exit(self) -> asyncio.Event:
+        """The exit that is waited for; who comes from now on waits for the one after it."""
+        exited, self.next_exit = self.next_exit, asyncio.Event()
+        return exited

@@ -27,7 +27,7 @@ async def container_kill(daemon: Daemon, job: Job[KillContainer]) -> None:
     if not container.running:
         raise Conflict(f"cannot kill container: {job.request.name}: container {container.id} is not running")
     if number in (SIGKILL, SIGTERM, stop.stop_signal(container)):
-        container.state.stopped_by_user = True
+        await restart_policy.call_off(daemon, container)
     if number == SIGKILL:
         await stop.end(daemon, container)
     else:
@@ -46,6 +46,6 @@ async def _call_off_restart(daemon: Daemon, container: Container) -> bool:
     async with daemon.alone(container.id):
         if container.state.status is not Status.RESTARTING:
             return False
-        container.state.stopped_by_user = True
+        await restart_policy.call_off(daemon, container)
         await restart_policy.let_go(daemon, container)
         return True

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sampan.daemon.container import Container, Status
 from sampan.daemon.filesystem.mounting import image_snapshot
-from sampan.daemon.lifecycle import stop
+from sampan.daemon.lifecycle import restart_policy, stop
 from sampan.daemon.networks import links
 from sampan.daemon.networks.hosts import write_files
 from sampan.daemon.volumes import volume
@@ -52,7 +52,7 @@ async def _require_end(daemon: Daemon, container: Container, request: RemoveCont
     if container.active and not request.force:
         raise Conflict(f'cannot remove container "{request.name}": {_why_not(container)}')
     if container.running:
-        container.state.stopped_by_user = True
+        await restart_policy.call_off(daemon, container)
         await stop.end(daemon, container)
 
 

@@ -14,9 +14,10 @@ from sampan.models import RestartPolicy
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
+_NEVER = frozenset({"", "no"})
 _ENDLESS = frozenset({"no", "always", "unless-stopped"})
 _COUNTED = frozenset({"on-failure", "on-unhealthy"})
-_ALL = _ENDLESS | _COUNTED | {""}
+_ALL = _NEVER | _ENDLESS | _COUNTED
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 60.0
 _SETTLED_AFTER_S = 10.0
@@ -84,7 +85,16 @@ async def let_go(daemon: Daemon, container: Container) -> None:
     """Have a container that waits for its next start stay as it is. Whoever calls it holds the container's key."""
     if container.state.status is Status.RESTARTING:
         container.move(Status.EXITED)
+        await daemon.containers.try_save(container)
         container.tell_exit()
+
+
+async def call_off(daemon: Daemon, container: Container) -> None:
+    """Its user wants it at an end: no policy starts it again. A daemon that dies before that end has it recorded."""
+    if container.state.stopped_by_user:
+        return
+    container.state.stopped_by_user = True
+    if container.record.host_config.restart_policy.name not in _NEVER:
         await daemon.containers.try_save(container)
 
 

@@ -63,7 +63,8 @@ async def stop(daemon: Daemon, container: Container, ending: Ending, *, by_user:
     async with daemon.alone(container.id):
         if not container.active:
             return False
-        container.state.stopped_by_user = container.state.stopped_by_user or by_user
+        if by_user:
+            await restart_policy.call_off(daemon, container)
         exited = container.next_exit if container.running else None
         if exited:
             await send(daemon, container, ending.signal)

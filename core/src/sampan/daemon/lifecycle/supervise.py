@@ -36,7 +36,10 @@ async def supervise(daemon: Daemon, container: Container) -> None:
 
 
 async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> None:
-    """Note how it ended; those who wait are told once its ports and addresses are free."""
+    """Note how it ended; those who wait are told once its ports and addresses are free and its record says so.
+
+    Who was told that it is stopped can rely on that, whatever becomes of the daemon.
+    """
     await daemon.logs.forget(container.id)
     await daemon.journal.end(container)
     daemon.execs.forget_unstarted(container)
@@ -47,10 +50,11 @@ async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> No
     volume.tell_unmounted(daemon, container)
     elapsed_ns = status.at_ns - container.state.started_at_ns
     health.suspend(container)  # an unpause that came last has had it looked after again
-    container.note_exit(status.code, status.at_ns)
+    exited = container.note_exit(status.code, status.at_ns)
     restart_policy.consider(container)
     daemon.publish(container, "die", exitCode=str(status.code), execDuration=str(max(0, elapsed_ns) // 1_000_000_000))
     await daemon.containers.try_save(container)
+    exited.set()
     await releasing
 
 
