@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
+import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +27,8 @@ KILLED_EVERY = 3
 WARM_UP = 3
 """Lives before the first count: the last daemon started after the first of three, as at the end."""
 
+REST_S = 0.5
+
 
 class Traces:
     """What networks leave in the kernel and in the daemon."""
@@ -40,9 +45,27 @@ class Traces:
             **self._rows(),
         }
 
-    def grown_since(self, before: dict[str, int]) -> dict[str, int]:
-        """What there is more of. Less is none's fault: an earlier life's end may have been under way still."""
-        return {what: count for what, count in self.now().items() if count > before[what]}
+    def at_rest(self) -> dict[str, int]:
+        """The same once nothing goes on any more behind the last answer, as nothing changes for half a second."""
+        rest = self.now(), time.monotonic()
+
+        def unchanged() -> bool:
+            nonlocal rest
+            now = self.now()
+            if now != rest[0]:
+                rest = now, time.monotonic()
+            return time.monotonic() - rest[1] > REST_S
+
+        assert eventually(unchanged, 30), rest
+        return rest[0]
+
+    def grown_since(self, before: dict[str, int]) -> dict[str, str]:
+        """What there is more of."""
+        return {
+            what: f"{before.get(what, 0)} -> {count}"
+            for what, count in self.now().items()
+            if count > before.get(what, 0)
+        }
 
     def _links(self) -> int:
         links = json.loads(subprocess.run(["ip", "-j", "link"], check=True, capture_output=True).stdout)
@@ -55,12 +78,10 @@ class Traces:
         return sum(len(body.get("elem", [])) for item in items for body in item.values() if isinstance(body, dict))
 
     def _files(self) -> dict[str, int]:
-        """What the daemon has open: name servers' and held ports' sockets, sandboxes, and all else."""
+        """What the daemon has open, by path: name servers' and held ports' sockets, sandboxes, and all else."""
         assert self.engine.process is not None
-        targets = [_target(file) for file in Path(f"/proc/{self.engine.process.pid}/fd").iterdir()]
-        kinds = {"sockets": "socket:", "namespaces": "net:"}
-        found = {kind: sum(target.startswith(word) for target in targets) for kind, word in kinds.items()}
-        return {**found, "other files": len(targets) - sum(found.values())}
+        files = Path(f"/proc/{self.engine.process.pid}/fd").iterdir()
+        return Counter(re.sub(r":\[\d+\]$", "", _target(file)) for file in files)
 
     def _rows(self) -> dict[str, int]:
         uri = f"file:{self.engine.data_root / 'state.db'}?mode=ro"
@@ -110,7 +131,7 @@ def test_lives_on_networks_leave_nothing(
     for number in range(WARM_UP):
         live(engine, number)
     traces = Traces(engine)
-    before = traces.now()
+    before = traces.at_rest()
     lives = MANY_LIVES if pytestconfig.getoption("--large") else LIVES
     for number in range(WARM_UP, WARM_UP + lives):
         live(engine, number)
