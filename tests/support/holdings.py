@@ -76,20 +76,28 @@ def _query(path: Path, query: str) -> list[str]:
 
 
 def _processes(engine: Sampand) -> Iterator[str]:
-    """By the cgroups of its containers: each with its number, name, state and parent."""
+    """By the cgroups of its containers: each with its number, name, state and parent.
+
+    What a killed daemon left is another's child, mostly the host's init's, which reaps the dead when it likes: they
+    count only where that is the daemon's work.
+    """
+    assert engine.process is not None
     for path in Path("/proc").glob("[0-9]*/cgroup"):
         try:
             if f"/sampan-{engine.instance}/" in path.read_text():
-                yield " ".join(_words(path.parent / "stat"))
+                number, name, state, parent = _stat(path.parent / "stat")
+                if state != "Z" or int(parent) == engine.process.pid:
+                    yield f"{number} {name} {state}, child of {parent}"
         except (FileNotFoundError, ProcessLookupError):
             continue
 
 
-def _words(stat: Path) -> list[str]:
+def _stat(path: Path) -> tuple[str, str, str, str]:
     """Number, name, state and parent. See proc(5): the name stands in brackets and may hold anything."""
-    number, rest = stat.read_text().split(" ", 1)
-    name, rest = rest.rsplit(") ", 1)
-    return [number, f"{name})", *rest.split()[:2]]
+    number, _, rest = path.read_text().partition(" (")
+    name, _, rest = rest.rpartition(") ")
+    state, parent, _ = rest.split(" ", 2)
+    return number, name, state, parent
 
 
 def _elements(engine: Sampand) -> Iterator[str]:
