@@ -57,6 +57,8 @@ def _other_networks(drivers: Drivers, config: DaemonConfig) -> Iterator[tuple[st
             continue
         try:
             driver = factory(_network_settings(config, name))
+            if reason := driver.probe():
+                raise Unsupported(reason)
             apply_published_ports(driver, config)
             yield name, driver
         except Exception as error:  # somebody else's code
