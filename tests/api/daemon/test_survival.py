@@ -111,6 +111,14 @@ def test_a_container_whose_limits_are_refused_after_a_restart_is_looked_after_al
     assert house.call("POST", "/containers/web/wait").body == {"StatusCode": 137}
 
 
+def test_an_end_that_was_seen_is_known_though_the_runtime_has_forgotten_it(house: InProcess) -> None:
+    with killed_before(house, "delete", of="runtime"):
+        house.finish("sh", "-c", "exit 3", name="web")
+        finished_at = house.state("web")["FinishedAt"]
+    state = house.state("web")
+    assert (state["Status"], state["ExitCode"], state["FinishedAt"]) == ("exited", 3, finished_at)
+
+
 def test_an_end_that_nobody_saw_is_255(house: InProcess) -> None:
     id = house.launch(name="web")
     house.stop()
@@ -288,6 +296,7 @@ def killed_before(house: InProcess, step: str, *, of: str = "containers") -> Ite
 
     setattr(part, step, stepping)
     yield
+    setattr(part, step, undisturbed)
     house.stop()
     for left in data.glob("state.db-*"):
         left.unlink()

@@ -9,7 +9,7 @@ import pytest
 
 from sampan.daemon.container import Status
 from sampan.errdefs import Conflict, NotFound
-from sampan.runtime.interface import Attached
+from sampan.runtime.interface import Attached, ExitStatus
 from tests.unit.daemon.making import container
 
 
@@ -65,7 +65,7 @@ async def test_an_exit_is_for_those_who_waited_and_not_for_those_who_come_later(
     one = container()
     one.state.status = Status.RUNNING
     waiting = one.next_exit
-    assert one.note_exit(3, 7) is waiting
+    assert one.note_exit(ExitStatus(3, 7)) is waiting
     assert not waiting.is_set()
     assert not one.next_exit.is_set()
     assert (one.state.exit_code, one.state.finished_at_ns, one.state.pid) == (3, 7, 0)

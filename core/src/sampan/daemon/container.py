@@ -15,7 +15,7 @@ from sampan.daemon.filesystem.mounts import Point
 from sampan.daemon.settings.log_options import limits_of
 from sampan.errdefs import Conflict
 from sampan.models import ContainerConfig, EndpointSettings, HostConfig
-from sampan.runtime.interface import Attached
+from sampan.runtime.interface import Attached, ExitStatus
 from sampan.runtime.log_files import LogFiles
 
 CONTAINER_LABEL = "sampan.container"
@@ -71,6 +71,7 @@ class State(BaseModel):
     """What happened to it last. Times are nanoseconds since the epoch; 0 is never.
 
     `paused_by_daemon`: it is, or is about to be, paused for a work of the daemon's, not because a user wants it so.
+    `end`: how its init ended, as long as that is known and not settled yet.
     """
 
     status: Status = Status.CREATED
@@ -87,6 +88,7 @@ class State(BaseModel):
     stopped_by_user: bool = False
     ended_as_unhealthy: bool = False
     paused_by_daemon: bool = False
+    end: ExitStatus | None = None
     health: HealthState | None = None
 
 
@@ -186,10 +188,11 @@ class Container:
             raise Conflict(f"container {self.id} is {self.state.status} and can't become {status}")
         self.state.status = status
 
-    def note_exit(self, code: int, at_ns: int) -> asyncio.Event:
+    def note_exit(self, end: ExitStatus) -> asyncio.Event:
         """Its init has ended: change state. Those who wait for it are woken by setting the answer."""
         self.move(Status.EXITED)
-        self.state.pid, self.state.exit_code, self.state.finished_at_ns = 0, code, at_ns
+        self.state.pid, self.state.exit_code, self.state.finished_at_ns = 0, end.code, end.at_ns
+        self.state.end = None
         return self._turn_exit()
 
     def turn_away(self, error: Exception) -> None:

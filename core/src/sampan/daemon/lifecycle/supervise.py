@@ -38,24 +38,32 @@ async def supervise(daemon: Daemon, container: Container) -> None:
 async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> None:
     """Note how it ended; those who wait are told once its ports and addresses are free and its record says so.
 
-    Who was told that it is stopped can rely on that, whatever becomes of the daemon.
+    Who was told that it is stopped can rely on that, whatever becomes of the daemon. What the last daemon knew of the
+    end goes before `status`: it may have let go of what told of it.
     """
+    end = container.state.end = container.state.end or status
     await daemon.logs.forget(container.id)
     await daemon.journal.end(container)
     daemon.execs.forget_unstarted(container)
     health.suspend(container)
     note_oom_kills(daemon, container, await _oom_kills(daemon, container))
-    releasing = asyncio.create_task(release(daemon, container), name=f"release {container.id[:12]}")
+    releasing = asyncio.create_task(_release_ended(daemon, container), name=f"release {container.id[:12]}")
     await _try(container, lambda: connect.disconnect(daemon, container))
     volume.tell_unmounted(daemon, container)
-    elapsed_ns = status.at_ns - container.state.started_at_ns
+    elapsed_ns = end.at_ns - container.state.started_at_ns
     health.suspend(container)  # an unpause that came last has had it looked after again
-    exited = container.note_exit(status.code, status.at_ns)
+    exited = container.note_exit(end)
     restart_policy.consider(container)
-    daemon.publish(container, "die", exitCode=str(status.code), execDuration=str(max(0, elapsed_ns) // 1_000_000_000))
+    daemon.publish(container, "die", exitCode=str(end.code), execDuration=str(max(0, elapsed_ns) // 1_000_000_000))
     await daemon.containers.try_save(container)
     exited.set()
     await releasing
+
+
+async def _release_ended(daemon: Daemon, container: Container) -> None:
+    """Record how it ended first: what the runtime and the cgroup tell of that goes with them."""
+    await daemon.containers.try_save(container)
+    await release(daemon, container)
 
 
 async def release(daemon: Daemon, container: Container) -> None:
