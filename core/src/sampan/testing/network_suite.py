@@ -1,13 +1,14 @@
 """The conformance suite of network drivers, and the namespaces in which a real one can be tested.
 
-class TestMyDriver(NetworkDriverSuite):
-    @pytest.fixture
-    def make_driver(self, tmp_path, test_host):
-        return lambda instance: MyDriver(NetworkSettings(tmp_path, instance))
+    from sampan.testing.network_suite import NetworkDriverSuite
 
-    @pytest.fixture
-    def new_sandbox(self, test_host):
-        return test_host.new_sandbox
+    @pytest.mark.root
+    class TestTiny(NetworkDriverSuite):
+        @pytest.fixture
+        def factory(self) -> NetworkFactory:
+            return TinyDriver
+
+Each test runs in a network namespace of its own that plays the host.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
 
 import pytest
 
@@ -28,10 +30,13 @@ from sampan.drivers import (
     Endpoint,
     Network,
     NetworkDriver,
+    NetworkFactory,
+    NetworkSettings,
     NetworkState,
     Pool,
     PublishedPort,
     Sandbox,
+    WatchfulDriver,
 )
 from sampan.errdefs import Conflict, InvalidArgument, NotFound
 from sampan.syscalls.namespaces import CLONE_NEWNET, open_namespace, setns, unshare
@@ -88,17 +93,37 @@ def make_endpoint(network: Network, number: int, *, ifname: str = "eth0") -> End
 
 
 class NetworkDriverSuite:
-    """Subclass it in a plugin's tests, named `Test…`, and provide the fixtures `make_driver` and `new_sandbox`."""
+    """Subclass it in a plugin's tests and provide the fixture `factory`."""
 
     @pytest.fixture
-    def make_driver(self) -> Callable[[str], NetworkDriver]:
-        """Makes a driver of the instance named."""
-        raise NotImplementedError("the subclass provides it")
+    def factory(self) -> NetworkFactory:
+        """What makes the driver; every plugin provides its own."""
+        raise NotImplementedError("provide a fixture `factory` that answers your NetworkFactory")
 
     @pytest.fixture
-    def new_sandbox(self) -> Callable[[], Sandbox]:
+    def host(self) -> Iterator[HostNamespace]:
+        """The host of one test. Needs root."""
+        with host_namespace() as host:
+            yield host
+
+    @pytest.fixture
+    def make_driver(
+        self, factory: NetworkFactory, tmp_path: Path, host: HostNamespace
+    ) -> Iterator[Callable[[str], NetworkDriver]]:
+        """Makes a driver of the instance named, and closes it after the test."""
+        with ExitStack() as undo:
+
+            def make(instance: str) -> NetworkDriver:
+                driver = factory(NetworkSettings(tmp_path, instance))
+                undo.callback(_close, driver)
+                return driver
+
+            yield make
+
+    @pytest.fixture
+    def new_sandbox(self, host: HostNamespace) -> Callable[[], Sandbox]:
         """Makes a sandbox, and ends it after the test."""
-        raise NotImplementedError("the subclass provides it")
+        return host.new_sandbox
 
     @pytest.fixture
     def driver(self, make_driver: Callable[[str], NetworkDriver]) -> NetworkDriver:
@@ -268,6 +293,13 @@ class NetworkDriverSuite:
         assert one.list().networks == {networks[0].id}
         one.detach(endpoint)
         one.remove_network(networks[0])
+
+
+def _close(driver: NetworkDriver) -> None:
+    """A driver that keeps files open has a method `close`; the interface does not ask for one."""
+    if isinstance(driver, WatchfulDriver):
+        driver.unwatch()
+    getattr(driver, "close", lambda: None)()
 
 
 def _port(base: int, endpoint: Endpoint) -> PublishedPort:

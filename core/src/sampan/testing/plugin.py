@@ -18,7 +18,7 @@ import pytest
 from sampan.testing.host import LeakCheck
 
 pytest.register_assert_rewrite(
-    "sampan.testing.storage_suite", "sampan.testing.resource_suite", "sampan.testing.volume_suite"
+    *(f"sampan.testing.{kind}_suite" for kind in ("storage", "network", "resource", "volume"))
 )
 
 

@@ -1,9 +1,11 @@
 """The conformance suite of volume drivers.
 
-class TestMyVolumes(VolumeDriverSuite):
+from sampan.testing.volume_suite import VolumeDriverSuite
+
+class TestTiny(VolumeDriverSuite):
     @pytest.fixture
-    def factory(self):
-        return MyVolumes
+    def factory(self) -> VolumeFactory:
+        return TinyDriver
 """
 
 from __future__ import annotations
@@ -19,6 +21,11 @@ from sampan.errdefs import InvalidArgument
 
 class VolumeDriverSuite:
     """Subclass it in a plugin's tests and provide the fixture `factory`."""
+
+    @pytest.fixture
+    def factory(self) -> VolumeFactory:
+        """What makes the driver; every plugin provides its own."""
+        raise NotImplementedError("provide a fixture `factory` that answers your VolumeFactory")
 
     @pytest.fixture
     def state_dir(self, tmp_path: Path) -> Path:
