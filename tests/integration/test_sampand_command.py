@@ -123,9 +123,9 @@ def test_a_changed_configuration_is_taken_over_at_sighup(session_dir: Path, leak
         assert "other" not in told["Runtimes"]  # it was tried, and runs nothing
         file.write_text("{")
         hang_up(engine)
-        assert eventually(lambda: "the configuration stays as it is: " in engine.log.read_text())
+        assert eventually(lambda: "the configuration is not changed: " in engine.log.read_text())
         assert engine.get("/info")["Labels"] == ["deck=lower"]
-        assert "have changed and need a restart of sampand: workers" in engine.log.read_text()
+        assert "only after a restart of sampand: workers" in engine.log.read_text()
 
 
 def hang_up(engine: Sampand) -> None:

@@ -49,7 +49,9 @@ async def test_what_can_change_does_and_the_rest_waits_for_a_restart(caplog: pyt
     [config] = daemon.given
     assert (config.labels, config.debug, config.workers, config.data_root) == (("new",), True, 32, before.data_root)
     assert reload.config == config
-    assert caplog.messages == ["these settings have changed and need a restart of sampand: data-root, workers"]
+    assert caplog.messages == [
+        "these settings have changed, which takes effect only after a restart of sampand: data-root, workers"
+    ]
 
 
 @pytest.mark.parametrize("fault", ["read", "apply"])
@@ -67,7 +69,7 @@ async def test_what_fails_changes_nothing(caplog: pytest.LogCaptureFixture, faul
     reload.ask()
     await settled(reload)
     assert (reload.config, daemon.given) == (before, [])
-    assert caplog.messages == ["the configuration stays as it is: no good"]
+    assert caplog.messages == ["the configuration is not changed: no good"]
 
 
 async def test_asked_while_it_reads_it_reads_once_more() -> None:
@@ -90,7 +92,7 @@ async def test_asked_while_it_reads_it_reads_once_more() -> None:
 async def test_a_daemon_that_only_just_starts_says_so(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     Reload(DaemonConfig(), reading()).ask()
-    assert caplog.messages == ["SIGHUP: the daemon is only just starting, and reads its configuration anyway"]
+    assert caplog.messages == ["SIGHUP is ignored: the daemon is starting and reads its configuration anyway"]
 
 
 def test_only_settings_are_reloaded() -> None:

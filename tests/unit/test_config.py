@@ -133,8 +133,8 @@ def test_without_settings_no_image_goes_by_itself(tmp_path: Path) -> None:
         ({"gc-high": "101%"}, 'invalid setting gc-high: "101%" is neither a share'),
         ({"gc-high": "much"}, 'invalid setting gc-high: "much" is neither a share'),
         ({"gc-low": "5%"}, "invalid setting: gc-low needs gc-high"),
-        ({"gc-high": "5%", "gc-low": "1g"}, "invalid setting: gc-low must be below gc-high, and like it a share"),
-        ({"gc-high": "5%", "gc-low": "5%"}, "invalid setting: gc-low must be below gc-high, and like it a share"),
+        ({"gc-high": "5%", "gc-low": "1g"}, "invalid setting: gc-low must be below gc-high, and both must be shares"),
+        ({"gc-high": "5%", "gc-low": "5%"}, "invalid setting: gc-low must be below gc-high, and both must be shares"),
         ({"gc-unused-days": 0}, "invalid setting gc-unused-days"),
     ],
 )
@@ -160,5 +160,5 @@ def test_published_ports_are_open_or_the_host_firewalls(tmp_path: Path) -> None:
 def test_a_driver_that_heeds_no_firewall_is_refused_where_it_has_to(tmp_path: Path) -> None:
     driver = MemoryNetwork(NetworkSettings(tmp_path, "test"))
     apply_published_ports(driver, load_config(write(tmp_path, {}), {}))
-    with pytest.raises(Unsupported, match="can't leave its published ports to the host's firewall"):
+    with pytest.raises(Unsupported, match="can't subject published ports to the host's firewall"):
         apply_published_ports(driver, load_config(write(tmp_path, {"published-ports": "host-firewall"}), {}))

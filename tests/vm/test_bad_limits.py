@@ -30,7 +30,7 @@ MIB = 1 << 20
         ({"Unified": {"nosuch.max": "1"}}, "there is no controller nosuch"),
         ({"Unified": {"cgroup.max.nosuch": "1"}}, "this kernel has none of that name"),
         ({"Unified": {"memory.high": "much"}}, "can't set memory.high to 'much': Invalid argument"),
-        ({"PsiAlerts": ["memory:some:1s/20s"]}, "the window is from 500ms to 10s"),
+        ({"PsiAlerts": ["memory:some:1s/20s"]}, "the window must be from 500ms to 10s"),
     ],
 )
 def test_a_limit_that_cannot_be_is_refused_at_creation(engine: Sampand, host: dict[str, Any], words: str) -> None:

@@ -31,7 +31,7 @@ AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 
 def _uncut(path: Path) -> Path:
     if ":" in str(path):
-        raise ValueError(f"{path} has a colon in it, at which conmon would cut off the paths of the logs")
+        raise ValueError(f"{path} contains a colon, at which conmon would cut off the paths of the logs")
     return path
 
 
@@ -178,7 +178,7 @@ class DaemonConfig(BaseModel):
         if self.gc_high is None:
             raise ValueError("gc-low needs gc-high")
         if self.gc_low.is_share != self.gc_high.is_share or self.gc_low.value >= self.gc_high.value:
-            raise ValueError("gc-low must be below gc-high, and like it a share or a size")
+            raise ValueError("gc-low must be below gc-high, and both must be shares or both sizes")
         return self
 
     @property
@@ -220,7 +220,7 @@ def _read(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InvalidArgument(f"unable to configure the daemon with file {file}: {error}") from None
     if not isinstance(settings, dict):
-        raise InvalidArgument(f"unable to configure the daemon with file {file}: it holds no JSON object")
+        raise InvalidArgument(f"unable to configure the daemon with file {file}: it does not contain a JSON object")
     return settings
 
 

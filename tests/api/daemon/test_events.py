@@ -176,7 +176,7 @@ def test_volumes_tell_who_has_them(house: InProcess) -> None:
         (
             "since=seq:9999",
             400,
-            "no event has the number 9999 yet: the last is 13. Numbers begin anew with a new data root",
+            "there is no event number 9999 yet: the last one is 13. Each data root has its own numbers",
         ),
         ("since=x", 400, 'invalid value for "since": failed to parse value as time or duration: "x"'),
         ("until=x", 400, 'invalid value for "until": failed to parse value as time or duration: "x"'),

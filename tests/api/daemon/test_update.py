@@ -214,8 +214,8 @@ def test_top_asks_for_other_columns(shared: InProcess, box: str) -> None:
         ("-o comm", "Couldn't find PID field in ps output"),
         ("-o uid=PID", 'specifying "uid=PID" is not allowed'),
         ("--nosuch", "ps: error: unknown gnu long option"),
-        ("-e\0f", "ps arguments can't hold a NUL character"),
-        ("-e\ud800", "ps: the arguments are no text"),
+        ("-e\0f", "ps arguments can't contain a NUL character"),
+        ("-e\ud800", "ps: the arguments are not valid text"),
     ],
 )
 def test_arguments_that_ps_can_do_nothing_with(shared: InProcess, box: str, arguments: str, message: str) -> None:

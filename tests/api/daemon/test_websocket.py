@@ -129,5 +129,5 @@ def test_refusals_are_ordinary_answers(shared: InProcess) -> None:
     plain = shared.call("GET", "/containers/nosuch/attach/ws?stream=1")
     assert (plain.status, plain.message) == (
         400,
-        "this is answered over a WebSocket only: the request has to ask for the upgrade",
+        "this needs a WebSocket: the request has to ask for the upgrade",
     )

@@ -177,7 +177,7 @@ async def test_an_endless_blob_ends_at_its_size(target: Path) -> None:
         while True:
             yield bytes(100_000)
 
-    with pytest.raises(DataLoss, match="1000000 bytes were promised, more came"):
+    with pytest.raises(DataLoss, match="1000000 bytes were announced, more came"):
         await unpack(endless(), target, format=OVERLAY, size=1_000_000)
 
 

@@ -18,13 +18,13 @@ def test_an_alert_is_read_in_microseconds() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("memory", "it has the form"),
-        ("disk:some:1ms/1s", "it has the form"),
-        ("memory:some:150/1s", "it has the form"),
-        ("memory:some:150ms/20s", "the window is from 500ms to 10s"),
-        ("memory:some:10ms/100ms", "the window is from 500ms to 10s"),
-        ("memory:some:0ms/1s", "the stall is more than nothing"),
-        ("memory:some:2s/1s", "within the window"),
+        ("memory", "it must have the form"),
+        ("disk:some:1ms/1s", "it must have the form"),
+        ("memory:some:150/1s", "it must have the form"),
+        ("memory:some:150ms/20s", "the window must be from 500ms to 10s"),
+        ("memory:some:10ms/100ms", "the window must be from 500ms to 10s"),
+        ("memory:some:0ms/1s", "the stall must be longer than zero"),
+        ("memory:some:2s/1s", "no longer than the window"),
     ],
 )
 def test_what_is_no_alert_is_refused(text: str, words: str) -> None:

@@ -88,7 +88,7 @@ async def test_a_number_that_no_event_has_had_is_refused(database: Database) -> 
     log = EventLog(database)
     log.publish("container", "one", "x")
     assert await log.position(after_seq=1) == 1
-    with pytest.raises(InvalidArgument, match="no event has the number 2 yet: the last is 1"):
+    with pytest.raises(InvalidArgument, match="there is no event number 2 yet: the last one is 1"):
         await log.position(after_seq=2)
     await log.close()
 

@@ -71,5 +71,5 @@ def test_a_health_check_keeps_what_the_image_says_beside_the_users_part() -> Non
     ],
 )
 def test_an_image_cannot_say_what_no_system_call_takes(image: ContainerConfig) -> None:
-    with pytest.raises(InvalidArgument, match="can't hold a NUL character"):
+    with pytest.raises(InvalidArgument, match="can't contain a NUL character"):
         check_texts(merge(ContainerConfig(cmd=["true"]), image))

@@ -171,7 +171,7 @@ def test_a_tenants_parent_lies_within_the_tenants_budget(tenants: TenantDriver, 
 
 
 def test_nobody_gets_into_a_budget_by_naming_its_parent(tenants: TenantDriver) -> None:
-    with pytest.raises(InvalidArgument, match="is a tenant's"):
+    with pytest.raises(InvalidArgument, match="belongs to a tenant"):
         tenants.validate(Resources(), Placement("tenant-a/x"))
 
 

@@ -111,7 +111,7 @@ def test_a_package_is_named_after_its_driver() -> None:
         ("@hookimpl\ndef sampan_storage_driver(name): pass", "Argument(s) {'name'} are declared"),
         ("@hookimpl\ndef sampan_storage_driver(): raise OSError('disk')", "OSError: disk"),
         ("@hookimpl\ndef sampan_storage_driver(): return 'tiny'", "ValueError: "),
-        ("@hookimpl\ndef sampan_storage_driver(): return '../x', print", "a name that can't be one: '../x'"),
+        ("@hookimpl\ndef sampan_storage_driver(): return '../x', print", "an invalid name: '../x'"),
         ("@hookimpl\ndef sampan_storage_driver(): return 'tiny', 5", "a factory that can't be called: 5"),
     ],
 )

@@ -32,12 +32,12 @@ def test_a_tenant_without_a_budget_is_refused() -> None:
     ("text", "words"),
     [
         ("[tenants", "can't be read"),
-        ("label = 1", "and nothing else"),
-        ("tenants = 1", "and nothing else"),
-        ('labels = "x"', "and nothing else"),
+        ("label = 1", "may only contain"),
+        ("tenants = 1", "may only contain"),
+        ('labels = "x"', "may only contain"),
         ('[tenants."../x"]', "can't be a tenant's name"),
-        ("[tenants.a]\nx = 1", "is made of lines such as"),
-        ("tenants.a = 1", "is made of lines such as"),
+        ("[tenants.a]\nx = 1", "must consist of lines such as"),
+        ("tenants.a = 1", "must consist of lines such as"),
     ],
 )
 def test_a_file_that_is_wrong_is_told_in_one_sentence(tmp_path: Path, text: str, words: str) -> None:

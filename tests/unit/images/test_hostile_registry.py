@@ -96,7 +96,7 @@ async def test_tags_that_are_none_are_refused(room: Room, tags: Any) -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b"5", b"{", b"\xff"])
 async def test_a_list_of_tags_that_is_none_is_refused(room: Room, body: bytes) -> None:
     room.registry.lies["/tags/list"] = lambda _: web.Response(body=body)
-    await refuses(room, InvalidArgument, "the list of tags makes no sense", "app")
+    await refuses(room, InvalidArgument, "the list of tags is malformed", "app")
 
 
 async def test_tags_on_another_host_are_not_asked_for(room: Room) -> None:
@@ -112,7 +112,7 @@ async def test_tags_that_go_on_nowhere_are_refused(room: Room, link: str) -> Non
     room.registry.lies["/tags/list"] = lambda _: web.json_response(
         {"tags": ["1"]}, headers={"Link": f'<{link}>; rel="next"'}
     )
-    await refuses(room, InvalidArgument, "the list of tags goes on at what is no URL", "app")
+    await refuses(room, InvalidArgument, "the list of tags continues at an invalid URL", "app")
 
 
 async def test_an_index_of_100000_entries_is_refused(room: Room) -> None:

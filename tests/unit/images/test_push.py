@@ -289,7 +289,7 @@ async def test_a_wrong_location_is_told_of(room: Room, location: str) -> None:
     await room.pull("app:1")
     room.registry.blobs.clear()
     room.registry.lies["/blobs/uploads/"] = lambda _: web.Response(status=202, headers={"Location": location})
-    with pytest.raises(SystemFailure, match="says not where to upload to"):
+    with pytest.raises(SystemFailure, match="did not say where to upload to"):
         await push(room, "app:1")
 
 

@@ -294,7 +294,7 @@ async def test_a_row_that_makes_no_sense_is_left_out(room: Room, caplog: pytest.
     again = room.restarted()
     await again.open()
     assert again.list() == [image]
-    assert "makes no sense" in caplog.text
+    assert "an invalid row of the database" in caplog.text
 
 
 async def test_a_stored_image_whose_config_is_broken_is_listed_and_can_be_removed(

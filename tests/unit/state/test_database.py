@@ -70,5 +70,5 @@ def test_a_database_of_a_newer_sampan_is_refused(tmp_path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     connection.close()
-    with pytest.raises(SystemFailure, match="knows only up to"):
+    with pytest.raises(SystemFailure, match="supports schemas up to"):
         Database(path)

@@ -206,7 +206,7 @@ class OutputStream(_Answer):
 
     async def fail(self, message: str) -> None:
         if self._breaks_off:
-            _log.warning("an answer is broken off: %s", message)
+            _log.warning("an answer was cut off: %s", message)
             raise ConnectionAbortedError(message)
         await self.write({"errorDetail": {"message": message}, "error": message})
 

@@ -35,12 +35,12 @@ def handshake_key(headers: Mapping[str, str]) -> bytes:
     """
     key = headers.get("sec-websocket-key", "")
     if headers.get("upgrade", "").lower() != "websocket" or not key:
-        raise InvalidArgument("this is answered over a WebSocket only: the request has to ask for the upgrade")
+        raise InvalidArgument("this needs a WebSocket: the request has to ask for the upgrade")
     if headers.get("sec-websocket-version") != "13":
-        raise InvalidArgument("of the WebSocket protocol version 13 is spoken")
+        raise InvalidArgument("only version 13 of the WebSocket protocol is supported")
     origin = headers.get("origin", "")
     if origin and urlsplit(origin).netloc != headers.get("host", ""):
-        raise Forbidden(f"a page of {origin} may not open a WebSocket here")
+        raise Forbidden(f"pages of {origin} may not open a WebSocket here")
     return key.encode("latin-1")
 
 

@@ -107,7 +107,7 @@ async def _make_runtime(
     """The runtime room, with every OCI runtime that this host has."""
     conmon = shutil.which("conmon")
     if conmon is None:
-        raise Unsupported("conmon is not installed: it watches over the containers (Debian's package conmon)")
+        raise Unsupported("conmon is not installed: it monitors the containers (Debian's package conmon)")
     found = await _find_runtimes(namespace, config)
     default = default_runtime(found, config.default_runtime)
     for warning in found[default].warnings:

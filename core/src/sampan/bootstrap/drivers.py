@@ -82,7 +82,7 @@ def apply_published_ports(driver: NetworkDriver, config: DaemonConfig) -> None:
     if config.published_ports is PublishedPorts.OPEN or isinstance(driver, DirectDriver):
         return
     if not isinstance(driver, HeedfulDriver):
-        raise Unsupported("this network driver can't leave its published ports to the host's firewall")
+        raise Unsupported("this network driver can't subject published ports to the host's firewall")
     driver.heed_host_firewall()
 
 

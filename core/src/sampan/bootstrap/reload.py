@@ -44,7 +44,7 @@ class Reload:
     def ask(self) -> None:
         """As the signal's handler: read and take over soon; asked while that is done, once more."""
         if self._apply is None:
-            _log.warning("SIGHUP: the daemon is only just starting, and reads its configuration anyway")
+            _log.warning("SIGHUP is ignored: the daemon is starting and reads its configuration anyway")
         elif self._task and not self._task.done():
             self._again = True
         else:
@@ -66,7 +66,7 @@ class Reload:
             try:
                 await self._take_over(apply)
             except SampanError as error:
-                _log.error("the configuration stays as it is: %s", error)
+                _log.error("the configuration is not changed: %s", error)
             finally:
                 notify_ready()
 
@@ -77,4 +77,4 @@ class Reload:
         self.config = config
         if later := [name for name in type(found).model_fields if getattr(found, name) != getattr(config, name)]:
             names = ", ".join(name.replace("_", "-") for name in later)
-            _log.warning("these settings have changed and need a restart of sampand: %s", names)
+            _log.warning("these settings have changed, which takes effect only after a restart of sampand: %s", names)

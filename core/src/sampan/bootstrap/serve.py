@@ -70,7 +70,7 @@ async def _serve(config: DaemonConfig, reloading: Reload) -> None:
         await reloading.close()
         # before the server: its connections end with the jobs' streams
         await engine.stop(reloading.config.shutdown_timeout)
-    _log.info("sampand has stopped; containers go on running")
+    _log.info("sampand has stopped; containers keep running")
 
 
 def _listeners(config: DaemonConfig) -> list[Listener]:

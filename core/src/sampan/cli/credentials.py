@@ -104,7 +104,7 @@ class Credentials:
         except (OSError, ValueError) as error:
             raise CliError(f"error loading config file: {self.path}: {error}") from None
         if not isinstance(config, dict) or not isinstance(config.get("auths") or {}, dict):
-            raise CliError(f"error loading config file: {self.path}: it holds no settings")
+            raise CliError(f"error loading config file: {self.path}: it does not contain a JSON object")
         return config
 
     def _write(self) -> None:
@@ -127,7 +127,9 @@ def _from_helper(helper: str, key: str) -> Auth:
         found = json.loads(answer)
         user, secret = str(found["Username"]), str(found["Secret"])
     except (ValueError, KeyError, TypeError):
-        raise CliError(f"error getting credentials - docker-credential-{helper} gave none that can be read") from None
+        raise CliError(
+            f"error getting credentials - docker-credential-{helper} returned an answer that can't be decoded"
+        ) from None
     return {"identitytoken": secret} if user == _IDENTITY else {"username": user, "password": secret}
 
 

@@ -82,8 +82,8 @@ class EventLog:
         if after_seq is not None:
             if after_seq > self._published_seq:
                 raise InvalidArgument(
-                    f"no event has the number {after_seq} yet: the last is {self._published_seq}. "
-                    "Numbers begin anew with a new data root"
+                    f"there is no event number {after_seq} yet: the last one is {self._published_seq}. "
+                    "Each data root has its own numbers"
                 )
             return after_seq
         if since_ns is None:
@@ -162,7 +162,7 @@ class EventLog:
                 await self._database.write(partial(_insert, batch=keep, kept=self._kept), durable=False)
                 self._unkept = []
             except SystemFailure as error:
-                _log.error("%d events are not kept: %s", len(keep), error)
+                _log.error("%d events can't be stored: %s", len(keep), error)
                 self._unkept = keep[-_REMEMBERED:]
             self._tell(batch)
 

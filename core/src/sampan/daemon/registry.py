@@ -117,7 +117,7 @@ class Containers:
         try:
             await self.save(container)
         except SystemFailure as error:
-            _log.error("the state of container %s is not kept: %s", container.id, error)
+            _log.error("the state of container %s can't be stored: %s", container.id, error)
 
     async def delete(self, container: Container, *, also: Change) -> None:
         """Forget the container; `also` happens in the same transaction."""

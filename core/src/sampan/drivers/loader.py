@@ -160,9 +160,9 @@ def _offers(trial: pluggy.PluginManager) -> Iterator[tuple[str, str, Any]]:
         for offer in getattr(trial.hook, hook)():
             name, factory = offer
             if not isinstance(name, str) or not _NAME.fullmatch(name):
-                raise ValueError(f"{hook} answers a name that can't be one: {name!r}")
+                raise ValueError(f"{hook} returned an invalid name: {name!r}")
             if not callable(factory):
-                raise TypeError(f"{hook} answers a factory that can't be called: {factory!r}")
+                raise TypeError(f"{hook} returned a factory that can't be called: {factory!r}")
             yield kind, name, factory
 
 

@@ -97,7 +97,7 @@ class Destination:
 
     def _location(self, response: aiohttp.ClientResponse, url: URL) -> URL:
         location = response.headers.get("Location", "")
-        failure = SystemFailure(f"registry {self._channel.endpoint.url} says not where to upload to")
+        failure = SystemFailure(f"registry {self._channel.endpoint.url} did not say where to upload to")
         try:
             target = joined(url, location, encoded=True)
         except ValueError as error:

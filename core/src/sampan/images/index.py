@@ -313,7 +313,7 @@ def _sound(read: Callable[[RowT], ThingT], row: RowT) -> ThingT | None:
     try:
         return read(row)
     except _SENSELESS as error:
-        _log.error("a row of the database makes no sense and is left out: %.200s: %r", row, error)
+        _log.error("an invalid row of the database is left out: %.200s: %r", row, error)
         return None
 
 

@@ -189,7 +189,7 @@ class Repository:
                 left -= len(useful)
                 if left < 0:
                     raise DataLoss(
-                        f"blob {descriptor.digest} is larger than the {descriptor.size_bytes} bytes promised"
+                        f"blob {descriptor.digest} is larger than the {descriptor.size_bytes} bytes announced"
                     )
                 if useful:
                     yield useful
@@ -218,7 +218,7 @@ def _tags_in(content: bytes) -> list[str]:
     except (ValueError, KeyError, TypeError, RecursionError):
         tags = None
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise InvalidArgument("the list of tags makes no sense")
+        raise InvalidArgument("the list of tags is malformed")
     return tags
 
 
@@ -227,7 +227,7 @@ def _next_page(response: aiohttp.ClientResponse) -> URL | None:
         following = response.links.get("next")
         return joined(response.url, str(following["url"])) if following else None
     except ValueError as error:
-        raise InvalidArgument(f"the list of tags goes on at what is no URL: {error}") from error
+        raise InvalidArgument(f"the list of tags continues at an invalid URL: {error}") from error
 
 
 def _refuse_other_range(response: aiohttp.ClientResponse, offset: int) -> int:

@@ -99,7 +99,7 @@ class Transport:
                 proxy=proxy_of(url),
             )
         except UnicodeError as error:  # of the resolver: a host's name has a part of more than 63 characters
-            raise InvalidArgument(f"registry {endpoint.url} leads to a host that can't be: {error}") from error
+            raise InvalidArgument(f"registry {endpoint.url} leads to an invalid host name: {error}") from error
 
     async def _tls(self, endpoint: Endpoint, url: URL) -> ssl.SSLContext | bool:
         if url.scheme != "https":
@@ -137,7 +137,7 @@ def _target(endpoint: Endpoint, url: URL, location: str) -> URL:
     try:
         target = joined(url, location)
     except ValueError as error:
-        raise InvalidArgument(f"registry {endpoint.url} redirects to what is no URL: {error}") from error
+        raise InvalidArgument(f"registry {endpoint.url} redirects to an invalid URL: {error}") from error
     if target.scheme != "https" and not (target.scheme == url.scheme == "http"):
         raise InvalidArgument(f"registry {endpoint.url} redirects to {target.scheme}, which is refused")
     return target

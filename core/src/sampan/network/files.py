@@ -225,7 +225,7 @@ def _address(text: str) -> IPv4Address | IPv6Address:
 
 def _word(text: str) -> str:
     if not _WORD.fullmatch(text):
-        raise InvalidArgument(f"invalid word for resolv.conf: {text!r}")
+        raise InvalidArgument(f"invalid value for resolv.conf: {text!r}")
     return text
 
 

@@ -57,7 +57,7 @@ class Guard:
         try:
             async with self._networks.changing:
                 if await asyncio.to_thread(driver.is_disturbed):
-                    _log.warning("another program has removed rules of network driver %s: they are put back", name)
+                    _log.warning("another program has removed rules of network driver %s: restoring them", name)
                     await self._restore(name)
         finally:
             self._look(name)

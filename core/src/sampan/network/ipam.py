@@ -65,7 +65,7 @@ def pool_of(subnet: IPv4Network | IPv6Network, gateway: IPv4Address | IPv6Addres
     Raises `InvalidArgument` if the gateway is not in the subnet, or the subnet is too small for one and a container.
     """
     if subnet.num_addresses < 4:
-        raise InvalidArgument(f"invalid subnet {subnet}: it has no room for a gateway and a container")
+        raise InvalidArgument(f"invalid subnet {subnet}: it is too small for a gateway and a container")
     if gateway is not None and gateway not in subnet:
         raise InvalidArgument(f"invalid gateway {gateway}: subnet {subnet} does not contain this address")
     return AddressPool(subnet, gateway if gateway is not None else subnet[1])

@@ -24,10 +24,10 @@ async def remove_strays(driver: NetworkDriver, networks: Networks, endpoints: En
     held = await asyncio.to_thread(driver.list)
     for id in sorted(held.networks):
         if id not in networks:
-            _log.info("network %s is nobody's: removed", id[:12])
+            _log.info("network %s is not in the database: removed", id[:12])
             await asyncio.to_thread(try_logged, driver.remove_network, Network(id, id[:12], ()))
     for id in held.endpoints - {endpoint.id for endpoint in endpoints.all()}:
-        _log.info("endpoint %s is nobody's: removed", id[:12])
+        _log.info("endpoint %s belongs to no container: removed", id[:12])
         await asyncio.to_thread(remove_endpoint, driver, Endpoint(id, Network("", "", ()), "", ()))
 
 

@@ -92,5 +92,5 @@ class Sandboxes:
             try:
                 self._warm.append(await asyncio.to_thread(self.kernel.make))
             except SystemFailure as error:
-                _log.warning("no network namespace could be made ahead: %s", error)
+                _log.warning("no spare network namespace could be created: %s", error)
                 return

@@ -120,7 +120,7 @@ def command_line(monitor: Monitor) -> list[str]:
 
 def _init_pid(report: bytes, words: bytes) -> int:
     if not report:
-        raise SystemFailure(f"conmon: {words.decode(errors='replace').strip() or 'ended without a word'}")
+        raise SystemFailure(f"conmon: {words.decode(errors='replace').strip() or 'ended without a message'}")
     answer = json.loads(report)
     if answer["data"] <= 0:
         raise SystemFailure(str(answer.get("message") or "conmon: the runtime failed").strip())

@@ -68,7 +68,7 @@ class Watch:
         try:
             await asyncio.wait_for(asyncio.shield(container.exit), _KILL_PATIENCE_S)
         except TimeoutError:
-            raise SystemFailure(f"Could not kill container {container.record.id}: it does not end") from None
+            raise SystemFailure(f"Could not kill container {container.record.id}: it does not exit") from None
 
     def pids(self) -> set[int]:
         """All that is waited for."""

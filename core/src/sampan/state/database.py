@@ -127,7 +127,9 @@ class Database:
 def _migrate(connection: sqlite3.Connection) -> None:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
-        raise SystemFailure(f"the database is of schema {version}, this sampan knows only up to {len(MIGRATIONS)}")
+        raise SystemFailure(
+            f"the database has schema {version}; this version of sampan supports schemas up to {len(MIGRATIONS)}"
+        )
     for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
         connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
-        _log.info("database brought to schema %d", number)
+        _log.info("database migrated to schema %d", number)

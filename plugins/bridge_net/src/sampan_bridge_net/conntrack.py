@@ -45,4 +45,4 @@ def _forget(wanted: set[tuple[int, int]]) -> None:
                 for flow in flows:
                     conntrack.entry("del", tuple_orig=flow)
             except NetlinkError as error:
-                _log.warning("flows to UDP port %d may stay where they were: %s", port, error)
+                _log.warning("existing UDP flows to port %d may still go to the previous container: %s", port, error)

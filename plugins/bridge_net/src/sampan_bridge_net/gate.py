@@ -53,7 +53,7 @@ class Gate:
         try:
             nft.run(begin + self._text(f"{self.table}_try", "lo") + end)
         except SystemFailure as error:
-            raise Unsupported(f"published ports can't be left to the host's firewall: {error}") from error
+            raise Unsupported(f"published ports can't be subjected to the host's firewall: {error}") from error
         finally:
             nft.close()
 

@@ -33,7 +33,7 @@ def has_table(name: str, family: int = NFPROTO_INET) -> bool:
             return True
     except OSError as error:
         if error.errno != errno.ENOENT:
-            raise SystemFailure(f"the kernel does not tell of the table {name}: {error}") from error
+            raise SystemFailure(f"the kernel does not list the table {name}: {error}") from error
     return False
 
 
@@ -43,7 +43,7 @@ def count_rules(table: str, family: int = NFPROTO_INET) -> int:
     try:
         return sum(kind == NFT_MSG_NEWRULE for kind in _ask(NFT_MSG_GETRULE, NLM_F_DUMP, body))
     except OSError as error:
-        raise SystemFailure(f"the kernel does not tell of the rules of {table}: {error}") from error
+        raise SystemFailure(f"the kernel does not list the rules of {table}: {error}") from error
 
 
 def messages(news: bytes) -> Iterator[tuple[int, bytes]]:

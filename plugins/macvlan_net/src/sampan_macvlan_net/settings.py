@@ -40,7 +40,7 @@ def settings_of(network: Network) -> MacvlanSettings:
         raise InvalidArgument(f"invalid parent interface {parent!r}")
     own = network.internal or not parent
     if parent and network.internal:
-        raise InvalidArgument("an internal macvlan network leads nowhere and takes no parent interface")
+        raise InvalidArgument("an internal macvlan network is isolated and can't have a parent interface")
     return MacvlanSettings(f"spd-{network.id[:8]}" if own else parent, own, _mode(network), _mtu(network))
 
 

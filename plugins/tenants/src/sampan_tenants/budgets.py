@@ -41,7 +41,7 @@ def read_budgets(path: Path) -> Budgets:
         raise InvalidArgument(f"{path} can't be read: {error}") from error
     label, tenants = document.get("label", _LABEL), document.get("tenants", {})
     if not isinstance(label, str) or not isinstance(tenants, dict) or document.keys() - {"label", "tenants"}:
-        raise InvalidArgument(f"{path} has a text `label` and tables [tenants.NAME], and nothing else")
+        raise InvalidArgument(f"{path} may only contain a string `label` and tables [tenants.NAME]")
     return Budgets(label, {name: _checked(path, name, budget) for name, budget in tenants.items()})
 
 
@@ -51,5 +51,5 @@ def _checked(path: Path, name: str, budget: Any) -> Mapping[str, str]:
             f"{path}: {name!r} can't be a tenant's name: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
         )
     if not isinstance(budget, dict) or not all(isinstance(value, str) for value in budget.values()):
-        raise InvalidArgument(f'{path}: the budget of {name} is made of lines such as "memory.max" = "4G"')
+        raise InvalidArgument(f'{path}: the budget of {name} must consist of lines such as "memory.max" = "4G"')
     return budget

@@ -26,7 +26,9 @@ class TenantDriver(CgroupDriver):
     def validate(self, resources: Resources, placement: Placement = ANYWHERE) -> tuple[str, ...]:
         """As cgroups_v2; refuses a tenant without a budget, and a parent that is kept for a tenant."""
         if placement.parent.startswith(_PREFIX):
-            raise InvalidArgument(f"cgroup parent {placement.parent} is a tenant's: use the label to be in it")
+            raise InvalidArgument(
+                f"cgroup parent {placement.parent} belongs to a tenant: use the tenant's label instead"
+            )
         read_budgets(self._file).tenant_of(placement.labels)
         return super().validate(resources, placement)
 

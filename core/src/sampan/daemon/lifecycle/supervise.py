@@ -86,7 +86,7 @@ async def _try(container: Container, step: Callable[[], Awaitable[None]]) -> Non
     except (SampanError, OSError) as error:
         _log.error("container %s: %s", container.id, error)
     except Exception:  # a driver's own mistake, whose place in the code the log has to name
-        _log.exception("container %s: what it held may be left over", container.id)
+        _log.exception("container %s: some of its resources may be left over", container.id)
 
 
 def _remove_group(daemon: Daemon, id: str) -> None:
@@ -99,5 +99,5 @@ async def _oom_kills(daemon: Daemon, container: Container) -> int:
     try:
         return await asyncio.to_thread(daemon.resources.oom_kills, container.id)
     except Exception as error:  # drivers are somebody else's, and may raise anything
-        _log.warning("container %s: whether memory ran out is not known: %s", container.id, error)
+        _log.warning("container %s: can't tell whether it ran out of memory: %s", container.id, error)
         return 0

@@ -35,7 +35,7 @@ class GroupEvents:
                     loop.call_soon_threadsafe(self._take, event)
             except Exception:  # drivers are somebody else's, and a thread has nobody who would hear of it
                 if not loop.is_closed():  # then nobody wants to hear any more
-                    _log.exception("what the kernel does to containers' groups is not told any more")
+                    _log.exception("events of the containers' cgroups are no longer reported")
 
         Thread(target=listen, name="events of groups", daemon=True).start()
 

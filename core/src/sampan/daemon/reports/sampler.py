@@ -55,7 +55,7 @@ def read_all(driver: ResourceDriver, subjects: Iterable[Subject]) -> dict[str, S
         except (SampanError, OSError):
             continue
         except Exception:  # the driver is somebody else's: what it raises for one is no matter of the others
-            _log.exception("what container %s uses can't be read", subject.id)
+            _log.exception("the statistics of container %s can't be read", subject.id)
             continue
         samples[subject.id] = Sample(now_ns(), stats, interfaces, host_cpu_ns, host_cpus)
     return samples
@@ -133,7 +133,7 @@ class Sampler:
             try:
                 await self._tick()
             except OSError:
-                _log.exception("the use of containers can't be read")
+                _log.exception("the statistics of the containers can't be read")
             await asyncio.sleep(max(0.0, due - loop.time()))
 
     async def _tick(self) -> None:

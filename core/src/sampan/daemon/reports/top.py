@@ -67,7 +67,7 @@ def _wanted(rows: Sequence[list[str]], column: int, pids: Collection[int]) -> It
 
 def _check(arguments: str) -> None:
     if "\0" in arguments:
-        raise InvalidArgument("ps arguments can't hold a NUL character")
+        raise InvalidArgument("ps arguments can't contain a NUL character")
     for name, value in _RENAMED_PID.findall(arguments):
         if name != "pid":
             raise InvalidArgument(f'specifying "{name}={value}" is not allowed')
@@ -107,6 +107,6 @@ def _run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
     except subprocess.TimeoutExpired:
         raise SystemFailure(f"ps has not ended in {_PATIENCE_S} s") from None
     except UnicodeEncodeError:
-        raise InvalidArgument("ps: the arguments are no text") from None
+        raise InvalidArgument("ps: the arguments are not valid text") from None
     except OSError as error:
         raise SystemFailure(f"ps: {error.strerror}") from error

@@ -123,7 +123,7 @@ def _tree_bytes(root: Path) -> int:
     except FileNotFoundError:
         return 0
     except OSError as error:  # of a volume on another machine, for one thing
-        _log.warning("what %s takes is not known: %s", root, error)
+        _log.warning("the disk usage of %s is not known: %s", root, error)
         return 0
 
 

@@ -43,13 +43,13 @@ def parse_alert(text: str) -> PressureAlert:
     """`RESOURCE:KIND:STALL/WINDOW`, such as `memory:some:150ms/1s`. Raises `InvalidArgument`."""
     found = _ALERT.fullmatch(text)
     if not found:
-        raise InvalidArgument(f"invalid pressure alert {text!r}: it has the form memory:some:150ms/1s")
+        raise InvalidArgument(f"invalid pressure alert {text!r}: it must have the form memory:some:150ms/1s")
     resource, kind, stall, stall_unit, window, window_unit = found.groups()
     alert = PressureAlert(resource, kind, int(stall) * _UNIT_US[stall_unit], int(window) * _UNIT_US[window_unit])
     if alert.window_us not in _WINDOW_US:
-        raise InvalidArgument(f"invalid pressure alert {text!r}: the window is from 500ms to 10s")
+        raise InvalidArgument(f"invalid pressure alert {text!r}: the window must be from 500ms to 10s")
     if not 0 < alert.stall_us <= alert.window_us:
         raise InvalidArgument(
-            f"invalid pressure alert {text!r}: the stall is more than nothing, and within the window"
+            f"invalid pressure alert {text!r}: the stall must be longer than zero and no longer than the window"
         )
     return alert

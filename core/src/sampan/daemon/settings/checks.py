@@ -112,9 +112,7 @@ def _check_config(config: ContainerConfig) -> None:
 def check_texts(config: ContainerConfig) -> None:
     """Raise `InvalidArgument` for what no system call takes; an image may say such things too."""
     if any("\0" in word for word in _texts(config)):
-        raise InvalidArgument(
-            "environment, command, user and paths can't hold a NUL character: a program could not be given it"
-        )
+        raise InvalidArgument("environment, command, user and paths can't contain a NUL character")
 
 
 def _texts(config: ContainerConfig) -> Iterator[str]:

@@ -121,7 +121,7 @@ class Journal:
                 if telling.ended.is_set():  # else it was started again just now
                     break
         except OSError as error:
-            _log.error("the journal is not told what container %s writes: %s", container.id, error)
+            _log.error("the output of container %s can't be sent to the journal: %s", container.id, error)
         finally:
             if self._told.get(container.id) is telling:
                 del self._told[container.id]
@@ -154,7 +154,7 @@ class Journal:
                 await asyncio.to_thread(self._send_now, entries)
             except OSError as error:
                 if not telling.is_stuck:
-                    _log.warning("container %s: the journal takes nothing: %s", telling.container.id, error)
+                    _log.warning("container %s: the journal accepts nothing: %s", telling.container.id, error)
                 telling.is_stuck = True
                 await asyncio.sleep(_RETRY_S)
             else:

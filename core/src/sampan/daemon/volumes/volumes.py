@@ -177,7 +177,7 @@ class Volumes:
             if entry.name.startswith(_TRASH):
                 await self._finish_removal(entry.name.removeprefix(_TRASH))
             elif entry.name not in self._volumes and not await asyncio.to_thread(_remove_if_empty, entry):
-                _log.warning("%s is no volume's and is left alone", entry)
+                _log.warning("%s belongs to no volume and is left alone", entry)
 
     async def _finish_removal(self, name: str) -> None:
         """The content goes first: on a full disk the database may need the room. The trash says what was meant."""

@@ -93,7 +93,7 @@ class Pipeline:
 
     def _wrong_size(self) -> DataLoss:
         came = "more" if self._blob_bytes > (self._size or 0) else str(self._blob_bytes)
-        return DataLoss(f"failed size validation: {self._size} bytes were promised, {came} came")
+        return DataLoss(f"failed size validation: {self._size} bytes were announced, {came} came")
 
     def _digest(self) -> str:
         if self._hashed and self._expected is not None:
