@@ -1,5 +1,6 @@
 """`sampan system check` on a real data root in which things were broken by hand."""
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -72,6 +73,22 @@ def test_a_layer_whose_files_are_gone_is_unpacked_again(sampan: Client, engine: 
     assert checked(sampan) == (1, "lost snapshot no")
     assert checked(sampan, "--repair") == (0, "lost snapshot yes")
     assert checked(sampan) == (0, "")
+    assert sampan("run", "--rm", BUSYBOX, "echo", "again") == "again"
+
+
+def test_a_changed_file_of_a_layer_is_found_if_asked_for_and_mended(sampan: Client, engine: Engine) -> None:
+    sampan("run", "--rm", BUSYBOX, "true")
+    assert checked(sampan, "--files") == (0, "")
+    changed = files_of(engine, layer_of(sampan)) / "bin/busybox"
+    status = changed.stat()
+    with changed.open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"!")
+    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert checked(sampan) == (0, "")
+    assert checked(sampan, "--files") == (1, "changed snapshot no")
+    assert checked(sampan, "--files", "--repair") == (0, "changed snapshot yes")
+    assert checked(sampan, "--files") == (0, "")
     assert sampan("run", "--rm", BUSYBOX, "echo", "again") == "again"
 
 

@@ -360,6 +360,15 @@ def test_a_repair_fails_only_if_something_is_still_wrong(engine: FakeEngine, mai
     assert "lost container   c0        its files are gone   no" in done.out
 
 
+def test_files_are_checked_if_asked_for(engine: FakeEngine, main: Main) -> None:
+    engine.on("GET", "/system/check", checked())
+    engine.on("POST", "/system/check", checked())
+    assert main("system", "check", "--files").status == 0
+    assert main("system", "check", "--files", "--repair").status == 0
+    asked = [(one.method, one.query) for one in engine.requests if one.path.endswith("/check")]
+    assert asked == [("GET", {"files": ["1"]}), ("POST", {"files": ["1"]})]
+
+
 def test_plugins_are_listed(engine: FakeEngine, main: Main) -> None:
     engine.on(
         "GET",

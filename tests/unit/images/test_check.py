@@ -5,6 +5,7 @@ import gzip
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from sampan.drivers import Snapshot
 from sampan.errdefs import Conflict
 from sampan.images.check import Fault, Problem
 from sampan.images.init_snapshot import init_name
-from sampan.images.layer_maker import KEY_PREFIX
+from sampan.images.layer_maker import KEY_PREFIX, Layer
 from sampan.images.mend import Mended
 from sampan.images.store import Image
 from tests.support.images import Entry, directory, layer
@@ -286,6 +287,86 @@ async def test_a_layer_that_somebody_begins_to_use_meanwhile_stays_and_so_does_i
     monkeypatch.undo()
     assert [one.is_mended for one in await repaired(room)] == [True]
     assert set(files(room, room.store.get(image.references[0]))) == {"etc/base", "etc/upper"}
+
+
+async def differing(room: Room) -> list[tuple[Fault, str, str]]:
+    before = room.snapshots()
+    problems = await room.store.check(nobody, files=True)
+    assert room.snapshots() == before
+    assert await found(room) == []  # it takes a look at the files
+    return [(problem.fault, problem.name, problem.detail) for problem in problems]
+
+
+def tamper(root: Path, how: str) -> None:
+    file = root / "etc/upper"
+    match how:
+        case "content":
+            status = file.stat()
+            file.write_bytes(b"UPPER\n")
+            os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+        case "mode":
+            file.chmod(0o4755)
+        case "owner":
+            os.chown(file, 1, 1)
+        case "attribute":
+            os.setxattr(file, "user.x", b"y")
+        case "kind":
+            file.unlink()
+            file.symlink_to("/bin/sh")
+        case "added":
+            (root / "etc/new").touch()
+        case "removed":
+            file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("content", "/etc/upper was changed"),
+        ("mode", "/etc/upper was changed"),
+        ("owner", "/etc/upper was changed"),
+        ("attribute", "/etc/upper was changed"),
+        ("kind", "/etc/upper was changed"),
+        ("added", "/etc/new was added"),
+        ("removed", "/etc/upper was removed"),
+    ],
+)
+async def test_a_file_that_is_not_its_blobs_is_found_and_mended(room: Room, how: str, told: str) -> None:
+    image = await pulled(room)
+    assert await differing(room) == []
+    tamper(room.storage._get(image.layers[1]).dir, how)
+    [(fault, name, detail)] = await differing(room)
+    assert (fault, name) == (Fault.CHANGED_SNAPSHOT, image.layers[1])
+    assert detail.startswith(told)
+    [mended] = await room.store.repair(nobody, files=True)
+    assert (mended.is_mended, mended.action) == (True, f"made the files of {image.references[0]} again")
+    assert await differing(room) == []
+    assert set(files(room, room.store.get(image.references[0]))) == {"etc/base", "etc/upper"}
+
+
+async def test_files_on_what_is_lost_are_not_compared(room: Room) -> None:
+    image = await pulled(room)
+    lose_files(room, image.layers[0])
+    broken = blob_of(room, room.store._layers.get(Digest(image.layers[1])).blob)
+    broken.write_bytes(b"other")
+    problems = await room.store.check(nobody, files=True)
+    assert [problem.fault for problem in problems] == [Fault.CORRUPT_BLOB, Fault.LOST_SNAPSHOT]
+
+
+async def test_an_image_removed_while_its_files_are_compared_leaves_nothing(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = await pulled(room)
+    made_again = room.store._layers.made_again
+
+    def removed_meanwhile(layer: Layer) -> AbstractAsyncContextManager[tuple[Path, Path]]:
+        if room.store.list():
+            asyncio.get_running_loop().create_task(room.store.remove(image.id, force=True, in_use=lambda _: []))
+        return made_again(layer)
+
+    monkeypatch.setattr(room.store._layers, "made_again", removed_meanwhile)
+    assert await room.store.check(nobody, files=True) == []
+    assert room.is_empty()
 
 
 async def test_rows_that_make_no_sense_are_removed(room: Room) -> None:

@@ -9,19 +9,26 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
 from sampan.digest import Digest, chain_id_on
-from sampan.drivers import CheckingDriver, Snapshot, SnapshotKind
+from sampan.drivers import Change, ChangeKind, CheckingDriver, Snapshot, SnapshotKind
 from sampan.errdefs import DataLoss, NotFound
 from sampan.images.examine import digest_of, examine
 from sampan.images.garbage import is_ours, layer_name
 from sampan.images.init_snapshot import SCRATCH
 from sampan.images.layer_maker import KEY_PREFIX, Layer
 from sampan.images.parts import StoreParts
+from sampan.storage.copy_changes import CopiedTree
 from sampan.tasks import in_thread
 
 Owned = Callable[[Snapshot], bool]
 """Whether a snapshot belongs to a container that is there or is being made."""
+
+
+_VERBS = {ChangeKind.MODIFIED: "changed", ChangeKind.ADDED: "added", ChangeKind.DELETED: "removed"}
+_NO_CHANGE = Change("", ChangeKind.MODIFIED)
 
 
 class Fault(enum.StrEnum):
@@ -31,6 +38,7 @@ class Fault(enum.StrEnum):
     MISSING_BLOB = "missing blob"
     WRONG_LAYER = "wrong layer"
     LOST_SNAPSHOT = "lost snapshot"
+    CHANGED_SNAPSHOT = "changed snapshot"
     STRAY_FILE = "stray file"
     STRAY_SNAPSHOT = "stray snapshot"
     BAD_ROW = "bad row"
@@ -57,11 +65,16 @@ class Checker:
         self._leases = parts.leases
         self._garbage = parts.garbage
 
-    async def find(self, owned: Owned, is_writing: Callable[[str], bool]) -> list[Problem]:
-        """All problems. `is_writing` tells the keys of snapshots that are at work just now."""
+    async def find(self, owned: Owned, is_writing: Callable[[str], bool], *, files: bool = False) -> list[Problem]:
+        """All problems; those of single files of layers only with `files`, as each layer is unpacked for them.
+
+        `is_writing` tells the keys of snapshots that are at work just now. Raises `SystemFailure`.
+        """
+        found = [*await self._blobs(), *await self._snapshots_of_layers()]
+        if files:
+            found += await self._changed_snapshots({problem.name for problem in found})
         return [
-            *await self._blobs(),
-            *await self._snapshots_of_layers(),
+            *found,
             *await in_thread(self._stray_files),
             *await self._stray_snapshots(owned, is_writing),
             *await in_thread(self._bad_rows),
@@ -121,6 +134,23 @@ class Checker:
             return f"it stands on {snapshot.parent or 'nothing'}, not on {layer.parent or 'nothing'}"
         return None
 
+    async def _changed_snapshots(self, broken: set[str]) -> list[Problem]:
+        """Layers whose files are not what their blobs make of their parents. What is on or of something `broken` is
+        left out."""
+        found = []
+        async with self._leases.lease() as lease:
+            for layer in reversed(self._layers.list()):
+                await lease.add(layer.chain_id, layer.blob)
+                if layer.parent in broken:
+                    broken.add(layer.chain_id)
+                if layer not in self._layers.list() or broken.intersection((layer.chain_id, layer.blob)):
+                    continue
+                async with self._layers.made_again(layer) as (kept, made):
+                    detail = await in_thread(_difference, kept, made)
+                if detail:
+                    found.append(Problem(Fault.CHANGED_SNAPSHOT, layer.chain_id, detail))
+        return found
+
     def _stray_files(self) -> list[Problem]:
         return [
             Problem(Fault.STRAY_FILE, str(path), "it is no blob, and nobody is writing it")
@@ -153,6 +183,16 @@ class Checker:
             Problem(Fault.BAD_ROW, f"{row.table} {row.key}", "the row of the database makes no sense")
             for row in self._index.senseless()
         ]
+
+
+def _difference(kept: Path, made: Path) -> str | None:
+    """What is otherwise in the tree `kept` than in `made`: the first such file."""
+    changes = list(CopiedTree(kept, made, copied_at_ns=0).changes())
+    if not changes:
+        return None
+    # A directory comes before what differs in it, and says less.
+    first = next(one for one, after in pairwise([*changes, _NO_CHANGE]) if not after.path.startswith(one.path + "/"))
+    return f"{first.path} was {_VERBS[first.kind]}; {len(changes)} files and directories differ from its blob's"
 
 
 def _depth(snapshot: Snapshot, listed: Sequence[Snapshot]) -> int:

@@ -162,6 +162,19 @@ class LayerMaker:
                 key, stream, done, below, partial(self._storage.commit, parent=below if self._detached else None)
             )
 
+    @asynccontextmanager
+    async def made_again(self, layer: Layer) -> AsyncIterator[tuple[Path, Path]]:
+        """What the layer's snapshot shows, and what one shows that is made of the same blob now, on the same parent.
+
+        Raises what unpacking raises, `NotFound` or `DataLoss` if there is no such snapshot or parent.
+        """
+        async with self._snapshot(layer.parent) as key:
+            async with self._unpacking:
+                await self._mounted_into(key, self._content.path(layer.blob), layer.blob, layer.blob_bytes)
+            mounts = await in_thread(self._storage.mounts, key)
+            async with _entered(mounted(mounts, self._state_dir)) as made, self._view(layer.chain_id) as kept:
+                yield kept, made
+
     async def _make_detached(self, chain_id: Digest, wanted: Wanted, parent: Parent, report: Report) -> Layer:
         """Unpack while the parent is still being made, and put the layer on top of it last."""
         async with self._filled(wanted, report) as (key, unpacked):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
+from pathlib import Path
 
 from sampan.digest import Digest, chain_ids
 from sampan.errdefs import InvalidArgument, NotFound
@@ -48,6 +50,10 @@ class Layers:
     def is_made_of(self, blob: Digest) -> bool:
         """Whether there is a layer of this blob, or of this tar."""
         return any(blob in (layer.blob, layer.diff_id) for layer in self._layers.values())
+
+    def made_again(self, layer: Layer) -> AbstractAsyncContextManager[tuple[Path, Path]]:
+        """What the layer's snapshot shows, and what it should: see `LayerMaker.made_again`."""
+        return self._maker.made_again(layer)
 
     def ahead(self) -> Ahead:
         """For layers to be unpacked before it is known what they are for: as many as an image may have."""

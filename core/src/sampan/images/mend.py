@@ -50,7 +50,7 @@ class Mender:
     async def mend(self, problems: Sequence[Problem]) -> list[Mended]:
         """Mend what can be mended, blobs before the snapshots that are made of them. Each is logged."""
         done = [await self._mend_one(problem) for problem in problems if problem.fault in _ONE_BY_ONE]
-        lost = [problem for problem in problems if problem.fault in (Fault.LOST_SNAPSHOT, Fault.WRONG_LAYER)]
+        lost = [problem for problem in problems if problem.fault in _BY_TREES]
         if lost:
             done += await self._mend_layers(lost)
         for one in done:
@@ -151,6 +151,8 @@ class Mender:
 _ONE_BY_ONE = frozenset(
     {Fault.CORRUPT_BLOB, Fault.MISSING_BLOB, Fault.STRAY_FILE, Fault.STRAY_SNAPSHOT, Fault.BAD_ROW}
 )
+
+_BY_TREES = frozenset({Fault.LOST_SNAPSHOT, Fault.CHANGED_SNAPSHOT, Fault.WRONG_LAYER})
 
 
 def _roots(problems: Sequence[Problem], layers: Sequence[Layer]) -> Iterator[tuple[Problem, Digest]]:

@@ -319,22 +319,29 @@ class ImageStore:
                 raise NotFound(f"No such image: {image.id}")
             yield
 
-    async def check(self, owned: Owned) -> builtins.list[Problem]:
-        """All that is wrong in the store; `owned` tells the snapshots of containers. Changes nothing."""
-        async with self._check_lock:
-            return await self._find_problems(owned)
+    async def check(self, owned: Owned, *, files: bool = False) -> builtins.list[Problem]:
+        """All that is wrong in the store; `owned` tells the snapshots of containers. Changes nothing.
 
-    async def repair(self, owned: Owned) -> builtins.list[Mended]:
+        With `files` those of each layer are compared with its blob too, for which the layer is unpacked once more.
+        Raises `SystemFailure`.
+        """
+        async with self._check_lock:
+            problems = await self._find_problems(owned, files=files)
+        if files:
+            await self.collect_garbage()  # which was held meanwhile
+        return problems
+
+    async def repair(self, owned: Owned, *, files: bool = False) -> builtins.list[Mended]:
         """Check, and mend what can be mended. Raises `SystemFailure`."""
         async with self._check_lock:
-            problems = await self._find_problems(owned)
+            problems = await self._find_problems(owned, files=files)
             mended = await Mender(self._parts).mend(problems)
         await self.collect_garbage()
         return mended
 
-    async def _find_problems(self, owned: Owned) -> builtins.list[Problem]:
+    async def _find_problems(self, owned: Owned, *, files: bool) -> builtins.list[Problem]:
         return await Checker(self._parts).find(
-            owned, lambda key: key == self._init_key or self._layers.is_writing(key)
+            owned, lambda key: key == self._init_key or self._layers.is_writing(key), files=files
         )
 
     async def init_snapshot(self, image: Image) -> str:

@@ -31,6 +31,7 @@ class SystemCheck(Model):
 
 
 class CheckSystem(Request):
-    """system_check: look, and with `repair` mend what can be mended."""
+    """system_check: look, and with `repair` mend what can be mended. With `files` look at every file too."""
 
     repair: bool = False
+    files: bool = False

@@ -23,6 +23,8 @@ File: TypeAlias = tuple[int, os.stat_result]
 def differs(above: File, below: File, name: str) -> bool:
     """Whether `name` is another file in the directory of `above` than in that of `below`."""
     (upper, now), (lower, before) = above, below
+    if _identity(now) == _identity(before):
+        return False
     if _looks(now) != _looks(before):
         return True
     if stat.S_ISLNK(now.st_mode):
@@ -31,6 +33,11 @@ def differs(above: File, below: File, name: str) -> bool:
         if new is None or old is None or _xattrs(new) != _xattrs(old):
             return True
         return stat.S_ISREG(now.st_mode) and not _same_content(new, old)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """What only one and the same file has, also when it is seen through two overlays: their devices differ."""
+    return stat.S_IFMT(status.st_mode), status.st_ino, status.st_ctime_ns
 
 
 def _looks(status: os.stat_result) -> tuple[int, ...]:

@@ -106,9 +106,11 @@ async def disk_usage(
     response_class=Response,
     responses=returns(SystemCheck) | answers(),
 )
-async def check(run: Run) -> Response:
-    """Read every blob, layer, snapshot and row, and say what is wrong with them; nothing is changed."""
-    return await run.result("system_check", CheckSystem())
+async def check(run: Run, files: Flag = False) -> Response:
+    """Read every blob, layer, snapshot and row, and say what is wrong with them; nothing is changed.
+
+    With `files` each layer is unpacked once more, and every file of it compared."""
+    return await run.result("system_check", CheckSystem(files=files))
 
 
 @router.post(
@@ -118,9 +120,9 @@ async def check(run: Run) -> Response:
     response_class=Response,
     responses=returns(SystemCheck) | answers(),
 )
-async def repair(run: Run) -> Response:
+async def repair(run: Run, files: Flag = False) -> Response:
     """As the check, and mend what can be mended without losing anything that is good."""
-    return await run.result("system_check", CheckSystem(repair=True))
+    return await run.result("system_check", CheckSystem(repair=True, files=files))
 
 
 @router.get(

@@ -17,7 +17,8 @@ _REPAIRED = _TABLE + "\\t{{.Repaired}}\\t{{.Action}}"
 def check(session: Session, options: Options) -> int:
     """Print what is wrong; the exit status is 1 if something still is."""
     repair = options.on("repair")
-    answer = session.client.call("POST" if repair else "GET", "/system/check")
+    query = {"files": "1"} if options.on("files") else {}
+    answer = session.client.call("POST" if repair else "GET", "/system/check", query=query)
     problems = answer["Problems"]
     template = options.text("format") or "table"
     if template == "json":
@@ -41,6 +42,7 @@ CHECK = Command(
     "Check that images, layers and containers on the disk are whole",
     check,
     (
+        Flag("files", "Compare the files of layers with their blobs: each is unpacked for that", SWITCH),
         Flag("format", "Format output: table, table TEMPLATE, json, or a Go template"),
         Flag("repair", "Mend what can be mended: remove what nobody owns, make lost files again", SWITCH),
     ),

@@ -24,11 +24,12 @@ _GOING = (Status.REMOVING, Status.DEAD)
 
 async def system_check(daemon: Daemon, job: Job[CheckSystem]) -> SystemCheck:
     """Read everything and say what is wrong. Whatever runs meanwhile goes on; without `repair` nothing is changed."""
-    images = daemon.images
+    images, files = daemon.images, job.request.files
     if job.request.repair:
-        mended = await images.repair(lambda snapshot: _is_owned(daemon, snapshot))
+        mended = await images.repair(lambda snapshot: _is_owned(daemon, snapshot), files=files)
     else:
-        mended = [Mended(one, "", is_mended=False) for one in await images.check(lambda one: _is_owned(daemon, one))]
+        found = await images.check(lambda snapshot: _is_owned(daemon, snapshot), files=files)
+        mended = [Mended(one, "", is_mended=False) for one in found]
     mended += [Mended(one, _remedy(job), is_mended=False) for one in await _lost_containers(daemon)]
     for one in mended if not job.request.repair else ():
         _log.warning("%s %s: %s", one.problem.fault, one.problem.name, one.problem.detail)
