@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import aiohttp
 from yarl import URL
@@ -21,7 +21,7 @@ from sampan.images.fetch import retried
 from sampan.images.interruption import Interrupted
 from sampan.images.reference import Reference
 from sampan.images.refusal import refusal
-from sampan.images.transport import joined
+from sampan.images.transport import joined, number_in
 
 _log = logging.getLogger(__name__)
 _PIECE_BYTES = 1 << 20
@@ -151,11 +151,11 @@ class _Upload:
     async def _find_offset(self, location: URL) -> None:
         """How far the registry got; if it knows nothing of the upload, it is begun anew."""
         async with self._channel.request("GET", location, self._scopes) as response:
-            last = response.headers.get("Range", "").rpartition("-")[2]
-            if response.status != 204 or not last.isdigit() or self._size_bytes <= _MONOLITHIC_BYTES:
+            last = number_in(response.headers.get("Range", "").rpartition("-")[2])
+            if response.status != 204 or last is None or self._size_bytes <= _MONOLITHIC_BYTES:
                 self._location, self.offset = None, 0
                 return
-            self.offset = int(last) + 1 if int(last) else 0  # "0-0" is what an empty upload is said to be
+            self.offset = last + 1 if last else 0  # "0-0" is what an empty upload is said to be
             self._location = self._to._location(response, location) if "Location" in response.headers else location
 
     async def _send_rest(self, location: URL) -> URL:
@@ -164,13 +164,14 @@ class _Upload:
             "Content-Length": str(self._size_bytes - self.offset),
             "Content-Range": f"{self.offset}-{self._size_bytes - 1}",
         }
-        async with (
-            aclosing(self._pieces(self.offset)) as pieces,
-            self._channel.request("PATCH", location, self._scopes, headers=headers, content=pieces) as response,
-        ):
-            if response.status not in (202, 204):
-                raise await self._to._refusal(response)
-            self._location, self.offset = self._to._location(response, location), self._size_bytes
+        with self._blob.open("rb") as file:
+            pieces = _Pieces(self, file)
+            async with self._channel.request(
+                "PATCH", location, self._scopes, headers=headers, content=pieces
+            ) as response:
+                if response.status not in (202, 204):
+                    raise await self._to._refusal(response)
+                self._location, self.offset = self._to._location(response, location), self._size_bytes
         return self._location
 
     async def _finish(self, location: URL, content: bytes) -> None:
@@ -180,13 +181,27 @@ class _Upload:
                 raise await self._to._refusal(response)
         self._sent(self._size_bytes)
 
-    async def _pieces(self, offset: int) -> AsyncGenerator[bytes, None]:
-        with self._blob.open("rb") as file:
-            file.seek(offset)
-            while offset < self._size_bytes:
-                piece = await asyncio.to_thread(file.read, _PIECE_BYTES)
-                if not piece:
-                    raise DataLoss(f"blob {self._digest} has been cut short on the disk")
-                offset += len(piece)
-                yield piece
-                self._sent(offset)
+
+class _Pieces:
+    """What is still to be sent of a blob, once. No generator: when a connection breaks, aiohttp may be waiting in it
+    for a moment longer, and it could not be closed."""
+
+    def __init__(self, upload: _Upload, file: BinaryIO) -> None:
+        self._upload = upload
+        self._file = file
+        self._offset = upload.offset
+        file.seek(self._offset)
+
+    def __aiter__(self) -> _Pieces:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._offset > self._upload.offset:
+            self._upload._sent(self._offset)
+        if self._offset == self._upload._size_bytes:
+            raise StopAsyncIteration
+        piece = await asyncio.to_thread(self._file.read, _PIECE_BYTES)
+        if not piece:
+            raise DataLoss(f"blob {self._upload._digest} has been cut short on the disk")
+        self._offset += len(piece)
+        return piece
