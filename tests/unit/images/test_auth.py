@@ -224,6 +224,17 @@ async def test_a_token_that_is_none_is_refused(
     assert isinstance(refused.value, (SystemFailure, InvalidArgument))
 
 
+@pytest.mark.parametrize("life", [b"1" + b"0" * 400, b"1e999", b"Infinity", b"NaN", b"-1", b"true", b'"x"'])
+async def test_a_token_may_live_for_however_long_it_says(
+    client: RegistryClient, registry: FakeRegistry, tokens: TokenServer, life: bytes
+) -> None:
+    tokens.realm = f"http://{registry.host}/odd"
+    tokens.tokens["odd"] = {"repository:app:pull"}
+    registry.lies["/odd"] = lambda _: web.Response(body=b'{"token": "odd", "expires_in": ' + life + b"}")
+    registry.push("1", [])
+    assert await fetch(client, registry, ANN)
+
+
 @pytest.mark.parametrize("guard", ["basic", "token"])
 async def test_a_redirect_carries_no_credentials_to_another_origin(
     client: RegistryClient, registry: FakeRegistry, tokens: TokenServer, guard: str

@@ -57,6 +57,9 @@ def test_a_change_makes_dockers_configuration(change: str, config: dict[str, Any
         ("ONBUILD ONBUILD CMD x", "Chaining ONBUILD"),
         ("ONBUILD FROM x", "FROM isn't allowed as an ONBUILD trigger"),
         ("HEALTHCHECK --interval=x CMD y", "bad flag"),
+        ("HEALTHCHECK --retries=\u00b2 CMD y", "bad flag --retries=\u00b2"),
+        (f"HEALTHCHECK --retries={'9' * 5000} CMD y", "bad flag --retries"),
+        (f"HEALTHCHECK --interval={'9' * 400}h CMD y", "bad flag --interval"),
         ("HEALTHCHECK x", "Unknown type"),
     ],
 )

@@ -5,8 +5,11 @@ Lies about digests and sizes are in test_pull_lies.py, hostile layers in tests/i
 
 import asyncio
 import dataclasses
+import gzip
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,12 +17,16 @@ from aiohttp import web
 
 from sampan.digest import Digest
 from sampan.errdefs import DataLoss, DeadlineExceeded, InvalidArgument, NotFound, SampanError, SystemFailure
-from sampan.images import refusal, registry
+from sampan.images import examine, refusal, registry
+from sampan.images.layer.limits import Limits
+from sampan.images.layer.pipeline import unhashed_blocks
 from sampan.images.manifest import parse_document
+from sampan.images.reference import Reference
 from sampan.images.registry import RegistryClient
+from sampan.images.web_file import web_file
 from tests.support.images import Entry, layer
 from tests.unit.images.conftest import FAST, Items, Room
-from tests.unit.images.fake_registry import INDEX, MANIFEST, descriptor, image_config
+from tests.unit.images.fake_registry import INDEX, LAYER, MANIFEST, descriptor, image_config
 
 pytestmark = pytest.mark.root
 
@@ -75,6 +82,99 @@ async def test_a_document_that_drips_is_given_up(room: Room, monkeypatch: pytest
     monkeypatch.setattr(refusal.read_bounded, "__defaults__", (0.1,))
     room.registry.streams["/manifests/1"] = stream(head=b"{", again=b" ", pause_s=0.01)
     await refuses(room, SystemFailure, "the registry took too long")
+
+
+async def _drip(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nX: ")
+    while True:
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+async def _hesitate(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"HTTP/1.1 102 Processing\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("answer", [_drip, _hesitate])
+async def test_headers_that_drip_or_never_come_are_given_up(
+    answer: Callable[[asyncio.StreamWriter], Coroutine[Any, Any, None]],
+) -> None:
+    serving: list[asyncio.Task[Any] | None] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.append(asyncio.current_task())
+        with suppress(ConnectionError):
+            await answer(writer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        client = RegistryClient(dataclasses.replace(FAST, connect_timeout_s=0.2, read_timeout_s=0.3))
+        async with asyncio.timeout(20):
+            with pytest.raises(SystemFailure, match="the registry took too long"):
+                await client.repository(Reference.parse(f"{host}/app:1"))
+            with pytest.raises(SystemFailure, match="took too long"):
+                async with web_file(f"http://{host}/root.tar", client.config):
+                    pass
+        await client.close()
+        await asyncio.gather(*filter(None, serving))
+
+
+@pytest.mark.parametrize("range_", ["0-\u00b2", "0-" + "9" * 5000, "0-x", "bytes"])
+async def test_an_upload_that_got_nobody_knows_how_far_is_begun_anew(room: Room, range_: str) -> None:
+    noise = layer([Entry("noise", os.urandom(3 << 20))])
+    room.registry.push("1", [noise])
+    blobs = dict(room.registry.blobs)
+    await room.pull("app:1")
+    room.registry.blobs.clear()
+    room.registry.upload_bytes = 1 << 20
+    puzzled = 0
+
+    def puzzle(request: web.Request) -> web.Response | None:
+        nonlocal puzzled
+        if request.method != "GET" or "/uploads/" not in request.path:
+            return None
+        puzzled += 1
+        room.registry.upload_bytes = None
+        return web.Response(status=204, headers={"Range": range_})
+
+    room.registry.guard = puzzle
+    await room.store.push(room.reference("app:1"), auth=None, progress=Items())
+    assert puzzled == 1
+    assert room.registry.blobs == blobs
+
+
+async def test_a_bomb_in_place_of_a_blob_that_was_lost_is_refused(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layer is here and unpacked, only its blob is not: it is not unpacked again, and yet decompressed."""
+    manifest = json.loads(room.registry.push("1", [BASE]))
+    image = await room.pull("app:1")
+    await room.store.repair(lambda _: False)
+    (room.root / "images/content/blobs/sha256" / room.registry.layer_digest(BASE).hex).unlink()
+    await room.store.repair(lambda _: False)
+    bomb = gzip.compress(bytes(64 << 20))
+    room.registry.blobs[Digest.of(bomb)] = bomb
+    manifest["layers"] = [descriptor(bomb, LAYER)]
+    room.registry.put("2", json.dumps(manifest).encode())
+    read = 0
+
+    def counted(*args: Any) -> Iterator[bytes]:
+        nonlocal read
+        for block in unhashed_blocks(*args):
+            read += len(block)
+            yield block
+
+    monkeypatch.setattr(examine, "Limits", lambda: Limits(total_bytes=1 << 20))
+    monkeypatch.setattr(examine, "unhashed_blocks", counted)
+    with pytest.raises(DataLoss, match="layers from manifest don't match image configuration"):
+        await room.pull("app:2")
+    assert read <= 2 << 20
+    assert (await room.pull("app:1")).id == image.id
 
 
 async def test_tags_without_end_are_refused_in_the_end(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:

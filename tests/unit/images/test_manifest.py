@@ -147,6 +147,13 @@ def test_the_nearest_platform_is_chosen() -> None:
         choose(found, Platform.parse("linux/s390x"))
 
 
+@pytest.mark.parametrize("variant", ["v\u00b2", "v" + "9" * 5000, "v", "\u00b2"])
+def test_a_variant_that_is_no_level_is_not_the_nearest(variant: str) -> None:
+    found = parse(index(f"linux/arm/{variant}", "linux/arm/v7"))
+    assert isinstance(found, Index)
+    assert int(choose(found, Platform.parse("linux/arm/v7")).digest.hex, 16) == 1
+
+
 def test_attestations_are_never_chosen() -> None:
     found = parse(index("unknown/unknown", "linux/amd64"))
     assert isinstance(found, Index)

@@ -112,6 +112,33 @@ async def test_a_rate_limit_is_explained(room: Room) -> None:
     assert refused.value.retry_after_s == 90
 
 
+@pytest.mark.parametrize(
+    ("headers", "told", "retry_after_s"),
+    [
+        ({"Retry-After": "\u00b2"}, "", 60),
+        ({"Retry-After": "9" * 5000}, "", 60),
+        ({"Retry-After": "-5"}, "", 60),
+        ({"RateLimit-Limit": "\u00b2;w=\u00b2"}, "", 60),
+        ({"RateLimit-Limit": "9" * 5000 + ";w=1"}, "", 60),
+        ({"RateLimit-Limit": "9;w=" + "9" * 400}, "", 60),
+        ({"RateLimit-Limit": "9;w=3600", "Retry-After": "x"}, " (the limit is 9 in 1 h)", 60),
+    ],
+)
+async def test_a_rate_limit_that_is_no_number_is_still_a_rate_limit(
+    room: Room, headers: dict[str, str], told: str, retry_after_s: int
+) -> None:
+    def limited(_: web.Request) -> web.Response:
+        answer = refusal(429, "TOOMANYREQUESTS", "enough")
+        answer.headers.update(headers)
+        return answer
+
+    room.registry.lies["/manifests/1"] = limited
+    with pytest.raises(Unavailable) as refused:
+        await room.pull("app:1")
+    assert str(refused.value) == f"toomanyrequests: enough{told}"
+    assert refused.value.retry_after_s == retry_after_s
+
+
 async def test_a_foreign_layer_is_asked_for_nowhere_else(room: Room) -> None:
     manifest = json.loads(room.registry.push("1", [BASE]))
     digest = manifest["layers"][0]["digest"]

@@ -27,6 +27,7 @@ from sampan.images.transport import Asked, Transport
 _CLIENT_ID = "sampan"
 _TOKEN_BYTES_MAX = 1 << 20
 _TOKEN_LIFE_S = 60.0  # of one that doesn't say how long it lives (token.md)
+_TOKEN_LIFE_MAX_S = 86_400.0  # of one that says so in more digits than a float has
 _RENEW_BEFORE_S = 10.0
 _PART = re.compile(
     r'\s*,?\s*(?:(?P<name>[\w-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s,"]+))|(?P<scheme>[\w-]+))'
@@ -170,8 +171,9 @@ class Authorizer:
         if not isinstance(text, str) or not _is_header_text(text) or not isinstance(identity, str):
             raise SystemFailure("authorization server did not include a token in the response")
         self.identity_token = identity
-        life = float(life) if isinstance(life, (int, float)) else _TOKEN_LIFE_S
-        return _Token(text, self._now() + max(life, _TOKEN_LIFE_S) - _RENEW_BEFORE_S)
+        if not isinstance(life, (int, float)):
+            life = _TOKEN_LIFE_S
+        return _Token(text, self._now() + min(max(_TOKEN_LIFE_S, life), _TOKEN_LIFE_MAX_S) - _RENEW_BEFORE_S)
 
 
 def _basic(auth: RegistryAuth) -> str | None:

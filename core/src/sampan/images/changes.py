@@ -22,6 +22,7 @@ _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?", re.IGNORECAS
 _WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""")
 _QUOTED = re.compile(r"""\\(.)|"((?:[^"\\]|\\.)*)"|'([^']*)'""")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)")
+_VALUE_LENGTH = 32
 _NANOSECONDS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 
@@ -152,7 +153,9 @@ def _health_flag(check: Config, name: str, value: str) -> None:
         "start-period": "StartPeriod",
         "start-interval": "StartInterval",
     }
-    if name == "retries" and value.isdigit():
+    if len(value) > _VALUE_LENGTH:
+        raise InvalidArgument(f"HEALTHCHECK: bad flag --{name}")
+    if name == "retries" and value.isdecimal():
         check["Retries"] = int(value)
     elif name in fields and "".join(found[0] for found in _DURATION.finditer(value)) == value:
         parts = _DURATION.findall(value)

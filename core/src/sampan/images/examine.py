@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from sampan.digest import Digest
-from sampan.errdefs import DataLoss
-from sampan.images.layer.decompress import decompress, sniff
+from sampan.errdefs import DataLoss, InvalidArgument
+from sampan.images.layer.limits import Limits
+from sampan.images.layer.pipeline import unhashed_blocks
 
 _PIECE_BYTES = 1 << 20
 
@@ -21,7 +22,7 @@ class _Hash(Protocol):
 
 @dataclass(frozen=True)
 class Examined:
-    """`diff_id` is `None` for what can't be decompressed."""
+    """`diff_id` is `None` for what can't be decompressed, or is a bomb."""
 
     digest: Digest
     diff_id: Digest | None
@@ -40,9 +41,9 @@ def examine(blob: Path, algorithm: str) -> Examined:
         pieces = _pieces(file, whole)
         is_sound = True
         try:
-            for block in decompress(*sniff(pieces)):
+            for block in unhashed_blocks(pieces, Limits()):
                 tar.update(block)
-        except DataLoss:
+        except (DataLoss, InvalidArgument):
             is_sound = False
         for _ in pieces:  # what is behind the compressed data, or behind where it broke
             pass

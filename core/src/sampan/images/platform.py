@@ -25,6 +25,7 @@ _ARCHITECTURES = {
     "armv7l": ("arm", "v7"),
     "armv6l": ("arm", "v6"),
 }
+_LEVEL_LENGTH = 4  # of more digits, or of others than these ten, no variant is made
 _DEFAULT_VARIANT = {"arm64": "v8", "arm": "v7", "amd64": "v1"}
 
 
@@ -79,7 +80,8 @@ class Platform:
     @property
     def _level(self) -> int:
         variant = self.variant or _DEFAULT_VARIANT.get(self.architecture, "")
-        return int(variant[1:]) if variant[1:].isdigit() else 0
+        level = variant[1:]
+        return int(level) if level.isascii() and level.isdigit() and len(level) < _LEVEL_LENGTH else 0
 
 
 def host_platform() -> Platform:

@@ -15,9 +15,12 @@ import aiohttp
 from sampan.errdefs import InvalidArgument, NotFound, SampanError, SystemFailure, Unauthorized, Unavailable
 from sampan.images.interruption import Interrupted
 from sampan.images.reference import Reference
+from sampan.images.transport import number_in
 
 _ERROR_BYTES_MAX = 64 << 10
 _DOCUMENT_S = 60.0
+_RETRY_AFTER_S = 60
+_RETRY_AFTER_MAX_S = 86_400
 _PULL_DENIED = "pull access denied for {name}, repository does not exist or may require 'docker login': {cause}"
 _REFUSALS: dict[str, tuple[type[SampanError], str]] = {
     "UNAUTHORIZED": (Unauthorized, _PULL_DENIED),
@@ -82,9 +85,9 @@ async def read_bounded(response: aiohttp.ClientResponse, limit: int, timeout_s: 
 
 def _too_many(response: aiohttp.ClientResponse, cause: str) -> Unavailable:
     """With what the registry tells of its limit (`RateLimit-Limit: 100;w=21600`, docs.docker.com, Pull usage)."""
-    said = response.headers.get("Retry-After", "")
-    limit, _, window = response.headers.get("RateLimit-Limit", "").partition(";w=")
-    if limit.isdigit() and window.isdigit():
-        cause += f" (the limit is {int(limit)} in {int(window) / 3600:g} h"
-        cause += f"; try again in {int(said)} s)" if said.isdigit() else ")"
-    return Unavailable(cause, retry_after_s=int(said) if said.isdigit() and len(said) < 6 else 60)
+    said = number_in(response.headers.get("Retry-After", ""))
+    limit, window = map(number_in, response.headers.get("RateLimit-Limit", "").partition(";w=")[::2])
+    if limit is not None and window is not None:
+        cause += f" (the limit is {limit} in {window / 3600:g} h"
+        cause += f"; try again in {said} s)" if said is not None else ")"
+    return Unavailable(cause, retry_after_s=_RETRY_AFTER_S if said is None or said > _RETRY_AFTER_MAX_S else said)

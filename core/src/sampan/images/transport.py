@@ -20,6 +20,7 @@ from sampan.images.registry_config import Endpoint, RegistryConfig
 _READ_BYTES = 1 << 20
 _COMMIT_S = 600.0  # a registry may put a large blob together, and read it again, before it answers the last request
 _REDIRECTS_MAX = 5
+_NUMBER_LENGTH = 20
 REDIRECTS = (301, 302, 303, 307, 308)
 NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 
@@ -87,17 +88,19 @@ class Transport:
         if asked.authorization and url.origin() == asked.url.origin():
             headers["Authorization"] = asked.authorization
         tls = await self._tls(endpoint, url)
+        timeouts = self._timeouts(asked.method)
         try:
-            return await self._opened().request(
-                asked.method,
-                url,
-                headers=headers,
-                data=asked.content,
-                allow_redirects=False,
-                ssl=tls,
-                timeout=self._timeouts(asked.method),
-                proxy=proxy_of(url),
-            )
+            async with asyncio.timeout(_answer_s(asked, timeouts)):
+                return await self._opened().request(
+                    asked.method,
+                    url,
+                    headers=headers,
+                    data=asked.content,
+                    allow_redirects=False,
+                    ssl=tls,
+                    timeout=timeouts,
+                    proxy=proxy_of(url),
+                )
         except UnicodeError as error:  # of the resolver: a host's name has a part of more than 63 characters
             raise InvalidArgument(f"registry {endpoint.url} leads to an invalid host name: {error}") from error
 
@@ -131,6 +134,21 @@ class Transport:
                 read_bufsize=_READ_BYTES,
             )
         return self._session
+
+
+def _answer_s(asked: Asked, timeouts: aiohttp.ClientTimeout) -> float | None:
+    """How long the headers of an answer may take, which could come in drips, or behind any number of answers 1xx.
+
+    A body that is sent piece by piece takes as long as it takes.
+    """
+    if asked.content is not None and not isinstance(asked.content, bytes):
+        return None
+    return (timeouts.sock_connect or 0.0) + (timeouts.sock_read or 0.0)
+
+
+def number_in(text: str) -> int | None:
+    """The number that a header, or a part of it, is. `isdigit` knows digits, and more of them, that `int` refuses."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _NUMBER_LENGTH else None
 
 
 def _target(endpoint: Endpoint, url: URL, location: str) -> URL:

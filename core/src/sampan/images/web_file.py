@@ -87,7 +87,8 @@ async def _followed(session: aiohttp.ClientSession, asked: URL, config: Registry
     for _ in range(_REDIRECTS_MAX + 1):
         try:
             tls = await asyncio.to_thread(config.tls, url.authority, verify=True) if url.scheme == "https" else True
-            response = await session.get(url, allow_redirects=False, proxy=proxy_of(url), ssl=tls)
+            async with asyncio.timeout(config.connect_timeout_s + config.read_timeout_s):  # headers may drip, too
+                response = await session.get(url, allow_redirects=False, proxy=proxy_of(url), ssl=tls)
         except NETWORK_ERRORS as error:
             kind = NotFound if isinstance(error, aiohttp.ClientConnectorDNSError) else SystemFailure
             raise kind(f'Get "{redacted(asked)}": {words_of(error, url)}') from error
