@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +126,19 @@ def test_load_sends_the_file_and_shows_the_answer(engine: FakeEngine, main: Main
     assert engine.requests[-1].body == b"tar" * 100_000
     assert main("load", "-i", "/nowhere/x") == Outcome(1, "", "open /nowhere/x: no such file or directory\n")
     assert main("load", "-i", str(tmp_path)) == Outcome(1, "", f"read {tmp_path}: is a directory\n")
+
+
+@pytest.mark.parametrize("mark", ["oci-layout", "manifest.json"])
+def test_load_packs_a_directory_that_is_an_archive(engine: FakeEngine, main: Main, tmp_path: Path, mark: str) -> None:
+    (tmp_path / "blobs/sha256").mkdir(parents=True)
+    files = {mark: b"{}", "blobs/sha256/ab": b"x" * 700_000}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    engine.on("POST", "/images/load", lambda _: lines({"stream": "Loaded image ID: sha256:ab\n"}))
+    assert main("load", "-i", str(tmp_path)).out == "Loaded image ID: sha256:ab\n"
+    with tarfile.open(fileobj=io.BytesIO(engine.requests[-1].body)) as archive:
+        sent = {os.path.normpath(one.name): archive.extractfile(one) for one in archive if one.isfile()}
+    assert {name: file.read() for name, file in sent.items() if file} == files
 
 
 def test_load_and_import_read_stdin(engine: FakeEngine, sampan: Main) -> None:

@@ -17,15 +17,18 @@ from sampan.cli.terminal import STDIN, STDOUT, is_terminal, write_all
 from sampan.cli.whole_file import check_output, write_whole
 
 _PIECE_BYTES = 256 * 1024
+_OF_ARCHIVES = ("oci-layout", "manifest.json")
 
 
 def load(session: Session, options: Options) -> None:
-    """Load the images of an archive, from a file or stdin."""
+    """Load the images of an archive, from a file or stdin, or of a directory that is such an archive unpacked."""
     quiet = options.on("quiet") or not is_terminal(STDOUT)
     query = {"quiet": quiet, "platform": [_platform_json(text) for text in options.texts("platform")]}
     if not options.text("input") and is_terminal(STDIN):
         raise CliError("requested load from stdin, but stdin is empty")
-    response = session.client.request("POST", "/images/load", query=query, body=_content(options.text("input")))
+    source = options.text("input")
+    body = _unpacked(source) if _is_unpacked(source) else _content(source)
+    response = session.client.request("POST", "/images/load", query=query, body=body)
     if response.head.headers.get("content-type", "").startswith("application/json"):
         show_progress(map(document_of, response.lines()), 1)
     else:
@@ -85,6 +88,21 @@ def _content(path: str) -> Iterator[bytes]:
     return _pieces(descriptor)
 
 
+def _is_unpacked(path: str) -> bool:
+    """Whether it is the directory of an OCI layout, or of an archive that somebody has unpacked."""
+    return bool(path) and any(Path(path, name).is_file() for name in _OF_ARCHIVES)
+
+
+def _unpacked(path: str) -> Iterator[bytes]:
+    from sampan.cli.copying.pack import pack
+    from sampan.cli.copying.paths import Place
+
+    try:
+        yield from pack(Place(f"{path}/.", is_directory=True), lambda name: name)
+    except OSError as error:
+        raise CliError(f"read {error.filename or path}: {(error.strerror or '').lower()}") from None
+
+
 def _pieces(descriptor: int) -> Iterator[bytes]:
     try:
         while piece := os.read(descriptor, _PIECE_BYTES):
@@ -105,7 +123,7 @@ LOAD = Command(
     "Load an image from a tar archive or STDIN",
     load,
     (
-        Flag("input", "Read from tar archive file, instead of STDIN", short="i"),
+        Flag("input", "Read from tar archive file, or its unpacked directory, instead of STDIN", short="i"),
         Flag("platform", "Load only the given platform(s)", LIST),
         Flag("quiet", "Suppress the load output", SWITCH, "q"),
     ),
