@@ -179,10 +179,12 @@ def test_images_are_pruned(house: InProcess) -> None:
     house.call("POST", "/images/labelled:1/tag?repo=other&tag=1")
     assert prune(house, "images") == {"ImagesDeleted": None, "SpaceReclaimed": 0}
     assert prune(house, "images", {"dangling": ["false"], "until": ["2000-01-01T00:00:00Z"]})["ImagesDeleted"] is None
+    before = house.call("GET", "/system/df?verbose=1").body["ImageUsage"]["TotalSize"]
     pruned = prune(house, "images", {"dangling": ["false"], "label": ["planks=3"]})
+    after = house.call("GET", "/system/df?verbose=1").body["ImageUsage"]["TotalSize"]
     assert {"Untagged": "labelled:1"} in pruned["ImagesDeleted"]
     assert {"Untagged": "other:1"} in pruned["ImagesDeleted"]
-    assert pruned["SpaceReclaimed"] == 1000
+    assert pruned["SpaceReclaimed"] == before - after > 0
     prune(house, "images", {"dangling": ["0"]})
     assert [one["RepoTags"] for one in house.call("GET", "/images/json").body] == [[IMAGE]]
 

@@ -81,15 +81,15 @@ async def image_prune(daemon: Daemon, job: Job[PruneImages]) -> ImagesPruned:
     wanted = filters.checked(job.request.filters, _IMAGE_FILTERS)
     dangling_only = filters.boolean(wanted, "dangling", default=True)
     until = filters.until(wanted)
-    before = daemon.images.layer_bytes()
+    before = await daemon.images.disk_bytes()
     removed: list[ImageRemoved] = []
     with daemon.pruning("images"):
         for one in daemon.images.list():
             if _is_unused(daemon, one, dangling_only) and _is_due(one, until) and _has_labels(one, wanted):
                 removed += await image.remove_unused(daemon, one)
-    reclaimed = max(0, before - daemon.images.layer_bytes())
     if not wanted.keys() - {"dangling"}:
-        reclaimed += await daemon.images.forget_begun()
+        await daemon.images.forget_begun()
+    reclaimed = max(0, before - await daemon.images.disk_bytes())  # as `system df` counts it: blobs, too
     daemon.events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
     return ImagesPruned(images_deleted=removed or None, space_reclaimed=reclaimed)
 

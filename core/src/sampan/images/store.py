@@ -134,10 +134,6 @@ class ImageStore:
         users = self._index.layer_users()
         return sum(self._layers.get(one).size_bytes for one in image.layers if users[one] > 1)
 
-    def layer_bytes(self) -> int:
-        """The size of the files of all layers, each counted once, as Docker counts it."""
-        return sum(layer.size_bytes for layer in self._layers.list())
-
     def count_layers(self) -> int:
         """How many layers there are."""
         return len(self._layers.list())
