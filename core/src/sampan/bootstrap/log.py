@@ -9,6 +9,8 @@ import sys
 from sampan.config import DaemonConfig
 from sampan.engine import JobFilter
 
+_LIBRARIES = ("asyncio", "pyroute2")  # which would fill the log of `--debug` with their own doings
+
 
 class _JsonFormatter(logging.Formatter):
     """A JSON object a line."""
@@ -38,4 +40,5 @@ def log_to_stderr(config: DaemonConfig) -> None:
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(job)s] %(message)s")
     handler.setFormatter(_JsonFormatter() if config.log_format == "json" else text)
     logging.basicConfig(level=log_level(config), handlers=[handler], force=True)
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    for library in _LIBRARIES:
+        logging.getLogger(library).setLevel(logging.WARNING)
