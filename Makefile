@@ -1,4 +1,4 @@
-# All that a newcomer must know: `make demo` shows it, `make test` proves it. Both do their own set-up.
+# Start with `make demo` and `make test`. Both do their own set-up.
 
 MAKEFLAGS += --no-print-directory
 PY := .venv/bin/python
@@ -10,14 +10,14 @@ VM_TESTS := tests/conformance/test_resource.py $(wildcard tests/integration/test
 
 help:
 	@echo 'make demo    start a daemon, run a real container, leave nothing behind'
-	@echo 'make test    every test (as root: the ones on the real kernel too)'
-	@echo 'make test-api-fuzz  10,000 requests made up from the OpenAPI document, good and bad ones'
-	@echo 'make test-images-fuzz  ten minutes of damaged layers, archives, documents and answers of registries'
-	@echo 'make test-large  an image of 70,000 files and 1.3 GB; 500 lives of containers, the daemon killed in a third; 100 kills of pulls and loads'
-	@echo 'make test-vm  what needs cgroup v2 alone: on this host, or else in a guest kernel (built once, some ten minutes)'
-	@echo 'make check   formatting, lint, types, which way imports point'
+	@echo 'make test    all tests (as root: also those on the real kernel)'
+	@echo 'make test-api-fuzz  10,000 valid and invalid requests generated from the OpenAPI document'
+	@echo 'make test-images-fuzz  ten minutes of damaged layers, archives, documents and registry answers'
+	@echo 'make test-large  an image of 70,000 files and 1.3 GB; 500 container lifecycles, the daemon killed in a third of them; 100 killed pulls and loads'
+	@echo 'make test-vm  tests that need cgroup v2 only: on this host, or in a guest kernel (built once, in some ten minutes)'
+	@echo 'make check   formatting, lint, types, direction of imports'
 	@echo 'make bench   sampan, Docker and Podman side by side'
-	@echo 'make setup   only the set-up: leaves .venv/bin/sampan and .venv/bin/sampand'
+	@echo 'make setup   only the set-up: installs .venv/bin/sampan and .venv/bin/sampand'
 
 setup:
 	@tools/setup run
@@ -42,14 +42,14 @@ test-large:
 	@tools/setup test
 	$(PY) -m pytest tests/integration/test_image_crash.py tests/compat/test_large_image.py tests/compat/test_network_leaks.py --large $(ARGS)
 
-# A guest kernel without virtualisation starts programs some fifty times slower than the host. A test that pytest can't
-# end, as its kernel does not let it, is silent for longer than any other.
+# Without virtualisation, a guest kernel starts programs some fifty times slower than the host. The limit on silence
+# catches a test that hangs in the kernel, where pytest can't end it.
 test-vm:
 	@tools/setup vm
 	$(PY) -m tools.guest --timeout 2400 --silence 480 $(GUEST) -- $(PY) -m pytest -p no:cacheprovider $(VM_TESTS) $(ARGS)
 
-# For every change: an emulated machine takes half an hour for what a kernel of User Mode Linux does in six minutes,
-# and the first time in ten more, as it is built then.
+# For every change: an emulated machine takes half an hour for what User Mode Linux does in six minutes (and in ten
+# more the first time, when it is built).
 test-vm-quick:
 	@tools/setup uml
 	$(PY) -m tools.guest --no-emulation --timeout 1200 --silence 480 -- $(PY) -m pytest -p no:cacheprovider --within 720 $(VM_TESTS)

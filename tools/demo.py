@@ -93,13 +93,13 @@ class Demo:
         self.start()
         port = free_port()
         self.make_image()
-        self.page.detail(self.sampan("the image is in the store", "load", "--input", str(self.archive)))
+        self.page.detail(self.sampan("the image is loaded", "load", "--input", str(self.archive)))
         self.start_web(port)
         self.look_through_the_port(port)
         self.look_inside()
         self.use_the_volume()
         self.page.detail(self.sampan("the containers of this daemon", "ps"))
-        self.page.detail(self.sampan("the planks, and who made them", "drivers"))
+        self.page.detail(self.sampan("the planks, and the packages they come from", "drivers"))
         self.clean_up()
 
     def start(self) -> None:
@@ -127,7 +127,7 @@ class Demo:
         self.page.detail(page)
 
     def look_inside(self) -> None:
-        shown: Any = json.loads(self.sampan("what the engine knows of it", "inspect", "web"))[0]
+        shown: Any = json.loads(self.sampan("what the engine knows about it", "inspect", "web"))[0]
         network = shown["NetworkSettings"]["Networks"]["bridge"]
         self.page.detail(f"address {network['IPAddress']} behind gateway {network['Gateway']}")
         self.page.detail(f"memory limit {shown['HostConfig']['Memory'] >> 20} MiB, pid {shown['State']['Pid']}")
@@ -141,9 +141,9 @@ class Demo:
         self.page.detail(note)
 
     def clean_up(self) -> None:
-        self.sampan("the container stops and goes", "rm", "--force", "web")
-        self.sampan("so does the volume", "volume", "rm", "planks")
-        with self.page.step("the daemon ends, and its bridge, its table and its cgroup with it"):
+        self.sampan("the container is stopped and removed", "rm", "--force", "web")
+        self.sampan("and so is the volume", "volume", "rm", "planks")
+        with self.page.step("the daemon stops, and removes its bridge, table and cgroup"):
             self.engine.stop()
 
 
@@ -183,7 +183,7 @@ def remove_what_is_left(demo: Demo) -> None:
 
 def main() -> int:
     if os.geteuid() != 0:
-        print("make demo needs root: it mounts, makes namespaces and a network", file=sys.stderr)
+        print("make demo needs root, for mounts, namespaces and a network", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # each step is seen when it is done

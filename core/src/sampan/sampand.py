@@ -34,54 +34,61 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config-file", type=_PATH, help="Configuration file [/etc/sampan/daemon.json]")
 @click.option("-H", "--host", "hosts", multiple=True, help="Socket to listen on: unix://PATH, tcp://HOST:PORT, fd://")
-@click.option("--read-only-host", "read_only_hosts", multiple=True, help="As -H, for callers who may only look")
-@click.option("--data-root", type=_PATH, help="Directory of what outlives a reboot [/var/lib/sampan]")
-@click.option("--exec-root", type=_PATH, help="Directory of what doesn't [/run/sampan]")
+@click.option("--read-only-host", "read_only_hosts", multiple=True, help="Like -H, for clients that may only read")
+@click.option("--data-root", type=_PATH, help="Directory for persistent data [/var/lib/sampan]")
+@click.option("--exec-root", type=_PATH, help="Directory for runtime state [/run/sampan]")
 @click.option("-p", "--pidfile", type=_PATH, help="File for the daemon's pid [/run/sampan.pid]")
 @click.option("-G", "--group", help="Group of the unix socket [sampan, if there is one]")
 @click.option("-D", "--debug", is_flag=True, default=None, help="Log everything")
 @click.option("-l", "--log-level", help="debug, info, warn or error [info]")
 @click.option("--log-format", help="text or json [text]")
-@click.option("--log-driver", help="Log driver of containers that name none [json-file]")
-@click.option("--log-opt", "log_opts", multiple=True, callback=_pairs, help="KEY=VALUE for that log driver")
+@click.option("--log-driver", help="Log driver for containers that don't choose one [json-file]")
+@click.option("--log-opt", "log_opts", multiple=True, callback=_pairs, help="Option KEY=VALUE for this log driver")
 @click.option("--label", "labels", multiple=True, help="Label of this daemon")
 @click.option("--storage-driver", "-s", help="Storage driver [overlayfs]")
 @click.option("--network-driver", help="Driver behind Docker's network driver 'bridge' [bridge_net]")
 @click.option("--resource-driver", help="Resource driver [cgroups_v2]")
 @click.option("--strict-resources", is_flag=True, default=None, help="Refuse limits the host can't enforce")
 @click.option("--cgroup-parent", help="Slice for the containers' cgroups [/sampan-INSTANCE]")
-@click.option("--default-runtime", help="OCI runtime of containers that name none [the best that works]")
-@click.option("--init-path", type=_PATH, help="Program for --init [catatonit or tini]")
+@click.option("--default-runtime", help="OCI runtime for containers that don't choose one [the best that works]")
+@click.option("--init-path", type=_PATH, help="Program for run --init [catatonit or tini]")
 @click.option("--default-shm-size", type=int, help="Size of /dev/shm in bytes")
-@click.option("--shutdown-timeout", type=int, help="Seconds that running jobs are given at the end [15]")
+@click.option("--shutdown-timeout", type=int, help="Seconds that running jobs are given at shutdown [15]")
 @click.option("--bip", help="Address of the default bridge, such as 10.9.0.1/16")
-@click.option("--ip", help="Address that ports are published on by default [0.0.0.0]")
-@click.option("--published-ports", help="open, or host-firewall: the host's input rules hold for them too [open]")
+@click.option("--ip", help="Host address for published ports [0.0.0.0]")
+@click.option("--published-ports", help="open, or host-firewall: the host's input rules apply to them [open]")
 @click.option("--dns", multiple=True, help="DNS server for containers")
 @click.option("--dns-search", multiple=True, help="DNS search domain for containers")
 @click.option("--dns-opt", "dns_opts", multiple=True, help="DNS option for containers")
-@click.option("--insecure-registry", "insecure_registries", multiple=True, help="Registry to talk plain HTTP with")
-@click.option("--registry-mirror", "registry_mirrors", multiple=True, help="URL asked before Docker Hub in pulls")
+@click.option(
+    "--insecure-registry",
+    "insecure_registries",
+    multiple=True,
+    help="Registry that may use plain HTTP or an unverified certificate",
+)
+@click.option(
+    "--registry-mirror", "registry_mirrors", multiple=True, help="URL to try before Docker Hub when pulling"
+)
 @click.option(
     "--registry-certs-dir",
     "registry_certs_dirs",
     type=_PATH,
     multiple=True,
-    help="Directory of certificates by registry [/etc/sampan/certs.d, /etc/docker/certs.d]",
+    help="Directory with certificates per registry [/etc/sampan/certs.d, /etc/docker/certs.d]",
 )
 @click.option("--max-concurrent-uploads", type=int, help="Layers of a push sent at once [5]")
 @click.option("--max-concurrent-downloads", type=int, help="Layers of a pull fetched at once [6]")
 @click.option(
     "--tls", "tlsverify", is_flag=True, default=None, help="Same as --tlsverify: there is no TLS without it"
 )
-@click.option("--tlsverify", is_flag=True, default=None, help="TLS, and only clients with a certificate")
-@click.option("--tlscacert", type=_PATH, help="Certificates of those who sign clients' certificates")
+@click.option("--tlsverify", is_flag=True, default=None, help="Use TLS, and accept only clients with a certificate")
+@click.option("--tlscacert", type=_PATH, help="CA certificates by which clients' certificates are signed")
 @click.option("--tlscert", type=_PATH, help="This daemon's certificate")
 @click.option("--tlskey", type=_PATH, help="This daemon's key")
 @click.option("--gc-high", help="Remove unused images above this: 85% of the disk, or 50GB of images [off]")
 @click.option("--gc-low", help="Stop removing below this [a tenth below --gc-high]")
-@click.option("--gc-unused-days", type=int, help="Remove images that nobody used for so many days [off]")
-@click.option("--gc-interval", type=int, help="Seconds between two looks [300]")
+@click.option("--gc-unused-days", type=int, help="Remove images not used for this many days [off]")
+@click.option("--gc-interval", type=int, help="Seconds between two checks [300]")
 @click.option("--detach", is_flag=True, help="Run in the background; returns once the daemon is ready")
 @click.option("--log-file", type=_PATH, help="Where --detach sends the log [DATA_ROOT/sampand.log]")
 @click.option("--validate", is_flag=True, help="Check the configuration and that its drivers are installed, and exit")

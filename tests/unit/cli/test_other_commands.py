@@ -349,7 +349,7 @@ def checked(*problems: dict[str, Any]) -> dict[str, Any]:
 def test_a_check_without_problems_ends_well(engine: FakeEngine, main: Main) -> None:
     engine.on("GET", "/system/check", checked())
     done = main("system", "check")
-    assert (done.status, done.out) == (0, "No problems in 2 images, 5 layers, 9 blobs, 1 containers\n")
+    assert (done.status, done.out) == (0, "No problems in 2 images, 5 layers, 9 blobs, 1 container\n")
 
 
 def test_a_check_with_problems_prints_them_and_fails(engine: FakeEngine, main: Main) -> None:

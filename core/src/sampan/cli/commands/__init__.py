@@ -146,7 +146,7 @@ GROUPS = {
     "system": Group(
         "Manage sampan",
         {
-            "check": Entry("check", "CHECK", "Check that images, layers and containers on the disk are whole"),
+            "check": Entry("check", "CHECK", "Check that images, layers and containers on the disk are intact"),
             "df": Entry("df", "DF", "Show disk usage"),
             "events": EVENTS,
             "info": INFO,

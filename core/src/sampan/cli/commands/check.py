@@ -1,4 +1,4 @@
-"""`sampan system check`: whether all on the disk is in order, an addition to docker's commands."""
+"""`sampan system check`: whether everything on the disk is intact, an addition to docker's commands."""
 
 from __future__ import annotations
 
@@ -27,9 +27,14 @@ def check(session: Session, options: Options) -> int:
         table = _REPAIRED if repair else _TABLE
         print_rows([_row(one) for one in problems], HEADERS, table if template == "table" else template)
     else:
-        counted = (f"{answer[kind]} {kind.lower()}" for kind in ("Images", "Layers", "Blobs", "Containers"))
+        counted = (_counted(answer, kind) for kind in ("Images", "Layers", "Blobs", "Containers"))
         session.say(f"No problems in {', '.join(counted)}")
     return int(any(not one["Repaired"] for one in problems))
+
+
+def _counted(answer: dict[str, Any], kind: str) -> str:
+    noun = kind.lower() if answer[kind] != 1 else kind.lower().removesuffix("s")
+    return f"{answer[kind]} {noun}"
 
 
 def _row(problem: dict[str, Any]) -> dict[str, Any]:
@@ -39,11 +44,11 @@ def _row(problem: dict[str, Any]) -> dict[str, Any]:
 
 CHECK = Command(
     "check [OPTIONS]",
-    "Check that images, layers and containers on the disk are whole",
+    "Check that images, layers and containers on the disk are intact",
     check,
     (
         Flag("files", "Compare the files of layers with their blobs: each is unpacked for that", SWITCH),
         Flag("format", "Format output: table, table TEMPLATE, json, or a Go template"),
-        Flag("repair", "Mend what can be mended: remove what nobody owns, make lost files again", SWITCH),
+        Flag("repair", "Repair what can be repaired: remove stray files, rebuild lost ones", SWITCH),
     ),
 )

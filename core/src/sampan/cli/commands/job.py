@@ -80,7 +80,7 @@ LIST = Command(
     "List the engine's jobs",
     list_jobs,
     (
-        Flag("all", "Show also the last jobs that ended", SWITCH, "a"),
+        Flag("all", "Also show the last jobs that ended", SWITCH, "a"),
         Flag("format", "Format output: table, table TEMPLATE, json, or a Go template"),
         Flag("quiet", "Only display job IDs", SWITCH, "q"),
     ),

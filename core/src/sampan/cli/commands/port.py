@@ -94,7 +94,7 @@ PORT = Command(
     "List port mappings or a specific mapping for the container",
     port,
     (
-        Flag("exposed", "Show what the outside can reach, of all containers or of one", SWITCH),
+        Flag("exposed", "Show what can be reached from outside, in all containers or one", SWITCH),
         Flag("format", "With --exposed: table, table TEMPLATE, json, or a Go template"),
     ),
     least=1,

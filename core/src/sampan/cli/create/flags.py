@@ -115,7 +115,7 @@ CREATE_FLAGS = (
         default=os.environ.get("DOCKER_DEFAULT_PLATFORM"),
     ),
     Flag("privileged", "Give extended privileges to this container", SWITCH),
-    Flag("psi-alert", "Tell by an event of pressure, such as memory:some:150ms/1s", LIST),
+    Flag("psi-alert", "Report pressure as events, such as memory:some:150ms/1s", LIST),
     Flag("publish", "Publish a container's port(s) to the host", LIST, "p"),
     Flag("publish-all", "Publish all exposed ports to random ports", SWITCH, "P"),
     Flag("pull", 'Pull image before creating ("always", "missing", "never")', default="missing"),
