@@ -82,7 +82,7 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     "--tls", "tlsverify", is_flag=True, default=None, help="Same as --tlsverify: there is no TLS without it"
 )
 @click.option("--tlsverify", is_flag=True, default=None, help="Use TLS, and accept only clients with a certificate")
-@click.option("--tlscacert", type=_PATH, help="CA certificates by which clients' certificates are signed")
+@click.option("--tlscacert", type=_PATH, help="CA that signs the clients' certificates")
 @click.option("--tlscert", type=_PATH, help="This daemon's certificate")
 @click.option("--tlskey", type=_PATH, help="This daemon's key")
 @click.option("--gc-high", help="Remove unused images above this: 85% of the disk, or 50GB of images [off]")

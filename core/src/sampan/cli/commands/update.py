@@ -69,7 +69,7 @@ FLAGS = (
     Flag("memory-reservation", "Memory soft limit", BYTES),
     Flag("memory-swap", "Swap limit equal to memory plus swap: -1 to enable unlimited swap", SWAP_BYTES),
     Flag("pids-limit", "Tune container pids limit (set -1 for unlimited)", NUMBER),
-    Flag("psi-alert", "Tell by an event of pressure, such as memory:some:150ms/1s", LIST),
+    Flag("psi-alert", "Report pressure as events, such as memory:some:150ms/1s", LIST),
     Flag("restart", "Restart policy to apply when a container exits"),
 )
 UPDATE = Command(
