@@ -142,7 +142,7 @@ UNSERVED: tuple[Unserved, ...] = (
         "HostConfig.StorageOpt",
         Verdict.REFUSED,
         _host(StorageOpt={"size": "1G"}),
-        "needs a storage driver with quotas",
+        "needs a data root on XFS mounted with `pquota`",
         "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
         400,
     ),

@@ -105,6 +105,16 @@ class StorageDriverSuite:
             driver.prepare("key", None, size_bytes=1 << 30)
         assert list(driver.list()) == []
 
+    def test_a_size_bounds_what_is_written_into_one_snapshot(self, driver: StorageDriver) -> None:
+        if not driver.capabilities.quota:
+            pytest.skip("this driver has no quota")
+        commit(driver, "base", None)
+        large = content.write("large", "x" * (8 << 20))
+        with pytest.raises(OSError, match=r"No space left|quota exceeded"):
+            run_inside(driver.prepare("small", "base", size_bytes=4 << 20), large)
+        run_inside(driver.prepare("large", "base", size_bytes=16 << 20), large)
+        run_inside(driver.prepare("free", "base"), large)
+
     def test_keys_of_any_characters_are_only_names(self, driver: StorageDriver, tmp_path: Path) -> None:
         keys = {"sha256:" + "ab" * 32, "../outside", "a/b", ".", "with space", "ü", "n" * 200}
         for key in keys:

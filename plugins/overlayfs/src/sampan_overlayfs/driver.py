@@ -25,6 +25,7 @@ from sampan.drivers import (
 from sampan.errdefs import DataLoss, InvalidArgument, SystemFailure, Unsupported
 from sampan.storage.file_system import type_of
 from sampan.storage.metadata import Metadata, Row
+from sampan.storage.quota import ProjectQuota
 from sampan.storage.trash import Trash
 from sampan.storage.usage import disk_usage
 from sampan_overlayfs import options
@@ -48,12 +49,13 @@ class OverlayDriver:
         self._layout.links.mkdir(exist_ok=True)
         self._metadata = Metadata(self._layout.metadata)
         self._trash = Trash(self._layout.trash)
+        self._quota = ProjectQuota(state_dir)
         self._clear()
 
     @property
     def capabilities(self) -> StorageCapabilities:
-        """Detached layers and changes; no quota."""
-        return StorageCapabilities(detached_layers=LayerFormat.OVERLAY, changes=True)
+        """Detached layers and changes; quota where the file system has it."""
+        return StorageCapabilities(detached_layers=LayerFormat.OVERLAY, changes=True, quota=self._quota.is_there)
 
     def probe(self) -> str | None:
         """Mount an overlay in a private mount namespace and say what went wrong."""
@@ -67,10 +69,12 @@ class OverlayDriver:
         labels: dict[str, str] | None = None,
         size_bytes: int | None = None,
     ) -> list[Mount]:
-        """Make the layer's directory; nothing is copied."""
-        if size_bytes is not None:
-            raise Unsupported("the overlayfs storage driver has no quota")
-        return [self._mount(self._create(Snapshot(key, SnapshotKind.ACTIVE, parent, dict(labels or {}))))]
+        """Make the layer's directory; nothing is copied. `size_bytes` bounds what is written into it."""
+        if size_bytes is not None and not self._quota.is_there:
+            place = f"{self._layout.state_dir}, which lies on {type_of(self._layout.state_dir)}"
+            raise Unsupported(f"a size can be limited only on XFS mounted with the option pquota, not in {place}")
+        snapshot = Snapshot(key, SnapshotKind.ACTIVE, parent, dict(labels or {}))
+        return [self._mount(self._create(snapshot, size_bytes))]
 
     def view(self, key: str, parent: str) -> list[Mount]:
         """As `prepare`, with no directory to write in."""
@@ -137,7 +141,8 @@ class OverlayDriver:
     def status(self) -> list[tuple[str, str]]:
         """The file system below, and the mount options."""
         chosen = [(name, value) for name, _, value in (option.partition("=") for option in options.ALWAYS)]
-        return [("Backing Filesystem", type_of(self._layout.state_dir)), *chosen]
+        quota = "true" if self._quota.is_there else "false"
+        return [("Backing Filesystem", type_of(self._layout.state_dir)), ("Quota", quota), *chosen]
 
     def list(self) -> Iterator[Snapshot]:
         """From the metadata."""
@@ -152,7 +157,7 @@ class OverlayDriver:
         self._trash.wait()
         self._metadata.close()
 
-    def _create(self, snapshot: Snapshot) -> Row:
+    def _create(self, snapshot: Snapshot, size_bytes: int | None = None) -> Row:
         with ExitStack() as undo:
             with self._metadata.transaction():
                 parent = self._metadata.get_parent(snapshot.parent).number if snapshot.parent is not None else None
@@ -162,6 +167,8 @@ class OverlayDriver:
                     self._make_directories(number, parent, snapshot.kind)
                 except OSError as error:
                     raise SystemFailure(f"can't make snapshot {snapshot.name}: {error}") from error
+                if size_bytes is not None:
+                    self._limit(number, size_bytes)
             undo.pop_all()
         return Row(number, parent, snapshot, usage=None)
 
@@ -173,6 +180,11 @@ class OverlayDriver:
             self._layout.work(number).mkdir(mode=0o700)
             _copy_ownership(self._layout.files(parent), files)
         self._layout.link(number).symlink_to(self._layout.link_target(number))
+
+    def _limit(self, number: int, size_bytes: int) -> None:
+        """Files are made in the work directory and renamed from there: both belong to the project."""
+        trees = (self._layout.files(number), self._layout.work(number))
+        self._quota.limit(number, [tree for tree in trees if tree.exists()], size_bytes)
 
     def _mount(self, row: Row) -> Mount:
         lowers = self._lowers(row)
@@ -194,6 +206,7 @@ class OverlayDriver:
 
     def _discard(self, number: int) -> None:
         self._layout.link(number).unlink(missing_ok=True)
+        self._quota.lift(self._layout.files(number))
         if self._layout.snapshot(number).exists():
             self._trash.put(self._layout.snapshot(number))
 
