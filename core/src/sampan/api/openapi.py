@@ -19,22 +19,22 @@ _SCHEMAS = "#/components/schemas/"
 _DESCRIPTION = f"""\
 The Docker Engine API, versions {text(OLDEST)} to {text(NEWEST)}, and what sampan adds to it: jobs, drivers, metrics.
 
-Any path may begin with a version, as in `/v{text(NEWEST)}/info`; without one it is the newest. Every error is
-`{{"message": …}}`. Every answer made by a job names it in the header `Sampan-Job`.
+Any path may begin with a version, as in `/v{text(NEWEST)}/info`; without one the newest is used. Every error is
+`{{"message": …}}`. If a job made the answer, its ID is in the header `Sampan-Job`.
 """
 _TAGS = (
     ("Container", "Processes of an image, with their own files, network and limits"),
     ("Exec", "Further processes in a running container"),
-    ("Image", "What containers are made of"),
-    ("Network", "What containers talk over"),
+    ("Image", "What containers are created from"),
+    ("Network", "What containers communicate over"),
     ("Volume", "Files that outlive containers"),
     ("System", "The engine itself, and what happens in it"),
     ("Job", "What the engine is doing, and for whom: sampan's own"),
-    ("Driver", "Which package serves what: sampan's own"),
-    ("Plugin", "The packages of drivers, as Docker's clients list them"),
+    ("Driver", "The drivers and their packages: sampan's own"),
+    ("Plugin", "The packages that provide drivers, as Docker's clients list them"),
     ("Distribution", "Images in registries"),
     ("Session", "Part of Docker's API that this engine refuses"),
-    *((name, "Part of Docker's Swarm, which this engine has not") for name in _SWARM),
+    *((name, "Part of Docker's swarm mode, which this engine does not have") for name in _SWARM),
 )
 
 

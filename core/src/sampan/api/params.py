@@ -59,7 +59,7 @@ RegistryHeader = Annotated[
 Filters = Annotated[
     str,
     Query(
-        description='JSON: `{"label": ["a=b"]}`, each filter with the values of which one must hold',
+        description='JSON: `{"label": ["a=b"]}`, each filter with a list of values, one of which must match',
         examples=['{"label": ["com.example.role=web"]}'],
     ),
 ]

@@ -68,7 +68,7 @@ class NetworkSettings(Model):
 
 
 class ContainerInspect(Model):
-    """All that is known of a container. `warnings`, ours, say which of its limits the host does not enforce."""
+    """Everything that is known about a container. `warnings` (ours): its limits that the host does not enforce."""
 
     id: str
     created: str = ""

@@ -80,7 +80,7 @@ class ExecProcessConfig(Model):
 
 
 class ExecInspect(Model):
-    """All that is known of an exec; `exit_code` is null until it ended."""
+    """Everything that is known about an exec; `exit_code` is null until it ended."""
 
     id: str = Field(alias="ID")
     running: bool

@@ -54,7 +54,7 @@ class ImageMetadata(Model):
 
 
 class ImageInspect(Model):
-    """All that is known of an image."""
+    """Everything that is known about an image."""
 
     id: str
     repo_tags: list[str] | None = None

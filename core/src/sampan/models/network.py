@@ -82,7 +82,7 @@ class NetworkContainer(Model):
 
 
 class NetworkInspect(Model):
-    """All that is known of a network."""
+    """Everything that is known about a network."""
 
     name: str
     id: str

@@ -17,7 +17,7 @@ class VolumeUsage(Model):
 
 
 class Volume(Model):
-    """All that is known of a volume."""
+    """Everything that is known about a volume."""
 
     created_at: str = omitempty("")
     driver: str

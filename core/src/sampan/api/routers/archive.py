@@ -44,7 +44,7 @@ _TAR_BODY = {
     responses=answers(404) | {200: {"description": "What it is, in a header", "headers": _STAT_HEADER}},
 )
 async def stat_path(run: Run, name: Name, path: ContainerPath) -> Response:
-    """What a path is; of a link that is its last part, the link and where it leads."""
+    """What kind of file a path is. If it is a symbolic link: the link itself, and its target."""
     stat: ContainerPathStat = await run.value("container_stat", StatPath(name=name, path=path))
     return run.in_header(_STAT, stat)
 
@@ -57,7 +57,7 @@ async def stat_path(run: Run, name: Name, path: ContainerPath) -> Response:
     responses=answers(404) | {200: {**stream("The tar", _TAR_TYPE), "headers": _STAT_HEADER}},
 )
 async def pack_path(run: Run, name: Name, path: ContainerPath) -> Response:
-    """A tar of a path and all below it; a path that ends in `/.` means the content of a directory."""
+    """A tar of a path and everything below it. A path that ends in `/.` means the contents of a directory."""
     return run.archive("container_pack", PackPath(name=name, path=path), header=_STAT)
 
 
@@ -75,13 +75,16 @@ async def unpack_archive(
     path: ContainerPath,
     *,
     no_overwrite_dir_non_dir: Annotated[
-        Flag, Query(alias="noOverwriteDirNonDir", description="no directory is replaced by a file, nor a file by one")
+        Flag,
+        Query(
+            alias="noOverwriteDirNonDir", description="don't replace a directory by a file, nor a file by a directory"
+        ),
     ] = False,
     copy_uid_gid: Annotated[
-        Flag, Query(alias="copyUIDGID", description="all of it is to belong to the container's user")
+        Flag, Query(alias="copyUIDGID", description="make the container's user the owner of everything")
     ] = False,
 ) -> Response:
-    """Unpack a tar in a directory, which must be there."""
+    """Unpack a tar into a directory, which must exist."""
     request = UnpackArchive(name=name, path=path, copy_uid_gid=copy_uid_gid, keep_kinds=no_overwrite_dir_non_dir)
     return run.upload("container_unpack", request)
 
@@ -94,7 +97,7 @@ async def unpack_archive(
     responses=answers(404, 409) | {200: stream("The tar", _TAR_TYPE)},
 )
 async def export_container(run: Run, name: Name) -> Response:
-    """A tar of all its files but those in its volumes."""
+    """A tar of all its files except those in its volumes."""
     return run.archive("container_export", ExportContainer(name=name))
 
 

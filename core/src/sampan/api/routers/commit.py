@@ -32,10 +32,10 @@ async def commit_container(
     tag: str = "",
     comment: str = "",
     author: str = "",
-    pause: Annotated[Flag, Query(description="stop its processes meanwhile")] = True,
+    pause: Annotated[Flag, Query(description="pause the container meanwhile")] = True,
     changes: Annotated[list[str] | None, Query(description="Dockerfile instructions")] = None,
 ) -> Response:
-    """Make an image of what a container has changed, and of its configuration."""
+    """Create an image from the changes in a container, and from its configuration."""
     request = CommitContainer(
         name=container,
         repository=repo,

@@ -42,7 +42,7 @@ _PLATFORM_SINCE = (1, 41)
 async def list_containers(
     run: Run, all: Flag = False, limit: Number = None, size: Flag = False, filters: Filters = ""
 ) -> Response:
-    """The running containers, or all of them; the newest first."""
+    """The running containers, or all of them, newest first."""
     request = ListContainers(all=all, limit=limit or 0, size=size, filters=read_filters(filters))
     return await run.result("container_list", request)
 
@@ -62,7 +62,7 @@ async def create_container(
     name: str = "",
     platform: str = "",
 ) -> Response:
-    """Make a container of an image; nothing of it runs yet."""
+    """Create a container from an image, without starting it."""
     warnings = adapt_create(body, run.version)
     config = {field: getattr(body, field) for field in ContainerConfig.model_fields}
     request = CreateContainer(
@@ -85,7 +85,7 @@ async def create_container(
     responses=returns(ContainerInspect) | answers(404),
 )
 async def inspect_container(run: Run, name: Name, size: Flag = False) -> Response:
-    """All that is known of a container."""
+    """Everything that is known about a container."""
     return await run.result("container_inspect", InspectContainer(name=name, size=size))
 
 
@@ -99,7 +99,7 @@ async def inspect_container(run: Run, name: Name, size: Flag = False) -> Respons
 async def rename_container(
     run: Run, name: Name, new_name: Annotated[str, Query(alias="name", description="its new name")] = ""
 ) -> Response:
-    """Give it another name."""
+    """Give it a new name."""
     return await run.result("container_rename", RenameContainer(name=name, new_name=new_name), 204)
 
 
@@ -116,7 +116,7 @@ async def update_container(
     name: Name,
     body: Annotated[UpdateContainerBody, Depends(json_body(UpdateContainerBody, required=True))],
 ) -> Response:
-    """Change its limits, at once if it runs, and its restart policy; what is empty stays as it is."""
+    """Change its limits, at once if it is running, and its restart policy. Empty fields are left unchanged."""
     limits = adapt_update(body, run.version)
     request = UpdateContainer(name=name, resources=limits, restart_policy=body.restart_policy)
     return await run.result("container_update", request)
@@ -130,7 +130,7 @@ async def update_container(
     responses=returns(ContainersPruned) | answers(409),
 )
 async def prune_containers(run: Run, filters: Filters = "") -> Response:
-    """Remove the containers that don't run; `until`, `label` and `label!` say which."""
+    """Remove the containers that are not running; `until`, `label` and `label!` select them."""
     return await run.result("container_prune", PruneContainers(filters=read_filters(filters)))
 
 
@@ -144,9 +144,9 @@ async def prune_containers(run: Run, filters: Filters = "") -> Response:
 async def remove_container(
     run: Run,
     name: Name,
-    v: Annotated[Flag, Query(description="its anonymous volumes too")] = False,
-    force: Annotated[Flag, Query(description="kill it if it runs")] = False,
+    v: Annotated[Flag, Query(description="also remove its anonymous volumes")] = False,
+    force: Annotated[Flag, Query(description="kill it if it is running")] = False,
     link: Flag = False,
 ) -> Response:
-    """Remove it and what it has written."""
+    """Remove a container and the files that it has written."""
     return await run.result("container_remove", RemoveContainer(name=name, volumes=v, force=force, link=link), 204)

@@ -1,4 +1,4 @@
-"""Drivers and plugins: which package serves what."""
+"""Drivers and plugins, and the packages that provide them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ router = APIRouter()
     responses=lists(DriverInfo) | answers(),
 )
 async def list_drivers(run: Run) -> Response:
-    """The installed drivers with the packages that they come from, and what is wrong with those left out."""
+    """The installed drivers with their packages, and what is wrong with those that were left out."""
     return await run.result("driver_list", ListDrivers())
 
 
@@ -33,7 +33,7 @@ async def list_drivers(run: Run) -> Response:
     responses=lists(Plugin) | answers(),
 )
 async def list_plugins(run: Run, filters: Filters = "") -> Response:
-    """The packages that offer drivers, as `docker plugin ls` shows them."""
+    """The packages that provide drivers, as `docker plugin ls` shows them."""
     return await run.result("plugin_list", ListPlugins(filters=read_filters(filters)))
 
 
@@ -46,5 +46,5 @@ async def list_plugins(run: Run, filters: Filters = "") -> Response:
     responses=returns(Plugin) | answers(404),
 )
 async def inspect_plugin(name: str, run: Run) -> Response:
-    """One package that offers drivers; clients look here last for whatever has a name."""
+    """One package that provides drivers."""
     return await run.result("plugin_inspect", InspectPlugin(name=name))

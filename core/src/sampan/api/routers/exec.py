@@ -35,7 +35,7 @@ _CONSOLE_SIZE_SINCE = (1, 42)
     openapi_extra=body_schema(ExecConfig),
 )
 async def create_exec(run: Run, name: Name, body: Annotated[ExecConfig, Depends(json_body(ExecConfig))]) -> Response:
-    """Say what is to be run in a container; it runs once it is started."""
+    """Define a command to be run in a container. It runs when the exec is started."""
     fields = {field: getattr(body, field) for field in ExecConfig.model_fields}
     return await run.result("exec_create", CreateExec(container=name, **fields), 201)
 
@@ -53,7 +53,7 @@ async def create_exec(run: Run, name: Name, body: Annotated[ExecConfig, Depends(
 async def start_exec(
     run: Run, id: Name, how: Annotated[ExecStartBody, Depends(json_body(ExecStartBody))]
 ) -> Response:
-    """Run it. Unless it is detached, the connection carries its streams both ways from then on."""
+    """Run its command. Unless detached, the connection then carries its streams in both directions."""
     size = how.console_size if how.tty and run.version >= _CONSOLE_SIZE_SINCE else None
     request = StartExec(id=id, detach=how.detach, tty=how.tty, console_size=size)
     if not how.detach:
@@ -70,7 +70,7 @@ async def start_exec(
     responses=answers(404, 409),
 )
 async def resize_exec(run: Run, id: Name, h: Size, w: Size) -> Response:
-    """Set height and width of its terminal."""
+    """Set the height and width of its terminal."""
     return await run.result("exec_resize", ResizeExec(id=id, height=h, width=w))
 
 
@@ -82,5 +82,5 @@ async def resize_exec(run: Run, id: Name, h: Size, w: Size) -> Response:
     responses=returns(ExecInspect) | answers(404),
 )
 async def inspect_exec(run: Run, id: Name) -> Response:
-    """What became of it."""
+    """Its configuration, whether it is running, and its exit code."""
     return await run.result("exec_inspect", InspectExec(id=id))

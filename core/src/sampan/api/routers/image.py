@@ -65,7 +65,7 @@ async def list_images(
     responses=returns(ImagesPruned) | answers(409),
 )
 async def prune_images(run: Run, filters: Filters = "") -> Response:
-    """Remove the images without a name, or with the filter `dangling=false` all that no container was made of."""
+    """Remove the images without a name, or with the filter `dangling=false` all that no container uses."""
     return await run.result("image_prune", PruneImages(filters=read_filters(filters)))
 
 
@@ -117,7 +117,7 @@ async def create_image(
     platform: str = "",
     x_registry_auth: RegistryHeader = None,
 ) -> Response:
-    """Pull an image from a registry, or make one of a tar archive."""
+    """Pull an image from a registry, or create one from a tar archive."""
     if from_image:
         pull = PullImage(
             reference=from_image.removesuffix(":"),
@@ -150,7 +150,7 @@ async def create_image(
 async def load_images(
     run: Run, quiet: Flag = True, platform: Annotated[list[str] | None, Query()] = None
 ) -> Response:
-    """Add the images of an archive, as `docker save` or an OCI tool wrote it."""
+    """Add the images of an archive that `docker save` or an OCI tool has written."""
     platforms = [wanted for text in platform or () if (wanted := read_platform(text))]
     return run.output("image_load", LoadImages(quiet=quiet, platforms=platforms), has_body=True)
 
@@ -163,7 +163,7 @@ async def load_images(
     responses=returns(ImageInspect) | answers(404),
 )
 async def inspect_image(run: Run, name: Name, manifests: Flag = False, platform: str = "") -> Response:
-    """All that is known of an image."""
+    """Everything that is known about an image."""
     request = InspectImage(name=name, manifests=manifests, platform=read_platform(platform))
     return await run.result("image_inspect", request)
 
@@ -177,7 +177,7 @@ async def inspect_image(run: Run, name: Name, manifests: Flag = False, platform:
     responses=answers(404, 409),
 )
 async def tag_image(run: Run, name: Name, repo: str = "", tag: str = "") -> Response:
-    """Give an image one more name; a name that another image has is taken from it."""
+    """Give an image another name. If another image has this name, it loses it."""
     if not repo:
         raise InvalidArgument("repository name must have at least one component")
     return await run.result("image_tag", TagImage(name=name, repository=repo, tag=tag), 201)
@@ -197,7 +197,7 @@ async def remove_image(
     noprune: Flag = False,
     platforms: Annotated[list[str] | None, Query()] = None,
 ) -> Response:
-    """Take a name off an image, and remove the image with its last name."""
+    """Remove a name from an image, and the image itself with its last name."""
     wanted = [one for text in platforms or () if (one := read_platform(text))]
     request = RemoveImage(name=name, force=force, no_prune=noprune, platforms=wanted)
     return await run.result("image_remove", request)

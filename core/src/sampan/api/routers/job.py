@@ -23,7 +23,7 @@ router = APIRouter(tags=["Job"])
     responses=lists(JobSummary) | answers(),
 )
 async def list_jobs(run: Run) -> Response:
-    """The jobs that are queued or running, and the last ones that ended; the oldest first."""
+    """The queued and running jobs and the last ones that ended, oldest first."""
     return run.answer([summary_of(job) for job in run.engine.jobs()])
 
 
@@ -43,7 +43,7 @@ async def inspect_job(run: Run, id: Name) -> Response:
     "/jobs/{id}", summary="Cancel a job", operation_id="JobCancel", status_code=204, responses=answers(404, 409)
 )
 async def cancel_job(run: Run, id: Name) -> Response:
-    """Cancel a job that is queued, or that may be ended half way."""
+    """Cancel a job that is queued, or that can be cancelled while it runs."""
     run.engine.cancel(id)
     return Response(status_code=204)
 
@@ -56,7 +56,7 @@ async def cancel_job(run: Run, id: Name) -> Response:
     responses={200: {"description": "Prometheus' text format", "content": {"text/plain": {}}}},
 )
 async def metrics(run: Run) -> Response:
-    """Counts and times of jobs, and what containers use, for Prometheus."""
+    """Metrics of jobs and containers, in Prometheus' format."""
     text = await asyncio.to_thread(run.engine.metrics.render)
     return Response(text, media_type="text/plain; version=0.0.4")
 

@@ -54,7 +54,7 @@ async def list_networks(run: Run, filters: Filters = "") -> Response:
 async def create_network(
     run: Run, body: Annotated[CreateNetwork, Depends(json_body(CreateNetwork, required=True))]
 ) -> Response:
-    """Make a network. Without pools of its own it gets subnets that collide with nothing on the host."""
+    """Create a network. Unless pools are given, it gets subnets that don't conflict with anything on the host."""
     return await run.result("network_create", body, 201)
 
 
@@ -66,7 +66,7 @@ async def create_network(
     responses=returns(NetworksPruned) | answers(409),
 )
 async def prune_networks(run: Run, filters: Filters = "") -> Response:
-    """Remove the networks that no running container is on."""
+    """Remove the networks that no running container is connected to."""
     return await run.result("network_prune", PruneNetworks(filters=read_filters(filters)))
 
 
@@ -81,7 +81,7 @@ async def prune_networks(run: Run, filters: Filters = "") -> Response:
 async def connect_network(
     run: Run, name: Name, body: Annotated[ConnectNetworkBody, Depends(json_body(ConnectNetworkBody, required=True))]
 ) -> Response:
-    """Put a container on a network: at once if it runs, else when it starts."""
+    """Connect a container to a network: at once if it is running, otherwise when it starts."""
     settings = body.endpoint_config or EndpointSettings()
     return await run.result("network_connect", ConnectNetwork(name=name, container=body.container, settings=settings))
 
@@ -99,7 +99,7 @@ async def disconnect_network(
     name: Name,
     body: Annotated[DisconnectNetworkBody, Depends(json_body(DisconnectNetworkBody, required=True))],
 ) -> Response:
-    """Take a container off a network."""
+    """Disconnect a container from a network."""
     request = DisconnectNetwork(name=name, container=body.container, force=body.force)
     return await run.result("network_disconnect", request)
 
@@ -112,7 +112,7 @@ async def disconnect_network(
     responses=answers(403, 404),
 )
 async def remove_network(run: Run, name: Name) -> Response:
-    """Remove a network that no running container is on."""
+    """Remove a network that no running container is connected to."""
     return await run.result("network_remove", RemoveNetwork(name=name), 204)
 
 
@@ -124,7 +124,7 @@ async def remove_network(run: Run, name: Name) -> Response:
     responses=returns(NetworkInspect) | answers(404),
 )
 async def inspect_network(run: Run, name: Name, verbose: Flag = False, scope: str = "") -> Response:
-    """One network, with the containers attached to it."""
+    """One network, with the containers that are connected to it."""
     return await run.result("network_inspect", InspectNetwork(name=name, verbose=verbose, scope=scope))
 
 
@@ -136,5 +136,5 @@ async def inspect_network(run: Run, name: Name, verbose: Flag = False, scope: st
     responses=lists(ExposedPort) | answers(),
 )
 async def list_exposed_ports(run: Run) -> Response:
-    """What the outside can reach of all running containers, by which interfaces of the host, and who."""
+    """What can be reached from outside in the running containers, by whom, and through which interfaces."""
     return await run.result("port_list", ListExposedPorts())

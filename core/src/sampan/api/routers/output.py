@@ -37,7 +37,7 @@ async def container_logs(
     details: Flag = False,
     format: Annotated[str, Query(include_in_schema=False)] = "",
 ) -> Response:
-    """What a container has written, and with `follow` what it writes until it ends."""
+    """The output of a container so far, and with `follow` also what it writes until it ends."""
     if run.version >= _LOG_FORMAT_SINCE:
         _check_format(format)
     if not stdout and not stderr:
@@ -66,12 +66,12 @@ async def container_logs(
 async def container_stats(
     run: Run,
     name: Name,
-    stream: Annotated[Flag, Query(description="a reading every second until it is removed")] = True,
+    stream: Annotated[Flag, Query(description="one reading per second, until the container is removed")] = True,
     one_shot: Annotated[
-        Flag, Query(alias="one-shot", description="without stream: do not wait for a second reading to compare with")
+        Flag, Query(alias="one-shot", description="without stream: don't wait for a second reading to compare with")
     ] = False,
 ) -> Response:
-    """What it uses of CPU, memory, network and disks. One that does not run uses nothing."""
+    """Its usage of CPU, memory, network and disks. A container that is not running uses nothing."""
     request = WatchStats(name=name, stream=stream, one_shot=one_shot and run.version >= _ONE_SHOT_SINCE)
     return run.output("container_stats", request)
 

@@ -29,7 +29,7 @@ _WEBSOCKET_CHOICE_SINCE = (1, 42)
 _CONDITION_SINCE = (1, 30)
 _REMOVAL_ERROR_SINCE = (1, 34)
 
-Patience = Annotated[Number, Query(description="seconds until it is killed; -1 waits for ever")]
+Patience = Annotated[Number, Query(description="seconds until it is killed; -1 waits forever")]
 """How long a container is given to end."""
 
 
@@ -43,10 +43,10 @@ Patience = Annotated[Number, Query(description="seconds until it is killed; -1 w
 async def start_container(
     run: Run,
     name: Name,
-    checkpoint: Annotated[str, Query(description="there are none: refused")] = "",
+    checkpoint: Annotated[str, Query(description="not supported: refused")] = "",
     detach_keys: Annotated[str, Query(alias="detachKeys")] = "",
 ) -> Response:
-    """Run it."""
+    """Run its command."""
     request = StartContainer(name=name, checkpoint=checkpoint, detach_keys=detach_keys)
     return await run.result("container_start", request, 204)
 
@@ -77,7 +77,7 @@ async def stop_container(
     responses=answers(404, 409),
 )
 async def restart_container(run: Run, name: Name, signal: str = "", t: Patience = None) -> Response:
-    """Stop it, if it runs, as `stop` does, and start it."""
+    """Stop it as `stop` does, if it is running, and start it."""
     request = RestartContainer(name=name, signal=_signal(run, signal), timeout_s=t)
     return await run.result("container_restart", request, 204)
 
@@ -104,7 +104,7 @@ async def kill_container(
     responses=answers(404, 409, 501),
 )
 async def pause_container(run: Run, name: Name) -> Response:
-    """Stop all its processes where they stand."""
+    """Freeze all its processes."""
     return await run.result("container_pause", PauseContainer(name=name), 204)
 
 
@@ -116,7 +116,7 @@ async def pause_container(run: Run, name: Name) -> Response:
     responses=answers(404, 409, 501),
 )
 async def unpause_container(run: Run, name: Name) -> Response:
-    """Let its processes go on."""
+    """Resume its processes."""
     return await run.result("container_unpause", UnpauseContainer(name=name), 204)
 
 
@@ -130,7 +130,7 @@ async def unpause_container(run: Run, name: Name) -> Response:
 async def list_processes(
     run: Run, name: Name, ps_args: Annotated[str, Query(description="arguments of the host's ps")] = ""
 ) -> Response:
-    """What `ps` shows of its processes; with `-ef` by default."""
+    """The output of `ps` for its processes; with `-ef` by default."""
     return await run.result("container_top", TopContainer(name=name, ps_args=ps_args))
 
 
@@ -142,7 +142,7 @@ async def list_processes(
     responses=answers(404, 409),
 )
 async def resize_container(run: Run, name: Name, h: Size, w: Size) -> Response:
-    """Set height and width of its terminal."""
+    """Set the height and width of its terminal."""
     return await run.result("container_resize", ResizeContainer(name=name, height=h, width=w))
 
 
@@ -165,7 +165,7 @@ async def attach_container(
     logs: Flag = False,
     detach_keys: Annotated[str, Query(alias="detachKeys")] = "",
 ) -> Response:
-    """Join its streams: the connection carries them both ways from then on, each way closed on its own."""
+    """Attach to its streams. The connection then carries them both ways, and each way is closed separately."""
     request = AttachContainer(
         name=name, stdin=stdin, stdout=stdout, stderr=stderr, stream=stream, logs=logs, detach_keys=detach_keys
     )
@@ -191,9 +191,9 @@ async def attach_container_by_websocket(
     logs: Flag = False,
     detach_keys: Annotated[str, Query(alias="detachKeys")] = "",
 ) -> Response:
-    """As `attach`, for those who can't have a raw connection, such as browsers. Stdout and stderr are one stream.
+    """As `attach`, for clients without raw connections, such as browsers. Stdout and stderr are one stream.
 
-    Before API 1.42 all three streams are always joined.
+    Before API 1.42 all three streams are always attached.
     """
     everything = run.version < _WEBSOCKET_CHOICE_SINCE
     request = AttachContainer(
@@ -220,7 +220,7 @@ async def wait_for_container(
     name: Name,
     condition: Annotated[str, Query(description="not-running, next-exit or removed")] = "not-running",
 ) -> Response:
-    """The exit code, once the condition holds. The answer's head comes at once, before the container has ended."""
+    """The exit code, once the condition is met. The head of the answer is sent at once."""
     if run.version < _CONDITION_SINCE:
         return run.output("container_wait", WaitContainer(name=name), early_head=False)
     tells_errors = condition != "removed" or run.version >= _REMOVAL_ERROR_SINCE

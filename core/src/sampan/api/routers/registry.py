@@ -52,7 +52,7 @@ async def search_images(
     filters: Filters = "",
     x_registry_auth: RegistryHeader = None,
 ) -> Response:
-    """Images that Docker Hub, or the registry that the term begins with, offers."""
+    """The images offered by Docker Hub, or by the registry that the term begins with."""
     if not term:
         raise InvalidArgument("term must be given")
     request = SearchImages(
@@ -64,7 +64,7 @@ async def search_images(
 @router.get(
     "/distribution/{name:path}/json",
     tags=["Distribution"],
-    summary="Ask a registry for a name",
+    summary="Look up a name in a registry",
     operation_id="DistributionInspect",
     response_class=Response,
     responses=returns(DistributionInspect) | answers(401, 404),

@@ -18,7 +18,7 @@ _TAR: dict[int | str, dict[str, Any]] = {
         "content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-Platforms = Annotated[list[str] | None, Query(description="platforms that the images must be for")]
+Platforms = Annotated[list[str] | None, Query(description="platforms that the images must have")]
 
 
 @router.get(
@@ -33,7 +33,7 @@ async def save_images(
     names: Annotated[list[str] | None, Query(description="tags, IDs, or repositories with all their tags")] = None,
     platform: Platforms = None,
 ) -> Response:
-    """One archive of several images."""
+    """One archive with several images."""
     if not names:
         raise InvalidArgument("names must be given")
     return run.archive("image_save", SaveImages(names=names, platforms=_read_platforms(platform)))

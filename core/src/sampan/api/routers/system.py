@@ -38,7 +38,7 @@ _PING: dict[int | str, dict[str, Any]] = {
 @router.get("/_ping", summary="Ping", operation_id="SystemPing", response_class=Response, responses=_PING)
 @router.head("/_ping", summary="Ping", operation_id="SystemPingHead", response_class=Response)
 async def ping() -> Response:
-    """Whether the engine answers, and in its headers which versions of the API it speaks."""
+    """Whether the engine answers. The headers say which versions of the API it supports."""
     return Response(b"OK", media_type="text/plain")  # for the document: the edge answers before it comes to this
 
 
@@ -50,7 +50,7 @@ async def ping() -> Response:
     responses=returns(SystemVersion) | answers(),
 )
 async def get_version(run: Run) -> Response:
-    """The version of the engine, of the API, and of the programs that it works with."""
+    """The versions of the engine, of the API, and of the programs that it uses."""
     return await run.result("system_version", SystemVersionRequest())
 
 
@@ -62,7 +62,7 @@ async def get_version(run: Run) -> Response:
     responses=returns(SystemInfo) | answers(),
 )
 async def info(run: Run) -> Response:
-    """What the engine runs on, what it holds, and which drivers serve it."""
+    """The host, what the engine holds, and its drivers."""
     return await run.result("system_info", SystemInfoRequest())
 
 
@@ -77,7 +77,7 @@ async def info(run: Run) -> Response:
 async def check_auth(
     run: Run, body: Annotated[RegistryAuth, Depends(json_body(RegistryAuth, required=True))]
 ) -> Response:
-    """Whether a registry takes these credentials; nothing of them is kept."""
+    """Whether a registry accepts these credentials. They are not stored."""
     return await run.result("registry_login", CheckAuth(auth=body))
 
 
@@ -93,7 +93,7 @@ async def disk_usage(
     type: Annotated[list[str] | None, Query(description="container, image, volume, build-cache, log")] = None,
     verbose: Flag = False,
 ) -> Response:
-    """What takes room on the disk, and how much of it could be had back."""
+    """What takes space on the disk, and how much of it could be freed."""
     types = list(type or ()) if run.version >= _TYPES_OF_USAGE_SINCE else []
     usage: DiskUsage = await run.value("system_df", SystemDiskUsage(types=types))
     return Response(dump_disk_usage(usage, run.version, verbose=verbose), media_type="application/json")
@@ -107,7 +107,7 @@ async def disk_usage(
     responses=returns(SystemCheck) | answers(),
 )
 async def check(run: Run, files: Flag = False) -> Response:
-    """Read every blob, layer, snapshot and row, and say what is wrong with them; nothing is changed.
+    """Read every blob, layer, snapshot and row, and report what is damaged. Nothing is changed.
 
     With `files` each layer is unpacked once more, and every file of it compared."""
     return await run.result("system_check", CheckSystem(files=files))
@@ -121,7 +121,7 @@ async def check(run: Run, files: Flag = False) -> Response:
     responses=returns(SystemCheck) | answers(),
 )
 async def repair(run: Run, files: Flag = False) -> Response:
-    """As the check, and mend what can be mended without losing anything that is good."""
+    """As the check, and repair what can be repaired without losing anything intact."""
     return await run.result("system_check", CheckSystem(repair=True, files=files))
 
 
@@ -133,9 +133,9 @@ async def repair(run: Run, files: Flag = False) -> Response:
     responses=answers() | {200: items("Events as they happen", "Event", *STREAM_FORMS, JSON)},
 )
 async def events(run: Run, since: Timestamp = "", until: Timestamp = "", filters: Filters = "") -> Response:
-    """Events since a moment and until another; without an end it goes on until the client hangs up.
+    """The events from `since` to `until`; without `until` it continues until the client disconnects.
 
-    `Accept` chooses the form: `application/jsonl`, `application/x-ndjson`, or `application/json-seq` (RFC 7464).
+    `Accept` selects the format: `application/jsonl`, `application/x-ndjson`, or `application/json-seq` (RFC 7464).
 
     `since` may also be `seq:NUMBER`, the `sampanSeq` of the last event that the client has seen: it gets those after
     it, and first an event `lost` if some of them are not kept any more.

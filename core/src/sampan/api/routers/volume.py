@@ -48,7 +48,7 @@ async def list_volumes(run: Run, filters: Filters = "") -> Response:
     openapi_extra=body_schema(CreateVolume),
 )
 async def create_volume(run: Run, body: Annotated[CreateVolume, Depends(json_body(CreateVolume))]) -> Response:
-    """Make a volume; one that is there already is answered as it is."""
+    """Create a volume. One that exists already is returned unchanged."""
     return await run.result("volume_create", body, 201)
 
 
@@ -60,7 +60,7 @@ async def create_volume(run: Run, body: Annotated[CreateVolume, Depends(json_bod
     responses=returns(VolumesPruned) | answers(409),
 )
 async def prune_volumes(run: Run, filters: Filters = "") -> Response:
-    """Remove the volumes that no container has; before API 1.42 also those that somebody gave a name."""
+    """Remove the anonymous volumes without a container; with the filter `all`, or before API 1.42, also named ones."""
     request = PruneVolumes(filters=read_filters(filters), all=run.version < _ANONYMOUS_ALONE_SINCE)
     return await run.result("volume_prune", request)
 
@@ -80,7 +80,7 @@ async def update_volume(
     version: int,
     body: Annotated[UpdateVolumeBody, Depends(json_body(UpdateVolumeBody))],
 ) -> Response:
-    """Refused: only volumes of a cluster can be changed."""
+    """Refused: only cluster volumes can be changed."""
     return await run.result("volume_update", UpdateVolume(name=name, version=version, spec=body.spec))
 
 
@@ -92,7 +92,7 @@ async def update_volume(
     responses=returns(Volume) | answers(404),
 )
 async def inspect_volume(run: Run, name: Name) -> Response:
-    """All that is known of a volume."""
+    """Everything that is known about a volume."""
     return await run.result("volume_inspect", InspectVolume(name=name))
 
 
@@ -104,5 +104,5 @@ async def inspect_volume(run: Run, name: Name) -> Response:
     responses=answers(404, 409),
 )
 async def remove_volume(run: Run, name: Name, force: Flag = False) -> Response:
-    """Remove a volume that no container has."""
+    """Remove a volume that no container uses."""
     return await run.result("volume_remove", RemoveVolume(name=name, force=force), 204)
