@@ -60,7 +60,7 @@ async def create_volume(run: Run, body: Annotated[CreateVolume, Depends(json_bod
     responses=returns(VolumesPruned) | answers(409),
 )
 async def prune_volumes(run: Run, filters: Filters = "") -> Response:
-    """Remove the anonymous volumes without a container; with the filter `all`, or before API 1.42, also named ones."""
+    """Remove the anonymous volumes without a container; with the filter `all`, or before API 1.42, named ones too."""
     request = PruneVolumes(filters=read_filters(filters), all=run.version < _ANONYMOUS_ALONE_SINCE)
     return await run.result("volume_prune", request)
 
