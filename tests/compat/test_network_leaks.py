@@ -6,7 +6,6 @@ import json
 import re
 import sqlite3
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -17,7 +16,7 @@ import pytest
 
 from tests.conftest import Archives
 from tests.support.clients import Client
-from tests.support.containers import call, create, eventually
+from tests.support.containers import at_rest, call, create, eventually
 from tests.support.engines import Sampand
 
 LIVES, MANY_LIVES = 12, 501
@@ -26,8 +25,6 @@ LIVES, MANY_LIVES = 12, 501
 KILLED_EVERY = 3
 WARM_UP = 3
 """Lives before the first count: the last daemon started after the first of three, as at the end."""
-
-REST_S = 0.5
 
 
 class Traces:
@@ -44,20 +41,6 @@ class Traces:
             **self._files(),
             **self._rows(),
         }
-
-    def at_rest(self) -> dict[str, int]:
-        """The same once nothing goes on any more behind the last answer, as nothing changes for half a second."""
-        rest = self.now(), time.monotonic()
-
-        def unchanged() -> bool:
-            nonlocal rest
-            now = self.now()
-            if now != rest[0]:
-                rest = now, time.monotonic()
-            return time.monotonic() - rest[1] > REST_S
-
-        assert eventually(unchanged, 30), rest
-        return rest[0]
 
     def grown_since(self, before: dict[str, int]) -> dict[str, str]:
         """What there is more of."""
@@ -131,7 +114,7 @@ def test_lives_on_networks_leave_nothing(
     for number in range(WARM_UP):
         live(engine, number)
     traces = Traces(engine)
-    before = traces.at_rest()
+    before = at_rest(traces.now)
     lives = MANY_LIVES if pytestconfig.getoption("--large") else LIVES
     for number in range(WARM_UP, WARM_UP + lives):
         live(engine, number)

@@ -42,9 +42,9 @@ def test_five_containers_survive_the_daemons_death(
     for name, pid in pids.items():
         state = engine.get(f"/containers/{name}/json")["State"]
         assert (state["Running"], state["Pid"]) == (True, pid)
+    assert docker("wait", "gone") == "7"  # its monitor may have noted that only just now
     gone = engine.get("/containers/gone/json")["State"]
     assert (gone["Status"], gone["ExitCode"]) == ("exited", 7)
-    assert docker("wait", "gone") == "7"
     assert engine.curl(f"http://127.0.0.1:{port}/") == "three planks\n"
     assert docker("exec", "web", "cat", "/www/index.html") == "three planks"
     _attach_works(docker)

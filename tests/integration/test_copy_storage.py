@@ -67,8 +67,8 @@ def test_an_image_of_several_layers_is_pulled_and_run(docker: Client, tmp_path: 
 
 
 def test_run_exec_diff_and_copies(docker: Client, tmp_path: Path) -> None:
-    docker("run", "-d", "--name", "box", BUSYBOX, "sh", "-c", "echo new >/new; rm /bin/ls; exec sleep 1000")
-    assert docker("exec", "box", "sh", "-c", "while ! [ -e /new ]; do sleep 0.05; done; cat /new") == "new"
+    docker("run", "-d", "--name", "box", BUSYBOX, "sh", "-c", "rm /bin/ls; echo new >/new; exec sleep 1000")
+    assert docker("exec", "box", "sh", "-c", "while ! [ -s /new ]; do sleep 0.05; done; cat /new") == "new"
     assert sorted(docker("diff", "box").splitlines()) == ["A /new", "C /bin", "D /bin/ls"]
     docker("cp", "box:/new", str(tmp_path / "out"))
     assert (tmp_path / "out").read_text() == "new\n"
@@ -110,7 +110,7 @@ def test_removing_all_leaves_no_directory(docker: Client, engine: Engine) -> Non
 
 def test_containers_live_on_over_a_killed_daemon(docker: Client, engine: Engine) -> None:
     docker("run", "-d", "--name", "box", BUSYBOX, "sh", "-c", "echo kept >/kept; exec sleep 1000")
-    docker("exec", "box", "sh", "-c", "while ! [ -e /kept ]; do sleep 0.05; done")
+    docker("exec", "box", "sh", "-c", "while ! [ -s /kept ]; do sleep 0.05; done")
     engine.kill()
     engine.start()
     assert docker("exec", "box", "cat", "/kept") == "kept"

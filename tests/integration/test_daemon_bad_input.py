@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Archives
 from tests.support.clients import Client
-from tests.support.containers import IMAGE, call, create, run, send
+from tests.support.containers import IMAGE, call, create, eventually, run, send
 from tests.support.engines import Engine, Sampand, running
 from tests.support.images import Entry, docker_archive, layer
 
@@ -60,8 +60,10 @@ class Filled:
 
     def __init__(self, engine: Engine) -> None:
         self._file = engine.data_root / "filling"
+        self._trash = engine.data_root / "drivers/overlayfs/trash"
 
     def __enter__(self) -> None:
+        assert eventually(lambda: not list(self._trash.iterdir()), 30)  # what is deleted later makes room again
         with self._file.open("wb", buffering=0) as filling:
             for size in (1 << 20, 4096):
                 try:

@@ -171,7 +171,7 @@ def test_two_hundred_execs_at_once(engine: Engine) -> None:
     assert exec_in(engine, "busy", "ps -o comm") == ("COMMAND\nsleep\nps", 0)
     assert engine.get("/containers/busy/json")["ExecIDs"] is None
     assert eventually(lambda: not kinds(held_by(pid_of(engine))) - kinds(before))
-    assert not list((engine.exec_root / "containers").glob("*/exec/*"))
+    assert not list((engine.exec_root / "runtime/containers").glob("*/exec/*"))
 
 
 def kinds(ways: list[str]) -> Counter[str]:

@@ -20,7 +20,7 @@ import pytest
 from tests.compat.test_run import free_port
 from tests.conftest import Archives
 from tests.support.clients import Client
-from tests.support.containers import IMAGE, call, create, eventually, run, send, state_of
+from tests.support.containers import IMAGE, at_rest, call, create, eventually, run, send, state_of
 from tests.support.engines import Sampand, running
 from tests.support.holdings import difference, groups, holdings, monitored, snapshots
 from tests.support.images import Entry, layer
@@ -194,7 +194,7 @@ def test_a_daemon_killed_at_any_moment_leaves_nothing_and_nothing_unusable(engin
     random.seed(os.environ.get("SAMPAN_TEST_SEED", "planks"))
     run(engine, "first")
     call(engine, "DELETE", "/containers/first?force=1")
-    whole = holdings(engine)
+    whole = at_rest(lambda: holdings(engine))
     for _ in range(ROUNDS):
         Clients(engine, last=random.randrange(5, 120)).run()
         engine.start()

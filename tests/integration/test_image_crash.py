@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.compat.test_daemon_trouble import await_room, tmpfs, used
-from tests.support.containers import call, eventually, send
+from tests.support.containers import at_rest, call, eventually, send
 from tests.support.engines import Sampand, UnixConnection, running
 from tests.support.holdings import rows, snapshots
 from tests.support.images import Entry, directory, docker_archive, layer, symlink
@@ -83,7 +83,7 @@ def state(engine: Sampand) -> State:
     """Of all that images are made of, what is there; a blob is named by what is in it."""
     blobs = (content(engine) / "blobs").glob("*/*")
     return {
-        "blobs": sorted(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in blobs),
+        "blobs": sorted(f"{path.name} {_digest(path)}" for path in blobs),
         "ingests": [path.name for path in (content(engine) / "ingest").iterdir()],
         "snapshots": snapshots(engine),
         "directories": sum(1 for _ in (engine.data_root / "drivers/overlayfs").glob("*/*")),
@@ -92,6 +92,13 @@ def state(engine: Sampand) -> State:
         ],
         **{table: len(rows(engine, table)) for table in TABLES},
     }
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:  # it is being removed
+        return ""
 
 
 def pull(engine: Sampand, images: Images) -> None:
@@ -135,7 +142,7 @@ class Killer:
         self._images = images
         self._deed = deed
         self._took_s = float("inf")
-        self.empty = state(engine)
+        self.empty = at_rest(lambda: state(engine))
         self.whole = self._whole()
         self.files = files(engine, images)
         self.killed_within = 0
@@ -160,7 +167,7 @@ class Killer:
         began = time.monotonic()
         self._deed(self._engine, self._images)
         self._took_s = min(self._took_s, time.monotonic() - began)
-        return state(self._engine)
+        return at_rest(lambda: state(self._engine))
 
     def _remove(self) -> None:
         remove(self._engine, self._images)
@@ -205,7 +212,7 @@ def test_a_daemon_killed_at_any_moment_leaves_a_clean_store(
 
 def test_a_client_that_leaves_is_no_loss(engine: Sampand, images: Images) -> None:
     """What came stays for the next pull, which asks for the rest."""
-    before = state(engine)
+    before = at_rest(lambda: state(engine))
     with closing(UnixConnection(engine.socket)) as connection:
         connection.request("POST", f"/images/create?fromImage={images.reference}")
         answer = connection.getresponse()
@@ -232,7 +239,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(
     engine.root.mkdir()
     leak_marks.extend(engine.marks)
     with tmpfs(engine.data_root, "size=72m"), running(engine):
-        before = state(engine)
+        before = at_rest(lambda: state(engine))
         deed(engine, fitting)
         remove(engine, fitting)
         assert eventually(lambda: state(engine) == before)

@@ -1,7 +1,6 @@
 """The log driver `journald` with journald itself, in a mount namespace of its own."""
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from tests.conftest import Archives
 from tests.support.clients import Client
-from tests.support.containers import IMAGE, eventually
+from tests.support.containers import IMAGE, eventually, held_by
 from tests.support.engines import Sampand, running
 
 JOURNALD = Path("/lib/systemd/systemd-journald")
@@ -38,7 +37,8 @@ class JournalledSampand(Sampand):
         return [*self.inside, *super().command()]
 
     def journal(self, *matches: str) -> list[dict[str, str]]:
-        """Its entries that match, oldest first."""
+        """Its entries that match, oldest first, once it has taken in all that was sent to it."""
+        subprocess.run([*self.inside, "journalctl", "--sync"], check=True)
         command = [*self.inside, "journalctl", "--no-pager", "--all", "-o", "json", *matches]
         lines = subprocess.run(command, capture_output=True, check=True).stdout.splitlines()
         return [json.loads(line) for line in lines]
@@ -89,6 +89,7 @@ def test_no_line_is_lost_or_told_twice_over_a_restart_of_the_daemon(engine: Jour
     docker("run", "-d", "-i", "--name", "many", "--log-driver", "journald", IMAGE, "sh", "-c", lines)
     engine.stop()
     engine.start()
+    assert eventually(lambda: docker("logs", "--tail", "1", "many") == "line 2999", 60)
     docker("kill", "many")
     assert eventually(lambda: len(engine.journal("CONTAINER_NAME=many")) >= 3000)
     told = [one["MESSAGE"] for one in engine.journal("CONTAINER_NAME=many")]
@@ -98,12 +99,9 @@ def test_no_line_is_lost_or_told_twice_over_a_restart_of_the_daemon(engine: Jour
 
 def test_the_daemon_holds_nothing_of_a_log_that_is_told(engine: JournalledSampand) -> None:
     docker = Client("docker", engine)
-    before = open_files(engine)
+    assert engine.process is not None
+    pid = engine.process.pid  # nsenter has become the daemon
+    before = held_by(pid)
     for _ in range(5):
         docker("run", "--rm", "--log-driver", "journald", IMAGE, "echo", "hi")
-    assert eventually(lambda: open_files(engine) <= before), (before, open_files(engine))
-
-
-def open_files(engine: JournalledSampand) -> int:
-    pid = int(engine.pid_file.read_text())
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    assert eventually(lambda: len(held_by(pid)) <= len(before)), (before, held_by(pid))

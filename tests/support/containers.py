@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.support.engines import Engine, UnixConnection
 
+T = TypeVar("T")
 IMAGE = "busybox:test"
+REST_S = 0.5
 Answer = tuple[int, Any]
 FOREVER = ("sleep", "1000")
 
@@ -87,6 +89,20 @@ def eventually(holds: Callable[[], bool], deadline_s: float = 10.0) -> bool:
     while not (done := holds()) and time.monotonic() < end:
         time.sleep(0.05)
     return done
+
+
+def at_rest(look: Callable[[], T]) -> T:
+    """What `look` sees once nothing goes on any more behind the last answer: it stays the same for half a second."""
+    seen, since = look(), time.monotonic()
+
+    def unchanged() -> bool:
+        nonlocal seen, since
+        if (now := look()) != seen:
+            seen, since = now, time.monotonic()
+        return time.monotonic() - since > REST_S
+
+    assert eventually(unchanged, 30), seen
+    return seen
 
 
 def held_by(pid: int) -> list[str]:

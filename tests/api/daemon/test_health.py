@@ -127,11 +127,11 @@ def test_failures_within_the_start_period_do_not_count(shared: InProcess) -> Non
 
 def test_a_probe_that_takes_too_long_is_ended(shared: InProcess) -> None:
     probe = ("CMD-SHELL", "echo slow; sleep infinity")
-    with checked(shared, *probe, Timeout=20 * MS, Retries=1) as (id, next_event):
+    with checked(shared, *probe, Timeout=300 * MS, Retries=1) as (id, next_event):
         assert next(health_events(next_event)) == "unhealthy"
         [first, *_] = health(shared)["Log"]
         assert first["ExitCode"] == -1
-        assert first["Output"] == "Health check exceeded timeout (20ms): slow\n"
+        assert first["Output"] == "Health check exceeded timeout (300ms): slow\n"
         shared.call("POST", "/containers/box/pause")
         until(next_event, "pause")
         assert shared.call("GET", f"/containers/{id}/json").body["ExecIDs"] is None
@@ -176,7 +176,7 @@ def test_a_paused_container_is_not_probed(shared: InProcess) -> None:
         assert health(shared)["Status"] == "unhealthy"
         shared.call("POST", "/containers/box/unpause")
         while (event := next_event()) != "unpause":
-            assert event == "exec_die"  # of the probe that was under way
+            assert event.startswith(("exec_start", "exec_die"))  # of the probe that was under way
         until(next_event, "health_status: healthy")
 
 
@@ -211,12 +211,13 @@ def test_on_unhealthy_starts_again_what_its_check_has_given_up(shared: InProcess
     with checked(shared, "CMD", "status", str(code), host=unhealthy_policy(), Retries=1) as (_, next_event):
         until(next_event, "health_status: unhealthy")
         code.write_text("0")
-        until(next_event, "kill")
-        until(next_event, "die")
-        until(next_event, "start")
-        until(next_event, "health_status: healthy")
+        actions = [next_event()]
+        while actions[-1] != "health_status: healthy":
+            actions.append(next_event())
+        assert [one for one in actions if one in ("kill", "die", "start")][:3] == ["kill", "die", "start"]
         document = shared.call("GET", "/containers/box/json").body
-        assert (document["RestartCount"], document["State"]["Running"]) == (1, True)
+        # it may have been started, and found ill, once more before the file was written
+        assert (document["RestartCount"], document["State"]["Running"]) == (actions.count("start"), True)
 
 
 def test_on_unhealthy_tries_as_often_as_it_says_and_then_leaves_it_running(shared: InProcess) -> None:

@@ -99,7 +99,7 @@ async def test_a_new_daemon_finds_everything_again(
     records = {
         id: json.loads((host.work / f"run/containers/{id}/record.json").read_text()) for id in ("ends", "orphan")
     }
-    end_stdin_of(host, "ends")
+    await end_stdin_of(host, "ends")
     os.kill(records["orphan"]["conmon"]["pid"], signal.SIGKILL)
     await ended(records["ends"]["conmon"]["pid"])
     await ended(records["orphan"]["conmon"]["pid"])
@@ -123,11 +123,14 @@ async def test_a_new_daemon_finds_everything_again(
     assert os.listdir(host.work / "run/containers") == os.listdir(host.work / "run/state/only") == []
 
 
-def end_stdin_of(host: Host, id: str) -> None:
+async def end_stdin_of(host: Host, id: str) -> None:
     """End `cat` in the container, so that its shell goes on to its exit."""
     init = json.loads((host.work / f"run/containers/{id}/record.json").read_text())["init"]["pid"]
-    children = Path(f"/proc/{init}/task/{init}/children").read_text().split()
-    os.kill(int(children[0]), signal.SIGTERM)
+    children = Path(f"/proc/{init}/task/{init}/children")
+    async with asyncio.timeout(PATIENCE_S):
+        while not children.read_text():
+            await asyncio.sleep(0.01)  # no event tells that the shell has begun
+    os.kill(int(children.read_text().split()[0]), signal.SIGTERM)
 
 
 async def ended(pid: int) -> None:
