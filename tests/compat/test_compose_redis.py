@@ -13,6 +13,7 @@ import pytest
 
 from tests.compat.test_compose import Compose
 from tests.support.clients import Client
+from tests.support.containers import eventually
 from tests.support.engines import Engine
 from tests.support.registry import Registry
 
@@ -102,6 +103,7 @@ def test_a_web_application_lives_with_its_store(compose: Compose, docker: Client
     assert docker("ps", "-q", "--filter", "label=com.docker.compose.service=web").count("\n") == 0
 
     compose("restart", "-t", "5", "store")
+    assert eventually(lambda: "(healthy)" in compose("ps", "store"), 60)
     assert visit(compose) == "welcome 5"  # appended to the volume's file, and read again
     greeting = compose(
         "run",

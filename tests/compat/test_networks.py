@@ -10,6 +10,7 @@ import docker as docker_py
 import docker.types
 import pytest
 
+from tests.compat.test_run import await_server
 from tests.support.clients import Client
 from tests.support.engines import Engine
 
@@ -36,6 +37,7 @@ def test_containers_find_each_other_by_name_and_alias(client: Client, sea: str) 
     client(
         "run", "-d", "--name", "web", "--network", sea, "--network-alias", "www", IMAGE, "httpd", "-f", "-h", "/www"
     )
+    await_server(client, "web")
     for name in ("web", "www", "web.sea"):
         assert client("run", "--rm", "--network", sea, IMAGE, "wget", "-qO-", f"http://{name}/") == "three planks"
     name_server = client("run", "--rm", "--network", sea, IMAGE, "cat", "/etc/resolv.conf")

@@ -19,6 +19,11 @@ def free_port() -> int:
         return port
 
 
+def await_server(client: Client, container: str) -> None:
+    """Return when the container's web server answers itself."""
+    client("exec", container, "sh", "-c", "until wget -qO /dev/null http://127.0.0.1/; do sleep 0.05; done")
+
+
 def test_run_prints_what_the_command_prints(client: Client) -> None:
     assert client("run", "--rm", IMAGE, "echo", "hi") == "hi"
 
@@ -167,6 +172,7 @@ def test_environment_user_directory_and_host_name_are_as_asked(client: Client) -
 
 def test_a_container_has_an_address_and_reaches_another_by_it(client: Client, engine: Engine) -> None:
     client("run", "-d", "--name", "peer", IMAGE, "httpd", "-f", "-p", "80", "-h", "/www")
+    await_server(client, "peer")
     address = engine.get("/containers/peer/json")["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
     assert client("run", "--rm", IMAGE, "wget", "-q", "-O", "-", f"http://{address}/") == "three planks"
 
