@@ -22,7 +22,7 @@ from sampan.errdefs import (
 from sampan.images.registry_config import RegistryConfig
 from sampan.images.web_file import web_file
 
-CONFIG = RegistryConfig(read_timeout_s=0.2)
+CONFIG = RegistryConfig()
 
 
 class Site:
@@ -75,8 +75,8 @@ async def site() -> AsyncIterator[Site]:
     await runner.cleanup()
 
 
-async def read(source: str) -> bytes:
-    async with web_file(source, CONFIG) as file:
+async def read(source: str, config: RegistryConfig = CONFIG) -> bytes:
+    async with web_file(source, config) as file:
         return b"".join([chunk async for chunk in file.chunks()])
 
 
@@ -154,7 +154,7 @@ async def test_a_file_that_breaks_off_is_told_of(site: Site) -> None:
 
 async def test_a_file_that_drips_is_given_up(site: Site) -> None:
     with pytest.raises(DeadlineExceeded, match=r"the server sent .* too slow"):
-        await read(f"{site.url}/drip")
+        await read(f"{site.url}/drip", replace(CONFIG, read_timeout_s=1.0))
 
 
 async def test_a_server_that_is_not_there_is_told_of(site: Site) -> None:
