@@ -43,7 +43,7 @@ def leak_marks() -> Iterator[list[str]]:
     marks = ["sampan", "conmon", SESSION_MARK] if os.environ.get("CI") else [SESSION_MARK]
     check = LeakCheck(marks)
     yield check.marks
-    check.assert_clean()
+    check.assert_clean(deadline_s=30)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """`docker run` and `sampan run`: output, streams, terminal, exit statuses."""
 
+import contextlib
 import re
+import secrets
 import socket
 from pathlib import Path
 
@@ -13,10 +15,12 @@ IMAGE = "busybox:test"
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that nobody has, and none of those that the kernel gives to clients (net.ipv4.ip_local_port_range)."""
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            return port
 
 
 def await_server(client: Client, container: str) -> None:

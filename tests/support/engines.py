@@ -95,8 +95,11 @@ class Engine:
             shutil.rmtree(self.root, ignore_errors=True)
 
     def remove_containers(self) -> None:
+        """Remove them all. One that is being removed already is waited for."""
         for container in self.get("/containers/json?all=1"):
-            self.request("DELETE", f"/containers/{container['Id']}?force=1&v=1")
+            status, _ = self.request("DELETE", f"/containers/{container['Id']}?force=1&v=1")
+            if status == 409:
+                self.request("POST", f"/containers/{container['Id']}/wait?condition=removed")
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         """One request on a connection of its own: status and body."""
