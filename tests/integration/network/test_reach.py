@@ -29,7 +29,7 @@ from sampan.syscalls.netns import run_in_netns
 from sampan.testing.network_suite import HostNamespace, host_namespace
 from sampan_bridge_net.driver import BridgeDriver
 from sampan_bridge_net.settings import ENABLE_ICC, GATEWAY_MODE
-from tests.support.network_stage import run
+from tests.support.network_stage import await_host, run
 
 pytestmark = pytest.mark.root
 T = TypeVar("T")
@@ -202,6 +202,7 @@ class World:
             place.do(partial(run, "ip", "addr", "add", f"{OUTSIDE[version]}/{length}", "dev", "wire", *more))
         run("ip", "link", "set", "wire", "up")
         place.do(lambda: run("ip", "link", "set", "wire", "up"))
+        place.do(lambda: await_host(HOST[6]))
         place.do(lambda: run("ip", "route", "add", "10.0.0.0/8", "via", HOST[4]))
         place.do(lambda: run("ip", "-6", "route", "add", "fd00::/16", "via", HOST[6]))
         return place
