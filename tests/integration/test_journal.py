@@ -71,6 +71,7 @@ def test_what_a_container_writes_is_in_the_journal_and_in_its_logs(engine: Journ
     options = ("--log-driver", "journald", "--log-opt", "tag=ark", "--log-opt", "labels=tier", "--label", "tier=back")
     long = "head -c 40000 /dev/zero | tr '\\0' x; echo"
     docker("run", "--name", "web", *options, IMAGE, "sh", "-c", f"echo said; echo wrong >&2; {long}")
+    assert eventually(lambda: len(engine.journal("CONTAINER_NAME=web")) >= 5)
     found = engine.journal("CONTAINER_NAME=web")
     told = [(one["MESSAGE"], one["PRIORITY"]) for one in found if len(one["MESSAGE"]) < 100]
     assert sorted(told) == [("said", "6"), ("wrong", "3")]

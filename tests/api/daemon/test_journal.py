@@ -106,6 +106,19 @@ def test_another_daemon_goes_on_where_the_last_one_ended(house: InProcess, journ
     assert journal.next()["MESSAGE"] == b"last"
 
 
+def test_a_daemon_that_ends_while_the_journal_is_slow_tells_no_line_twice(
+    house: InProcess, journal: FakeJournal
+) -> None:
+    said = [b"line %d" % number for number in range(40)]  # more than wait at its socket (net.unix.max_dgram_qlen)
+    house.launch("sh", "-c", ";".join(f"echo {line.decode()}" for line in said), HostConfig=journald())
+    told = [journal.next()["MESSAGE"]]
+    restart(house, journal)
+    told += [journal.next()["MESSAGE"] for _ in said[1:]]
+    assert told == said
+    house.finish("echo", "last", HostConfig=journald())
+    assert journal.next()["MESSAGE"] == b"last"
+
+
 def test_a_journal_that_was_away_is_told_when_it_is_back(
     house: InProcess, journal: FakeJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,14 @@ def test_a_journal_is_there_while_somebody_listens(tmp_path: Path) -> None:
     sender.close()
 
 
+def test_a_journal_that_takes_nothing_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    sender = JournalSocket(tmp_path / "s")
+    with FakeJournal(tmp_path / "s"), pytest.raises(BlockingIOError):
+        while True:
+            sender.send(b"A=b\n")
+    sender.close()
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [("tier", "TIER"), ("com.docker.x-1", "COM_DOCKER_X_1"), ("_private", "PRIVATE"), ("größe", "GR__E"), ("__", "")],

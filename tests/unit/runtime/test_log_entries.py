@@ -87,6 +87,9 @@ def test_from_its_place_on_the_next_reader_misses_nothing(files: LogFiles, most:
         seen = []
         while (told := messages.read(most)) is not None:
             seen += [one.words for one in told]
+            assert all(
+                [one.words for one in messages_of(files, place=one.after)][-1:] == [b"unended"] for one in told
+            )
             assert [one.words for one in messages_of(files, place=messages.place)][-1:] == [b"unended"]
         assert seen == [b"one", b"two", b"three"]
         assert messages.place == (number, len(line(b"one")))
@@ -94,6 +97,13 @@ def test_from_its_place_on_the_next_reader_misses_nothing(files: LogFiles, most:
         assert [one.words for one in messages.read(1 << 20) or ()] == [b"unended no more"]
         assert messages.place == (number, files.path.stat().st_size)
     assert messages_of(files, place=messages.place) == []
+
+
+def test_after_each_message_the_next_reader_begins_with_the_one_after_it(files: LogFiles) -> None:
+    words = [b"%d" % number for number in range(5)]
+    write(files, *map(line, words))
+    for number, message in enumerate(messages_of(files)):
+        assert [one.words for one in messages_of(files, place=message.after)] == words[number + 1 :]
 
 
 def test_a_line_that_a_full_disk_cut_off_is_no_message(files: LogFiles) -> None:

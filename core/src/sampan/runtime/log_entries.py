@@ -26,12 +26,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Message:
-    """A line of output, or part of a long one. `stamp` is the time of its beginning, RFC 3339 in UTC."""
+    """A line of output, or part of a long one. `stamp` is the time of its beginning, RFC 3339 in UTC.
+
+    `after` is where the next reader has to begin, so that it misses nothing of what comes after this message.
+    """
 
     stamp: str
     stream: int
     words: bytes
     part: Part | None = None
+    after: Place = field(default=(0, 0), compare=False)
 
 
 @dataclass
@@ -94,9 +98,9 @@ class LogMessages:
         part = line.part
         if part or not last:
             part = Part(part.id if part else os.urandom(32).hex(), part.ordinal + 1 if part else 1, last)
-        message = Message(line.stamp, stream, bytes(line.words[:MOST_BYTES]), part)
+        stamp, words = line.stamp, bytes(line.words[:MOST_BYTES])
         del line.words[:MOST_BYTES]
         line.part = None if last else part
         if last:
             line.begin, line.stamp = None, ""
-        return message
+        return Message(stamp, stream, words, part, self.place)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,15 +31,19 @@ _CHUNK_BYTES = 256 << 10
 _GATHER_S = 0.05
 _RETRY_S = 1.0
 _PATIENCE_S = 2.0
+_TAKES_NOTHING_S = 5.0
+_CLOSE_PATIENCE_S = 10.0
 _TAG = "{{.ID}}"
 _ERROR, _INFORMATIONAL = b"3", b"6"  # as in syslog(3)
 
 
 @dataclass
 class _Telling:
-    """A log that is told. `ended` says that it does not grow, `is_stuck` that the journal does not take it."""
+    """A log that is told. `ended` says that it does not grow, `is_stuck` that the journal does not take it; `told` is
+    the place up to which it did."""
 
     container: Container
+    told: Place = (0, 0)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     is_stuck: bool = False
     task: asyncio.Task[None] | None = None
@@ -100,9 +105,8 @@ class Journal:
     async def close(self) -> None:
         """Tell nothing any more; the next daemon goes on where the last message ended."""
         self._closing.set()
-        tasks = [one.task for one in self._told.values() if one.task and not one.is_stuck]
-        if tasks:
-            await asyncio.wait(tasks, timeout=_PATIENCE_S)
+        if tasks := [one.task for one in self._told.values() if one.task]:
+            await asyncio.wait(tasks, timeout=_CLOSE_PATIENCE_S)
         for id in list(self._told):
             await self._stop(id)
         self._socket.close()
@@ -130,12 +134,12 @@ class Journal:
         files, fields = telling.container.log, fields_of(telling.container.record)
         with LogReader(files) as reader, self._changes.watch(files.path.parent) as changed:
             await asyncio.to_thread(_go, reader, telling.place_file)
+            telling.told = reader.place
             messages = LogMessages(reader)
             while True:
                 is_over = telling.ended.is_set()
                 while (told := await asyncio.to_thread(messages.read, _CHUNK_BYTES)) is not None:
-                    await self._send(telling, [_entry(one, fields) for one in told])
-                    await asyncio.to_thread(_note, telling.place_file, messages.place)
+                    await self._send(telling, [(_entry(one, fields), one.after) for one in told])
                     if self._closing.is_set():
                         return
                 if is_over:
@@ -143,28 +147,38 @@ class Journal:
                 await _first_of(changed.wait(), telling.ended.wait(), self._closing.wait())
                 if self._closing.is_set():
                     return
-            await self._send(telling, [_entry(one, fields) for one in messages.rest()])
-            await asyncio.to_thread(_note, telling.place_file, reader.place)
+            await self._send(telling, [(_entry(one, fields), one.after) for one in messages.rest()])
 
-    async def _send(self, telling: _Telling, entries: list[bytes]) -> None:
-        """Send all, however long the journal is away; `entries` is empty then."""
+    async def _send(self, telling: _Telling, entries: list[tuple[bytes, Place]]) -> None:
+        """Send all, however long the journal is away, or what it takes until the daemon closes; note how far it came.
+
+        With each entry comes the place after it.
+        """
         entries.reverse()
-        while True:
+        while entries and not self._closing.is_set():
             try:
-                await asyncio.to_thread(self._send_now, entries)
+                await asyncio.to_thread(self._send_now, telling, entries)
+                telling.is_stuck = False
             except OSError as error:
                 if not telling.is_stuck:
                     _log.warning("container %s: the journal accepts nothing: %s", telling.container.id, error)
                 telling.is_stuck = True
-                await asyncio.sleep(_RETRY_S)
-            else:
-                telling.is_stuck = False
-                return
+            await asyncio.to_thread(_note, telling.place_file, telling.told)
+            if telling.is_stuck:
+                await _first_of(asyncio.sleep(_RETRY_S), self._closing.wait())
 
-    def _send_now(self, entries: list[bytes]) -> None:
-        while entries:
-            self._socket.send(entries[-1])
+    def _send_now(self, telling: _Telling, entries: list[tuple[bytes, Place]]) -> None:
+        last = time.monotonic()
+        while entries and not self._closing.is_set():
+            entry, after = entries[-1]
+            try:
+                self._socket.send(entry)
+            except BlockingIOError:
+                if time.monotonic() - last > _TAKES_NOTHING_S:
+                    raise
+                continue
             entries.pop()
+            telling.told, last = after, time.monotonic()
 
 
 def fields_of(record: Record) -> Mapping[str, bytes]:
