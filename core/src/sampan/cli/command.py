@@ -44,7 +44,7 @@ FILTER = Kind("filter", _filter, repeated=True)
 
 
 class Flag(NamedTuple):
-    """One flag. `default` is the value when it is not given (a repeated one is always a list then)."""
+    """One flag. `default` is its value when it is not given (without one, a repeated flag is an empty list)."""
 
     name: str
     help: str
@@ -104,10 +104,10 @@ class Options:
 
 
 class Command(NamedTuple):
-    """A command: `usage` begins with its name; `run` does it and answers the exit status (None is 0).
+    """A command. `usage` begins with its name; `run` executes it and returns the exit status (`None` means 0).
 
-    `least` and `most` bound the number of arguments; with the switch `alone` none is needed.
-    With `interspersed` flags may follow arguments.
+    `least` and `most` limit the number of arguments (`most` is `None`: any number); if the switch `alone` is given,
+    none is needed. With `interspersed`, flags may follow arguments.
     """
 
     usage: str

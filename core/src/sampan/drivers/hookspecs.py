@@ -1,4 +1,4 @@
-"""The hooks a plugin may implement. A hook only registers; from there on it is ordinary typed calls.
+"""The hooks that a plugin may implement. A hook only registers; after that there are only ordinary typed calls.
 
 A plugin is a package with an entry point of group `sampan` naming a module that implements some of these:
 
@@ -53,18 +53,18 @@ def sampan_authorise(job: Mapping[str, Any]) -> None:
     """Called before a job runs, with its `id`, `name`, `state`, `caller` (`uid`, `gid`, `pid`, `subject`, `role`,
     `address`) and `request` (the typed model that will be executed); raise `errdefs.Forbidden` to refuse it.
 
-    The daemon's loop waits for the answer, and everybody for the loop: decide from what you have, and fetch policies
-    beforehand."""
+    The daemon's loop, and so every client, waits for the answer: decide from what you already know, and fetch
+    policies in advance."""
 
 
 @hookspec
 def sampan_job_started(job: Mapping[str, Any]) -> None:
-    """Called as a job starts to run, with the same, in the daemon's loop."""
+    """Called when a job starts to run, with the same argument, in the daemon's loop."""
 
 
 @hookspec
 def sampan_job_finished(job: Mapping[str, Any]) -> None:
-    """Called after a job ended, however it ended, with the same, in the daemon's loop."""
+    """Called after a job has ended, whatever the outcome, with the same argument, in the daemon's loop."""
 
 
 @hookspec

@@ -1,7 +1,7 @@
-"""Which limits asked for a host can't enforce, in Docker's words.
+"""Docker's warnings about requested limits that a host can't enforce.
 
 Source of the sentences: moby daemon/daemon_unix.go, verifyPlatformContainerResources; of the file names: kernel
-Documentation/admin-guide/cgroup-v2.rst. Every resource driver warns through here, so that the sentences are one.
+Documentation/admin-guide/cgroup-v2.rst. Every resource driver uses this, so that the sentences are always the same.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from sampan.drivers.resource import Resources
 
 UNLIMITED = -1
-"""The value that lifts a limit (the kernel's `max`); never a reason for a warning."""
+"""The value that removes a limit (the kernel's `max`); never causes a warning."""
 
 _GONE = "or the cgroup is not mounted."
 _SOFT = f"Your kernel does not support memory soft limit capabilities {_GONE} Limitation discarded."
@@ -51,10 +51,10 @@ _IO_WARNINGS = {
 
 
 def discarded(resources: Resources, enforces: Callable[[str], bool]) -> tuple[str, ...]:
-    """A sentence for each limit of `resources` that goes unenforced, none twice.
+    """A sentence for each limit in `resources` that is not enforced, without duplicates.
 
-    `enforces` is asked with names of cgroup v2 control files, such as `memory.max`. Swap is no matter of its own
-    where the limit on memory is discarded.
+    `enforces` is called with names of cgroup v2 control files, such as `memory.max`. There is no separate warning
+    about swap if the memory limit is not enforced.
     """
     if resources.memory_max_bytes not in (None, UNLIMITED) and not enforces("memory.max"):
         resources = replace(resources, swap_max_bytes=None)

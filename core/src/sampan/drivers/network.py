@@ -1,14 +1,15 @@
-"""The network driver's interface: it makes networks and attaches sandboxes to them.
+"""The interface of network drivers: they create networks and attach sandboxes to them.
 
-Words. A *network* is what containers share; a *sandbox* is a network namespace and its contents; an *endpoint* is
-one sandbox's attachment to one network. Addresses (IPAM), names (DNS, hosts files) and the namespaces
-themselves are the core's: a driver is told which addresses to set and is given the namespace as an open file.
+Terms. A *network* is what containers share; a *sandbox* is a network namespace and its contents; an *endpoint* is
+the attachment of one sandbox to one network. Addresses (IPAM), names (DNS, hosts files) and the namespaces
+themselves are managed by the core: a driver is told which addresses to set, and is given the namespace as an open
+file.
 
-Where it runs: in a worker thread of the daemon, in the daemon's (the host's) network namespace. A driver that has
-to act inside the sandbox uses `sandbox.netns_fd`.
+Drivers are called in worker threads of the daemon, in the daemon's (the host's) network namespace. A driver that has
+to do something inside the sandbox uses `sandbox.netns_fd`.
 
-Set-up stops at the first error and leaves nothing behind; teardown (`detach`, `unpublish`, `remove_network`) does
-every step, and is no error for what is already gone.
+Setting up stops at the first error and leaves nothing behind. Tearing down (`detach`, `unpublish`, `remove_network`)
+performs every step, and something that is already gone is not an error.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Network:
-    """A network as the core hands it to its driver. `id` is 64 hex digits, `name` is the user's."""
+    """A network as the core passes it to its driver. `id` is 64 hex digits, `name` is chosen by the user."""
 
     id: str
     name: str
@@ -42,7 +43,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A network namespace, made by the core. `netns_fd` is open as long as the call lasts."""
+    """A network namespace, created by the core. `netns_fd` is open for the duration of the call."""
 
     id: str
     netns_fd: int
@@ -50,9 +51,9 @@ class Sandbox:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One attachment. `id` is 64 hex digits; `ifname` is the name to give the interface inside the sandbox.
+    """One attachment. `id` is 64 hex digits; `ifname` is the name of the interface inside the sandbox.
 
-    `gateway_v4` and `gateway_v6` are set if this endpoint is to carry the sandbox's default routes.
+    `gateway_v4` and `gateway_v6` are set if this endpoint carries the sandbox's default routes.
     """
 
     id: str
@@ -67,7 +68,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Attachment:
-    """What the driver made of an endpoint: the interface inside and its MAC address."""
+    """The result of `attach`: the interface inside the sandbox and its MAC address."""
 
     ifname: str
     mac: str
@@ -83,7 +84,7 @@ class L4(enum.StrEnum):
 
 @dataclass(frozen=True)
 class PublishedPort:
-    """A host port that leads to a port of an endpoint. `host_ip` `0.0.0.0` or `::` is every address."""
+    """A host port that leads to a port of an endpoint. `host_ip` `0.0.0.0` or `::` means every address."""
 
     protocol: L4
     host_ip: IPv4Address | IPv6Address
@@ -93,26 +94,26 @@ class PublishedPort:
 
 @dataclass(frozen=True)
 class NetworkState:
-    """What the driver holds in the kernel, for the core's reconciling after a crash: ids."""
+    """The ids of what the driver holds in the kernel, by which the core reconciles after a crash."""
 
     networks: frozenset[str]
     endpoints: frozenset[str]
 
 
 class NetworkDriver(Protocol):
-    """Makes networks and attaches sandboxes to them. Synchronous; called from several threads at once."""
+    """Creates networks and attaches sandboxes to them. Synchronous; called from several threads at once."""
 
     def probe(self) -> str | None:
         """Why this driver can't work on this host, in one sentence; `None` if it can."""
 
     def validate(self, network: Network) -> None:
-        """Raise `InvalidArgument` for options or pools that this driver does not take. Changes nothing."""
+        """Raise `InvalidArgument` for options or pools that this driver does not accept. Changes nothing."""
 
     def create_network(self, network: Network) -> None:
-        """Make `network`. Making one that is there already with the same values puts right what is missing."""
+        """Create `network`. If it exists already with the same values, restore whatever is missing of it."""
 
     def remove_network(self, network: Network) -> None:
-        """Remove `network` and all the driver made for it."""
+        """Remove `network` and everything that the driver created for it."""
 
     def attach(self, endpoint: Endpoint, sandbox: Sandbox) -> Attachment:
         """Put an interface of `endpoint.network` into `sandbox`, up, with addresses and routes.
@@ -124,68 +125,68 @@ class NetworkDriver(Protocol):
         """Undo `attach`. The sandbox, and with it the interface, may be gone already."""
 
     def publish(self, endpoint: Endpoint, ports: tuple[PublishedPort, ...]) -> None:
-        """Lead host ports to ports of the endpoint, all or none.
+        """Forward host ports to ports of the endpoint, all or none.
 
         Raises `Conflict` if one is published already, in Docker's words (`Bind for 0.0.0.0:80 failed: port is
-        already allocated`). That no other program listens there, the core has checked.
+        already allocated`). The core has already checked that no other program listens there.
         """
 
     def unpublish(self, endpoint: Endpoint) -> None:
         """Undo every `publish` of the endpoint."""
 
     def list(self) -> NetworkState:
-        """What of this driver is in the kernel now."""
+        """What this driver currently holds in the kernel."""
 
     def networks_on_host(self) -> Iterator[IPv4Network | IPv6Network]:
-        """Subnets in use on this host that a new pool must keep off (routes, other engines' bridges)."""
+        """Subnets in use on this host (routes, other engines' bridges), which new pools must avoid."""
 
 
 @runtime_checkable
 class WatchfulDriver(Protocol):
-    """What a network driver may have besides: it notices when others take away what it made in the kernel.
+    """An optional interface: the driver notices when other programs remove what it created in the kernel.
 
-    The core then has it make its networks again.
+    The core then calls `create_network` for its networks again.
     """
 
     def watch(self) -> int:
-        """Begin to look; answers a file descriptor that is readable when there may be something."""
+        """Start watching; returns a file descriptor that is readable when something may have changed."""
 
     def is_disturbed(self) -> bool:
-        """Read what there is to read, and say whether something is missing that this driver made."""
+        """Read all pending notifications, and return whether something that this driver created is missing."""
 
     def unwatch(self) -> None:
-        """Look no more, and close the descriptor. It is no error if nobody looks."""
+        """Stop watching, and close the descriptor. Not an error if the driver isn't watching."""
 
 
 @runtime_checkable
 class DirectDriver(Protocol):
-    """A network driver whose containers are on the wire under addresses of their own.
+    """An optional interface: containers are connected directly, under their own addresses.
 
-    So no ports of the host lead to them: `publish` is not called. Their interfaces are seen in their sandboxes only,
-    of which the driver is told again after a restart of the daemon.
+    No ports of the host lead to them, so `publish` is not called. Their interfaces are visible only in their
+    sandboxes, which the driver is given again after a restart of the daemon.
     """
 
     def adopt(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
-        """An endpoint that was attached by an earlier daemon is in this sandbox."""
+        """Take over an endpoint that an earlier daemon attached to this sandbox."""
 
 
 @runtime_checkable
 class HeedfulDriver(Protocol):
-    """A network driver that can leave it to the host's own firewall who reaches published ports from outside.
+    """An optional interface: the host's own firewall can decide who reaches published ports from outside.
 
-    With the setting `published-ports = "host-firewall"` no other driver is taken, but a `DirectDriver`.
+    With the setting `published-ports = "host-firewall"`, only such drivers and `DirectDriver`s are accepted.
     """
 
     def heed_host_firewall(self) -> None:
-        """From now on only what the host's firewall lets in to a port of the host reaches the container that has it.
+        """From now on, let only packets that the host's firewall accepts for a published port reach the container.
 
-        Called before any network is made. Raises `Unsupported` if that can't be done here.
+        Called before any network is created. Raises `Unsupported` if this can't be done on this host.
         """
 
 
 @runtime_checkable
 class FilteringDriver(Protocol):
-    """A network driver that filters packets, and says by which of the kernel's means."""
+    """An optional interface: the driver filters packets, and says which of the kernel's firewalls it uses."""
 
     @property
     def firewall(self) -> str:
@@ -194,10 +195,10 @@ class FilteringDriver(Protocol):
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """What a network driver is made with: its state directory and the instance's short name.
+    """The argument of a network driver's factory: its state directory and the short name of the instance.
 
-    `instance` (at most 8 of `[a-z0-9]`) sets the names of kernel objects apart, so that several daemons of one
-    host never meet.
+    `instance` (at most 8 characters of `[a-z0-9]`) is to be part of the names of kernel objects, so that several
+    daemons on one host never conflict.
     """
 
     state_dir: Path
@@ -205,4 +206,4 @@ class NetworkSettings:
 
 
 NetworkFactory: TypeAlias = Callable[[NetworkSettings], NetworkDriver]
-"""Makes a network driver. Does not touch the host before `create_network`."""
+"""Creates a network driver. Does not touch the host before `create_network`."""

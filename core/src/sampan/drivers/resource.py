@@ -1,7 +1,7 @@
-"""The resource driver's interface: limits, accounting and control of a container's processes as one group.
+"""The interface of resource drivers: limits, accounting and control of a container's processes as one group.
 
-The driver makes the group before the container's first process exists; the OCI runtime is given its path and puts
-the process there. Source of names and meanings: kernel Documentation/admin-guide/cgroup-v2.rst.
+The driver creates the group before the container's first process exists; the OCI runtime is given its path and puts
+the process there. Names and meanings are from the kernel Documentation/admin-guide/cgroup-v2.rst.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 
 @dataclass(frozen=True)
 class IoLimit:
-    """`io.max` of one block device, by its `major:minor`; `None` is no limit."""
+    """`io.max` of one block device, given as `major:minor`; `None` means no limit."""
 
     device: str
     read_bytes_per_s: int | None = None
@@ -25,9 +25,9 @@ class IoLimit:
 
 @dataclass(frozen=True)
 class PressureAlert:
-    """Tell when processes were stalled for `stall_us` within `window_us` (kernel Documentation/accounting/psi.rst).
+    """Report when processes were stalled for `stall_us` within `window_us` (kernel Documentation/accounting/psi.rst).
 
-    `resource` is `cpu`, `memory` or `io`; `kind` is `some` (one process at least) or `full` (all of them).
+    `resource` is `cpu`, `memory` or `io`; `kind` is `some` (at least one process) or `full` (all of them).
     """
 
     resource: str
@@ -38,9 +38,9 @@ class PressureAlert:
 
 @dataclass(frozen=True)
 class Resources:
-    """Limits asked for; `None` leaves a knob as it is. Bytes, microseconds and numbers, in the kernel's terms.
+    """Requested limits; `None` leaves a setting unchanged. Bytes, microseconds and numbers, in the kernel's terms.
 
-    `io_weights` are of single block devices, by their `major:minor`.
+    `io_weights` are for individual block devices, given as `major:minor`.
     """
 
     memory_max_bytes: int | None = None
@@ -65,11 +65,11 @@ class Resources:
 
 @dataclass(frozen=True)
 class Placement:
-    """What decides where a group lies.
+    """Where a group should be.
 
-    `parent` is the path, such as `batch/night`, that whoever makes the container wants the group in; empty is the
-    slice itself. It is relative to the slice, without `.` and `..`, and no part of it is an id of a container.
-    `labels` are those that the container's maker gave it, not those of its image: a driver may choose by them.
+    `parent` is the path, such as `batch/night`, of the cgroup that the user wants the group to be in; empty means the
+    slice itself. It is relative to the slice, without `.` and `..`, and no part of it is the id of a container.
+    `labels` are those given when the container was created, not those of its image: a driver may decide by them.
     """
 
     parent: str = ""
@@ -81,7 +81,7 @@ ANYWHERE = Placement()
 
 @dataclass(frozen=True)
 class ResourceCapabilities:
-    """What the host lets this driver do. `host` is `unified`, `hybrid`, `legacy` or `none`."""
+    """What this driver can do on this host. `host` is `unified`, `hybrid`, `legacy` or `none`."""
 
     host: str
     controllers: frozenset[str]
@@ -92,9 +92,9 @@ class ResourceCapabilities:
 
 @dataclass(frozen=True)
 class Cgroup:
-    """A group made. `path` is for the OCI spec's `cgroupsPath`, absolute within the cgroup file system.
+    """A group that was created. `path` is for the OCI spec's `cgroupsPath`, absolute within the cgroup file system.
 
-    `warnings` are sentences about limits that this host can't enforce, in Docker's words where it has them.
+    `warnings` are sentences about limits that this host can't enforce, in Docker's words where Docker has them.
     """
 
     id: str
@@ -114,7 +114,7 @@ class Pressure:
 
 @dataclass(frozen=True)
 class Stats:
-    """What a group used so far. A figure the host does not account is `None`."""
+    """What a group has used so far. A value that the host does not account is `None`."""
 
     cpu_usage_us: int | None = None
     cpu_user_us: int | None = None
@@ -137,9 +137,9 @@ class Stats:
 class GroupEvent:
     """Something that happened in a group.
 
-    `action` is `oom_kill`, `memory_high` (its processes were slowed at memory.high), `pressure` (an alert's bound was
-    passed; `detail` is such as `memory some`) or `empty` (its last process has ended). `count` is how often that
-    happened in the group's life, where the kernel counts it.
+    `action` is `oom_kill`, `memory_high` (its processes were throttled at memory.high), `pressure` (an alert's
+    threshold was exceeded; `detail` names it, as in `memory some`) or `empty` (its last process has ended). `count`
+    is how often this has happened since the group was created, if the kernel counts it.
     """
 
     id: str
@@ -149,9 +149,9 @@ class GroupEvent:
 
 
 class ResourceDriver(Protocol):
-    """Makes and controls groups. Synchronous; called from several threads at once.
+    """Creates and controls groups. Synchronous; called from several threads at once.
 
-    `id` is the container's: 64 hexadecimal digits, by which a group is told from the parents that groups lie in.
+    `id` is the container's: 64 hexadecimal digits, which distinguish a group from the parents that contain groups.
     """
 
     def probe(self) -> str | None:
@@ -161,72 +161,72 @@ class ResourceDriver(Protocol):
         """What can be limited and done on this host."""
 
     def validate(self, resources: Resources, placement: Placement = ANYWHERE) -> tuple[str, ...]:
-        """What `create` is going to warn of.
+        """The warnings that `create` would return.
 
-        Raises `InvalidArgument` for what no host could set, and for a parent that can't be one; `Forbidden` for a
+        Raises `InvalidArgument` for limits that no host could set and for an impossible parent, and `Forbidden` for a
         placement that this driver's policy refuses.
         """
 
     def create(self, id: str, resources: Resources, placement: Placement = ANYWHERE) -> Cgroup:
-        """Make the group, in a parent that is made if it is not there, and set its limits.
+        """Create the group, and its parent if that does not exist, and set its limits.
 
-        A parent may be somebody else's, who limits by it what is in it. The driver leaves its limits alone, and gives
-        the groups in it all controllers.
+        A parent may have been created by somebody else in order to limit what is in it. The driver leaves its limits
+        alone, and enables all controllers for the groups in it.
 
-        Raises `InvalidArgument` for a value the kernel refuses, `Conflict` if the group exists and has processes (an
-        empty one left by a crash is used again), or if the parent has processes of its own.
+        Raises `InvalidArgument` for a value that the kernel rejects, `Conflict` if the group exists and has processes
+        (an empty one left by a crash is reused), or if the parent has processes of its own.
         """
 
     def update(self, id: str, resources: Resources) -> tuple[str, ...]:
-        """Change limits of a living group, all or none; answers warnings. Raises `NotFound`, `InvalidArgument`."""
+        """Change limits of an existing group, all or none; returns warnings. Raises `NotFound`, `InvalidArgument`."""
 
     def stats(self, id: str) -> Stats:
-        """What the group used. Raises `NotFound`."""
+        """What the group has used. Raises `NotFound`."""
 
     def freeze(self, id: str) -> None:
         """Stop every process of the group; returns when all have stopped. Raises `NotFound`, `Unsupported`."""
 
     def thaw(self, id: str) -> None:
-        """Let them go on. Raises `NotFound`, `Unsupported`."""
+        """Resume its processes. Raises `NotFound`, `Unsupported`."""
 
     def is_frozen(self, id: str) -> bool:
-        """Whether `freeze` was called last, by whatever daemon. False for a group that is gone."""
+        """Whether `freeze` was called last and not `thaw`, by any daemon. False for a group that is gone."""
 
     def kill(self, id: str) -> None:
-        """SIGKILL every process of the group at once, also of a frozen one. No error if it is empty or gone."""
+        """SIGKILL every process of the group, even if it is frozen. Not an error if it is empty or gone."""
 
     def processes(self, id: str) -> list[int]:
-        """The pids in the group and the groups below, in the host's terms. Raises `NotFound`."""
+        """The pids in the group and all groups below it, in the host's PID namespace. Raises `NotFound`."""
 
     def oom_kills(self, id: str) -> int:
-        """How many processes of the group the OOM killer has ended. Zero where the host does not count."""
+        """How many processes of the group the OOM killer has killed. Zero if the host does not count them."""
 
     def events(self) -> Iterator[GroupEvent]:
-        """Blocks, yielding what happens from now on in any group, those made later too, until `close`.
+        """Block until `close`, yielding what happens from now on in any group, including groups created later.
 
-        One caller at a time. A driver that knows of no events ends at once.
+        Only one caller at a time. A driver without events returns at once.
         """
 
     def remove(self, id: str) -> None:
-        """Remove the group, those below it, and its parent if that is empty now and of the driver's making.
+        """Remove the group, those below it, and its parent if that is empty now and was created by the driver.
 
-        No error if it is gone; raises `Conflict` if processes live in it.
+        Not an error if it is gone; raises `Conflict` if there are processes in it.
         """
 
     def list(self) -> Iterator[str]:
-        """The ids of all groups of this driver, in whatever parent; a parent is no group."""
+        """The ids of all groups of this driver, in any parent. Parents are not groups."""
 
     def close(self) -> None:
-        """The daemon ends: let go of what is empty, such as the slice. Groups with processes stay."""
+        """The daemon is stopping: remove what is empty, such as the slice. Groups with processes stay."""
 
 
 @dataclass(frozen=True)
 class ResourceSettings:
-    """What a resource driver is made with. `parent` is the slice under which groups are made, such as `/sampan`."""
+    """The argument of a resource driver's factory. `parent` is the slice with all groups, such as `/sampan`."""
 
     state_dir: Path
     parent: str
 
 
 ResourceFactory: TypeAlias = Callable[[ResourceSettings], ResourceDriver]
-"""Makes a resource driver. Does not touch the host before `create`."""
+"""Creates a resource driver. Does not touch the host before `create`."""

@@ -1,12 +1,12 @@
-"""The storage driver's interface: a tree of filesystem snapshots.
+"""The interface of storage drivers: a tree of filesystem snapshots.
 
-Words. A *snapshot* is a directory tree that the driver keeps. It is *active* (it can be written; a *key* names
-it) or *committed* (it can't; a *name* does). Keys and names share one namespace. Only committed snapshots may be
-parents. A *view* is an active snapshot that can only be read.
+Terms. A *snapshot* is a directory tree that the driver keeps. It is *active* (can be written, and is identified by a
+*key*) or *committed* (can't be written, and is identified by a *name*). Keys and names share one namespace. Only
+committed snapshots may be parents. A *view* is an active snapshot that can only be read.
 
-Unpacking an image's layer: `prepare(key, parent)`, mount what it answers, write the layer's files, unmount,
-`commit(name, key)`. With the capability `detached_layers` the core does it in parallel: `prepare(key, None)` for
-every layer at once, writes each into `detached_dir(key)` in the driver's own on-disk form of a layer, and then
+Unpacking an image's layer: `prepare(key, parent)`, mount what it returns, write the layer's files, unmount,
+`commit(name, key)`. With the capability `detached_layers` the core does this in parallel: `prepare(key, None)` for
+all layers at once, writes each into `detached_dir(key)` in the driver's own on-disk format for layers, and then
 commits them in order, each with its parent.
 
 Running a container: `prepare(container_id, parent=top_layer)`, mount `mounts(container_id)` on the rootfs, run,
@@ -26,9 +26,9 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 @dataclass(frozen=True)
 class Mount:
-    """The arguments of one mount call, less the mount point: a driver says what, the core mounts.
+    """The arguments of one mount call, except the mount point. The core does the mounting.
 
-    `options` are as mount(8) takes them; `type` `bind` means a bind mount of `source`.
+    `options` are those of mount(8); the `type` `bind` means a bind mount of `source`.
     """
 
     type: str
@@ -37,7 +37,7 @@ class Mount:
 
 
 class SnapshotKind(enum.StrEnum):
-    """What may be done with a snapshot."""
+    """What can be done with a snapshot."""
 
     ACTIVE = "active"
     VIEW = "view"
@@ -46,7 +46,7 @@ class SnapshotKind(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One snapshot, as `stat` and `list` tell of it."""
+    """One snapshot, as `stat` and `list` return it."""
 
     name: str
     kind: SnapshotKind
@@ -56,14 +56,14 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a snapshot itself takes on the disk, its parents not counted."""
+    """The disk usage of a snapshot itself, without its parents."""
 
     size_bytes: int
     inodes: int
 
 
 class ChangeKind(enum.IntEnum):
-    """How a path differs from the parent's; the numbers are those of Docker's `GET /containers/{id}/changes`."""
+    """How a path differs from the parent's. The numbers are those of Docker's `GET /containers/{id}/changes`."""
 
     MODIFIED = 0
     ADDED = 1
@@ -79,7 +79,7 @@ class Change:
 
 
 class LayerFormat(enum.StrEnum):
-    """How a layer lies in the directory that `detached_dir` names."""
+    """The format of a layer in `detached_dir`."""
 
     OVERLAY = "overlay"
     """Whiteouts are 0/0 character devices, opaque directories carry `trusted.overlay.opaque=y`."""
@@ -97,9 +97,9 @@ class StorageCapabilities:
 class StorageDriver(Protocol):
     """Keeps a tree of snapshots.
 
-    Synchronous: the core calls it in worker threads, from several at once. Every method is atomic: killed at any
-    moment it has happened or it has not, and what is left half done, `list` does not show and the next
-    construction removes.
+    Synchronous: the core calls it in worker threads, from several at once. Every method is atomic: if the daemon is
+    killed at any moment, the call has either happened or not. What is left half done is not listed, and the next
+    driver that is instantiated removes it.
     """
 
     @property
@@ -132,13 +132,13 @@ class StorageDriver(Protocol):
     def commit(self, name: str, key: str, *, parent: str | None = None) -> None:
         """Turn the active snapshot `key` into the committed snapshot `name`; `key` is then free again.
 
-        `parent` is for a snapshot prepared with no parent on a driver with `detached_layers`: it is put on top
-        of `parent` as it is committed. Raises `NotFound`, `Conflict` if `name` exists, `InvalidArgument` if `key`
+        `parent` is for a snapshot prepared without a parent on a driver with `detached_layers`: it is put on top
+        of `parent` when it is committed. Raises `NotFound`, `Conflict` if `name` exists, `InvalidArgument` if `key`
         is not active or `parent` is not committed.
         """
 
     def detached_dir(self, key: str) -> Path:
-        """Where the core writes the layer `key`, prepared with no parent, in the form `capabilities` names.
+        """Where the core writes the layer `key`, prepared without a parent, in the format named in `capabilities`.
 
         Raises `Unsupported` on a driver without `detached_layers`.
         """
@@ -147,16 +147,16 @@ class StorageDriver(Protocol):
         """Remove a snapshot of any kind. Raises `NotFound`, or `Conflict` if it has children."""
 
     def stat(self, name: str) -> Snapshot:
-        """What the snapshot is. Raises `NotFound`."""
+        """Describe the snapshot. Raises `NotFound`."""
 
     def usage(self, name: str) -> Usage:
-        """What the snapshot takes on the disk. Raises `NotFound`."""
+        """The disk usage of the snapshot. Raises `NotFound`."""
 
     def changes(self, key: str) -> Iterator[Change]:
         """How the active snapshot `key` differs from its parent. Raises `Unsupported` without the capability."""
 
     def status(self) -> list[tuple[str, str]]:
-        """Pairs for people, as in `docker info`'s driver status: backing file system and the like."""
+        """Names and values for the driver status in `docker info`, such as the backing file system."""
 
     def list(self) -> Iterator[Snapshot]:
         """All snapshots, in no order."""
@@ -164,14 +164,14 @@ class StorageDriver(Protocol):
 
 @runtime_checkable
 class CheckingDriver(Protocol):
-    """What a storage driver may have besides: it can tell whether the files of a snapshot are there."""
+    """An optional interface: the driver can check whether the files of a snapshot exist."""
 
     def check(self, name: str) -> None:
-        """Look for the snapshot's own files, not for its parents'. Raises `NotFound`, `DataLoss` naming what is lost.
+        """Check the snapshot's own files, not its parents'. Raises `NotFound`, or `DataLoss` naming what is missing.
 
         It changes nothing.
         """
 
 
 StorageFactory: TypeAlias = Callable[[Path], StorageDriver]
-"""Makes a storage driver on its state directory, which exists. Does not touch the host before `probe`."""
+"""Creates a storage driver on its state directory, which exists. Does not touch the host before `probe`."""

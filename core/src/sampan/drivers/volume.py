@@ -1,10 +1,10 @@
-"""The volume driver's interface: it keeps directories that outlive containers.
+"""The interface of volume drivers: they keep directories that outlive containers.
 
-The core knows who uses a volume: `mount` comes before the first container that has it starts, `unmount` after the
-last has ended. It binds `path` into containers, fills an empty volume from the image, and refuses to remove a volume
-that a container has.
+The core keeps track of who uses a volume: it calls `mount` before the first container with it starts, and `unmount`
+after the last one has ended. It bind-mounts `path` into containers, fills an empty volume from the image, and refuses
+to remove a volume that a container uses.
 
-Methods may block: the daemon calls them in worker threads, for one volume one at a time.
+Methods may block: the daemon calls them in worker threads, one at a time for each volume.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ class VolumeDriver(Protocol):
         """Why this driver can't work on this host, in one sentence; `None` if it can."""
 
     def create(self, name: str, options: Mapping[str, str]) -> None:
-        """Make an empty volume; one that is there already, left by a daemon that was killed, is no error.
+        """Create an empty volume. Not an error if it exists already, left by a daemon that was killed.
 
-        Raises `InvalidArgument` for options that it does not take, having made nothing.
+        Raises `InvalidArgument`, without creating anything, for options that it does not accept.
         """
 
     def remove(self, name: str) -> None:
-        """Remove a volume with its content. It is no error if it is not there, or half removed."""
+        """Remove a volume with its content. Not an error if it does not exist, or is half removed."""
 
     def path(self, name: str) -> Path:
         """Where the content is while the volume is mounted: always the same directory. Does not block."""
 
     def mount(self, name: str, options: Mapping[str, str]) -> None:
-        """Have the content at `path`, as a directory. It is no error if it is there: a killed daemon's containers
-        run on. Raises `SystemFailure` with the reason if it can't be."""
+        """Make the content available at `path`, as a directory. Not an error if it is there already: the containers
+        of a killed daemon keep running. Raises `SystemFailure` with the reason if it fails."""
 
     def unmount(self, name: str) -> None:
-        """Nobody uses the volume. It is no error if it is not mounted."""
+        """The volume is no longer in use. Not an error if it is not mounted."""
 
 
 VolumeFactory: TypeAlias = Callable[[Path], VolumeDriver]
-"""Makes a volume driver that keeps its state in this directory, which exists. Does not touch the host otherwise."""
+"""Creates a volume driver that keeps its state in this directory, which exists. Touches nothing else on the host."""
