@@ -69,7 +69,7 @@ class Traces:
     def _rows(self) -> dict[str, int]:
         uri = f"file:{self.engine.data_root / 'state.db'}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True)) as db:
-            tables = ("endpoints", "addresses", "ports", "networks")
+            tables = ("endpoints", "addresses", "networks")
             return {table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
 
 

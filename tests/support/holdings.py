@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.support.engines import Sampand
 
-TABLES = ("containers", "endpoints", "addresses", "ports", "volumes", "images", "layers")
+TABLES = ("containers", "endpoints", "addresses", "volumes", "images", "layers")
 
 
 def holdings(engine: Sampand) -> dict[str, list[str]]:

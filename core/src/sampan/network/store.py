@@ -23,7 +23,7 @@ def delete_network(db: sqlite3.Connection, id: str) -> None:
 
 
 def insert_endpoint(db: sqlite3.Connection, record: EndpointRecord) -> None:
-    """Record an endpoint with its addresses and ports, each of which only one endpoint can have.
+    """Record an endpoint with its addresses, each of which only one endpoint can have.
 
     Rows of an earlier one are replaced: those are left where a full disk kept them from being deleted.
     """
@@ -38,23 +38,17 @@ def insert_endpoint(db: sqlite3.Connection, record: EndpointRecord) -> None:
         "INSERT OR REPLACE INTO addresses (network_id, address, endpoint_id) VALUES (?, ?, ?)",
         [(record.network_id, str(address.ip), record.id) for address in record.addresses],
     )
-    _insert_ports(db, record)
 
 
 def update_endpoints(db: sqlite3.Connection, records: Sequence[EndpointRecord]) -> None:
-    """Record endpoints as they are now: what they say, and which ports lead to them."""
-    ids = [(record.id,) for record in records]
-    db.executemany("DELETE FROM ports WHERE endpoint_id = ?", ids)
+    """Record endpoints as they are now."""
     for record in records:
         db.execute("UPDATE endpoints SET document = ? WHERE id = ?", (encode(record), record.id))
-        _insert_ports(db, record)
 
 
 def delete_endpoints(db: sqlite3.Connection, records: Sequence[EndpointRecord]) -> None:
-    """Forget endpoints and their ports; addresses stay taken until the interfaces are gone."""
-    ids = [(record.id,) for record in records]
-    db.executemany("DELETE FROM ports WHERE endpoint_id = ?", ids)
-    db.executemany("DELETE FROM endpoints WHERE id = ?", ids)
+    """Forget endpoints; their addresses stay taken until the interfaces are gone."""
+    db.executemany("DELETE FROM endpoints WHERE id = ?", [(record.id,) for record in records])
 
 
 def delete_unreadable(db: sqlite3.Connection) -> list[str]:
@@ -92,15 +86,7 @@ def delete_ownerless_addresses(db: sqlite3.Connection) -> None:
     db.execute("DELETE FROM addresses WHERE endpoint_id NOT IN (SELECT id FROM endpoints)")
 
 
-def _insert_ports(db: sqlite3.Connection, record: EndpointRecord) -> None:
-    db.executemany(
-        "INSERT OR REPLACE INTO ports (protocol, host_ip, host_port, endpoint_id) VALUES (?, ?, ?, ?)",
-        [(str(port.protocol), str(port.host_ip), port.host_port, record.id) for port in record.ports],
-    )
-
-
 def _delete_endpoint(db: sqlite3.Connection, id: str) -> None:
-    db.execute("DELETE FROM ports WHERE endpoint_id = ?", (id,))
     db.execute("DELETE FROM addresses WHERE endpoint_id = ?", (id,))
     db.execute("DELETE FROM endpoints WHERE id = ?", (id,))
 

@@ -70,4 +70,6 @@ MIGRATIONS: tuple[str, ...] = (
         used_at_ns INTEGER NOT NULL
     ) WITHOUT ROWID;
     """,
+    # which ports lead to an endpoint is in its document, and nobody ever asked here
+    "DROP TABLE ports;",
 )
