@@ -8,30 +8,26 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
-from sampan.drivers import L4, PublishedPort
 from sampan.syscalls.netns import in_own_thread
 
 _log = logging.getLogger(__name__)
 
 
-def forget_flows(ports: Iterable[PublishedPort]) -> None:
-    """Forget the flows to the UDP ports among `ports`; a failure is a line in the log."""
-    wanted: set[tuple[int, int]] = {
-        (port.host_ip.version, port.host_port) for port in ports if port.protocol is L4.UDP
-    }
-    if wanted:
-        in_own_thread(lambda: _forget(wanted))
+def forget_flows(ports: Collection[tuple[int, int]]) -> None:
+    """Forget the flows to these UDP ports, each with its IP version; a failure is a line in the log."""
+    if ports:
+        in_own_thread(lambda: _forget(ports))
 
 
-def _forget(wanted: set[tuple[int, int]]) -> None:
+def _forget(ports: Iterable[tuple[int, int]]) -> None:
     from pyroute2 import Conntrack, NetlinkError  # noqa: PLC0415 - only who publishes UDP ports pays for it
     from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple  # noqa: PLC0415
 
     with Conntrack() as conntrack:
-        for version, port in wanted:
+        for version, port in ports:
             family = socket.AF_INET if version == 4 else socket.AF_INET6
             to_port = NFCTAttrTuple(family=family, proto=socket.IPPROTO_UDP, dport=port)
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Iterator
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_interface
 from pathlib import Path
 
 from sampan.drivers import (
@@ -25,6 +25,7 @@ from sampan_bridge_net.conntrack import forget_flows
 from sampan_bridge_net.firewall import Firewall, Zone
 from sampan_bridge_net.forwarding import Forwarding
 from sampan_bridge_net.gate import Gate
+from sampan_bridge_net.published import udp_ports
 from sampan_bridge_net.settings import BridgeSettings, GatewayMode, settings_of
 from sampan_bridge_net.watch import RuleWatch
 
@@ -155,19 +156,20 @@ class BridgeDriver:
 
     def publish(self, endpoint: Endpoint, ports: tuple[PublishedPort, ...]) -> None:
         """Add an element for each port to the table's maps, in one transaction."""
-        by_version = {address.version: address.ip for address in endpoint.addresses}
+        by_version: dict[int, IPv4Address | IPv6Address] = {
+            address.version: address.ip for address in endpoint.addresses
+        }
         for port in ports:
             if port.host_ip.version not in by_version:
                 raise InvalidArgument(
                     f"port {port.container_port}/{port.protocol} can't be published on {port.host_ip}: "
                     f"the endpoint has no IPv{port.host_ip.version} address"
                 )
-        self._firewall.publish(endpoint.id, {port: by_version[port.host_ip.version] for port in ports})
-        forget_flows(ports)
+        forget_flows(udp_ports(self._firewall.publish(endpoint.id, ports, by_version)))
 
     def unpublish(self, endpoint: Endpoint) -> None:
         """Take the endpoint's elements out."""
-        forget_flows(self._firewall.unpublish(endpoint.id))
+        forget_flows(udp_ports(self._firewall.unpublish(endpoint.id)))
 
     def list(self) -> NetworkState:
         """The links with our mark."""

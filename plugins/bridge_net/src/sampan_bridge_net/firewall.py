@@ -12,30 +12,18 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
-from sampan.drivers import L4, PublishedPort
+from sampan.drivers import PublishedPort
 from sampan.errdefs import Conflict, SystemFailure
 from sampan.syscalls.nftables import Nft, load
 from sampan_bridge_net.gate import Gate
+from sampan_bridge_net.published import MAPS, OPEN, Place, Published, elements_of, host_port, read_map, read_set
 from sampan_bridge_net.ruleset import skeleton
 from sampan_bridge_net.tables import count_rules, has_table
 
-PROTOCOL_NUMBERS = {L4.TCP: 6, L4.UDP: 17, L4.SCTP: 132}
-_PROTOCOLS = {number: protocol for protocol, number in PROTOCOL_NUMBERS.items()}
-_MAPS = ("published4", "published4_any", "published6", "published6_any")
-_OPEN = ("open4", "open6")
 _SETS = (
     *("bridges", "internal", "talking", "subnets4", "subnets6", "masquerade4", "masquerade6"),
     *("routed4", "routed6", "unprotected4", "unprotected6", "known4", "known6"),
 )
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a published port leads."""
-
-    endpoint_id: str
-    address: IPv4Address | IPv6Address
-    port: int
 
 
 @dataclass(frozen=True)
@@ -58,37 +46,6 @@ class Zone:
     known: frozenset[int]
 
 
-@dataclass(frozen=True)
-class _Key:
-    """What a client asks for: a port of the host's, or if it is `open` one of a container's at its own address."""
-
-    protocol: L4
-    host_ip: IPv4Address | IPv6Address
-    host_port: int
-    open: bool = False
-
-
-class _Published:
-    """The published ports, by what a client asks for and by endpoint: nothing is searched among all of them."""
-
-    def __init__(self, targets: Mapping[_Key, Target]) -> None:
-        self.targets: dict[_Key, Target] = {}
-        self._by_endpoint: dict[str, dict[_Key, Target]] = {}
-        self.add(targets)
-
-    def add(self, targets: Mapping[_Key, Target]) -> None:
-        self.targets.update(targets)
-        for key, target in targets.items():
-            self._by_endpoint.setdefault(target.endpoint_id, {})[key] = target
-
-    def of(self, endpoint_id: str) -> Mapping[_Key, Target]:
-        return self._by_endpoint.get(endpoint_id, {})
-
-    def drop(self, endpoint_id: str) -> None:
-        for key in self._by_endpoint.pop(endpoint_id, {}):
-            del self.targets[key]
-
-
 class Firewall:
     """The table of one instance, and if `gated` the gate before its published ports."""
 
@@ -98,7 +55,7 @@ class Firewall:
         self._gate = gate
         self._nft = Nft()
         self._lock = threading.Lock()
-        self._published: _Published | None = None
+        self._published: Published | None = None
         self._rules = 0
 
     def check(self) -> None:
@@ -112,12 +69,12 @@ class Firewall:
         `closed` are the IP versions for which nothing but containers' traffic may be forwarded.
         """
         with self._lock:
-            known, whole = self._known().targets, self._is_whole()
+            known, whole = self._known().elements, self._is_whole()
             rules = skeleton(self.table, frozenset(closed), self._gate.exit if self.gated else None)
             gate = self._gate.skeleton() if self.gated else self._gate.removal()
             self._nft.run(rules + self._elements_of(zone) + gate)
             if not whole:  # what another program flushed away with the table comes back
-                missing = known.items() - self._read().items()
+                missing = known.items() - self._read().elements.items()
                 self._nft.run(self._add(dict(missing)) + self._let_in("add", known))
             self._rules = self._count_rules()
 
@@ -130,44 +87,45 @@ class Firewall:
             commands = self._commands("delete", ((name, text) for name, text, owner in held if owner == network_id))
             if is_last := all(owner == network_id for _, _, owner in held):
                 commands = f"delete table inet {self.table}\n{self._gate.removal()}"
-                self._published = _Published({})
+                self._published = Published()
                 self._rules = 0
             self._nft.run(commands)
             return is_last
 
-    def publish(self, endpoint_id: str, targets: dict[PublishedPort, IPv4Address | IPv6Address]) -> None:
-        """Lead ports to their targets, all or none. Raises `Conflict` if another endpoint has one.
+    def publish(
+        self,
+        endpoint_id: str,
+        ports: Iterable[PublishedPort],
+        addresses: Mapping[int, IPv4Address | IPv6Address],
+    ) -> Iterable[Place]:
+        """Lead ports to an endpoint with these addresses, by IP version, all or none; answers their places.
 
-        A host port 0 is none: the container's own port is opened.
+        A host port 0 is none: the container's own port is opened. Raises `Conflict` if another endpoint has one.
         """
-        wanted = {
-            _key(port, address): Target(endpoint_id, address, port.container_port)
-            for port, address in targets.items()
-        }
+        wanted = elements_of(endpoint_id, ports, addresses)
         with self._lock:
             known = self._known()
-            for key, target in wanted.items():
-                if known.targets.get(key, target) != target:
-                    host = f"[{key.host_ip}]" if key.host_ip.version == 6 else key.host_ip
-                    raise Conflict(f"Bind for {host}:{key.host_port} failed: port is already allocated")
+            for place, element in wanted.items():
+                if known.elements.get(place, element) != element:
+                    host, _, port = host_port(place)
+                    raise Conflict(
+                        f"Bind for {f'[{host}]' if ':' in host else host}:{port} failed: port is already allocated"
+                    )
             self._nft.run(self._add(wanted) + self._let_in("add", wanted))
-            known.add(wanted)
+            known.add(endpoint_id, wanted)
+        return wanted
 
-    def unpublish(self, endpoint_id: str) -> list[PublishedPort]:
-        """Lead no port to this endpoint any more; answers those that did."""
+    def unpublish(self, endpoint_id: str) -> Iterable[Place]:
+        """Lead no port to this endpoint any more; answers the places of those that did."""
         with self._lock:
             known = self._known()
             leaving = known.of(endpoint_id)
             if leaving:
                 self._take_out(leaving)
             known.drop(endpoint_id)
-        return [
-            PublishedPort(key.protocol, key.host_ip, key.host_port, target.port)
-            for key, target in leaving.items()
-            if not key.open
-        ]
+        return leaving
 
-    def _take_out(self, leaving: Mapping[_Key, Target]) -> None:
+    def _take_out(self, leaving: Mapping[Place, str]) -> None:
         # Deleting what is not there would fail the whole batch, adding what is there does not.
         commands = self._add(leaving) + self._remove(leaving)
         gate = self._let_in("add", leaving) + self._let_in("delete", leaving)
@@ -211,17 +169,17 @@ class Firewall:
             "add", ((name, f'{text} comment "{zone.id}"') for name, texts in elements.items() for text in texts)
         )
 
-    def _add(self, targets: Mapping[_Key, Target]) -> str:
-        return self._commands("add", (_element(key, target) for key, target in targets.items()))
+    def _add(self, elements: Mapping[Place, str]) -> str:
+        return self._commands("add", ((name, f"{match} {rest}") for (name, match), rest in elements.items()))
 
-    def _remove(self, keys: Iterable[_Key]) -> str:
-        return self._commands("delete", map(_place, keys))
+    def _remove(self, places: Iterable[Place]) -> str:
+        return self._commands("delete", places)
 
-    def _let_in(self, verb: str, keys: Iterable[_Key]) -> str:
+    def _let_in(self, verb: str, places: Iterable[Place]) -> str:
         """What the gate lets in, or no longer; ports at containers' own addresses are not the host's."""
         if not self.gated:
             return ""
-        return self._gate.elements(verb, ((key.host_ip.version, _place(key)[1]) for key in keys if not key.open))
+        return self._gate.elements(verb, ((MAPS[name], match) for name, match in places if name in MAPS))
 
     def _commands(self, verb: str, elements: Iterable[tuple[str, str]]) -> str:
         """One command for each set and map: with one for each element nft takes thrice the time."""
@@ -234,27 +192,19 @@ class Firewall:
 
     # --- what the kernel has
 
-    def _known(self) -> _Published:
+    def _known(self) -> Published:
         if self._published is None:
-            self._published = _Published(self._read() if has_table(self.table) else {})
+            self._published = self._read() if has_table(self.table) else Published()
         return self._published
 
-    def _read(self) -> dict[_Key, Target]:
-        published = {
-            key: target
-            for name in _MAPS
-            for item in self._nft.query(f"list map inet {self.table} {name}")
-            for element in item.get("map", {}).get("elem", [])
-            for key, target in [_parse_published(name, element)]
-        }
-        opened = {
-            key: target
-            for name in _OPEN
-            for item in self._nft.query(f"list set inet {self.table} {name}")
-            for element in item.get("set", {}).get("elem", [])
-            for key, target in [_parse_open(element["elem"])]
-        }
-        return published | opened
+    def _read(self) -> Published:
+        published = Published()
+        for kind, names, read in (("map", MAPS, read_map), ("set", OPEN, read_set)):
+            for name in names:
+                for item in self._nft.query(f"list {kind} inet {self.table} {name}"):
+                    for endpoint_id, place, rest in read(name, item.get(kind, {}).get("elem", ())):
+                        published.add(endpoint_id, {place: rest})
+        return published
 
     def _set_elements(self) -> Iterator[tuple[str, str, str]]:
         """Name of the set, the element as text, and the network it belongs to."""
@@ -262,43 +212,6 @@ class Firewall:
             for item in self._nft.query(f"list set inet {self.table} {name}"):
                 for element in item.get("set", {}).get("elem", []):
                     yield name, _element_text(element["elem"]["val"]), element["elem"].get("comment", "")
-
-
-def _key(port: PublishedPort, address: IPv4Address | IPv6Address) -> _Key:
-    if port.host_port == 0:
-        return _Key(port.protocol, address, port.container_port, open=True)
-    return _Key(port.protocol, port.host_ip, port.host_port)
-
-
-def _place(key: _Key) -> tuple[str, str]:
-    """Which map or set a published port is in, and what it matches there."""
-    protocol, version = PROTOCOL_NUMBERS[key.protocol], key.host_ip.version
-    if key.open:
-        return f"open{version}", f"{key.host_ip} . {protocol} . {key.host_port}"
-    if key.host_ip.is_unspecified:
-        return f"published{version}_any", f"{protocol} . {key.host_port}"
-    return f"published{version}", f"{protocol} . {key.host_ip} . {key.host_port}"
-
-
-def _element(key: _Key, target: Target) -> tuple[str, str]:
-    """Where a published port is, and what it is there."""
-    name, match = _place(key)
-    lead = "" if key.open else f" : {target.address} . {target.port}"
-    return name, f'{match} comment "{target.endpoint_id}"{lead}'
-
-
-def _parse_published(name: str, element: Any) -> tuple[_Key, Target]:
-    match, (address, port) = element[0]["elem"], element[1]["concat"]
-    protocol, *host, host_port = match["val"]["concat"]
-    any_host = "::" if name.startswith("published6") else "0.0.0.0"  # noqa: S104
-    key = _Key(_PROTOCOLS[int(protocol)], ip_address(host[0] if host else any_host), int(host_port))
-    return key, Target(match.get("comment", ""), ip_address(address), int(port))
-
-
-def _parse_open(element: Any) -> tuple[_Key, Target]:
-    address, protocol, port = element["val"]["concat"]
-    key = _Key(_PROTOCOLS[int(protocol)], ip_address(address), int(port), open=True)
-    return key, Target(element.get("comment", ""), key.host_ip, key.host_port)
 
 
 def _element_text(value: Any) -> str:
