@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -28,6 +29,13 @@ GATEWAY_MODE = {
 ROUTED, UNPROTECTED = "routed", "nat-unprotected"
 """Options of a network that say at which addresses its containers are reached; Docker's names and values."""
 
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+_KINDS = {
+    L4.TCP: (socket.SOCK_STREAM | socket.SOCK_CLOEXEC, socket.IPPROTO_TCP),
+    L4.UDP: (socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, socket.IPPROTO_UDP),
+    L4.SCTP: (socket.SOCK_STREAM | socket.SOCK_CLOEXEC, socket.IPPROTO_SCTP),
+}
+
 LOCAL_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -48,10 +56,13 @@ class HostPorts:
         Raises `Conflict` in Docker's words if a port is taken, `Unsupported` for an address of another family.
         """
         ephemeral = _ephemeral_ports() if any(binding.first_host_port == 0 for binding in bindings) else range(0)
+        every = (ANY_V4,) * ipv4 + (ANY_V6,) * ipv6
         ports: list[PublishedPort] = []
         try:
             for binding in bindings:
-                ports += self._reserve_one(binding, _host_addresses(binding, ipv4=ipv4, ipv6=ipv6), ephemeral)
+                hosts = _host_addresses(binding, every)
+                number = self._take_first(binding, hosts, ephemeral)
+                ports += [PublishedPort(binding.protocol, host, number, binding.container_port) for host in hosts]
         except BaseException:
             self.release(ports)
             raise
@@ -109,20 +120,14 @@ class HostPorts:
                     held.close()
         self._held.clear()
 
-    def _reserve_one(
-        self, binding: PortBinding, hosts: tuple[IPv4Address | IPv6Address, ...], ephemeral: range
-    ) -> tuple[PublishedPort, ...]:
-        fixed = binding.first_host_port == binding.last_host_port != 0
+    def _take_first(self, binding: PortBinding, hosts: Sequence[IPv4Address | IPv6Address], ephemeral: range) -> int:
+        if binding.first_host_port == binding.last_host_port != 0:
+            self._take(binding.protocol, hosts, binding.first_host_port)
+            return binding.first_host_port
         for number in self._candidates(binding, ephemeral):
-            try:
+            with contextlib.suppress(Conflict):
                 self._take(binding.protocol, hosts, number)
-            except Conflict:
-                if fixed:
-                    raise
-                continue
-            if binding.first_host_port == 0:
-                self._last_ephemeral = number
-            return tuple(PublishedPort(binding.protocol, host, number, binding.container_port) for host in hosts)
+                return number
         raise Conflict("all ports are allocated")
 
     def _candidates(self, binding: PortBinding, ephemeral: range) -> Iterator[int]:
@@ -130,12 +135,12 @@ class HostPorts:
             yield from range(binding.first_host_port, binding.last_host_port + 1)
             return
         passed = ephemeral.index(self._last_ephemeral) + 1 if self._last_ephemeral in ephemeral else 0
-        yield from ephemeral[passed:]
-        yield from ephemeral[:passed]
+        for self._last_ephemeral in (*ephemeral[passed:], *ephemeral[:passed]):
+            yield self._last_ephemeral
 
-    def _take(self, protocol: L4, hosts: tuple[IPv4Address | IPv6Address, ...], number: int) -> None:
+    def _take(self, protocol: L4, hosts: Sequence[IPv4Address | IPv6Address], number: int) -> None:
         holders = self._held.get((protocol, number), {})
-        for host in hosts:
+        for host in hosts if holders else ():
             if any(_overlap(host, other) for other in holders):
                 raise Conflict(f"Bind for {_bracketed(host)}:{number} failed: port is already allocated")
         sockets: dict[IPv4Address | IPv6Address, socket.socket | None] = {}
@@ -146,13 +151,16 @@ class HostPorts:
                 for held in filter(None, sockets.values()):
                     held.close()
                 raise Conflict(_bind_failure(protocol, host, number, error)) from error
-        self._held.setdefault((protocol, number), {}).update(sockets)
+        self._held[protocol, number] = {**holders, **sockets}
 
 
-def _host_addresses(binding: PortBinding, *, ipv4: bool, ipv6: bool) -> tuple[IPv4Address | IPv6Address, ...]:
+def _host_addresses(
+    binding: PortBinding, every: Sequence[IPv4Address | IPv6Address]
+) -> Sequence[IPv4Address | IPv6Address]:
+    """Those at which it is to be; `every` are those of the families that the container has."""
     if binding.host_ip is None:
-        return (ANY_V4,) * ipv4 + (ANY_V6,) * ipv6
-    if not (ipv4 if binding.host_ip.version == 4 else ipv6):
+        return every
+    if all(binding.host_ip.version != host.version for host in every):
         raise Unsupported(
             f"port {binding.container_port}/{binding.protocol} can't be published on {binding.host_ip}: "
             f"the container has no IPv{binding.host_ip.version} address"
@@ -167,11 +175,9 @@ def _ephemeral_ports() -> range:
 
 def _hold(protocol: L4, host: IPv4Address | IPv6Address, number: int) -> socket.socket | None:
     """Bind the port and keep it. `None` if the kernel has no such protocol: then nobody else can listen either."""
-    family = socket.AF_INET if host.version == 4 else socket.AF_INET6
-    kind = socket.SOCK_DGRAM if protocol is L4.UDP else socket.SOCK_STREAM
-    number_of = {L4.TCP: socket.IPPROTO_TCP, L4.UDP: socket.IPPROTO_UDP, L4.SCTP: socket.IPPROTO_SCTP}
+    kind, protocol_number = _KINDS[protocol]
     try:
-        held = socket.socket(family, kind | socket.SOCK_CLOEXEC, number_of[protocol])
+        held = socket.socket(_FAMILIES[host.version], kind, protocol_number)
     except OSError:
         if protocol is L4.SCTP:
             return None

@@ -64,7 +64,8 @@ def _port_range(text: str) -> tuple[int, int]:
         return 0, 0
     first, _, last = text.partition("-")
     try:
-        low, high = _port(first, least=0), _port(last or first, least=0)
+        low = _port(first, least=0)
+        high = _port(last, least=0) if last else low
     except ValueError:
         raise InvalidArgument(f'invalid port specification: "{text}"') from None
     if low > high:
