@@ -71,3 +71,24 @@ def test_what_the_driver_refuses_is_not_made(house: InProcess) -> None:
         404,
         'create cargo: error looking up volume plugin nosuch: plugin "nosuch" not found',
     )
+
+
+def test_a_name_is_of_one_driver(house: InProcess) -> None:
+    create(house, "cargo")
+    answer = house.call("POST", "/volumes/create", {"Name": "cargo", "Driver": "local"})
+    assert (answer.status, answer.message) == (
+        409,
+        "create cargo: driver 'shelf' already has volume 'cargo': volume name must be unique",
+    )
+    mount = {
+        "Type": "volume",
+        "Source": "cargo",
+        "Target": "/x",
+        "VolumeOptions": {"DriverConfig": {"Name": "local"}},
+    }
+    assert (
+        house.call("POST", "/containers/create", {"Image": "keeper:1", "HostConfig": {"Mounts": [mount]}}).status
+        == 409
+    )
+    assert house.call("POST", "/volumes/create", {"Name": "cargo"}).body["Driver"] == "shelf"
+    house.create(name="one", HostConfig={"Binds": ["cargo:/cargo"]})

@@ -31,7 +31,7 @@ async def volume_create(daemon: Daemon, job: Job[CreateVolume]) -> Volume:
         raise Unavailable(NO_SWARM)
     record, is_new = await daemon.volumes.create(
         request.name or "",
-        driver=request.driver or LOCAL_DRIVER,
+        driver=request.driver or "",
         options=request.driver_opts,
         labels=request.labels,
     )

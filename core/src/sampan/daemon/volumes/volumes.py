@@ -113,16 +113,24 @@ class Volumes:
         self,
         name: str = "",
         *,
-        driver: str = LOCAL_DRIVER,
+        driver: str = "",
         options: dict[str, str] | None = None,
         labels: dict[str, str] | None = None,
         owner: str | None = None,
     ) -> tuple[VolumeRecord, bool]:
-        """The volume `name`, and whether it was made now, for `owner`; no name makes an anonymous one."""
+        """The volume `name`, and whether it was made now, for `owner`; no name makes an anonymous one.
+
+        One that is there is of any driver, unless one is asked for: then `Conflict` is raised in Docker's words.
+        """
         keeper = None if driver in (LOCAL_DRIVER, "") else self._installed(name, driver)
         async with self._lock:
-            if name in self._volumes:
-                return self._volumes[name], False
+            if known := self._volumes.get(name):
+                if driver not in ("", known.driver):
+                    raise Conflict(
+                        f"create {name}: driver '{known.driver}' already has volume '{name}': "
+                        "volume name must be unique"
+                    )
+                return known, False
             record = VolumeRecord(
                 name=name or secrets.token_hex(32),
                 owner=owner,
