@@ -9,7 +9,9 @@ import os
 import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
+from itertools import chain
 from pathlib import Path
 
 from sampan.drivers import L4, PublishedPort
@@ -29,7 +31,6 @@ GATEWAY_MODE = {
 ROUTED, UNPROTECTED = "routed", "nat-unprotected"
 """Options of a network that say at which addresses its containers are reached; Docker's names and values."""
 
-_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _KINDS = {
     L4.TCP: (socket.SOCK_STREAM | socket.SOCK_CLOEXEC, socket.IPPROTO_TCP),
     L4.UDP: (socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, socket.IPPROTO_UDP),
@@ -135,7 +136,7 @@ class HostPorts:
             yield from range(binding.first_host_port, binding.last_host_port + 1)
             return
         passed = ephemeral.index(self._last_ephemeral) + 1 if self._last_ephemeral in ephemeral else 0
-        for self._last_ephemeral in (*ephemeral[passed:], *ephemeral[:passed]):
+        for self._last_ephemeral in chain(ephemeral[passed:], ephemeral[:passed]):
             yield self._last_ephemeral
 
     def _take(self, protocol: L4, hosts: Sequence[IPv4Address | IPv6Address], number: int) -> None:
@@ -175,25 +176,31 @@ def _ephemeral_ports() -> range:
 
 def _hold(protocol: L4, host: IPv4Address | IPv6Address, number: int) -> socket.socket | None:
     """Bind the port and keep it. `None` if the kernel has no such protocol: then nobody else can listen either."""
-    kind, protocol_number = _KINDS[protocol]
+    family, address = _as_told(host)
     try:
-        held = socket.socket(_FAMILIES[host.version], kind, protocol_number)
+        held = socket.socket(family, *_KINDS[protocol])
     except OSError:
         if protocol is L4.SCTP:
             return None
         raise
     try:
-        if host.version == 6:
+        if family == socket.AF_INET6:
             held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if protocol is L4.UDP:
             held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # nobody reads what might arrive
-            held.bind((str(host), number))
+            held.bind((address, number))
         else:
-            _bind_stream(held, (str(host), number))
+            _bind_stream(held, (address, number))
     except BaseException:
         held.close()
         raise
     return held
+
+
+@lru_cache(maxsize=64)  # a thousand ports mostly are at one address
+def _as_told(host: IPv4Address | IPv6Address) -> tuple[int, str]:
+    """An address as the kernel is told of it: the family, the text."""
+    return (socket.AF_INET if host.version == 4 else socket.AF_INET6), str(host)
 
 
 def _bind_stream(held: socket.socket, address: tuple[str, int]) -> None:
