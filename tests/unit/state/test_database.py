@@ -72,3 +72,14 @@ def test_a_database_of_a_newer_sampan_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(SystemFailure, match="supports schemas up to"):
         Database(path)
+
+
+def test_a_database_of_an_older_sampan_is_brought_to_the_newest_schema(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    connection = sqlite3.connect(path)
+    connection.executescript(f"{MIGRATIONS[0]}; INSERT INTO volumes VALUES ('a', '{{}}'); PRAGMA user_version = 1;")
+    connection.close()
+    database = Database(path)
+    assert database.read(names) == ["a"]
+    assert database.read(lambda c: c.execute("PRAGMA user_version").fetchone()) == (len(MIGRATIONS),)
+    database.close()
