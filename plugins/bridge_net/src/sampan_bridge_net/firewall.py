@@ -126,14 +126,18 @@ class Firewall:
         return leaving
 
     def _take_out(self, leaving: Mapping[Place, str]) -> None:
-        # Deleting what is not there would fail the whole batch, adding what is there does not.
-        commands = self._add(leaving) + self._remove(leaving)
-        gate = self._let_in("add", leaving) + self._let_in("delete", leaving)
-        try:
-            self._nft.run(commands + gate)
-        except SystemFailure:
-            if has_table(self.table):  # else another program has taken it away, and nothing is left to do
-                self._nft.run(commands)  # it may have been the gate alone
+        there, gate = self._remove(leaving), self._let_in("delete", leaving)
+        # Deleting what is not there fails the whole batch, adding what is there does not; the gate may be gone alone.
+        anew = self._add(leaving)
+        for commands in (there + gate, anew + self._let_in("add", leaving) + there + gate, anew + there):
+            try:
+                self._nft.run(commands)
+                return
+            except SystemFailure as error:
+                failure = error
+            if not has_table(self.table):  # another program has taken it away, and nothing is left to do
+                return
+        raise failure
 
     def is_whole(self) -> bool:
         """Whether the rules are all there, as they were when this object last made them."""
