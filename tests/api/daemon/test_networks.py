@@ -119,6 +119,24 @@ def test_a_network_is_as_it_was_asked_for(house: InProcess) -> None:
         (with_pool(Subnet="10.8.0.0/24", IPRange="10.0.0.0/8"), 400, "CIDR block is bigger than its parent subnet"),
         (with_pool(Subnet="10.8.0.0/24", IPRange="fd00::/64"), 400, "parent subnet is an IPv4 block"),
         (with_pool(Subnet="10.8.0.0/24", AuxiliaryAddresses={"x": "fd::1"}), 400, "parent subnet is an IPv4 block"),
+        (with_pool(Subnet="224.0.0.0/24"), 400, "multicast addresses can't be used"),
+        (with_pool(Subnet="127.0.0.0/24"), 400, "loopback addresses can't be used"),
+        (
+            with_pool(Subnet="10.8.0.0/24", Gateway="10.8.0.0"),
+            403,
+            "allocate gateway (10.8.0.0): Address already in use",
+        ),
+        (with_pool(Subnet="10.8.0.0/24", Gateway="10.8.0.255"), 403, "(10.8.0.255): Address already in use"),
+        (
+            with_pool(Subnet="10.8.0.0/24", AuxiliaryAddresses={"x": "10.8.0.1"}),
+            403,
+            "failed to allocate secondary ip address (x:10.8.0.1): Address already in use",
+        ),
+        (
+            with_pool(Subnet="10.8.0.0/24", AuxiliaryAddresses={"x": "10.8.0.7", "y": "10.8.0.7"}),
+            403,
+            "failed to allocate secondary ip address (y:10.8.0.7): Address already in use",
+        ),
         (with_pool(Gateway="10.8.0.1"), 400, "must have a corresponding subnet"),
         ({"IPAM": {"Driver": "dhcp"}}, 404, 'plugin "dhcp" not found'),
         ({"Labels": {"a": 1}}, 400, "invalid JSON"),
@@ -300,6 +318,8 @@ def test_a_network_named_by_its_id_is_found_by_its_name(house: InProcess) -> Non
         ("bridge", {"IPAMConfig": {"IPv4Address": "172.17.0.9"}}, 400, "supported on user-defined networks only"),
         ("bridge", {"Aliases": ["x"]}, 400, "network-scoped aliases are only supported for user-defined networks"),
         ("lake", {"MacAddress": "rubbish"}, 400, "address rubbish: invalid MAC address"),
+        ("lake", {"MacAddress": "01:00:5e:00:00:01"}, 400, "address 01:00:5e:00:00:01: invalid MAC address"),
+        ("lake", {"MacAddress": "00:00:00:00:00:00"}, 400, "address 00:00:00:00:00:00: invalid MAC address"),
         (
             "lake",
             {"DriverOpts": {"com.docker.network.endpoint.sysctls": "kernel.panic=1"}},

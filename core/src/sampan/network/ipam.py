@@ -71,6 +71,16 @@ def pool_of(subnet: IPv4Network | IPv6Network, gateway: IPv4Address | IPv6Addres
     return AddressPool(subnet, gateway if gateway is not None else subnet[1])
 
 
+def check_kept(pool: AddressPool) -> None:
+    """Raise `Forbidden` in Docker's words if the gateway or an auxiliary address can't be used, or is used twice."""
+    kept: set[IPv4Address | IPv6Address] = set()
+    named = {f"secondary ip address ({name}:{address})": address for name, address in pool.reserved.items()}
+    for what, address in {f"gateway ({pool.gateway})": pool.gateway, **named}.items():
+        if address in kept or not _can_be_given(pool, address):
+            raise Forbidden(f"failed to allocate {what}: Address already in use")
+        kept.add(address)
+
+
 class Addresses:
     """Which addresses of which network are taken. In memory; the caller writes through."""
 

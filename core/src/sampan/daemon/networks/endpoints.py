@@ -107,7 +107,7 @@ def _faults(name: str, settings: EndpointSettings) -> Iterator[str]:
     for text in ipam.link_local_ips or ():
         if not (_is_address(IPv4Address, text) or _is_address(IPv6Address, text)):
             yield f"invalid link-local IP address: {text}"
-    if settings.mac_address and not _MAC.fullmatch(settings.mac_address):
+    if settings.mac_address and not _is_mac_address(settings.mac_address):
         yield f"address {settings.mac_address}: invalid MAC address"
     if sysctls := (settings.driver_opts or {}).get(SYSCTLS_OPTION):
         yield from filter(None, map(_sysctl_fault, sysctls.split(",")))
@@ -125,6 +125,14 @@ def _link_local(text: str) -> IPv4Interface | IPv6Interface:
     """With the prefix length of its kind (RFC 3927, RFC 4291), which Docker gives to whatever is asked for here."""
     address = ip_address(text)
     return ip_interface((address, 16 if address.version == 4 else 64))
+
+
+def _is_mac_address(text: str) -> bool:
+    """Whether an interface can have it: not zero, nor a multicast one (lowest bit of the first byte)."""
+    if not _MAC.fullmatch(text):
+        return False
+    packed = bytes.fromhex(text.replace("-", ":").replace(":", ""))
+    return not packed[0] & 1 and any(packed)
 
 
 def _is_address(kind: type[IPv4Address] | type[IPv6Address], text: str) -> bool:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from sampan.errdefs import InvalidArgument, NotFound
 from sampan.models import IPAM, IPAMConfig
-from sampan.network.ipam import pool_of
+from sampan.network.ipam import check_kept, pool_of
 from sampan.network.records import AddressPool
 
 _DRIVERS = frozenset({"", "default"})
@@ -19,7 +19,8 @@ _DRIVERS = frozenset({"", "default"})
 def address_pools(ipam: IPAM, versions: Iterable[int]) -> list[AddressPool]:
     """The pools of these IP versions; others are passed over, as with Docker.
 
-    Raises `InvalidArgument`, or `NotFound` for a driver of addresses other than the core's.
+    Raises `InvalidArgument`, `Forbidden` for addresses that nobody can have, or `NotFound` for a driver of addresses
+    other than the core's.
     """
     if ipam.driver not in _DRIVERS:
         raise NotFound(f'could not find plugin {ipam.driver} in v1 plugin registry: plugin "{ipam.driver}" not found')
@@ -51,12 +52,16 @@ def _pool(config: IPAMConfig, versions: set[int]) -> AddressPool | None:
     together("invalid network config", problems)
     pool = pool_of(subnet, ip_address(config.gateway) if config.gateway else None)
     reserved = {name: ip_address(text) for name, text in (config.auxiliary_addresses or {}).items()}
-    return AddressPool(subnet, pool.gateway, ip_network(config.ip_range) if config.ip_range else None, reserved)
+    pool = AddressPool(subnet, pool.gateway, ip_network(config.ip_range) if config.ip_range else None, reserved)
+    check_kept(pool)
+    return pool
 
 
 def _subnet_problems(text: str, subnet: IPv4Network | IPv6Network) -> Iterator[str]:
     if ip_interface(text).ip != subnet.network_address:
         yield f"invalid subnet {text}: it should be {subnet}"
+    if subnet.is_multicast or subnet.is_loopback:
+        yield f"invalid subnet {text}: {'multicast' if subnet.is_multicast else 'loopback'} addresses can't be used"
 
 
 def _range_problems(text: str, subnet: IPv4Network | IPv6Network) -> Iterator[str]:
