@@ -1,7 +1,7 @@
-"""The fields of requests that this engine takes and does not serve, in one place.
+"""The fields of requests that this engine accepts but does not support, in one place.
 
-What is served follows from routes and models; what is not, from here. `docs/compatibility.md` is made of both, and a
-test sends each of these and looks that the answer is as said.
+What is supported follows from routes and models; what is not, from here. `docs/compatibility.md` is generated from
+both, and a test sends each of these and checks the answer.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def _endpoint(**fields: Any) -> dict[str, Any]:
 
 
 _CREATE = "ContainerCreate"
-_WINDOWS = "of Windows"
+_WINDOWS = "Windows only"
 _ENGINES_OWN = "filled in by the engine, as with Docker"
-_V1 = "of cgroup v1"
+_V1 = "cgroup v1 only"
 _ENDPOINT_STATE: tuple[tuple[str, Any], ...] = (
     ("NetworkID", "x"),
     ("EndpointID", "x"),
@@ -64,7 +64,7 @@ _START = "ContainerStart"
 _UPDATE = "ContainerUpdate"
 _DEVICE = {"PathOnHost": "/dev/null", "PathInContainer": "/dev/null", "CgroupPermissions": "rwm"}
 _ULIMIT = {"Name": "nofile", "Soft": 10, "Hard": 10}
-_AT_CREATION = "is set at creation, as with Docker"
+_AT_CREATION = "set at creation, as with Docker"
 _REALTIME = "kernel does not support CPU real-time scheduler"
 _QOS = "configuration is not supported on linux"
 
@@ -104,7 +104,7 @@ UNSERVED: tuple[Unserved, ...] = (
         "checkpoint-dir",
         Verdict.IGNORED,
         {"checkpoint-dir": "/c"},
-        "without `checkpoint`, as with Docker",
+        "no effect without `checkpoint`, as with Docker",
         status=204,
     ),
     Unserved(_UPDATE, "CgroupParent", Verdict.IGNORED, {"CgroupParent": "/mine"}, _AT_CREATION, status=200),
@@ -115,8 +115,8 @@ UNSERVED: tuple[Unserved, ...] = (
     ),
     Unserved(_UPDATE, "Ulimits", Verdict.IGNORED, {"Ulimits": [_ULIMIT]}, _AT_CREATION, status=200),
     Unserved(_CREATE, "ArgsEscaped", Verdict.IGNORED, {"ArgsEscaped": True}, _WINDOWS),
-    Unserved(_CREATE, "OnBuild", Verdict.IGNORED, {"OnBuild": ["RUN true"]}, "of builds; inspect tells it"),
-    Unserved(_CREATE, "Shell", Verdict.IGNORED, {"Shell": ["/bin/sh"]}, "of builds; inspect tells it"),
+    Unserved(_CREATE, "OnBuild", Verdict.IGNORED, {"OnBuild": ["RUN true"]}, "for builds; shown by inspect"),
+    Unserved(_CREATE, "Shell", Verdict.IGNORED, {"Shell": ["/bin/sh"]}, "for builds; shown by inspect"),
     Unserved(
         _CREATE,
         "HostConfig.DeviceRequests",
@@ -127,14 +127,18 @@ UNSERVED: tuple[Unserved, ...] = (
         400,
     ),
     Unserved(
-        _CREATE, "HostConfig.ContainerIDFile", Verdict.IGNORED, _host(ContainerIDFile="/id"), "the client's; kept"
+        _CREATE,
+        "HostConfig.ContainerIDFile",
+        Verdict.IGNORED,
+        _host(ContainerIDFile="/id"),
+        "used by the client; stored",
     ),
     Unserved(
         _CREATE,
         "HostConfig.Mounts[].Consistency",
         Verdict.IGNORED,
         _host(Mounts=[{"Type": "bind", "Source": "/", "Target": "/host", "Consistency": "cached"}]),
-        "of Docker Desktop",
+        "Docker Desktop only",
     ),
     Unserved(_CREATE, "HostConfig.Cgroup", Verdict.IGNORED, _host(Cgroup="container:a"), "Docker ignores it too"),
     Unserved(
@@ -146,7 +150,9 @@ UNSERVED: tuple[Unserved, ...] = (
         "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
         400,
     ),
-    Unserved(_CREATE, "HostConfig.UsernsMode", Verdict.IGNORED, _host(UsernsMode="host"), "users are not remapped"),
+    Unserved(
+        _CREATE, "HostConfig.UsernsMode", Verdict.IGNORED, _host(UsernsMode="host"), "there is no user remapping"
+    ),
     *(
         Unserved(
             _CREATE,
@@ -173,7 +179,7 @@ UNSERVED: tuple[Unserved, ...] = (
         "Ingress",
         Verdict.REFUSED,
         {"Name": "sea", "Ingress": True},
-        "of swarm",
+        "swarm only",
         "Ingress network can only be global scope network",
         403,
     ),
@@ -182,7 +188,7 @@ UNSERVED: tuple[Unserved, ...] = (
         "ClusterVolumeSpec",
         Verdict.REFUSED,
         {"Name": "clustered", "ClusterVolumeSpec": {"Group": "a"}},
-        "of swarm",
+        "swarm only",
         "This node is not a swarm manager",
         503,
     ),
