@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -122,6 +123,24 @@ async def test_a_layer_that_was_whole_is_not_fetched_again(room: Room) -> None:
     assert first.asked_from == [0]
     assert room.blobs() >= {first.digest, second.digest}
     assert not beginnings(room.root)
+
+
+@pytest.mark.parametrize("step", ["commit", "remove"])
+async def test_whoever_leaves_just_as_a_layer_is_made_is_in_nobodys_way(
+    room: Room, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    room.registry.push("1", [FIRST])
+    loop, work = asyncio.get_running_loop(), getattr(room.storage, step)
+
+    def leave(*args: Any, **kwargs: Any) -> None:
+        work(*args, **kwargs)
+        loop.call_soon_threadsafe(leaving.cancel)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(room.storage, step, leave)
+        leaving = pulling(room)
+        await asyncio.wait((leaving,))
+    assert files(room, await room.pull("app:1"))
 
 
 async def test_a_beginning_that_was_damaged_is_fetched_anew(room: Room) -> None:

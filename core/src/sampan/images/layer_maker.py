@@ -158,9 +158,7 @@ class LayerMaker:
         async with self._snapshot(attached) as key, BlobStream(self._content.ingest(), lambda _: source) as stream:
             unpack_into = self._detached_into if self._detached else self._mounted_into
             done = await unpack_into(key, stream.chunks(), None, None)
-            yield NewLayer(
-                key, stream, done, below, partial(self._storage.commit, parent=below if self._detached else None)
-            )
+            yield NewLayer(key, stream, done, below, partial(self._commit, parent=below if self._detached else None))
 
     @asynccontextmanager
     async def made_again(self, layer: Layer) -> AsyncIterator[tuple[Path, Path]]:
@@ -180,7 +178,7 @@ class LayerMaker:
         async with self._filled(wanted, report) as (key, unpacked):
             below = await parent()
             if not below or not await self._hides_links(key, below, unpacked):
-                await to_the_end(self._storage.commit, chain_id, key, parent=below.chain_id if below else None)
+                await self._commit(chain_id, key, below.chain_id if below else None)
                 return _layer(chain_id, below, wanted, unpacked)
         return await self._make_attached(chain_id, wanted, parent, report)
 
@@ -197,7 +195,7 @@ class LayerMaker:
             _check_diff_id(unpacked, wanted)
             yield filled
         finally:
-            await self._discard(key)
+            await self._discard_uncommitted(key)
 
     async def _taken(self, wanted: Wanted, report: Report) -> Filled | None:
         """What was unpacked ahead, if it was; said as if it happened now."""
@@ -236,7 +234,7 @@ class LayerMaker:
         below = await parent()
         async with self._snapshot(below.chain_id if below else None) as key:
             unpacked = await self._fill(key, wanted, report, self._mounted_into)
-            await to_the_end(self._storage.commit, chain_id, key)
+            await self._commit(chain_id, key)
         return _layer(chain_id, below, wanted, unpacked)
 
     async def _fetch(self, wanted: Wanted, report: Report) -> None:
@@ -307,7 +305,7 @@ class LayerMaker:
             await in_thread(self._storage.prepare, key, parent)
             yield key
         finally:
-            await self._discard(key)  # a committed one has another name by now
+            await self._discard_uncommitted(key)
 
     @asynccontextmanager
     async def _view(self, parent: str) -> AsyncIterator[Path]:
@@ -317,6 +315,16 @@ class LayerMaker:
             async with _entered(mounted(mounts, self._state_dir)) as path:
                 yield path
         finally:
+            await self._discard(key)
+
+    async def _commit(self, chain_id: str, key: str, parent: str | None = None) -> None:
+        """Make the snapshot a layer's. From here to where the layer is known there is nothing to wait for: whoever is
+        cancelled then would leave a snapshot of nobody's in the way of the next one."""
+        await to_the_end(self._storage.commit, chain_id, key, parent=parent)
+        self._keys.discard(key)
+
+    async def _discard_uncommitted(self, key: str) -> None:
+        if key in self._keys:
             await self._discard(key)
 
     def _new_key(self) -> str:
@@ -348,7 +356,7 @@ class NewLayer:
         stream: BlobStream,
         unpacked: Unpacked,
         parent: Digest | None,
-        commit_snapshot: Callable[[str, str], None],
+        commit_snapshot: Callable[[str, str], Awaitable[None]],
     ) -> None:
         self._key = key
         self._stream = stream
@@ -362,7 +370,7 @@ class NewLayer:
     async def commit(self) -> Layer:
         """Make it a layer."""
         await self._stream.commit()
-        await to_the_end(self._commit_snapshot, self.chain_id, self._key)
+        await self._commit_snapshot(self.chain_id, self._key)
         return Layer(self.chain_id, self._diff_id, self._parent, self._size_bytes, self.blob, self._stream.size_bytes)
 
 
