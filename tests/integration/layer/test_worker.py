@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from sampan.digest import Digest
 from sampan.errdefs import SystemFailure
 from sampan.images.layer.limits import Limits
 from sampan.images.layer.process import START, _environment, _module_paths
@@ -128,7 +127,8 @@ async def test_many_layers_unpack_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("blob", [gzip.compress(tar(*ZOO)), zstd.compress(tar(*ZOO)), b"garbage" * 1000])
 def test_a_worker_opens_nothing_of_its_own_once_it_is_confined(target: Path, tmp_path: Path, blob: bytes) -> None:
     trace = tmp_path / "trace"
-    request = _request(target, OVERLAY, Digest(f"sha512:{'0' * 128}"), len(blob), Limits())
+    asked = {"expected": f"sha512:{'0' * 128}", "size": len(blob), "hashed": False, "growth": None}
+    request = _request(target, OVERLAY, Limits(), asked)
     start = START.format("sampan.images.layer.worker")
     code = f"import os, sys; sys.argv[1] = sys.argv[1].replace('PARENT', str(os.getppid())); {start}"
     request = request.replace(f'"parent": {os.getpid()}', '"parent": PARENT')

@@ -1,47 +1,53 @@
 """What is unpacked before anybody asks for it: whose it is, and what becomes of the rest."""
 
 import asyncio
+import os
+from pathlib import Path
 
 from sampan.digest import Digest
 from sampan.errdefs import SystemFailure
-from sampan.images.ahead import Ahead, Filled
+from sampan.images.ahead import Ahead, Blob, Filled
+from sampan.images.layer.growing import GrowingBlob
 from sampan.images.layer.unpack import Unpacked
+from tests.support.containers import held_by
 
-BLOBS = [Digest.of(bytes([number])) for number in range(3)]
+BLOBS = [Blob(Digest.of(bytes([number])), 1) for number in range(3)]
 
 
 class Filler:
     """Fills snapshots, when told to, named by their blobs."""
 
     def __init__(self) -> None:
-        self.filled: list[Digest] = []
+        self.filled: list[Blob | GrowingBlob] = []
+        self.followed: set[GrowingBlob] = set()
         self.discarded: list[str] = []
         self.allowed = asyncio.Event()
         self.failure: Exception | None = None
 
-    async def fill(self, blob: Digest, blob_bytes: int) -> Filled:
+    async def fill(self, blob: Blob | GrowingBlob) -> Filled:
         self.filled.append(blob)
         await self.allowed.wait()
         if self.failure:
             raise self.failure
-        return blob, Unpacked(blob, blob, blob_bytes, 0, ())
+        digest = await blob.digest if isinstance(blob, GrowingBlob) else blob.digest
+        return digest, Unpacked(digest, digest, blob.size_bytes, 0, ())
 
     async def discard(self, key: str) -> None:
         self.discarded.append(key)
 
     def ahead(self, at_most: int = 2) -> Ahead:
-        return Ahead(self.fill, self.discard, at_most=at_most)
+        return Ahead(self.fill, self.discard, at_most=at_most, followed=self.followed)
 
 
 async def test_what_was_taken_is_the_takers() -> None:
     filler = Filler()
     filler.allowed.set()
     async with filler.ahead() as ahead:
-        ahead.begin(BLOBS[0], 1)
-        taken = await ahead.take(BLOBS[0])
+        ahead.begin(BLOBS[0])
+        taken = await ahead.take(BLOBS[0].digest)
         assert taken is not None
-        assert taken[0] == BLOBS[0]
-        assert await ahead.take(BLOBS[0]) is None
+        assert taken[0] == BLOBS[0].digest
+        assert await ahead.take(BLOBS[0].digest) is None
     assert filler.discarded == []
 
 
@@ -49,33 +55,33 @@ async def test_what_nobody_took_is_discarded_and_what_is_not_done_ended() -> Non
     filler = Filler()
     async with filler.ahead() as ahead:
         filler.allowed.set()
-        ahead.begin(BLOBS[0], 1)
+        ahead.begin(BLOBS[0])
         await asyncio.wait(ahead._begun.values())
         filler.allowed.clear()
-        ahead.begin(BLOBS[1], 1)
+        ahead.begin(BLOBS[1])
         await asyncio.sleep(0)
     assert filler.filled == BLOBS[:2]
-    assert filler.discarded == [BLOBS[0]]
+    assert filler.discarded == [BLOBS[0].digest]
 
 
 async def test_who_is_cancelled_at_the_very_end_has_taken_nothing() -> None:
     filler = Filler()
     async with filler.ahead() as ahead:
-        ahead.begin(BLOBS[0], 1)
-        taking = asyncio.create_task(ahead.take(BLOBS[0]))
+        ahead.begin(BLOBS[0])
+        taking = asyncio.create_task(ahead.take(BLOBS[0].digest))
         await asyncio.sleep(0)
-        ahead._begun[BLOBS[0]].add_done_callback(lambda _: taking.cancel())
+        ahead._begun[BLOBS[0].digest].add_done_callback(lambda _: taking.cancel())
         filler.allowed.set()
         await asyncio.wait((taking,))
         assert taking.cancelled()
-    assert filler.discarded == [BLOBS[0]]
+    assert filler.discarded == [BLOBS[0].digest]
 
 
 async def test_what_two_wait_for_is_that_of_one() -> None:
     filler = Filler()
     async with filler.ahead() as ahead:
-        ahead.begin(BLOBS[0], 1)
-        taking = [asyncio.create_task(ahead.take(BLOBS[0])) for _ in range(2)]
+        ahead.begin(BLOBS[0])
+        taking = [asyncio.create_task(ahead.take(BLOBS[0].digest)) for _ in range(2)]
         await asyncio.sleep(0)
         filler.allowed.set()
         taken = await asyncio.gather(*taking)
@@ -88,9 +94,9 @@ async def test_a_failure_is_left_to_who_tries_again() -> None:
     filler.failure = SystemFailure("disk full")
     filler.allowed.set()
     async with filler.ahead() as ahead:
-        ahead.begin(BLOBS[0], 1)
-        assert await ahead.take(BLOBS[0]) is None
-        ahead.begin(BLOBS[1], 1)
+        ahead.begin(BLOBS[0])
+        assert await ahead.take(BLOBS[0].digest) is None
+        ahead.begin(BLOBS[1])
         await asyncio.wait(ahead._begun.values())
     assert filler.discarded == []
 
@@ -99,7 +105,48 @@ async def test_nothing_is_begun_twice_nor_more_than_may_be() -> None:
     filler = Filler()
     async with filler.ahead(at_most=2) as ahead:
         for blob in (BLOBS[0], BLOBS[0], *BLOBS):
-            ahead.begin(blob, 1)
+            ahead.begin(blob)
         await asyncio.sleep(0)
         assert filler.filled == BLOBS[:2]
-        assert BLOBS[2] not in ahead
+        assert BLOBS[2].digest not in ahead
+
+
+async def test_what_is_followed_can_be_taken_once_it_has_a_name(tmp_path: Path) -> None:
+    (file := tmp_path / "blob").touch()
+    filler = Filler()
+    filler.allowed.set()
+    async with filler.ahead() as ahead:
+        blob = ahead.follow(file, 1)
+        assert blob is not None
+        blob.grown(1)
+        blob.ended()
+        assert await ahead.take(BLOBS[0].digest) is None
+        ahead.name(blob, BLOBS[0].digest)
+        taken = await ahead.take(BLOBS[0].digest)
+        assert taken is not None
+    assert filler.discarded == []
+    assert filler.followed == set()
+
+
+async def test_what_was_followed_and_never_got_a_name_is_ended(tmp_path: Path) -> None:
+    (file := tmp_path / "blob").touch()
+    before = held_by(os.getpid())
+    filler = Filler()
+    filler.allowed.set()
+    async with filler.ahead() as ahead:
+        blob = ahead.follow(file, 1)
+        assert blob is not None
+    blob.grown(1)  # the thread that writes it may not know yet
+    blob.ended()
+    assert (filler.followed, filler.discarded) == (set(), [])
+    assert held_by(os.getpid()) == before
+
+
+async def test_few_are_followed_whosever_they_are(tmp_path: Path) -> None:
+    (file := tmp_path / "blob").touch()
+    filler = Filler()
+    async with filler.ahead(at_most=9) as one, filler.ahead(at_most=9) as other:
+        assert one.follow(file, 1)
+        assert other.follow(file, 1)
+        assert one.follow(file, 1) is None
+        filler.allowed.set()

@@ -10,13 +10,13 @@ import pytest
 from sampan.errdefs import InvalidArgument, NotFound
 from tests.support.images import Entry, directory, hard_link, layer
 from tests.unit.images.conftest import Items, Room
-from tests.unit.images.test_archive import chunks, docker_archive, load
+from tests.unit.images.test_archive import chunks, docker_archive, load, oci_archive
 
 pytestmark = [pytest.mark.root, pytest.mark.parametrize("room", [True], indirect=True, ids=["detached"])]
 
 LARGE = os.urandom(1 << 20)
 BASE = layer([directory("etc"), Entry("etc/base", LARGE)])
-UPPER = layer([directory("etc"), Entry("etc/upper", LARGE * 3)])
+UPPER = layer([directory("etc"), Entry("etc/first", b"1"), Entry("etc/upper", LARGE * 3)])
 
 
 def written(room: Room) -> list[Path]:
@@ -52,11 +52,48 @@ async def test_a_layer_is_unpacked_while_the_next_one_comes_in(room: Room) -> No
 
     items = Items()
     (image,) = await room.store.load(body(), progress=items, quiet=False)
-    assert len(begun) == 1
+    assert begun
     assert "Loading layer" in items.lines
     assert room.snapshots() == set(image.layers)
     mount = room.storage.view("look", image.layers[-1])[0]
     assert (Path(mount.source) / "etc/base").read_bytes() == LARGE
+
+
+ARCHIVES = [docker_archive(([UPPER], ["app:1"])), oci_archive([UPPER])]
+
+
+async def begun_layer(room: Room, archive: bytes) -> AsyncIterator[bytes]:
+    """The archive up to the middle of its one layer, given when the first file of that is unpacked."""
+    async for chunk in chunks(archive[: len(archive) // 2]):
+        yield chunk
+    while not any((room.storage.detached_dir(name) / "etc/first").exists() for name in room.snapshots()):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("archive", ARCHIVES, ids=["plain", "gzip"])
+async def test_a_layer_is_unpacked_while_it_comes_in_itself(room: Room, archive: bytes) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        sent = 0
+        async for chunk in begun_layer(room, archive):
+            sent += len(chunk)
+            yield chunk
+        yield archive[sent:]
+
+    (image,) = await room.store.load(body(), progress=Items(), quiet=True)
+    assert room.snapshots() == set(image.layers)
+    mount = room.storage.view("look", image.layers[-1])[0]
+    assert (Path(mount.source) / "etc/upper").read_bytes() == LARGE * 3
+
+
+async def test_a_load_that_breaks_off_within_a_layer_leaves_nothing(room: Room) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        async for chunk in begun_layer(room, ARCHIVES[0]):
+            yield chunk
+        raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError):
+        await room.store.load(body(), progress=Items(), quiet=False)
+    assert room.is_empty()
 
 
 async def test_what_no_image_has_is_removed(room: Room) -> None:

@@ -9,40 +9,76 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from sampan.digest import Digest
 from sampan.errdefs import SampanError
+from sampan.images.layer.growing import GrowingBlob
 from sampan.images.layer.unpack import Unpacked
 from sampan.tasks import end
+
+_FOLLOWED_MAX = 2
 
 Filled = tuple[str, Unpacked]
 """The key of a snapshot, and what was unpacked into it."""
 
 
+class Blob(NamedTuple):
+    """A blob that is here."""
+
+    digest: Digest
+    size_bytes: int
+
+
 class Ahead:
     """At most `at_most` blobs that are being unpacked; a context, at whose end those that nobody took are removed.
 
-    `fill` unpacks a blob of so many bytes into a new snapshot, and leaves nothing if it fails; `discard` removes the
-    snapshot of a key.
+    `fill` unpacks a blob into a new snapshot, and leaves nothing if it fails; `discard` removes the snapshot of a
+    key. `followed` are the blobs, of all archives, that are unpacked while they are written: only a few, as a client
+    that stands still keeps their processes waiting.
     """
 
     def __init__(
         self,
-        fill: Callable[[Digest, int], Awaitable[Filled]],
+        fill: Callable[[Blob | GrowingBlob], Awaitable[Filled]],
         discard: Callable[[str], Awaitable[None]],
         *,
         at_most: int,
+        followed: set[GrowingBlob],
     ) -> None:
         self._fill = fill
         self._discard = discard
         self._at_most = at_most
+        self._followed = followed
         self._begun: dict[Digest, asyncio.Future[Filled]] = {}
+        self._unnamed: dict[GrowingBlob, asyncio.Future[Filled]] = {}
 
-    def begin(self, blob: Digest, blob_bytes: int) -> None:
+    def begin(self, blob: Blob) -> None:
         """Unpack `blob`, which is here, in a task, unless that was begun already or too many were."""
-        if blob not in self._begun and len(self._begun) < self._at_most:
-            self._begun[blob] = asyncio.ensure_future(self._fill(blob, blob_bytes))
+        if blob.digest not in self._begun and not self._is_full():
+            self._begun[blob.digest] = asyncio.ensure_future(self._fill(blob))
+
+    def follow(self, path: Path, size_bytes: int) -> GrowingBlob | None:
+        """Unpack the blob that is about to be written to the file `path`, in a task, unless too many were begun.
+
+        Whoever writes it tells the answer how it grows, and here what it has become.
+        """
+        if self._is_full() or len(self._followed) >= _FOLLOWED_MAX:
+            return None
+        blob = GrowingBlob(path, size_bytes)
+        self._followed.add(blob)
+        self._unnamed[blob] = filling = asyncio.ensure_future(self._fill(blob))
+        filling.add_done_callback(lambda _: self._leave(blob))
+        return blob
+
+    def name(self, blob: GrowingBlob, digest: Digest) -> None:
+        """`blob` is whole, and this is its digest: from now on it can be taken by that."""
+        if not blob.digest.done():
+            blob.digest.set_result(digest)
+        if digest not in self._begun:
+            self._begun[digest] = self._unnamed.pop(blob)
 
     def __contains__(self, blob: Digest) -> bool:
         return blob in self._begun
@@ -68,10 +104,18 @@ class Ahead:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        left, self._begun = list(self._begun.values()), {}
+        left = [*self._begun.values(), *self._unnamed.values()]
+        self._begun, self._unnamed = {}, {}
         try:
             await end(*left)
         finally:
             for filling in left:
                 if not filling.cancelled() and filling.exception() is None:
                     await self._discard(filling.result()[0])
+
+    def _leave(self, blob: GrowingBlob) -> None:
+        blob.close()
+        self._followed.discard(blob)
+
+    def _is_full(self) -> bool:
+        return len(self._begun) + len(self._unnamed) >= self._at_most

@@ -9,18 +9,19 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sampan.digest import Digest
 from sampan.errdefs import DataLoss, InvalidArgument, NotFound, SampanError
-from sampan.images.ahead import Ahead
+from sampan.images.ahead import Ahead, Blob
 from sampan.images.archive_reader import Archive, Member, read_archive
 from sampan.images.content import ContentStore
 from sampan.images.image import Image
 from sampan.images.index import ImageIndex, NewImage
+from sampan.images.layer.growing import GrowingBlob
 from sampan.images.layer_maker import Wanted
-from sampan.images.layers import Layers
+from sampan.images.layers import DEPTH_MAX, Layers
 from sampan.images.leases import Lease
 from sampan.images.manifest import (
     DOCUMENT_BYTES_MAX,
@@ -40,7 +41,7 @@ _MANIFEST = "manifest.json"
 _INDEX = "index.json"
 _IMAGES_MAX = 1000
 _INDEX_DEPTH = 4
-_AHEAD_BYTES_MIN = 1 << 20
+_AHEAD_BYTES_MIN = 1 << 20  # for a smaller one it is not worth it
 _FULL_NAME = "io.containerd.image.name"
 _REF_NAME = "org.opencontainers.image.ref.name"
 
@@ -78,18 +79,13 @@ class Loader:
     async def load(self, body: AsyncIterator[bytes], report: Report, *, quiet: bool) -> list[Image]:
         """Load all images of `body`, or none. Raises `InvalidArgument`, `DataLoss`, `NotFound`, `SystemFailure`."""
         progress = _silent if quiet else _as_loading(report)
-        async with self._layers.ahead() as ahead:
-            archive = await read_archive(body, self._content, self._lease, partial(self._begin, ahead))
+        # Where platforms are named there are several, and most layers are the others'.
+        async with self._layers.ahead(0 if self._platforms else DEPTH_MAX) as ahead:
+            follower = _LayersAhead(ahead, self._content, self._layers)
+            archive = await read_archive(body, self._content, self._lease, follower)
             found = await in_thread(self._wanted, archive)
             new = [(await self._make(image, ahead, progress), image.names) for image in found]
         return [await self._add(image, names, report) for image, names in new]
-
-    async def _begin(self, ahead: Ahead, member: Member) -> None:
-        """Unpack what must be a layer that is not here yet."""
-        # For a small one it is not worth it. Platforms are named where there are several, most of them for others.
-        if member.size_bytes < _AHEAD_BYTES_MIN or self._platforms or self._layers.is_made_of(member.digest):
-            return
-        ahead.begin(member.digest, member.size_bytes)
 
     def _wanted(self, archive: Archive) -> list[Found]:
         platforms = self._platforms
@@ -134,6 +130,27 @@ class Loader:
         if not names:
             report(_line(f"Loaded image ID: {image.id}"))
         return image
+
+
+class _LayersAhead:
+    """Has those files of an archive unpacked that must be layers which are not here yet."""
+
+    def __init__(self, ahead: Ahead, content: ContentStore, layers: Layers) -> None:
+        self._ahead = ahead
+        self._content = content
+        self._layers = layers
+
+    async def begins(self, path: Path, size_bytes: int) -> GrowingBlob | None:
+        # Which one it is, is known at its end. If one of its size is here, it will mostly be that.
+        if size_bytes < _AHEAD_BYTES_MIN or self._content.has_size(size_bytes):
+            return None
+        return self._ahead.follow(path, size_bytes)
+
+    async def ends(self, member: Member, blob: GrowingBlob | None) -> None:
+        if blob:
+            self._ahead.name(blob, member.digest)
+        elif member.size_bytes >= _AHEAD_BYTES_MIN and not self._layers.is_made_of(member.digest):
+            self._ahead.begin(Blob(member.digest, member.size_bytes))
 
 
 def _images_in(archive: Archive, platform: Platform) -> list[Found]:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import posixpath
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from sampan.digest import Digest
 from sampan.errdefs import DataLoss, InvalidArgument, NotFound
 from sampan.images.blob_stream import batches
 from sampan.images.content import ContentStore
 from sampan.images.layer.expand import expanded
+from sampan.images.layer.growing import GrowingBlob
 from sampan.images.layer.limits import Limits
 from sampan.images.layer.tar import LINK, REGULAR, SYMLINK, Header, TarReader
 from sampan.images.leases import Lease
@@ -38,7 +40,14 @@ class Member:
     size_bytes: int
 
 
-Kept = Callable[[Member], Coroutine[Any, Any, None]]
+class Follower(Protocol):
+    """Is told of an archive's files, while they come."""
+
+    async def begins(self, path: Path, size_bytes: int) -> GrowingBlob | None:
+        """A file of so many bytes is about to be written to `path`. Who answers a blob is told how it grows."""
+
+    async def ends(self, member: Member, blob: GrowingBlob | None) -> None:
+        """A file is here, and is what was answered when it began."""
 
 
 class Archive:
@@ -87,8 +96,10 @@ class Archive:
             self._links[name] = _normal(posixpath.join(base, target))
 
 
-async def read_archive(body: AsyncIterator[bytes], content: ContentStore, lease: Lease, kept: Kept) -> Archive:
-    """Read all of `body`, compressed or not; `lease` holds every blob, and `kept` is told of each once it is here.
+async def read_archive(
+    body: AsyncIterator[bytes], content: ContentStore, lease: Lease, follower: Follower
+) -> Archive:
+    """Read all of `body`, compressed or not; `lease` holds every blob, and `follower` is told of each.
 
     Raises `DataLoss` if it is cut off or broken, `InvalidArgument` if it is no tar, or a bomb, `SystemFailure` if the
     disk is full.
@@ -96,7 +107,7 @@ async def read_archive(body: AsyncIterator[bytes], content: ContentStore, lease:
     bridge = _Bridge(asyncio.get_running_loop())
     limits = Limits(entries=_ENTRIES_MAX)
     async with aclosing(batches(expanded(body, limits))) as chunks:
-        keeper = _Keeper(bridge, content, lease, kept)
+        keeper = _Keeper(bridge, content, lease, follower)
         reading = asyncio.ensure_future(asyncio.to_thread(_read, keeper, chunks, limits))
         try:
             return await asyncio.shield(reading)
@@ -142,19 +153,24 @@ class _Keeper:
     bridge: _Bridge
     content: ContentStore
     lease: Lease
-    kept: Kept
+    follower: Follower
 
     def keep(self, reader: TarReader, header: Header) -> Member:
         """The file that `reader` stands at."""
         if header.segments is not None:
             raise InvalidArgument("invalid archive: it holds a sparse file")
         with self.content.ingest() as ingest:
+            blob = self.bridge.call(self.follower.begins(ingest.path, header.size))
             for piece in reader.stream.pieces(header.size):
                 ingest.write(piece)
                 reader.consumed(len(piece))
+                if blob:
+                    blob.grown(len(piece))
             self.bridge.call(self.lease.add(ingest.digest))
             member = Member(ingest.commit(), header.size)
-        self.bridge.call(self.kept(member))
+        if blob:
+            blob.ended()
+        self.bridge.call(self.follower.ends(member, blob))
         return member
 
 

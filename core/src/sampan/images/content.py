@@ -70,6 +70,10 @@ class ContentStore:
         except KeyError:
             raise NotFound(f"blob {digest} is not here") from None
 
+    def has_size(self, size_bytes: int) -> bool:
+        """Whether there is a blob of just this size."""
+        return size_bytes in self._sizes.values()
+
     def is_fresh(self, digest: Digest) -> bool:
         """Whether this very store hashed the blob as it wrote it; one of an earlier daemon's may have changed."""
         return digest in self._fresh
@@ -174,11 +178,14 @@ class ContentStore:
 
 
 class Ingest:
-    """A blob being written, and its digest so far. One that is `begun` may go on where another ended."""
+    """A blob being written to the file `path`, and its digest so far.
+
+    One that is `begun` may go on where another ended.
+    """
 
     def __init__(self, store: ContentStore, path: Path, algorithm: str, begun: Digest | None = None) -> None:
         self._store = store
-        self._path = path
+        self.path = path
         self._algorithm = algorithm
         self._hash = hashlib.new(algorithm)
         self._begun = begun
@@ -222,7 +229,7 @@ class Ingest:
             raise DataLoss(f"filesystem layer verification failed for digest {expected}")
         if durable:
             os.fsync(self._fd)
-        self._store._adopt(self._path, digest, self.size_bytes)
+        self._store._adopt(self.path, digest, self.size_bytes)
         if self._begun:
             self._store.begun.mark(digest)
             self._is_whole = True
@@ -237,8 +244,8 @@ class Ingest:
         if self._begun:
             self._store.begun.give_back(self._begun, keep=keep or self._is_whole)
         else:
-            self._path.unlink(missing_ok=True)
-        self._store._writing.discard(self._path)
+            self.path.unlink(missing_ok=True)
+        self._store._writing.discard(self.path)
 
     def __enter__(self) -> Ingest:
         return self

@@ -15,13 +15,14 @@ from pathlib import Path
 from sampan.digest import Digest, chain_id_on
 from sampan.drivers import StorageDriver
 from sampan.errdefs import DataLoss, NotFound, SystemFailure
-from sampan.images.ahead import Ahead, Filled
+from sampan.images.ahead import Ahead, Blob, Filled
 from sampan.images.blob_stream import BlobStream
 from sampan.images.content import ContentStore
 from sampan.images.examine import examine
+from sampan.images.layer.growing import GrowingBlob
 from sampan.images.layer.limits import WhiteoutFormat
 from sampan.images.layer.parents import adopt_parents
-from sampan.images.layer.unpack import Source, Unpacked, unpack
+from sampan.images.layer.unpack import Source, Unpacked, unpack, unpack_growing
 from sampan.images.mounted import mounted, mounted_for_all
 from sampan.images.progress import Report, step
 from sampan.tasks import in_thread, to_the_end
@@ -96,6 +97,7 @@ class LayerMaker:
         self._state_dir = state_dir
         self._downloads = asyncio.Semaphore(downloads)
         self._unpacking = asyncio.Semaphore(PROCESSES)
+        self._followed: set[GrowingBlob] = set()
         self._left: set[str] = set()
         self._detached = storage.capabilities.detached_layers is not None
         self._keys: set[str] = set()
@@ -140,7 +142,8 @@ class LayerMaker:
     def ahead(self, at_most: int) -> Ahead:
         """For `at_most` layers to be unpacked before they are asked for; for none if the driver can't do that without
         knowing their parents."""
-        return Ahead(self._fill_ahead, self._discard, at_most=at_most if self._detached else 0)
+        most = at_most if self._detached else 0
+        return Ahead(self._fill_ahead, self._discard, at_most=most, followed=self._followed)
 
     async def clear(self) -> None:
         """Remove the snapshots that could not be removed when they should have been."""
@@ -207,12 +210,16 @@ class LayerMaker:
             report(step(wanted.id, "Extracting", wanted.blob_bytes, wanted.blob_bytes))
         return filled
 
-    async def _fill_ahead(self, blob: Digest, blob_bytes: int) -> Filled:
+    async def _fill_ahead(self, blob: Blob | GrowingBlob) -> Filled:
         key = self._new_key()
         try:
             await in_thread(self._storage.prepare, key, None)
+            if isinstance(blob, GrowingBlob):
+                target = await in_thread(self._storage.detached_dir, key)
+                return key, await unpack_growing(blob, target, format=WhiteoutFormat.OVERLAY)
             async with self._unpacking:
-                return key, await self._detached_into(key, self._content.path(blob), blob, blob_bytes)
+                path = self._content.path(blob.digest)
+                return key, await self._detached_into(key, path, blob.digest, blob.size_bytes)
         except BaseException:
             await self._discard(key)
             raise

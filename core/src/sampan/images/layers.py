@@ -55,9 +55,9 @@ class Layers:
         """What the layer's snapshot shows, and what it should: see `LayerMaker.made_again`."""
         return self._maker.made_again(layer)
 
-    def ahead(self) -> Ahead:
+    def ahead(self, at_most: int) -> Ahead:
         """For layers to be unpacked before it is known what they are for: as many as an image may have."""
-        return self._maker.ahead(DEPTH_MAX)
+        return self._maker.ahead(at_most)
 
     def adopt(self, layers: Iterable[Layer]) -> None:
         """Know layers whose snapshots are there."""

@@ -18,26 +18,26 @@ from sampan.images.layer.decompress import BLOCK_BYTES, decompress, sniff
 from sampan.images.layer.limits import Limits
 
 _QUEUED_BLOCKS = 16
+GROWTH_ENDED, GROWTH_SHIFT = 1, 1  # an eventfd's lowest bit says that it was all, those above it count bytes
 
 
 class Pipeline:
-    """The blob that comes from file descriptor `source`.
+    """The blob that comes in `chunks`.
 
-    `expected` is its digest and `size` its size in bytes, where they are known. With `hashed` the caller has just
-    hashed it, and `expected` is what came out.
+    `expected` is its digest and `size` its size in bytes, where they are known. With `hashed` the caller hashes it.
     """
 
     def __init__(
-        self, source: int, *, expected: str | None, size: int | None, limits: Limits, hashed: bool = False
+        self, chunks: Iterator[bytes], *, expected: str | None, size: int | None, limits: Limits, hashed: bool = False
     ) -> None:
-        self._source = source
-        self._hashed = hashed and expected is not None
+        self._source = chunks
+        self._hashed = hashed
         self._expected = expected
         self._size = size
         self._limits = limits
         self._blob = hashlib.new(expected.partition(":")[0] if expected else "sha256")
         self._tar = hashlib.sha256()
-        self._diff_id = ""
+        self._diff_id: str | None = None
         self._blob_bytes = 0
         self._given_up = False
         self._ended = False
@@ -61,11 +61,12 @@ class Pipeline:
     def finish(self) -> tuple[str, str]:
         """The digest of the blob and the diff ID, once all blocks were taken.
 
+        Of a blob that the caller hashes the former is `expected` or "", and so is the latter if it is not compressed.
         Raises `DataLoss` if the blob has not the digest or the size expected.
         """
         self._hashing.join()
         self._verify()
-        return self._digest(), self._diff_id or f"sha256:{self._tar.hexdigest()}"
+        return self._digest(), f"sha256:{self._tar.hexdigest()}" if self._diff_id is None else self._diff_id
 
     def blame(self) -> None:
         """After a failure: raise `DataLoss` if the blob is not the one expected, which then says more than what was
@@ -96,8 +97,8 @@ class Pipeline:
         return DataLoss(f"failed size validation: {self._size} bytes were announced, {came} came")
 
     def _digest(self) -> str:
-        if self._hashed and self._expected is not None:
-            return self._expected
+        if self._hashed:
+            return self._expected or ""
         return f"{self._blob.name}:{self._blob.hexdigest()}"
 
     # In threads of their own
@@ -120,7 +121,7 @@ class Pipeline:
         hash_apart = compression is not None or self._blob.name != self._tar.name
         if not hash_apart:
             self._tar = self._blob
-            self._diff_id = self._digest() if self._hashed else ""
+            self._diff_id = self._digest() if self._hashed else None
         for block in decompress(compression, content):
             if self._given_up:
                 return
@@ -137,7 +138,7 @@ class Pipeline:
         return None
 
     def _chunks(self) -> Iterator[bytes]:
-        while chunk := os.read(self._source, BLOCK_BYTES):
+        for chunk in self._source:
             if not self._hashed:
                 self._blob.update(chunk)
             self._blob_bytes += len(chunk)
@@ -153,6 +154,20 @@ class Pipeline:
 def chunks_of(source: int) -> Iterator[bytes]:
     """What comes from file descriptor `source`."""
     while chunk := os.read(source, BLOCK_BYTES):
+        yield chunk
+
+
+def grown_chunks(source: int, growth: int) -> Iterator[bytes]:
+    """What comes into the file of descriptor `source`, as far as the eventfd `growth` says that it is there."""
+    available, ended = 0, 0
+    while True:
+        while not available:
+            if ended:
+                return
+            told = os.eventfd_read(growth)
+            available, ended = told >> GROWTH_SHIFT, told & GROWTH_ENDED
+        chunk = os.read(source, min(available, BLOCK_BYTES))
+        available -= len(chunk)
         yield chunk
 
 

@@ -10,9 +10,11 @@ import weakref
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sampan.digest import Digest
 from sampan.errdefs import SystemFailure
+from sampan.images.layer.growing import GrowingBlob
 from sampan.images.layer.limits import Limits, WhiteoutFormat
 from sampan.images.layer.process import feed_worker, read_answer, run_worker, senseless
 from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
@@ -64,32 +66,27 @@ async def unpack(
     extended attribute that the file system can't keep), `SystemFailure` (disk full and the like), and whatever
     `source` raises.
     """
-    request = _request(target, format, expected, size, limits or Limits(), hashed=hashed)
+    blob = {"expected": expected, "size": size, "hashed": hashed, "growth": None}
+    request = _request(target, format, limits or Limits(), blob)
     async with _places():
         answer = await _run(request, source)
-    return await in_thread(_finished, target, answer)
+    return await in_thread(_finished, target, answer, expected)
 
 
-def _request(
-    target: Path,
-    format: WhiteoutFormat,
-    expected: Digest | None,
-    size: int | None,
-    limits: Limits,
-    *,
-    hashed: bool = False,
-) -> str:
-    return json.dumps(
-        {
-            "directory": str(target.absolute()),
-            "parent": os.getpid(),
-            "whiteouts": format.value,
-            "expected": expected,
-            "size": size,
-            "hashed": hashed,
-            "limits": limits.as_dict(),
-        }
-    )
+async def unpack_growing(
+    source: GrowingBlob, target: Path, *, format: WhiteoutFormat, limits: Limits | None = None
+) -> Unpacked:
+    """As `unpack`, while the blob is being written by somebody who hashes it; returns once he has told its digest."""
+    blob = {"expected": None, "size": source.size_bytes, "hashed": True, "growth": source.growth}
+    request = _request(target, format, limits or Limits(), blob)
+    async with _places():
+        answer = await run_worker(_MAIN, request, source.source, keep=(source.growth,))
+    return await in_thread(_finished, target, answer, await source.digest)
+
+
+def _request(target: Path, format: WhiteoutFormat, limits: Limits, blob: dict[str, Any]) -> str:
+    where = {"directory": str(target.absolute()), "parent": os.getpid()}
+    return json.dumps({**where, "whiteouts": format.value, "limits": limits.as_dict(), **blob})
 
 
 _semaphores: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = weakref.WeakKeyDictionary()
@@ -111,10 +108,10 @@ async def _run(request: str, source: Source) -> bytes:
     return await feed_worker(_MAIN, request, source)
 
 
-def _finished(target: Path, answer: bytes) -> Unpacked:
+def _finished(target: Path, answer: bytes, blob: Digest | None) -> Unpacked:
     """Take an answer for what it is, written by a process that has seen hostile bytes, and do the rest.
 
-    It may be large: not in the loop.
+    `blob` is the digest where it was left to the caller. The answer may be large: not in the loop.
     """
     document = read_answer(answer)
     try:
@@ -124,8 +121,8 @@ def _finished(target: Path, answer: bytes) -> Unpacked:
             for path, name, value in document["trusted"]
         ]
         done = Unpacked(
-            Digest(document["digest"]),
-            Digest(document["diff_id"]),
+            Digest(document["digest"] or blob or ""),
+            Digest(document["diff_id"] or blob or ""),
             int(document["size_bytes"]),
             int(document["inodes"]),
             tuple(implicit.split("\0")) if implicit else (),

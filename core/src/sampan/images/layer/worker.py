@@ -1,7 +1,7 @@
 """The unpacker: a process for one layer. `unpack` starts it and feeds it.
 
 Its standard input is the blob, its one argument a JSON object (`directory`, `parent` pid, `whiteouts`, `expected`,
-`size`, `hashed`, `limits`), its answer a line of JSON: what `Unpacked` holds, or `error` and `message`.
+`size`, `hashed`, `growth`, `limits`), its answer a line of JSON: what `Unpacked` holds, or `error` and `message`.
 
 Everything it needs is imported before it is confined; later it loads nothing, as whatever a path names then is
 the image's (CVE-2019-14271; and what it could be made to load it could not execute, the mount being noexec).
@@ -21,7 +21,7 @@ from sampan.errdefs import SampanError, SystemFailure
 from sampan.images.layer.confine import confine
 from sampan.images.layer.extract import Extracted, extract
 from sampan.images.layer.limits import Limits, WhiteoutFormat
-from sampan.images.layer.pipeline import Pipeline
+from sampan.images.layer.pipeline import Pipeline, chunks_of, grown_chunks
 
 BLOB = 0
 _ANSWER = 2
@@ -53,8 +53,10 @@ def answer_with(work: Callable[[dict[str, Any]], dict[str, Any]]) -> NoReturn:
 
 def _work(request: dict[str, Any]) -> dict[str, Any]:
     limits = Limits(**request["limits"])
+    growth = request["growth"]
+    chunks = chunks_of(BLOB) if growth is None else grown_chunks(BLOB, growth)
     pipeline = Pipeline(
-        BLOB, expected=request["expected"], size=request["size"], limits=limits, hashed=request["hashed"]
+        chunks, expected=request["expected"], size=request["size"], limits=limits, hashed=request["hashed"]
     )
     confine(request["directory"], parent=request["parent"], file_bytes=limits.total_bytes)
     pipeline.start()
