@@ -1,4 +1,4 @@
-"""Every network driver of ours passes the suite."""
+"""Every network driver of ours passes the suite, and so does the example."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sampan.testing.memory_network import MemoryNetwork
 from sampan.testing.network_suite import NetworkDriverSuite
 from sampan_bridge_net.driver import BridgeDriver
 from sampan_macvlan_net.driver import MacvlanDriver
+from tests.support.ptp_network import PtpDriver
 
 
 class TestMemoryNetwork(NetworkDriverSuite):
@@ -36,3 +37,10 @@ class TestMacvlanDriver(NetworkDriverSuite):
     @pytest.fixture
     def factory(self) -> NetworkFactory:
         return MacvlanDriver
+
+
+@pytest.mark.root
+class TestPtpDriver(NetworkDriverSuite):
+    @pytest.fixture
+    def factory(self) -> NetworkFactory:
+        return PtpDriver
