@@ -7,7 +7,7 @@ network and each published port is an element. An element's comment says whose i
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
@@ -15,10 +15,11 @@ from typing import Any
 from sampan.drivers import PublishedPort
 from sampan.errdefs import Conflict, SystemFailure
 from sampan.syscalls.nftables import Nft, load
+from sampan_bridge_net.elements import ADD, DELETE, Change, ElementSocket, bare
 from sampan_bridge_net.gate import Gate
-from sampan_bridge_net.published import MAPS, OPEN, Place, Published, elements_of, host_port, read_map, read_set
+from sampan_bridge_net.published import MAPS, OPEN, Place, Published, elements_of, read_map, read_set, told
 from sampan_bridge_net.ruleset import skeleton
-from sampan_bridge_net.tables import count_rules, has_table
+from sampan_bridge_net.tables import NFPROTO_INET, count_rules, has_table
 
 _SETS = (
     *("bridges", "internal", "talking", "subnets4", "subnets6", "masquerade4", "masquerade6"),
@@ -54,6 +55,7 @@ class Firewall:
         self.gated = False
         self._gate = gate
         self._nft = Nft()
+        self._elements = ElementSocket()
         self._lock = threading.Lock()
         self._published: Published | None = None
         self._rules = 0
@@ -75,7 +77,7 @@ class Firewall:
             self._nft.run(rules + self._elements_of(zone) + gate)
             if not whole:  # what another program flushed away with the table comes back
                 missing = known.items() - self._read().elements.items()
-                self._nft.run(self._add(dict(missing)) + self._let_in("add", known))
+                self._change(self._add(dict(missing)) + self._let_in(ADD, known))
             self._rules = self._count_rules()
 
     def drop(self, network_id: str) -> bool:
@@ -107,11 +109,8 @@ class Firewall:
             known = self._known()
             for place, element in wanted.items():
                 if known.elements.get(place, element) != element:
-                    host, _, port = host_port(place)
-                    raise Conflict(
-                        f"Bind for {f'[{host}]' if ':' in host else host}:{port} failed: port is already allocated"
-                    )
-            self._nft.run(self._add(wanted) + self._let_in("add", wanted))
+                    raise Conflict(f"Bind for {told(place)} failed: port is already allocated")
+            self._change(self._add(wanted) + self._let_in(ADD, wanted))
             known.add(endpoint_id, wanted)
         return wanted
 
@@ -125,19 +124,25 @@ class Firewall:
             known.drop(endpoint_id)
         return leaving
 
-    def _take_out(self, leaving: Mapping[Place, str]) -> None:
-        there, gate = self._remove(leaving), self._let_in("delete", leaving)
+    def _take_out(self, leaving: Mapping[Place, bytes]) -> None:
+        there, gate = self._remove(leaving), self._let_in(DELETE, leaving)
         # Deleting what is not there fails the whole batch, adding what is there does not; the gate may be gone alone.
         anew = self._add(leaving)
-        for commands in (there + gate, anew + self._let_in("add", leaving) + there + gate, anew + there):
+        for changes in (there + gate, anew + self._let_in(ADD, leaving) + there + gate, anew + there):
             try:
-                self._nft.run(commands)
+                self._change(changes)
                 return
             except SystemFailure as error:
                 failure = error
             if not has_table(self.table):  # another program has taken it away, and nothing is left to do
                 return
         raise failure
+
+    def _change(self, changes: Iterable[Change]) -> None:
+        try:
+            self._elements.apply(changes)
+        except OSError as error:
+            raise SystemFailure(f"nftables: the table {self.table} can't be changed: {error.strerror}") from error
 
     def is_whole(self) -> bool:
         """Whether the rules are all there, as they were when this object last made them."""
@@ -173,17 +178,24 @@ class Firewall:
             "add", ((name, f'{text} comment "{zone.id}"') for name, texts in elements.items() for text in texts)
         )
 
-    def _add(self, elements: Mapping[Place, str]) -> str:
-        return self._commands("add", ((name, f"{match} {rest}") for (name, match), rest in elements.items()))
+    def _add(self, elements: Mapping[Place, bytes]) -> list[Change]:
+        return [self._on(ADD, *one) for one in _by_name((name, element) for (name, _), element in elements.items())]
 
-    def _remove(self, places: Iterable[Place]) -> str:
-        return self._commands("delete", places)
+    def _remove(self, places: Iterable[Place]) -> list[Change]:
+        return [self._on(DELETE, name, list(map(bare, keys))) for name, keys in _by_name(places)]
 
-    def _let_in(self, verb: str, places: Iterable[Place]) -> str:
+    def _on(self, verb: int, name: str, elements: Sequence[bytes]) -> Change:
+        return Change(verb, NFPROTO_INET, self.table, name, elements)
+
+    def _let_in(self, verb: int, places: Iterable[Place]) -> list[Change]:
         """What the gate lets in, or no longer; ports at containers' own addresses are not the host's."""
         if not self.gated:
-            return ""
-        return self._gate.elements(verb, ((MAPS[name], match) for name, match in places if name in MAPS))
+            return []
+        return [
+            self._gate.change(verb, MAPS[name], keys, every=name.endswith("_any"))
+            for name, keys in _by_name(places)
+            if name in MAPS
+        ]
 
     def _commands(self, verb: str, elements: Iterable[tuple[str, str]]) -> str:
         """One command for each set and map: with one for each element nft takes thrice the time."""
@@ -216,6 +228,14 @@ class Firewall:
             for item in self._nft.query(f"list set inet {self.table} {name}"):
                 for element in item.get("set", {}).get("elem", []):
                     yield name, _element_text(element["elem"]["val"]), element["elem"].get("comment", "")
+
+
+def _by_name(items: Iterable[tuple[str, bytes]]) -> Iterable[tuple[str, list[bytes]]]:
+    """What belongs to each map or set: to many elements of one, the kernel answers once."""
+    found: dict[str, list[bytes]] = {}
+    for name, item in items:
+        found.setdefault(name, []).append(item)
+    return found.items()
 
 
 def _element_text(value: Any) -> str:

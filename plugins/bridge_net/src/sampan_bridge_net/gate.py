@@ -20,6 +20,7 @@ from sampan.errdefs import SystemFailure, Unsupported
 from sampan.syscalls import rtnetlink
 from sampan.syscalls.nftables import Nft
 from sampan_bridge_net import links
+from sampan_bridge_net.elements import Change, bare
 from sampan_bridge_net.tables import NFPROTO_IPV4, NFPROTO_IPV6, count_rules, has_table
 
 _FAMILIES = {4: ("ip", NFPROTO_IPV4), 6: ("ip6", NFPROTO_IPV6)}
@@ -61,15 +62,10 @@ class Gate:
         """The tables with their rules; those that were there are made anew, what is in the sets stays."""
         return self._text(self.table, self._links.entry)
 
-    def elements(self, verb: str, places: Iterable[tuple[int, str]]) -> str:
-        """Add or delete what is let in: IP versions, and what is matched as in the maps of published ports."""
-        texts: dict[tuple[int, str], list[str]] = {}
-        for version, match in places:
-            texts.setdefault((version, "one" if match.count(" . ") == 2 else "any"), []).append(match)
-        return "".join(
-            f"{verb} element {_FAMILIES[version][0]} {self.table} {name} {{ {', '.join(found)} }}\n"
-            for (version, name), found in texts.items()
-        )
+    def change(self, verb: int, version: int, keys: Iterable[bytes], *, every: bool) -> Change:
+        """Add or delete what is let in, matched as in the maps of ports at `every` address, or at one."""
+        name = "any" if every else "one"
+        return Change(verb, _FAMILIES[version][1], self.table, name, list(map(bare, keys)))
 
     def removal(self) -> str:
         """What deletes the tables, as far as they are there."""
