@@ -98,7 +98,11 @@ def median_ms(function: Callable[[], object], rounds: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.cgroups", description=sys.modules[__name__].__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.cgroups",
+        description=sys.modules[__name__].__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--rounds", type=int, default=300)
     rounds = parser.parse_args().rounds
     host = find_host()
