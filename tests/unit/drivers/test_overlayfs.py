@@ -27,8 +27,10 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="trusted attributes ne
 
 
 @pytest.fixture
-def driver(tmp_path: Path) -> OverlayDriver:
-    return OverlayDriver(tmp_path)
+def driver(tmp_path: Path) -> Iterator[OverlayDriver]:
+    driver = OverlayDriver(tmp_path)
+    yield driver
+    driver.close()
 
 
 def whiteout(path: Path) -> None:

@@ -313,6 +313,8 @@ def tamper(root: Path, how: str) -> None:
         case "kind":
             file.unlink()
             file.symlink_to("/bin/sh")
+        case "odd":
+            Path(os.fsdecode(bytes(root) + b"/etc/\xff")).touch()
         case "added":
             (root / "etc/new").touch()
         case "removed":
@@ -329,6 +331,7 @@ def tamper(root: Path, how: str) -> None:
         ("kind", "/etc/upper was changed"),
         ("added", "/etc/new was added"),
         ("removed", "/etc/upper was removed"),
+        ("odd", "/etc/\\ufffd was added"),
     ],
 )
 async def test_a_file_that_is_not_its_blobs_is_found_and_mended(room: Room, how: str, told: str) -> None:

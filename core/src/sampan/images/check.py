@@ -7,6 +7,7 @@ snapshots being filled are known, and what has gone since it was listed is looke
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,6 +19,7 @@ from sampan.errdefs import DataLoss, NotFound
 from sampan.images.examine import digest_of, examine
 from sampan.images.garbage import is_ours, layer_name
 from sampan.images.init_snapshot import SCRATCH
+from sampan.images.layer.tar import shown
 from sampan.images.layer_maker import KEY_PREFIX, Layer
 from sampan.images.parts import StoreParts
 from sampan.storage.copy_changes import CopiedTree
@@ -192,7 +194,8 @@ def _difference(kept: Path, made: Path) -> str | None:
         return None
     # A directory comes before what differs in it, and says less.
     first = next(one for one, after in pairwise([*changes, _NO_CHANGE]) if not after.path.startswith(one.path + "/"))
-    return f"{first.path} was {_VERBS[first.kind]}; {len(changes)} files and directories differ from its blob's"
+    path = shown(os.fsencode(first.path))
+    return f"{path} was {_VERBS[first.kind]}; {len(changes)} files and directories differ from its blob's"
 
 
 def _depth(snapshot: Snapshot, listed: Sequence[Snapshot]) -> int:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from sampan.drivers import Change, ChangeKind
 from sampan.syscalls.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ANCHOR_LENGTH = 1000  # with one name more, of at most 255 bytes, a path is still shorter than PATH_MAX
 _RESOLVE = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
 Inside = TypeVar("Inside")
@@ -71,21 +73,38 @@ def _told_now(way: Sequence[_Directory[Inside]]) -> Iterator[Change]:
             yield Change(directory.path, ChangeKind.MODIFIED)
 
 
-def open_top(tree: Path, undo: ExitStack) -> int:
-    """The tree, to open directories beneath; `undo` closes it."""
-    fd = os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    undo.callback(os.close, fd)
-    return fd
+class Tree:
+    """A tree to open directories in; a context.
 
+    A tree can be deeper than a path is long, so deep ones are opened from others that were opened on the way there.
+    """
 
-def open_beneath(top: int, path: str, undo: ExitStack) -> int | None:
-    """The directory at `path` of the tree `top`, if it is one and no link leads there; `undo` closes it."""
-    try:
-        fd = openat2(top, os.fsencode(path.lstrip("/") or "."), _DIRECTORY, _RESOLVE)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    undo.callback(os.close, fd)
-    return fd
+    def __init__(self, top: Path) -> None:
+        self._anchors = [("", os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))]
+
+    def open(self, path: str, undo: ExitStack) -> int | None:
+        """The directory at `path`, if it is one and no link leads there; `undo` closes it."""
+        while not path.startswith(self._anchors[-1][0] + "/") and len(self._anchors) > 1:
+            os.close(self._anchors.pop()[1])
+        above, fd = self._anchors[-1]
+        way = os.fsencode(path[len(above) + 1 :])
+        try:
+            found = openat2(fd, way or b".", _DIRECTORY, _RESOLVE)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        undo.callback(os.close, found)
+        if len(way) > _ANCHOR_LENGTH:
+            self._anchors.append((path, os.dup(found)))
+        return found
+
+    def __enter__(self) -> Tree:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for _, fd in self._anchors:
+            os.close(fd)
 
 
 def find_status(directory: int, name: str) -> os.stat_result | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sampan.drivers import Change, ChangeKind
-from sampan.storage.changed_tree import Entry, find_status, open_beneath, open_top, walk_changes
+from sampan.storage.changed_tree import Entry, Tree, find_status, walk_changes
 from sampan.storage.difference import differs
 
 
@@ -37,17 +37,17 @@ class CopiedTree:
     def changes(self) -> Iterator[Change]:
         """Every path that differs, as `walk_changes` says."""
         with ExitStack() as undo:
-            now = open_top(self._tree, undo)
-            before = open_top(self._original, undo) if self._original else None
+            now = undo.enter_context(Tree(self._tree))
+            before = undo.enter_context(Tree(self._original)) if self._original else None
             top = _Inside(has_original=True, is_suspect=False)  # the top can't be moved
             yield from walk_changes(partial(self._look_into, now, before), top)
 
-    def _look_into(self, now: int, before: int | None, path: str, inside: _Inside) -> Sequence[Entry[_Inside]]:
+    def _look_into(self, now: Tree, before: Tree | None, path: str, inside: _Inside) -> Sequence[Entry[_Inside]]:
         with ExitStack() as undo:
-            tree = open_beneath(now, path, undo)
+            tree = now.open(path, undo)
             if tree is None:  # taken away just now
                 return ()
-            original = open_beneath(before, path, undo) if before is not None and inside.has_original else None
+            original = before.open(path, undo) if before is not None and inside.has_original else None
             names = set(os.listdir(tree))  # noqa: PTH208
             if original is not None:
                 names |= set(os.listdir(original))  # noqa: PTH208

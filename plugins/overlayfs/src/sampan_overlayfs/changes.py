@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sampan.drivers import Change, ChangeKind
-from sampan.storage.changed_tree import Entry, find_status, open_beneath, open_top, walk_changes
+from sampan.storage.changed_tree import Entry, Tree, find_status, walk_changes
 from sampan.storage.difference import differs
 
 _OPAQUE = "trusted.overlay.opaque"
@@ -40,16 +40,16 @@ class _Below(NamedTuple):
 def changes_of(upper: Path, lowers: list[Path]) -> Iterator[Change]:
     """Every path that differs, as `walk_changes` says. `lowers` is topmost first."""
     with ExitStack() as undo:
-        layers = [open_top(layer, undo) for layer in (upper, *lowers)]
+        layers = [undo.enter_context(Tree(layer)) for layer in (upper, *lowers)]
         yield from walk_changes(partial(_look_into, layers), _Inside(range(1, len(layers)), is_hiding=False))
 
 
-def _look_into(layers: Sequence[int], path: str, inside: _Inside) -> Sequence[Entry[_Inside]]:
+def _look_into(layers: Sequence[Tree], path: str, inside: _Inside) -> Sequence[Entry[_Inside]]:
     with ExitStack() as undo:
-        upper = open_beneath(layers[0], path, undo)
+        upper = layers[0].open(path, undo)
         if upper is None:  # taken away just now
             return ()
-        lowers = [(one, fd) for one in inside.lowers if (fd := open_beneath(layers[one], path, undo)) is not None]
+        lowers = [(one, fd) for one in inside.lowers if (fd := layers[one].open(path, undo)) is not None]
         names = set(os.listdir(upper))  # noqa: PTH208
         is_hiding = inside.is_hiding or _is_opaque(upper)
         if is_hiding:  # what is only below has been deleted
