@@ -27,14 +27,18 @@ LOOPBACK = IPv4Address("127.0.0.1")
 
 
 class HeldUpNetwork(MemoryNetwork):
-    """Waits in `attach` and `detach` until the test lets it go on; `failure` is raised by `publish`."""
+    """Waits in `attach`, `detach` and `remove_network` until the test lets it go on.
+
+    `failure` is raised by `publish` and `remove_network`.
+    """
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__(settings)
         self.attaching, self.go_attach = threading.Event(), threading.Event()
         self.go_detach = threading.Event()
-        self.go_attach.set()
-        self.go_detach.set()
+        self.removing, self.go_remove = threading.Event(), threading.Event()
+        for go in (self.go_attach, self.go_detach, self.go_remove):
+            go.set()
         self.failure: Exception | None = None
 
     def attach(self, endpoint: Endpoint, sandbox: Sandbox) -> Attachment:
@@ -45,6 +49,13 @@ class HeldUpNetwork(MemoryNetwork):
     def detach(self, endpoint: Endpoint) -> None:
         self.go_detach.wait()
         super().detach(endpoint)
+
+    def remove_network(self, network: Network) -> None:
+        self.removing.set()
+        self.go_remove.wait()
+        if self.failure is not None:
+            raise self.failure
+        super().remove_network(network)
 
     def publish(self, endpoint: Endpoint, ports: Any) -> None:
         if self.failure is not None:
@@ -291,6 +302,34 @@ async def test_without_a_sandbox_there_is_nothing_to_attach(room: Room) -> None:
         await room.controller.connect(WEB, room.controller.get("bridge"))
     assert room.controller.owners() == set()
     assert (room.rows("endpoints"), room.rows("addresses")) == (0, 0)
+
+
+async def test_nobody_joins_a_network_that_is_being_removed(room: Room) -> None:
+    network = await room.controller.create_network(NetworkRecord.new("sea", "bridge"))
+    room.driver.go_remove.clear()
+    removal = asyncio.create_task(room.controller.remove_network(network))
+    await asyncio.to_thread(room.driver.removing.wait)
+    await room.controller.acquire_sandbox(WEB)
+    try:
+        with pytest.raises(NotFound, match=r"^network sea not found$"):
+            await room.controller.connect(WEB, network)
+    finally:
+        room.driver.go_remove.set()
+    await removal
+    assert room.controller.find("sea") is None
+    with pytest.raises(NotFound, match=r"^network sea not found$"):
+        await room.controller.connect(WEB, network)
+    assert (room.rows("endpoints"), room.rows("addresses")) == (0, 0)
+
+
+async def test_a_network_that_could_not_be_removed_can_be_joined_again(room: Room) -> None:
+    network = await room.controller.create_network(NetworkRecord.new("sea", "bridge"))
+    room.driver.failure = SystemFailure("the bridge is on fire")
+    with pytest.raises(SystemFailure, match="on fire"):
+        await room.controller.remove_network(network)
+    room.driver.failure = None
+    await room.controller.acquire_sandbox(WEB)
+    assert (await room.controller.connect(WEB, network)).network_name == "sea"
 
 
 async def test_published_ports_are_chosen_and_told(room: Room) -> None:

@@ -163,8 +163,9 @@ class NetworkController:
                 )
             if any(other.config_from == network.name for other in self._networks):
                 raise Forbidden(f'error while removing network: configuration network "{network.name}" is in use')
-            await self._leaving.settle(network.id)
-            await self._networks.remove(network)
+            with self._networks.closed(network):
+                await self._leaving.settle(network.id)
+                await self._networks.remove(network)
             self._endpoints.addresses.forget(network.id)
 
     # --- sandboxes

@@ -46,6 +46,7 @@ class Joining:
                 endpoint = await self._address(endpoint, network, wish, undo)
                 if before is None and gateway.leads_out(endpoint):
                     endpoint = self._reserve_ports(replace(endpoint, carries_gateway=True), network, wish, undo)
+            self._room.networks.require_open(network)  # again: from now on who removes it sees the endpoint
             await self._enter(endpoint, undo)
             if not network.builtin:
                 endpoint = await self._plug(endpoint, network, wish, undo)
@@ -56,6 +57,7 @@ class Joining:
         return endpoint
 
     def _check(self, container_id: str, network: NetworkRecord, wish: EndpointWish) -> None:
+        self._room.networks.require_open(network)
         if self._room.endpoints.find(container_id, network):
             raise Forbidden(f"endpoint with name {wish.container_name} already exists in network {network.name}")
         if network.name in PREDEFINED and (wish.ipv4 or wish.ipv6):

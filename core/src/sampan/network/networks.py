@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface
 
@@ -50,6 +50,7 @@ class Networks:
         self._database = database
         self._defaults = defaults
         self._by_id: dict[str, NetworkRecord] = {}
+        self._closed: set[str] = set()
         self.changing = asyncio.Lock()
 
     def load(self) -> None:
@@ -117,6 +118,20 @@ class Networks:
                 undo.pop_all()
             self._by_id[record.id] = record
         return record
+
+    @contextmanager
+    def closed(self, network: NetworkRecord) -> Iterator[None]:
+        """Within this, nobody can join the network."""
+        self._closed.add(network.id)
+        try:
+            yield
+        finally:
+            self._closed.discard(network.id)
+
+    def require_open(self, network: NetworkRecord) -> None:
+        """Raise `NotFound` for a network that is gone, or about to be."""
+        if network.id not in self._by_id or network.id in self._closed:
+            raise NotFound(f"network {network.name} not found")
 
     async def remove(self, network: NetworkRecord) -> None:
         """Remove a network that nobody is on; whoever calls it holds `changing`."""
