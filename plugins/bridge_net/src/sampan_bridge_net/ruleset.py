@@ -5,6 +5,9 @@ from __future__ import annotations
 _OTHER_ENGINES = ("docker*", "br-*", "podman*", "cni*", "virbr*", "lxcbr*", "lxdbr*", "incusbr*")
 """Bridges of programs that forward as we do, and filter what is theirs themselves."""
 
+_ICMP, _ICMP6 = 1, 58
+"""By number: names are looked up in /etc/protocols, which is missing in most images that an engine may run in."""
+
 CHAINS = {
     # priorities are numbers, as old versions of nft know their names only in some hooks: raw, dstnat, filter, srcnat
     "arrive": "type filter hook prerouting priority -300; policy accept;",
@@ -94,8 +97,8 @@ table inet {table} {{
     oifname @bridges ct status dnat accept
     ip daddr . meta l4proto . th dport @open4 accept
     ip6 daddr . meta l4proto . th dport @open6 accept
-    oifname @routed4 meta l4proto icmp accept
-    oifname @routed6 meta l4proto ipv6-icmp accept
+    oifname @routed4 meta l4proto {_ICMP} accept
+    oifname @routed6 meta l4proto {_ICMP6} accept
     oifname @unprotected4 meta nfproto ipv4 iifname != @bridges accept
     oifname @unprotected6 meta nfproto ipv6 iifname != @bridges accept
     oifname @bridges drop
