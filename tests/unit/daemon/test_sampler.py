@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sampan.daemon.reports import sampler
-from sampan.daemon.reports.sampler import Sampler, Subject, read_all, read_interfaces
+from sampan.daemon.reports.sampler import Sampler, Subject, interfaces_in, read_all, read_interfaces
 from sampan.drivers import Resources, ResourceSettings, Stats
 from sampan.testing.memory_resource import MemoryResource
 
@@ -58,10 +58,11 @@ def test_a_drivers_own_trouble_with_one_is_no_matter_of_the_others(
     assert "no number" in caplog.text
 
 
-def test_the_loopback_is_no_interface() -> None:
-    interfaces = read_interfaces(os.getpid())
-    assert "lo" not in interfaces
-    assert all(len(counters) == 16 for counters in interfaces.values())
+def test_what_every_namespace_has_is_no_interface_of_a_containers() -> None:
+    content = "Inter-| Receive\n face |bytes\n    lo: {0}\n  sit0: {0}\n eth0:{1}\n tunl1: {0}\n"
+    zeros, ones = (" ".join([digit] * 16) for digit in "01")
+    assert interfaces_in(content.format(zeros, ones)) == {"eth0": (1,) * 16, "tunl1": (0,) * 16}
+    assert "lo" not in read_interfaces(os.getpid())
 
 
 async def test_many_watchers_of_one_container_cost_one_reading(

@@ -18,7 +18,9 @@ _log = logging.getLogger(__name__)
 _INTERVAL_S = 1.0
 _CLOCK_TICK_NS = 10_000_000  # USER_HZ is 100 for every user of /proc (proc_stat(5))
 _COUNTED = range(1, 8)  # user to softirq: what moby adds up (daemon/stats_unix.go, readSystemCPUUsage)
-_LOOPBACK = "lo"
+_OF_EVERY_NAMESPACE = frozenset({"lo", "tunl0", "gre0", "gretap0", "erspan0", "sit0", "ip6tnl0", "ip6gre0"})
+"""The loopback and the fallback tunnels, which the kernel puts into each network namespace once it knows their kind
+(Documentation/admin-guide/sysctl/net.rst, fb_tunnels_only_for_init_net)."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +64,18 @@ def read_all(driver: ResourceDriver, subjects: Iterable[Subject]) -> dict[str, S
 
 
 def read_interfaces(pid: int) -> dict[str, tuple[int, ...]]:
-    """The sixteen counters of each interface that process `pid` sees, its loopback apart (proc_pid_net_dev(5)).
+    """The sixteen counters of each interface that process `pid` sees, but for those that every namespace has.
 
     The file is opened each time: an open one would keep the network namespace from going away.
     """
-    lines = Path(f"/proc/{pid}/net/dev").read_text().splitlines()[2:]
-    pairs = (line.partition(":") for line in lines)
-    counters = {name.strip(): tuple(map(int, numbers.split())) for name, _, numbers in pairs}
-    counters.pop(_LOOPBACK, None)
-    return counters
+    return interfaces_in(Path(f"/proc/{pid}/net/dev").read_text())
+
+
+def interfaces_in(content: str) -> dict[str, tuple[int, ...]]:
+    """What proc_pid_net_dev(5) says."""
+    pairs = (line.partition(":") for line in content.splitlines()[2:])
+    named = ((name.strip(), numbers) for name, _, numbers in pairs)
+    return {name: tuple(map(int, numbers.split())) for name, numbers in named if name not in _OF_EVERY_NAMESPACE}
 
 
 def _host_cpu(content: str) -> tuple[int, int]:
