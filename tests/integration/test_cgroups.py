@@ -330,6 +330,40 @@ def test_a_daemon_inside_its_slice_steps_aside_into_a_leaf(
                 (cgroups / directory.lstrip("/")).rmdir()
 
 
+ASIDE = """if True:
+    import subprocess, sys
+    from pathlib import Path
+    from sampan.syscalls.cgroup import own_cgroup, step_aside
+    path = Path(sys.argv[1])
+    path.joinpath("cgroup.procs").write_text("0")
+    neighbours = [subprocess.Popen(["sleep", "600"]) for _ in range(3)]
+    command = "from pathlib import Path; from sampan.syscalls.cgroup import step_aside; step_aside(Path({}))"
+    subprocess.run([*sys.argv[2:], sys.executable, "-c", command.format(repr(str(path)))], check=True)
+    print(own_cgroup().rpartition("/")[2], path.joinpath("cgroup.procs").read_text().split() == [])
+    for neighbour in neighbours:
+        neighbour.kill()
+        neighbour.wait()
+"""
+
+
+@pytest.mark.parametrize(
+    ("around", "printed"),
+    [((), "own False"), (("unshare", "--cgroup"), "sampan.daemon True")],
+    ids=["elsewhere", "in a namespace"],
+)
+def test_who_steps_aside_takes_all_with_it_from_the_root_of_a_namespace_only(
+    cgroups: Path, around: tuple[str, ...], printed: str
+) -> None:
+    own = cgroups / f"sampan-aside-{os.getpid()}/own"
+    own.mkdir(parents=True)
+    try:
+        done = subprocess.run([sys.executable, "-c", ASIDE, own, *around], capture_output=True, text=True, check=True)
+        assert done.stdout == f"{printed}\n"
+    finally:
+        for directory in (own / "sampan.daemon", own, own.parent):
+            directory.rmdir()
+
+
 def _no_swap() -> tuple[str, ...]:
     return (
         "Your kernel does not support swap limit capabilities or the cgroup is not mounted. "

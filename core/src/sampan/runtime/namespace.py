@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from sampan.syscalls.cgroup import delegated_cgroup, make_cgroups, own_cgroup, remove_cgroups
+from sampan.syscalls.cgroup import delegated_cgroup, make_cgroups, own_cgroup, remove_cgroups, step_aside
 from sampan.syscalls.mount import (
     MS_NODEV,
     MS_NOEXEC,
@@ -66,6 +66,8 @@ class RuntimeNamespace:
     def __init__(self, slice: str = "/sampan", *, threads: int = 4) -> None:
         self.slice = slice
         self._cgroups = _MOUNTS.get(host_kind())
+        if host_kind() == "unified":
+            _make_room(slice)
         if self._cgroups:  # before a runtime makes it on its way: one that is not of our making would stay
             make_cgroups(self._cgroups / slice.lstrip("/"), self._cgroups)
         self._cgroup_ns = self._make_cgroup_namespace() if host_kind() == "hybrid" else None
@@ -161,6 +163,15 @@ class RuntimeNamespace:
 
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(make).result()
+
+
+def _make_room(slice: str) -> None:
+    """Be in no cgroup above the slice: a runtime would hand down what the kernel lets it, and so make the slice a
+    threaded cgroup, in which no container can live; and whom we start would be in the way as well."""
+    own = own_cgroup()
+    is_above = Path(slice).is_relative_to(own)
+    if is_above and (CGROUP_ROOT / own.lstrip("/") / "cgroup.type").exists():  # only the root of all has no type
+        step_aside(CGROUP_ROOT / own.lstrip("/"))
 
 
 def _stop_propagation_from(directory: Path) -> None:

@@ -13,6 +13,9 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+LEAF = "sampan.daemon"
+"""Where a daemon that was started in the slice, or above it, puts itself."""
+
 _MODE = 0o755 | stat.S_ISVTX
 _IN_USE = (errno.EBUSY, errno.ENOTEMPTY)
 
@@ -61,6 +64,36 @@ def delegated_cgroup(mount: Path, own: str) -> str:
     """
     above = [one for one in map(str, Path(own).parents) if one != "/"]
     return next((one for one in above if is_delegated(mount / one.lstrip("/"))), "")
+
+
+def step_aside(path: Path) -> None:
+    """Move this process, if it is in the cgroup `path` itself, into the leaf below: only then can `path` hand
+    controllers down.
+
+    From the root of a cgroup namespace, which is what an engine in a container has to itself, everybody is moved: the
+    container's init, the shell around us. Anywhere else others are left alone. Raises `OSError`.
+    """
+    pids, own = _processes(path), str(os.getpid())
+    if own not in pids:
+        return
+    make_cgroups(path / LEAF, path)
+    procs = path / LEAF / "cgroup.procs"
+    procs.write_text(own)
+    if own_cgroup() == f"/{LEAF}":
+        moved = {own}
+        while pids := _processes(path) - moved:  # what is forked meanwhile too
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    procs.write_text(pid)
+            moved |= pids
+
+
+def _processes(path: Path) -> set[str]:
+    """None if `path` is gone."""
+    try:
+        return set((path / "cgroup.procs").read_text().split())
+    except FileNotFoundError:
+        return set()
 
 
 def is_delegated(path: Path) -> bool:

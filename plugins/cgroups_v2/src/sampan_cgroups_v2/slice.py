@@ -18,14 +18,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from sampan.errdefs import Conflict, InvalidArgument, SystemFailure
-from sampan.syscalls.cgroup import is_delegated, make_cgroups, remove_cgroups
+from sampan.syscalls.cgroup import LEAF, is_delegated, make_cgroups, remove_cgroups, step_aside
 from sampan_cgroups_v2.group import CORE, Group
 from sampan_cgroups_v2.limits import CONTROLLERS, has_limit
 
 WANTED = ("cpu", "cpuset", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma")
-LEAF = "sampan.daemon"
-"""Where a daemon that was started inside the slice, or above it, puts itself."""
-
 _ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -154,7 +151,7 @@ class Slice:
         What stays off shows in `controllers`, and as warnings of the limits asked for.
         """
         if path != self._mount or (path / "cgroup.type").exists():  # only the root of all has no type
-            _step_aside(path)
+            step_aside(path)
             if _words(path / "cgroup.procs"):
                 # The kernel refuses memory and io here, but takes cpu and pids, and makes it a threaded cgroup by
                 # that, in which no container can live.
@@ -163,13 +160,6 @@ class Slice:
         for controller in _words(path / "cgroup.controllers"):
             if controller in WANTED and controller not in given:
                 _give(path, controller)
-
-
-def _step_aside(path: Path) -> None:
-    """Move this process, if it is in `path` itself, into the leaf."""
-    if str(os.getpid()) in _words(path / "cgroup.procs"):
-        make_cgroups(path / LEAF, path)
-        (path / LEAF / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def _give(path: Path, controller: str) -> None:
