@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -70,22 +71,29 @@ def archives(session_dir: Path) -> Archives:
     return Archives(busybox, images.busybox_archive(busybox), layered, images.layered_archive(layered))
 
 
+LoadedEngine = Callable[..., AbstractContextManager[Engine]]
 LoadedSampand = Callable[..., AbstractContextManager[Sampand]]
 
 
 @pytest.fixture(scope="session")
-def loaded_sampand(session_dir: Path, leak_marks: list[str], archives: Archives) -> LoadedSampand:
-    """`loaded_sampand(*flags)`: a sampand with the image busybox:test, gone with all it held at the context's end."""
+def loaded_engine(session_dir: Path, leak_marks: list[str], archives: Archives) -> LoadedEngine:
+    """`loaded_engine(kind, *flags)`: one with the image busybox:test, gone with all it held at the context's end."""
 
     @contextmanager
-    def load(*flags: str) -> Iterator[Sampand]:
-        engine = Sampand(Path(tempfile.mkdtemp(prefix="l", dir=session_dir)), flags)
+    def load(kind: Callable[..., Engine], *flags: str) -> Iterator[Engine]:
+        engine = kind(Path(tempfile.mkdtemp(prefix="l", dir=session_dir)), flags)
         leak_marks.extend(engine.marks)
         with running(engine):
             Client("docker", engine)("load", "-q", "-i", str(archives.busybox))
             yield engine
 
     return load
+
+
+@pytest.fixture(scope="session")
+def loaded_sampand(loaded_engine: LoadedEngine) -> LoadedSampand:
+    """`loaded_sampand(*flags)`, as `loaded_engine`."""
+    return partial(loaded_engine, Sampand)  # type: ignore[return-value]
 
 
 EngineFactory = Callable[..., Engine]

@@ -1,127 +1,31 @@
 """The same steps on Docker and on sampan: what differs is in `differences.toml`, with a reason, or is a defect.
 
-An entry there names steps (`SCENARIO/STEP`) and fields of their answers, as patterns, and why they differ, or says
-which words have become which; one that fits no difference any more fails the last test.
+An entry there that fits no difference any more fails the last test.
 """
 
-import re
-import tempfile
-import tomllib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.compat.steps import SCENARIOS
 from tests.conftest import Archives
-from tests.support.clients import Client
-from tests.support.engines import Dockerd, Engine, Sampand, running
-from tests.support.steps import Scenario, Subject, play
+from tests.support.differential import Pair, assert_all_known, assert_none_stale, read_known, started_pair
+from tests.support.steps import Scenario
 
-KNOWN = Path(__file__).with_name("differences.toml")
-MISSING = "(missing)"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One leaf of what a step showed that is not the same."""
-
-    step: str
-    field: str
-    docker: Any
-    sampan: Any
-
-    def __str__(self) -> str:
-        return f"{self.step} | {self.field}\n    docker: {self.docker!r}\n    sampan: {self.sampan!r}"
-
-
-@dataclass(frozen=True)
-class Known:
-    """A `difference` of `differences.toml`: in steps and fields that fit its patterns, whatever the values."""
-
-    fields: tuple[str, ...]
-    reason: str
-    steps: tuple[str, ...] = ("*",)
-
-    def covers(self, one: Difference) -> bool:
-        return any(fnmatchcase(one.step, step) for step in self.steps) and any(
-            fnmatchcase(one.field, field) for field in self.fields
-        )
-
-
-@dataclass(frozen=True)
-class Reworded:
-    """A `reworded` of `differences.toml`: one text in place of another, wherever it is."""
-
-    docker: str
-    sampan: str
-    source: str
-
-    def covers(self, one: Difference) -> bool:
-        match = re.fullmatch(self.docker, one.docker) if isinstance(one.docker, str) else None
-        return match is not None and match.expand(self.sampan) == one.sampan
-
-
-class Pair:
-    """Docker and sampan, each with the test images, taking the same steps once."""
-
-    def __init__(self, docker: Subject, sampan: Subject) -> None:
-        self._subjects = (docker, sampan)
-        self._differences: dict[str, list[Difference]] = {}
-        self._threads = ThreadPoolExecutor(2)
-
-    def differences(self, scenario: Scenario) -> list[Difference]:
-        if scenario.name not in self._differences:
-            docker, sampan = self._threads.map(lambda subject: play(subject, scenario), self._subjects)
-            self._differences[scenario.name] = [
-                Difference(f"{scenario.name}/{step}", field, docker[step].get(field, MISSING), seen)
-                for step, observation in sampan.items()
-                for field in sorted(docker[step].keys() | observation.keys())
-                if (seen := observation.get(field, MISSING)) != docker[step].get(field, MISSING)
-            ]
-        return self._differences[scenario.name]
-
-    def close(self) -> None:
-        self._threads.shutdown()
+KNOWN = read_known(Path(__file__).with_name("differences.toml"))
 
 
 @pytest.fixture(scope="module")
 def pair(session_dir: Path, leak_marks: list[str], archives: Archives) -> Iterator[Pair]:
-    with ExitStack() as undo:
-
-        def subject(kind: Callable[..., Engine]) -> Subject:
-            engine = kind(Path(tempfile.mkdtemp(prefix="x", dir=session_dir)), ())
-            leak_marks.extend(engine.marks)
-            undo.enter_context(running(engine))
-            for archive in (archives.busybox, archives.layered):
-                Client("docker", engine)("load", "--input", str(archive))
-            return undo.enter_context(closing(Subject(engine)))
-
-        yield undo.enter_context(closing(Pair(subject(Dockerd), subject(Sampand))))
-
-
-def read_known() -> list[Known | Reworded]:
-    """What `differences.toml` says."""
-    document = tomllib.loads(KNOWN.read_text())
-    differences = [
-        Known(tuple(one["fields"]), one["reason"], tuple(one.get("steps", ("*",)))) for one in document["difference"]
-    ]
-    return [*differences, *(Reworded(**one) for one in document["reworded"])]
+    with started_pair(session_dir, (archives.busybox, archives.layered), leak_marks) as pair:
+        yield pair
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_sampan_answers_as_docker_does(scenario: Scenario, pair: Pair) -> None:
-    known = read_known()
-    unknown = [one for one in pair.differences(scenario) if not any(entry.covers(one) for entry in known)]
-    assert not unknown, f"{len(unknown)} differences\n" + "\n".join(map(str, unknown))
+    assert_all_known(pair, scenario, KNOWN)
 
 
 def test_every_known_difference_is_still_one(pair: Pair) -> None:
-    found = [one for scenario in SCENARIOS for one in pair.differences(scenario)]
-    stale = [entry for entry in read_known() if not any(entry.covers(one) for one in found)]
-    assert not stale, "these differ no more, or their step is gone:\n" + "\n".join(map(str, stale))
+    assert_none_stale(pair, SCENARIOS, KNOWN)

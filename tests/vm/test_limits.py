@@ -1,4 +1,7 @@
-"""What limits do to processes, by the kernel's own counts over its clock, and that a change of them holds in time."""
+"""What limits do to processes, by the kernel's own counts over its clock, and that a change of them holds in time.
+
+With `--engine dockerd` it is Docker that is held to it, on the same kernel.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.conftest import LoadedSampand
+from tests.conftest import LoadedEngine
 from tests.support.clients import Client
-from tests.support.engines import Engine, Sampand
+from tests.support.engines import ENGINES, Dockerd, Engine
 from tests.vm.conftest import CGROUPS
-from tests.vm.test_unified import IMAGE, following, slice_of, state_of
+from tests.vm.test_unified import IMAGE, cgroup_of, following, state_of
 
 MIB = 1 << 20
 WINDOW_S, WINDOWS = 6, 5
@@ -30,16 +33,16 @@ BUSY = ("sh", "-c", "while :; do :; done")
 
 
 @pytest.fixture(scope="module")
-def shared_engine(loaded_sampand: LoadedSampand) -> Iterator[Sampand]:
-    with loaded_sampand() as engine:
+def shared_engine(request: pytest.FixtureRequest, loaded_engine: LoadedEngine) -> Iterator[Engine]:
+    with loaded_engine(ENGINES[request.config.getoption("--engine")]) as engine:
         yield engine
 
 
 class Group:
     """The cgroup of a container."""
 
-    def __init__(self, engine: Sampand, container: str) -> None:
-        self.path = slice_of(engine) / engine.get(f"/containers/{container}/json")["Id"]
+    def __init__(self, engine: Engine, container: str) -> None:
+        self.path = cgroup_of(state_of(engine, container)["Pid"])
 
     def table(self, file: str) -> dict[str, int]:
         return {key: int(value) for key, value in map(str.split, (self.path / file).read_text().splitlines())}
@@ -84,7 +87,7 @@ def update(engine: Engine, container: str, **limits: Any) -> float:
 
 
 @pytest.mark.parametrize("ten", range(5))
-def test_fifty_of_fifty_that_allocate_past_their_limit_are_killed_at_it_and_told(engine: Sampand, ten: int) -> None:
+def test_fifty_of_fifty_that_allocate_past_their_limit_are_killed_at_it_and_told(engine: Engine, ten: int) -> None:
     hungry = ["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"]
     limits = {"Memory": 16 * MIB, "MemorySwap": 16 * MIB, "NetworkMode": "none"}
     since = time.time()
@@ -111,7 +114,7 @@ def events(engine: Engine, since: float, *actions: str) -> list[tuple[str, str]]
     return [(event["Actor"]["ID"], event["Action"]) for event in map(json.loads, body.splitlines())]
 
 
-def test_more_memory_is_there_at_once_and_less_kills_at_once(engine: Sampand, docker: Client) -> None:
+def test_more_memory_is_there_at_once_and_less_kills_at_once(engine: Engine, docker: Client) -> None:
     holding = ("sh", "-c", "dd if=/dev/zero bs=24M count=1 | sleep 600")
     docker("run", "-d", "--name", "box", "-m", "16m", "--memory-swap", "16m", IMAGE, "sleep", "600")
     assert docker.run("exec", "box", *holding[:2], "dd if=/dev/zero of=/dev/null bs=24M count=1").returncode == 137
@@ -138,7 +141,9 @@ def until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_memory_high_slows_who_is_over_it_and_does_not_kill(engine: Sampand, docker: Client) -> None:
+def test_memory_high_slows_who_is_over_it_and_does_not_kill(engine: Engine, docker: Client) -> None:
+    if isinstance(engine, Dockerd):
+        pytest.skip("Docker can't set it")
     if not (CGROUPS / "memory.pressure").exists():
         pytest.skip("this kernel has no pressure stall information")
     docker("run", "-d", "--name", "box", "-m", "64m", IMAGE, "sleep", "600")
@@ -154,7 +159,7 @@ def test_memory_high_slows_who_is_over_it_and_does_not_kill(engine: Sampand, doc
     assert state_of(engine, "box")["OOMKilled"] is False
 
 
-def test_a_fork_past_the_limit_is_told_to_try_again_until_there_is_room(engine: Sampand, docker: Client) -> None:
+def test_a_fork_past_the_limit_is_told_to_try_again_until_there_is_room(engine: Engine, docker: Client) -> None:
     docker("run", "-d", "--name", "box", "--pids-limit", "20", IMAGE, "sleep", "600")
     thirty = ("exec", "box", "sh", "-c", "for number in $(seq 30); do sleep 600 & done; kill $(jobs -p)")
     assert "can't fork: Resource temporarily unavailable" in docker.run(*thirty).stderr
@@ -163,7 +168,7 @@ def test_a_fork_past_the_limit_is_told_to_try_again_until_there_is_room(engine: 
     assert docker.run(*thirty).stderr == ""
 
 
-def test_a_busy_loop_gets_the_part_of_a_cpu_that_it_was_given(engine: Sampand, docker: Client) -> None:
+def test_a_busy_loop_gets_the_part_of_a_cpu_that_it_was_given(engine: Engine, docker: Client) -> None:
     docker("run", "-d", "--name", "box", "--cpus", "0.5", IMAGE, *BUSY)
     group = Group(engine, "box")
     assert_comes_to(0.5e6, lambda: rates(group.cpu_us)[0], within=0.05e6)
@@ -171,7 +176,7 @@ def test_a_busy_loop_gets_the_part_of_a_cpu_that_it_was_given(engine: Sampand, d
     assert_comes_to(0.2e6, lambda: rates(group.cpu_us)[0], within=0.02e6)
 
 
-def test_shares_of_one_to_three_share_a_cpu_so(engine: Sampand, docker: Client) -> None:
+def test_shares_of_one_to_three_share_a_cpu_so(engine: Engine, docker: Client) -> None:
     same_cpu = ("--cpuset-cpus", "0") if "cpuset" in (CGROUPS / "cgroup.controllers").read_text().split() else ()
     docker("run", "-d", "--name", "one", "--cpu-shares", "1024", *same_cpu, IMAGE, *BUSY)
     docker("run", "-d", "--name", "three", "--cpu-shares", "3072", *same_cpu, IMAGE, *BUSY)
@@ -220,7 +225,7 @@ IO_CASES = [
 
 @pytest.mark.parametrize("case", IO_CASES, ids=lambda case: case.flag)
 def test_input_and_output_are_as_fast_as_they_may_be(
-    engine: Sampand, docker: Client, loop_device: Path, case: IoCase
+    engine: Engine, docker: Client, loop_device: Path, case: IoCase
 ) -> None:
     limits = ("--device", f"{loop_device}:/disk", f"--device-{case.flag}", f"{loop_device}:{case.rate}")
     docker("run", "-d", "--name", "box", *limits, IMAGE, "sleep", "600")

@@ -13,7 +13,7 @@ from tests.conftest import Archives
 from tests.support.clients import Client
 from tests.support.engines import Sampand, running
 from tests.vm.conftest import CGROUPS
-from tests.vm.test_unified import IMAGE, groups_below, state_of
+from tests.vm.test_unified import IMAGE, cgroup_of, groups_below, state_of
 
 LEAF = "sampan.daemon"
 
@@ -58,10 +58,6 @@ def engine(unit: Path, session_dir: Path, leak_marks: list[str], archives: Archi
     with running(engine):
         Client("docker", engine)("load", "--input", str(archives.busybox))
         yield engine
-
-
-def cgroup_of(pid: int) -> Path:
-    return CGROUPS / Path(f"/proc/{pid}/cgroup").read_text().strip().removeprefix("0::/")
 
 
 def test_containers_lie_in_the_unit_and_the_daemon_beside_them(engine: UnitSampand) -> None:

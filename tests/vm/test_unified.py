@@ -36,6 +36,10 @@ def state_of(engine: Engine, name: str) -> dict[str, Any]:
     return state
 
 
+def cgroup_of(pid: int) -> Path:
+    return CGROUPS / Path(f"/proc/{pid}/cgroup").read_text().strip().removeprefix("0::/")
+
+
 def groups_below(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir() if path.is_dir())
 
