@@ -46,7 +46,7 @@ test-large:
 # catches a test that hangs in the kernel, where pytest can't end it.
 test-vm:
 	@tools/setup vm
-	$(PY) -m tools.guest --timeout 2400 --silence 480 $(GUEST) -- $(PY) -m pytest -p no:cacheprovider $(VM_TESTS) $(ARGS)
+	$(PY) -m tools.guest --timeout 7200 --silence 1200 $(GUEST) -- $(PY) -m pytest -p no:cacheprovider $(VM_TESTS) $(ARGS)
 
 # For every change: an emulated machine takes half an hour for what User Mode Linux does in six minutes (and in ten
 # more the first time, when it is built).

@@ -21,7 +21,7 @@ from tests.conftest import Archives
 from tests.support.differential import Pair, assert_all_known, assert_none_stale, read_known, started_pair
 from tests.support.steps import Observation, Scenario, Step, Subject, api, cli, create, ran, running, start
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 KNOWN = read_known(Path(__file__).with_name("differences.toml"))
 MIB = 1 << 20
 LIMITS = {

@@ -17,6 +17,7 @@ from tests.support.containers import eventually
 from tests.support.engines import Engine, Sampand, running
 from tests.vm.test_unified import IMAGE, PATIENCE_S, following, groups_below, slice_of, state_of
 
+pytestmark = pytest.mark.timeout(1200)
 MIB = 1 << 20
 CHECKOUT = Path(__file__).parents[2]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/bin"
