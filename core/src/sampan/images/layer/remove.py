@@ -22,50 +22,72 @@ def remove(parent: int, name: bytes, keep: Container[Identity] = ()) -> int:
     What is in `keep` stays, and so do the directories that lead to it. No error if there is no such name.
     """
     removed = 0
-    levels = [_Level(parent, b"", [name])]
+    walk = _Walk(parent, name)
     try:
-        while levels:
-            level = levels[-1]
-            if level.names:
-                removed += _remove_next(levels, keep)
-                continue
-            levels.pop()
-            if levels:
-                os.close(level.fd)
-                removed += _remove_directory(levels[-1].fd, level, keep)
+        while walk.levels:
+            if walk.levels[-1].names:
+                removed += _remove_next(walk, keep)
+            elif level := walk.leave():
+                removed += _remove_directory(walk.fd, level, keep)
     finally:
-        for level in levels[1:]:
-            os.close(level.fd)
+        os.close(walk.fd)
     return removed
 
 
 class _Level:
-    """An open directory on the way down, and what in it is still to be looked at."""
+    """A directory on the way down, and what in it is still to be looked at."""
 
-    __slots__ = ("fd", "identity", "name", "names")
+    __slots__ = ("identity", "name", "names")
 
-    def __init__(self, fd: int, name: bytes, names: list[bytes], identity: Identity = (-1, -1)) -> None:
-        self.fd = fd
+    def __init__(self, name: bytes, names: list[bytes], identity: Identity) -> None:
         self.name = name
         self.names = names
         self.identity = identity
 
 
-def _remove_next(levels: list[_Level], keep: Container[Identity]) -> int:
-    parent = levels[-1].fd
-    name = levels[-1].names.pop()
+class _Walk:
+    """The way down from `parent`. Only the directory at its end is open: a tree is deeper than files may be open."""
+
+    def __init__(self, parent: int, name: bytes) -> None:
+        self._parent = parent
+        self.fd = os.dup(parent)
+        self.levels = [_Level(b"", [name], (-1, -1))]
+
+    def enter(self, name: bytes, identity: Identity) -> None:
+        """Go down into a directory."""
+        self._be_in(os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self.fd))
+        self.levels.append(_Level(name, [os.fsencode(entry) for entry in os.listdir(self.fd)], identity))  # noqa: PTH208
+
+    def leave(self) -> _Level | None:
+        """Go up again; answers what was left, `None` at the end. Raises `OSError` if it has been moved meanwhile."""
+        level = self.levels.pop()
+        if not self.levels:
+            return None
+        if len(self.levels) == 1:
+            self._be_in(os.dup(self._parent))
+            return level
+        self._be_in(os.open("..", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.fd))
+        if identity(os.fstat(self.fd)) != self.levels[-1].identity:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), os.fsdecode(level.name))
+        return level
+
+    def _be_in(self, fd: int) -> None:
+        os.close(self.fd)
+        self.fd = fd
+
+
+def _remove_next(walk: _Walk, keep: Container[Identity]) -> int:
+    name = walk.levels[-1].names.pop()
     try:
-        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        status = os.stat(name, dir_fd=walk.fd, follow_symlinks=False)
     except FileNotFoundError:
         return 0
     if stat.S_ISDIR(status.st_mode):
-        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-        names = [os.fsencode(entry) for entry in os.listdir(fd)]  # noqa: PTH208
-        levels.append(_Level(fd, name, names, identity(status)))
+        walk.enter(name, identity(status))
         return 0
     if identity(status) in keep:
         return 0
-    os.unlink(name, dir_fd=parent)
+    os.unlink(name, dir_fd=walk.fd)
     return int(status.st_nlink == 1)
 
 
