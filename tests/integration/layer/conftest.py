@@ -1,5 +1,6 @@
 """What the tests of layers share."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,17 @@ def target(tmp_path: Path) -> Iterator[Path]:
     fd = os.open(tmp_path, os.O_RDONLY)
     remove(fd, b"target")
     os.close(fd)
+
+
+@pytest.fixture
+def user_attributes(tmp_path: Path) -> None:
+    """For tests whose layers have attributes of users, which tmpfs knows since Linux 6.6."""
+    try:
+        os.setxattr(tmp_path, "user.test", b"1")
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        pytest.skip("this file system has no attributes of users")
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from tests.unit.images.layer.building import entry, tar
 pytestmark = pytest.mark.root
 
 
+@pytest.mark.usefixtures("user_attributes")
 async def test_a_zoo_of_entries_becomes_what_their_headers_say(target: Path) -> None:
     result = await unpacked(gzip.compress(tar(*ZOO)), target)
     seen = tree(target)
@@ -54,6 +55,7 @@ async def test_a_zoo_of_entries_becomes_what_their_headers_say(target: Path) -> 
     assert result.implicit_dirs == (*("/".join(["deep"] * depth) for depth in range(1, 201)), "dotted")
 
 
+@pytest.mark.usefixtures("user_attributes")
 def test_the_zoo_is_what_gnu_tar_makes_of_it(target: Path, tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
@@ -64,6 +66,7 @@ def test_the_zoo_is_what_gnu_tar_makes_of_it(target: Path, tmp_path: Path) -> No
     assert without_times_of_implicit(tree(target)) == without_times_of_implicit(tree(theirs))
 
 
+@pytest.mark.usefixtures("user_attributes")
 @pytest.mark.skipif(not shutil.which("umoci"), reason="umoci is not installed")
 def test_the_zoo_is_what_umoci_makes_of_it(target: Path, tmp_path: Path) -> None:
     # umoci 0.4 keeps no devices' high minors apart, writes no time before 1970, and clears trusted.*.
@@ -215,6 +218,7 @@ def packed(directory: Path) -> bytes:
         return os.pread(output.fileno(), os.fstat(output.fileno()).st_size, 0)
 
 
+@pytest.mark.usefixtures("user_attributes")
 async def test_a_packed_tree_unpacks_to_the_same_tree_and_the_same_bytes(target: Path, tmp_path: Path) -> None:
     await unpacked(tar(*ZOO), target)
     first, again = packed(target), tmp_path / "again"

@@ -107,6 +107,7 @@ async def test_the_layers_below_may_be_reached_by_a_descriptor(tmp_path: Path) -
     assert stat.S_IMODE(os.stat(tmp_path / "top/tmp").st_mode) == 0o1777
 
 
+@pytest.mark.usefixtures("user_attributes")
 async def test_implicit_directories_get_their_looks_from_the_nearest_layer_below(tmp_path: Path) -> None:
     layers = [tmp_path / name for name in ("top", "middle", "bottom")]
     for path in layers:
