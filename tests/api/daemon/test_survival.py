@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from sampan.daemon.container import Container, Record, State, Status
-from sampan.errdefs import InvalidArgument, SystemFailure
-from tests.api.daemon.in_process import InProcess
+from sampan.errdefs import InvalidArgument, NotFound, SystemFailure
+from sampan.network.controller import NetworkController
+from tests.api.daemon.in_process import InProcess, wait_until
 
 
 def restart(house: InProcess) -> None:
@@ -117,6 +118,20 @@ def test_an_end_that_was_seen_is_known_though_the_runtime_has_forgotten_it(house
         finished_at = house.state("web")["FinishedAt"]
     state = house.state("web")
     assert (state["Status"], state["ExitCode"], state["FinishedAt"]) == ("exited", 3, finished_at)
+
+
+def test_one_that_ends_while_it_is_taken_over_has_ended(house: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = house.launch(name="web")
+    house.stop()
+
+    def find_nobody(controller: NetworkController, container_id: str, pid: int) -> None:
+        raise NotFound(f"container {container_id} has no network namespace: process {pid} is gone")
+
+    monkeypatch.setattr(NetworkController, "adopt_sandbox", find_nobody)
+    house.start()
+    house.run(house.runtime.kill(id, 9))
+    wait_until(lambda: house.state("web")["Status"] == "exited")
+    assert house.state("web")["ExitCode"] == 137
 
 
 def test_an_end_that_nobody_saw_is_255(house: InProcess) -> None:

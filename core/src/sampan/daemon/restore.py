@@ -73,15 +73,23 @@ async def _adopt(daemon: Daemon, container: Container) -> None:
     if is_kept(container.record.host_config.log_config):
         await daemon.logs.keep(container.id, container.log)
     if pid is not None:
-        container.state.pid = pid
-        daemon.volume_mounts.adopt(container.id, container.record.mounts)
-        if connect.has_own_sandbox(container):
-            daemon.networks.adopt_sandbox(container.id, pid)
-            await hosts.serve_names(daemon, container)
-        await pause.reconcile(daemon, container)
-        await _adopt_group(daemon, container)
-        _log.info("container %s runs on", container.id[:12])
+        try:
+            await _take_over(daemon, container, pid)
+        except (SampanError, OSError) as error:  # it may end just now, which is to be noted whatever is missing
+            _log.error("container %s is not wholly taken over: %s", container.id, error)
     daemon.spawn(supervise.supervise(daemon, container), f"supervise {container.id[:12]}")
+
+
+async def _take_over(daemon: Daemon, container: Container, pid: int) -> None:
+    """Its init lives, or did when it was looked for."""
+    container.state.pid = pid
+    daemon.volume_mounts.adopt(container.id, container.record.mounts)
+    if connect.has_own_sandbox(container):
+        daemon.networks.adopt_sandbox(container.id, pid)
+        await hosts.serve_names(daemon, container)
+    await pause.reconcile(daemon, container)
+    await _adopt_group(daemon, container)
+    _log.info("container %s runs on", container.id[:12])
 
 
 async def _adopt_group(daemon: Daemon, container: Container) -> None:
