@@ -54,6 +54,7 @@ for controller in $($B cat /sys/fs/cgroup/cgroup.controllers); do
     echo "+$controller" >/sys/fs/cgroup/cgroup.subtree_control
 done
 $B ip link set lo up
+echo 1 >/proc/sys/net/core/fb_tunnels_only_for_init_net  # as without the tunnels that are built into this kernel
 $B hostname guest
 $B mount --make-rshared /
 exec 3<>"$CONTROL" 4>"$OUTPUT" </dev/null >/dev/null 2>&1
