@@ -38,6 +38,11 @@ def test_info_counts_what_there_is(house: InProcess) -> None:
         assert info(house)["NEventsListener"] == 1
 
 
+def test_info_counts_the_cpus_that_the_daemon_may_use(house: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5})
+    assert info(house)["NCPU"] == 1
+
+
 def test_info_says_what_the_daemon_was_told(make_house: MakeHouse) -> None:
     told = info(
         make_house(

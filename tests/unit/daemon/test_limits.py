@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from typing import Any
 
@@ -93,6 +94,12 @@ def test_what_is_no_disk_has_no_limits(path: str, words: str) -> None:
 def test_cpus_that_the_kernel_or_the_host_has_not_got_are_refused(nano: int) -> None:
     with pytest.raises(InvalidArgument, match=r"range of CPUs is from 0\.01 to"):
         resources_of(HostConfig(nano_cpus=nano))
+
+
+def test_cpus_are_those_that_the_daemon_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5})
+    with pytest.raises(InvalidArgument, match=r"from 0\.01 to 1\.00, as there are only 1 CPUs available"):
+        resources_of(HostConfig(nano_cpus=2 * 10**9))
 
 
 def test_below_zero_a_quota_and_a_reservation_are_none() -> None:

@@ -132,7 +132,7 @@ def _describe_host(info: SystemInfo) -> None:
     release = _os_release()
     info.kernel_version, info.architecture = platform.release(), platform.machine()
     info.operating_system, info.os_version = release.get("PRETTY_NAME", "Linux"), release.get("VERSION_ID", "")
-    info.n_cpu = os.cpu_count() or 1
+    info.n_cpu = len(os.sched_getaffinity(0))  # those that the daemon may use, as with Docker
     info.mem_total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

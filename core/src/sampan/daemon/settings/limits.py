@@ -95,7 +95,7 @@ def _cpu_rules(host: HostConfig) -> Iterator[tuple[bool, str]]:
     nano, period, quota = host.nano_cpus, host.cpu_period, host.cpu_quota
     shares = host.cpu_shares
     yield shares < 0, f"invalid CPU shares ({shares}): value must be a positive integer"
-    cpus = os.cpu_count() or 1
+    cpus = len(os.sched_getaffinity(0))  # as Docker counts them (moby pkg/sysinfo/numcpu_linux.go)
     yield bool(nano and period), "Conflicting options: Nano CPUs and CPU Period cannot both be set"
     yield bool(nano and quota), "Conflicting options: Nano CPUs and CPU Quota cannot both be set"
     yield (
