@@ -33,11 +33,11 @@ class Blob(NamedTuple):
 
 
 class Ahead:
-    """At most `at_most` blobs that are being unpacked; a context, at whose end those that nobody took are removed.
+    """At most `at_most` blobs that are being unpacked. At the end of this context those that nobody took are removed.
 
     `fill` unpacks a blob into a new snapshot, and leaves nothing if it fails; `discard` removes the snapshot of a
-    key. `followed` are the blobs, of all archives, that are unpacked while they are written: only a few, as a client
-    that stands still keeps their processes waiting.
+    key. `followed` are the blobs of all archives that are unpacked while they are being written. There are only a
+    few at a time, because a client that stalls keeps their processes waiting.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class Ahead:
             self._begun[blob.digest] = asyncio.ensure_future(self._fill(blob))
 
     def follow(self, path: Path, size_bytes: int) -> GrowingBlob | None:
-        """Unpack the blob that is about to be written to the file `path`, in a task, unless too many were begun.
+        """Unpack, in a task, the blob that is about to be written to the file `path`; `None` if too many were begun.
 
-        Whoever writes it tells the answer how it grows, and here what it has become.
+        The writer reports to the answer how the file grows, and then calls `name`.
         """
         if self._is_full() or len(self._followed) >= _FOLLOWED_MAX:
             return None
@@ -74,7 +74,7 @@ class Ahead:
         return blob
 
     def name(self, blob: GrowingBlob, digest: Digest) -> None:
-        """`blob` is whole, and this is its digest: from now on it can be taken by that."""
+        """Report that `blob` is complete and what its digest is: from now on it can be taken."""
         if not blob.digest.done():
             blob.digest.set_result(digest)
         if digest not in self._begun:

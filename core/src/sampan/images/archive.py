@@ -79,7 +79,7 @@ class Loader:
     async def load(self, body: AsyncIterator[bytes], report: Report, *, quiet: bool) -> list[Image]:
         """Load all images of `body`, or none. Raises `InvalidArgument`, `DataLoss`, `NotFound`, `SystemFailure`."""
         progress = _silent if quiet else _as_loading(report)
-        # Where platforms are named there are several, and most layers are the others'.
+        # If platforms are named, the archive has several, and most of its layers are not wanted.
         async with self._layers.ahead(0 if self._platforms else DEPTH_MAX) as ahead:
             follower = _LayersAhead(ahead, self._content, self._layers)
             archive = await read_archive(body, self._content, self._lease, follower)
@@ -133,7 +133,7 @@ class Loader:
 
 
 class _LayersAhead:
-    """Has those files of an archive unpacked that must be layers which are not here yet."""
+    """Starts to unpack those files of an archive that are most likely layers and not here yet."""
 
     def __init__(self, ahead: Ahead, content: ContentStore, layers: Layers) -> None:
         self._ahead = ahead
@@ -141,7 +141,7 @@ class _LayersAhead:
         self._layers = layers
 
     async def begins(self, path: Path, size_bytes: int) -> GrowingBlob | None:
-        # Which one it is, is known at its end. If one of its size is here, it will mostly be that.
+        # Its digest is known at its end only. If a blob of the same size is here, it is most likely that one.
         if size_bytes < _AHEAD_BYTES_MIN or self._content.has_size(size_bytes):
             return None
         return self._ahead.follow(path, size_bytes)

@@ -41,13 +41,13 @@ class Member:
 
 
 class Follower(Protocol):
-    """Is told of an archive's files, while they come."""
+    """Hears of the files of an archive as they are read."""
 
     async def begins(self, path: Path, size_bytes: int) -> GrowingBlob | None:
-        """A file of so many bytes is about to be written to `path`. Who answers a blob is told how it grows."""
+        """A file of `size_bytes` is about to be written to `path`. A blob that is answered hears of its growth."""
 
     async def ends(self, member: Member, blob: GrowingBlob | None) -> None:
-        """A file is here, and is what was answered when it began."""
+        """A file is complete; `blob` is what `begins` answered for it."""
 
 
 class Archive:

@@ -1,4 +1,4 @@
-"""A blob that a worker reads while it is still being written."""
+"""A blob that a worker unpacks while it is still being written."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import threading
 from pathlib import Path
 
 from sampan.digest import Digest
+from sampan.errdefs import SystemFailure
 from sampan.images.layer.pipeline import GROWTH_ENDED, GROWTH_SHIFT
 
 
 class GrowingBlob:
-    """The blob that is being written to the file `path`, to be `size_bytes` long.
+    """The blob that is being written to the file `path`; it will be `size_bytes` long.
 
-    `source` and `growth` are file descriptors for the worker: the file, and an eventfd that counts how much of it was
-    written. Not a pipe, in which whoever writes would wait for whoever unpacks. `digest` is known at the end.
+    The worker gets two file descriptors: `source`, the file, and `growth`, an eventfd that counts the bytes written.
+    With a pipe the writer would have to wait for the worker. `digest` gets its result when the blob is complete.
+    Raises `SystemFailure` if the descriptors can't be opened.
     """
 
     def __init__(self, path: Path, size_bytes: int) -> None:
@@ -23,23 +25,22 @@ class GrowingBlob:
         self.digest: asyncio.Future[Digest] = asyncio.get_running_loop().create_future()
         self._lock = threading.Lock()
         self._closed = False
-        self.source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self.growth = os.eventfd(0, os.EFD_CLOEXEC)
-        except OSError:
-            os.close(self.source)
-            raise
+            self.source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self.growth = _eventfd_beside(self.source)
+        except OSError as error:
+            raise SystemFailure(f"failed to read a blob: {os.strerror(error.errno or 0)}") from error
 
     def grown(self, count: int) -> None:
-        """So many more bytes are in the file; for the thread that writes them."""
+        """Report that `count` more bytes are in the file. Called by the thread that writes it."""
         self._tell(count << GROWTH_SHIFT)
 
     def ended(self) -> None:
-        """All of it is in the file; for the same thread."""
+        """Report that the file is complete. Called by the same thread."""
         self._tell(GROWTH_ENDED)
 
     def close(self) -> None:
-        """The worker has ended, or will never be."""
+        """Close the descriptors, once the worker has ended or will not be started."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -50,3 +51,12 @@ class GrowingBlob:
         with self._lock:
             if not self._closed:
                 os.eventfd_write(self.growth, count)
+
+
+def _eventfd_beside(source: int) -> int:
+    """A new eventfd. If there can't be one, `source` is closed."""
+    try:
+        return os.eventfd(0, os.EFD_CLOEXEC)
+    except OSError:
+        os.close(source)
+        raise
