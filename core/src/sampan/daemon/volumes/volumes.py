@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
@@ -250,7 +251,8 @@ def _clear(directory: Path) -> None:
 
 def _remove_if_empty(entry: Path) -> bool:
     try:
-        (entry / "_data").rmdir()
+        with suppress(FileNotFoundError):  # a daemon that died may not have made it yet
+            (entry / "_data").rmdir()
         entry.rmdir()
     except OSError:
         return False
