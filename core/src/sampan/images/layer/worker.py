@@ -53,7 +53,7 @@ def answer_with(work: Callable[[dict[str, Any]], dict[str, Any]]) -> NoReturn:
 
 def _work(request: dict[str, Any]) -> dict[str, Any]:
     limits = Limits(**request["limits"])
-    growth = request["growth"]
+    growth = request.get("growth")  # a daemon that still runs when its package is upgraded does not send it
     chunks = chunks_of(BLOB) if growth is None else grown_chunks(BLOB, growth)
     pipeline = Pipeline(
         chunks, expected=request["expected"], size=request["size"], limits=limits, hashed=request["hashed"]
