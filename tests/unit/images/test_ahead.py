@@ -146,7 +146,11 @@ async def test_few_are_followed_whosever_they_are(tmp_path: Path) -> None:
     (file := tmp_path / "blob").touch()
     filler = Filler()
     async with filler.ahead(at_most=9) as one, filler.ahead(at_most=9) as other:
-        assert one.follow(file, 1)
+        complete = one.follow(file, 1)
+        assert complete
         assert other.follow(file, 1)
         assert one.follow(file, 1) is None
+        one.name(complete, BLOBS[0].digest)
+        assert one.follow(file, 1)
+        assert other.follow(file, 1) is None
         filler.allowed.set()

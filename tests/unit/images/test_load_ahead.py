@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sampan.errdefs import InvalidArgument, NotFound
+from sampan.images.content import ContentStore, Ingest
 from tests.support.images import Entry, directory, hard_link, layer
 from tests.unit.images.conftest import Items, Room
 from tests.unit.images.test_archive import chunks, docker_archive, load, oci_archive
@@ -134,3 +135,22 @@ async def test_a_link_to_what_a_layer_does_not_hold_is_refused_as_ever(room: Roo
     with pytest.raises(NotFound, match="hardlink"):
         await load(room, docker_archive(([BASE, upper], ["app:1"])))
     assert room.is_empty()
+
+
+async def test_reading_stands_back_for_unpacking(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, 0)
+
+    begun_with = list[int]()
+    ingest = ContentStore.ingest
+
+    def noting(content: ContentStore) -> Ingest:
+        begun_with.append(priority())
+        return ingest(content)
+
+    monkeypatch.setattr(ContentStore, "ingest", noting)
+    before = priority()
+    await load(room, docker_archive(([BASE], ["app:1"])))
+    assert begun_with
+    assert min(begun_with) > before
+    assert priority() == before

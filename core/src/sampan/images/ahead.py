@@ -36,8 +36,8 @@ class Ahead:
     """At most `at_most` blobs that are being unpacked. At the end of this context those that nobody took are removed.
 
     `fill` unpacks a blob into a new snapshot, and leaves nothing if it fails; `discard` removes the snapshot of a
-    key. `followed` are the blobs of all archives that are unpacked while they are being written. There are only a
-    few at a time, because a client that stalls keeps their processes waiting.
+    key. `followed` are the blobs of all archives that are unpacked while they are being written: only a few, because
+    a client that stalls keeps their processes waiting.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class Ahead:
 
     def name(self, blob: GrowingBlob, digest: Digest) -> None:
         """Report that `blob` is complete and what its digest is: from now on it can be taken."""
+        self._followed.discard(blob)
         if not blob.digest.done():
             blob.digest.set_result(digest)
         if digest not in self._begun:

@@ -193,7 +193,7 @@ class _Extractor:
             if header.segments is not None:
                 self._write_sparse(fd, header)
             elif 0 < size <= _SMALL_BYTES:
-                content = self._reader.stream.take(size)
+                content = self._reader.stream.view(size)
                 self._reader.consumed(size)
                 if (written := os.write(fd, content)) != size:
                     _write_all(fd, memoryview(content)[written:])  # says why it can't

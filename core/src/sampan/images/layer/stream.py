@@ -26,6 +26,15 @@ class Stream:
             return self._block[start:end]
         return b"".join(self.pieces(count))
 
+    def view(self, count: int) -> bytes | memoryview:
+        """As `take`, but copies nothing that lies in one block."""
+        start = self._position
+        end = start + count
+        if end <= len(self._block):
+            self._position = end
+            return memoryview(self._block)[start:end]
+        return b"".join(self.pieces(count))
+
     def take_or_end(self, count: int) -> bytes:
         """As `take`, but `b""` if the stream has come to its end."""
         if self._position == len(self._block) and not self._next():
