@@ -8,11 +8,12 @@ import logging
 import os
 import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
 from sampan.drivers import L4, PublishedPort
 from sampan.errdefs import Conflict, Unsupported
@@ -37,6 +38,9 @@ _KINDS = {
     L4.SCTP: (socket.SOCK_STREAM | socket.SOCK_CLOEXEC, socket.IPPROTO_SCTP),
 }
 
+Hold: TypeAlias = tuple[IPv4Address | IPv6Address, socket.socket | None]
+"""An address at which a port is held, and the socket; `None` where it can't be held."""
+
 LOCAL_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -48,7 +52,7 @@ class HostPorts:
 
     def __init__(self, binding: IPv4Address = ANY_V4) -> None:
         self._binding = binding
-        self._held: dict[tuple[L4, int], dict[IPv4Address | IPv6Address, socket.socket | None]] = {}
+        self._held: dict[tuple[L4, int], list[Hold]] = {}
         self._last_ephemeral = 0
 
     def reserve(self, bindings: Sequence[PortBinding], *, ipv4: bool, ipv6: bool) -> tuple[PublishedPort, ...]:
@@ -57,13 +61,14 @@ class HostPorts:
         Raises `Conflict` in Docker's words if a port is taken, `Unsupported` for an address of another family.
         """
         ephemeral = _ephemeral_ports() if any(binding.first_host_port == 0 for binding in bindings) else range(0)
-        every = (ANY_V4,) * ipv4 + (ANY_V6,) * ipv6
+        every = (_host(ANY_V4),) * ipv4 + (_host(ANY_V6),) * ipv6
         ports: list[PublishedPort] = []
         try:
             for binding in bindings:
                 hosts = _host_addresses(binding, every)
                 number = self._take_first(binding, hosts, ephemeral)
-                ports += [PublishedPort(binding.protocol, host, number, binding.container_port) for host in hosts]
+                for host in hosts:
+                    ports.append(PublishedPort(binding.protocol, host.ip, number, binding.container_port))
         except BaseException:
             self.release(ports)
             raise
@@ -84,7 +89,7 @@ class HostPorts:
         )
         default = IPv4Address(options.get(HOST_BINDING) or self._binding)
         wanted = [
-            replace(binding, host_ip=default) if binding.host_ip is None and default != ANY_V4 else binding
+            binding._replace(host_ip=default) if binding.host_ip is None and default != ANY_V4 else binding
             for binding in bindings
             if binding.host_ip is None or binding.host_ip.version not in routed
         ]
@@ -97,31 +102,27 @@ class HostPorts:
             if port.host_port == 0:
                 continue
             try:
-                held = _hold(port.protocol, port.host_ip, port.host_port)
+                held = _hold(port.protocol, _host(port.host_ip), port.host_port)
             except OSError as error:
                 _log.warning("published port %s is also used by another program: %s", _text(port), error.strerror)
                 held = None
-            self._held.setdefault((port.protocol, port.host_port), {})[port.host_ip] = held
+            self._held.setdefault((port.protocol, port.host_port), []).append((port.host_ip, held))
 
     def release(self, ports: Iterable[PublishedPort]) -> None:
         """Let go of ports; those not held are passed over."""
         for port in ports:
             key = port.protocol, port.host_port
-            holders = self._held.get(key, {})
-            if (held := holders.pop(port.host_ip, None)) is not None:
-                held.close()
-            if not holders:
-                self._held.pop(key, None)
+            holds = self._held.pop(key, [])
+            if left := [hold for hold in holds if hold[0] != port.host_ip]:
+                self._held[key] = left
+            _close(hold for hold in holds if hold not in left)
 
     def close(self) -> None:
         """Let go of everything."""
-        for holders in self._held.values():
-            for held in holders.values():
-                if held is not None:
-                    held.close()
+        _close(chain.from_iterable(self._held.values()))
         self._held.clear()
 
-    def _take_first(self, binding: PortBinding, hosts: Sequence[IPv4Address | IPv6Address], ephemeral: range) -> int:
+    def _take_first(self, binding: PortBinding, hosts: Sequence[_Host], ephemeral: range) -> int:
         if binding.first_host_port == binding.last_host_port != 0:
             self._take(binding.protocol, hosts, binding.first_host_port)
             return binding.first_host_port
@@ -139,34 +140,45 @@ class HostPorts:
         for self._last_ephemeral in chain(ephemeral[passed:], ephemeral[:passed]):
             yield self._last_ephemeral
 
-    def _take(self, protocol: L4, hosts: Sequence[IPv4Address | IPv6Address], number: int) -> None:
-        holders = self._held.get((protocol, number), {})
-        for host in hosts if holders else ():
-            if any(_overlap(host, other) for other in holders):
-                raise Conflict(f"Bind for {_bracketed(host)}:{number} failed: port is already allocated")
-        sockets: dict[IPv4Address | IPv6Address, socket.socket | None] = {}
+    def _take(self, protocol: L4, hosts: Sequence[_Host], number: int) -> None:
+        others = self._held.get((protocol, number), [])
+        for host in hosts if others else ():
+            if any(_overlap(host.ip, ip) for ip, _ in others):
+                raise Conflict(f"Bind for {_bracketed(host.ip)}:{number} failed: port is already allocated")
+        holds: list[Hold] = []
         for host in hosts:
             try:
-                sockets[host] = _hold(protocol, host, number)
+                holds.append((host.ip, _hold(protocol, host, number)))
             except OSError as error:
-                for held in filter(None, sockets.values()):
-                    held.close()
-                raise Conflict(_bind_failure(protocol, host, number, error)) from error
-        self._held[protocol, number] = {**holders, **sockets}
+                _close(holds)
+                raise Conflict(_bind_failure(protocol, host.ip, number, error)) from error
+        self._held[protocol, number] = others + holds
 
 
-def _host_addresses(
-    binding: PortBinding, every: Sequence[IPv4Address | IPv6Address]
-) -> Sequence[IPv4Address | IPv6Address]:
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """An address of the host, and how the kernel is told of it."""
+
+    ip: IPv4Address | IPv6Address
+    family: int
+    text: str
+
+
+@lru_cache(maxsize=64)  # a thousand ports mostly are at one address
+def _host(ip: IPv4Address | IPv6Address) -> _Host:
+    return _Host(ip, socket.AF_INET if ip.version == 4 else socket.AF_INET6, str(ip))
+
+
+def _host_addresses(binding: PortBinding, every: Sequence[_Host]) -> Sequence[_Host]:
     """Those at which it is to be; `every` are those of the families that the container has."""
     if binding.host_ip is None:
         return every
-    if all(binding.host_ip.version != host.version for host in every):
+    if all(binding.host_ip.version != host.ip.version for host in every):
         raise Unsupported(
             f"port {binding.container_port}/{binding.protocol} can't be published on {binding.host_ip}: "
             f"the container has no IPv{binding.host_ip.version} address"
         )
-    return (binding.host_ip,)
+    return (_host(binding.host_ip),)
 
 
 def _ephemeral_ports() -> range:
@@ -174,33 +186,32 @@ def _ephemeral_ports() -> range:
     return range(first, last + 1)
 
 
-def _hold(protocol: L4, host: IPv4Address | IPv6Address, number: int) -> socket.socket | None:
+def _hold(protocol: L4, host: _Host, number: int) -> socket.socket | None:
     """Bind the port and keep it. `None` if the kernel has no such protocol: then nobody else can listen either."""
-    family, address = _as_told(host)
     try:
-        held = socket.socket(family, *_KINDS[protocol])
+        held = socket.socket(host.family, *_KINDS[protocol])
     except OSError:
         if protocol is L4.SCTP:
             return None
         raise
     try:
-        if family == socket.AF_INET6:
+        if host.family == socket.AF_INET6:
             held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if protocol is L4.UDP:
             held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # nobody reads what might arrive
-            held.bind((address, number))
+            held.bind((host.text, number))
         else:
-            _bind_stream(held, (address, number))
+            _bind_stream(held, (host.text, number))
     except BaseException:
         held.close()
         raise
     return held
 
 
-@lru_cache(maxsize=64)  # a thousand ports mostly are at one address
-def _as_told(host: IPv4Address | IPv6Address) -> tuple[int, str]:
-    """An address as the kernel is told of it: the family, the text."""
-    return (socket.AF_INET if host.version == 4 else socket.AF_INET6), str(host)
+def _close(holds: Iterable[Hold]) -> None:
+    for _, held in holds:
+        if held is not None:
+            held.close()
 
 
 def _bind_stream(held: socket.socket, address: tuple[str, int]) -> None:

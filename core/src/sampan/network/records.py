@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -93,8 +93,7 @@ class NetworkRecord:
         return Network(self.id, self.name, pools, self.internal, self.options)
 
 
-@dataclass(frozen=True)
-class PortBinding:
+class PortBinding(NamedTuple):
     """A port that a container asks to publish.
 
     `host_ip` `None` is every address of the host, in both families that the container has. The host port is any

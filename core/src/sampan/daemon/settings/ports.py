@@ -11,6 +11,7 @@ from sampan.errdefs import InvalidArgument
 from sampan.models import ContainerConfig, HostConfig
 from sampan.network.records import PortBinding
 
+_PROTOCOLS = {protocol.value: protocol for protocol in L4}
 _MOST_PORTS = 3 * 65535  # each of each protocol, once
 
 
@@ -42,8 +43,8 @@ def _expanded(spec: str) -> list[str]:
     numbers, _, protocol = spec.partition("/")
     try:
         first, last = _port_range(numbers)
-        l4 = L4(protocol.lower() or "tcp")
-    except (InvalidArgument, ValueError):
+        l4 = _PROTOCOLS[protocol.lower() or "tcp"]
+    except (InvalidArgument, KeyError):
         raise InvalidArgument(f'invalid port specification: "{spec}"') from None
     if not first:
         raise InvalidArgument(f'invalid port specification: "{spec}"')
@@ -54,8 +55,8 @@ def parse_port(spec: str) -> tuple[int, L4]:
     """`80/tcp` or `80`. Raises `InvalidArgument` in Docker's words."""
     number, _, protocol = spec.partition("/")
     try:
-        return _port(number), L4(protocol.lower() or "tcp")
-    except ValueError:
+        return _port(number), _PROTOCOLS[protocol.lower() or "tcp"]
+    except (ValueError, KeyError):
         raise InvalidArgument(f'invalid port specification: "{spec}"') from None
 
 
