@@ -19,6 +19,16 @@ from tests.support.registry import Registry
 
 IMAGE = "busybox:test"
 BROKEN_PLUGIN = "raise RuntimeError('this plank is rotten')\n"
+UNFIT_PLUGIN = """
+from sampan.drivers import hookimpl
+
+class Adrift:
+    def __init__(self, state_dir): pass
+    def probe(self): return "there is no water here"
+
+@hookimpl
+def sampan_volume_driver(): return "adrift", Adrift
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -85,19 +95,19 @@ def test_a_read_only_data_root_is_named(root: Path) -> None:
 
 
 @pytest.fixture
-def broken_plugin(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A distribution `sampan-rotten` on the path of the daemon, whose module raises when it is imported."""
-    site = root / "site"
-    about = site / "sampan_rotten-0.0.1.dist-info"
-    about.mkdir(parents=True)
-    (site / "sampan_rotten.py").write_text(BROKEN_PLUGIN)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: sampan-rotten\nVersion: 0.0.1\n")
-    (about / "entry_points.txt").write_text("[sampan]\nrotten = sampan_rotten\n")
-    monkeypatch.setenv("PYTHONPATH", str(site))
+def plugins(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two distributions on the path of the daemon: one can't be imported, the other's driver can't work here."""
+    for name, source in (("rotten", BROKEN_PLUGIN), ("adrift", UNFIT_PLUGIN)):
+        about = root / "site" / f"sampan_{name}-0.0.1.dist-info"
+        about.mkdir(parents=True)
+        (root / "site" / f"sampan_{name}.py").write_text(source)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: sampan-{name}\nVersion: 0.0.1\n")
+        (about / "entry_points.txt").write_text(f"[sampan]\n{name} = sampan_{name}\n")
+    monkeypatch.setenv("PYTHONPATH", str(root / "site"))
 
 
-def test_a_plugin_that_raises_at_import_is_told_of_and_left_out(
-    root: Path, broken_plugin: None, archives: Archives, leak_marks: list[str]
+def test_plugins_that_do_not_work_are_told_of_and_left_out(
+    root: Path, plugins: None, archives: Archives, leak_marks: list[str]
 ) -> None:
     engine = Sampand(root)
     leak_marks.extend(engine.marks)
@@ -105,9 +115,11 @@ def test_a_plugin_that_raises_at_import_is_told_of_and_left_out(
         sampan = Client("sampan", engine)
         sampan("load", "--input", str(archives.busybox))
         assert sampan("run", "--rm", IMAGE, "echo", "hi") == "hi"
-        listed = sampan("drivers")
-        assert "sampan-rotten" in listed and "this plank is rotten" in listed
+        listed = sampan("drivers", "--format", "{{.Kind}} {{.Package}}: {{.Error}}").splitlines()
+        assert "plugin sampan-rotten: RuntimeError: this plank is rotten" in listed
+        assert "volume sampan-adrift: there is no water here" in listed
         assert "this plank is rotten" in engine.log_tail()
+        assert "volume driver adrift is left out: there is no water here" in engine.log_tail()
 
 
 @pytest.fixture

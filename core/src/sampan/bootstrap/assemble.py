@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from sampan.bootstrap.drivers import keep_to_one_storage, make_drivers, make_resources, volume_drivers
+from sampan.bootstrap.drivers import keep_to_one_storage, make_drivers, make_resources
 from sampan.bootstrap.hooks import PluginHooks
 from sampan.bootstrap.log import log_level
 from sampan.bootstrap.reload import Apply
@@ -57,26 +57,22 @@ async def _install(engine: Engine, config: DaemonConfig, drivers: Drivers) -> Ap
     engine.on_stop(lambda: asyncio.to_thread(namespace.close))
     runtime, found = await _make_runtime(engine, namespace, config)
     _tell_broken(drivers)
-    storage, network = make_drivers(drivers, config)
+    chosen = make_drivers(drivers, config)
     resources = make_resources(drivers, config, slice)
     engine.on_stop(lambda: asyncio.to_thread(resources.close))
     database = Database(config.data_root / "state.db")
     engine.on_stop(lambda: asyncio.to_thread(database.close))
     keep_to_one_storage(config, database)
-    images = ImageStore(
-        config.data_root / "images",
-        storage,
-        database,
-        registries=registry_config(config),
-    )
+    images = ImageStore(config.data_root / "images", chosen.storage, database, registries=registry_config(config))
     await images.open()
     engine.on_stop(images.close)
-    networks = NetworkController(network, database, defaults=network_defaults(config))
+    networks = NetworkController(chosen.network, database, defaults=network_defaults(config))
     await networks.open()
     engine.on_stop(networks.close)
-    installed = (*drivers.provenance, *drivers.broken)
-    volumes = dict(volume_drivers(drivers, config))
-    parts = Parts(database, images, networks, runtime, storage, resources, drivers.hooks, installed, volumes)
+    parts = Parts(
+        database, images, networks, runtime, chosen.storage, resources,
+        drivers.hooks, chosen.provenance, chosen.volume,
+    )  # fmt: skip
     daemon = Daemon(daemon_settings(config, found), parts, engine.serial)
     engine.hooks += [PluginHooks(drivers.hooks), GiveBack()]
     daemon.install(engine)

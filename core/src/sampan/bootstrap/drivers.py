@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from sampan.config import DaemonConfig, PublishedPorts
 from sampan.daemon.volumes.volumes import LOCAL_DRIVER
@@ -14,32 +16,53 @@ from sampan.drivers import (
     DirectDriver,
     HeedfulDriver,
     NetworkDriver,
+    NetworkFactory,
     NetworkSettings,
     ResourceDriver,
     ResourceSettings,
     StorageDriver,
     VolumeDriver,
+    VolumeFactory,
 )
-from sampan.drivers.loader import Drivers
+from sampan.drivers.loader import Drivers, Provenance, sentence
 from sampan.errdefs import InvalidArgument, Unsupported
 from sampan.state import Database
 
 _log = logging.getLogger("sampan")
 
 
+_T = TypeVar("_T")
+
+
 class _Probed(Protocol):
     def probe(self) -> str | None: ...
 
 
-def make_drivers(drivers: Drivers, config: DaemonConfig) -> tuple[StorageDriver, Mapping[str, NetworkDriver]]:
-    """The selected drivers, able to work on this host. Network drivers go by the names that clients use."""
+@dataclass(frozen=True)
+class Chosen:
+    """The drivers of a daemon, and where all that are installed come from, each left out with the reason.
+
+    Network drivers go by the names that clients use.
+    """
+
+    storage: StorageDriver
+    network: Mapping[str, NetworkDriver]
+    volume: Mapping[str, VolumeDriver]
+    provenance: tuple[Provenance, ...]
+
+
+def make_drivers(drivers: Drivers, config: DaemonConfig) -> Chosen:
+    """The selected drivers, able to work on this host, and the others that are. Raises `Unsupported`."""
     storage = drivers.storage_factory(config.storage_driver)(_directory(config, config.storage_driver))
     _require(storage, "storage", config.storage_driver, others=drivers.storage)
     bridge = drivers.network_factory(config.network_driver)(_network_settings(config, config.network_driver))
     _require(bridge, "network", config.network_driver)
     apply_published_ports(bridge, config)
-    networks = dict(_other_networks(drivers, config))
-    return storage, {**networks, "bridge": bridge}
+    unfit: dict[tuple[str, str], str] = {}
+    networks = dict(_working("network", _other_networks(drivers, config), unfit))
+    volumes = dict(_working("volume", _volumes(drivers, config), unfit))
+    found = (replace(one, error=unfit.get((one.kind, one.name))) for one in drivers.provenance)
+    return Chosen(storage, {**networks, "bridge": bridge}, volumes, (*found, *drivers.broken))
 
 
 def make_resources(drivers: Drivers, config: DaemonConfig, slice: str) -> ResourceDriver:
@@ -50,31 +73,46 @@ def make_resources(drivers: Drivers, config: DaemonConfig, slice: str) -> Resour
     return resources
 
 
-def _other_networks(drivers: Drivers, config: DaemonConfig) -> Iterator[tuple[str, NetworkDriver]]:
-    """The network drivers that work here beside the one behind `bridge`; the trouble of one is its own."""
+def _working(
+    kind: str, makers: Iterable[tuple[str, Callable[[], _T]]], unfit: dict[tuple[str, str], str]
+) -> Iterator[tuple[str, _T]]:
+    """The drivers that can be made; what is wrong with one is its own trouble, and added to `unfit`."""
+    for name, make in makers:
+        try:
+            driver = make()
+        except Exception as error:  # somebody else's code
+            unfit[kind, name] = str(error) if isinstance(error, Unsupported) else sentence(error)
+            _log.error("%s driver %s is left out: %s", kind, name, unfit[kind, name])
+        else:
+            yield name, driver
+
+
+def _other_networks(drivers: Drivers, config: DaemonConfig) -> Iterator[tuple[str, Callable[[], NetworkDriver]]]:
+    """What makes the network drivers beside the one behind `bridge`."""
     for name, factory in drivers.network.items():
-        if name == config.network_driver:
-            continue
-        try:
-            driver = factory(_network_settings(config, name))
-            if reason := driver.probe():
-                raise Unsupported(reason)
-            apply_published_ports(driver, config)
-            yield name, driver
-        except Exception as error:  # somebody else's code
-            _log.error("network driver %s is left out: %s", name, error)
+        if name != config.network_driver:
+            yield name, partial(_make_network, factory, name, config)
 
 
-def volume_drivers(drivers: Drivers, config: DaemonConfig) -> Iterator[tuple[str, VolumeDriver]]:
-    """The volume drivers that work here beside `local`; the trouble of one is its own."""
+def _make_network(factory: NetworkFactory, name: str, config: DaemonConfig) -> NetworkDriver:
+    driver = factory(_network_settings(config, name))
+    if reason := driver.probe():
+        raise Unsupported(reason)
+    apply_published_ports(driver, config)
+    return driver
+
+
+def _volumes(drivers: Drivers, config: DaemonConfig) -> Iterator[tuple[str, Callable[[], VolumeDriver]]]:
+    """What makes the volume drivers beside `local`."""
     for name, factory in drivers.volume.items():
-        try:
-            driver = factory(_directory(config, name))
-            if problem := "the name is taken" if name == LOCAL_DRIVER else driver.probe():
-                raise Unsupported(problem)
-            yield name, driver
-        except Exception as error:  # somebody else's code
-            _log.error("volume driver %s is left out: %s", name, error)
+        yield name, partial(_make_volume, factory, name, config)
+
+
+def _make_volume(factory: VolumeFactory, name: str, config: DaemonConfig) -> VolumeDriver:
+    driver = factory(_directory(config, name))
+    if problem := "the name is taken" if name == LOCAL_DRIVER else driver.probe():
+        raise Unsupported(problem)
+    return driver
 
 
 def apply_published_ports(driver: NetworkDriver, config: DaemonConfig) -> None:

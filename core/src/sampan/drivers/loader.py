@@ -119,7 +119,7 @@ class _Loading:
             self._hooks.register(plugin, name=f"{origin.distribution}:{origin.entry_point}")
         # A plugin is somebody else's code: whatever it raises, sys.exit() included, is its own failure.
         except (Exception, SystemExit) as error:
-            self._broken.append(replace(origin, error=_sentence(error)))
+            self._broken.append(replace(origin, error=sentence(error)))
             return
         for kind, name, factory in offers:
             self._factories[kind][name] = factory
@@ -183,6 +183,6 @@ def _version_of(distribution: str) -> str:
         return ""  # run from a source tree that is not installed
 
 
-def _sentence(error: BaseException) -> str:
+def sentence(error: BaseException) -> str:
     """Class and text of `error` on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
