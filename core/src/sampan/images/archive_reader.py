@@ -109,15 +109,16 @@ async def read_archive(
     loop = asyncio.get_running_loop()
     bridge = _Bridge(loop)
     limits = Limits(entries=_ENTRIES_MAX)
-    with ThreadPoolExecutor(1, "archive", _stand_back) as thread:
-        async with aclosing(batches(expanded(body, limits))) as chunks:
-            keeper = _Keeper(bridge, content, lease, follower)
-            reading = loop.run_in_executor(thread, _read, keeper, chunks, limits)
-            try:
-                return await asyncio.shield(reading)
-            finally:
-                bridge.close()
-                await settled(reading)
+    async with aclosing(batches(expanded(body, limits))) as chunks:
+        keeper = _Keeper(bridge, content, lease, follower)
+        thread = ThreadPoolExecutor(1, "archive", _stand_back)
+        reading = loop.run_in_executor(thread, _read, keeper, chunks, limits)
+        try:
+            return await asyncio.shield(reading)
+        finally:
+            bridge.close()
+            await settled(reading)
+            thread.shutdown(wait=False)
 
 
 def _stand_back() -> None:
