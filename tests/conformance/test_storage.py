@@ -10,7 +10,7 @@ import pytest
 from sampan.drivers import StorageFactory
 from sampan.drivers.loader import load
 from sampan.testing.memory_storage import MemoryStorage
-from sampan.testing.storage_suite import StorageDriverSuite
+from sampan.testing.storage_suite import StorageDriverSuite, require_user_attributes
 
 
 class TestMemoryStorage(StorageDriverSuite):
@@ -46,3 +46,9 @@ class TestOverlayfs(StorageDriverSuite):
         path = tmp_path / "overlayfs"
         path.mkdir()
         return path
+
+
+@pytest.mark.root
+def test_a_file_system_without_attributes_of_users_is_no_failure_of_a_driver() -> None:
+    with pytest.raises(pytest.skip.Exception, match="/proc has no attributes of users"):
+        require_user_attributes(Path("/proc"))

@@ -1,6 +1,5 @@
 """What the tests of layers share."""
 
-import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sampan.images.layer.remove import remove
+from sampan.testing.storage_suite import require_user_attributes
 from tests.support.unpacking import tree
 
 
@@ -24,13 +24,8 @@ def target(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def user_attributes(tmp_path: Path) -> None:
-    """For tests whose layers have attributes of users, which tmpfs knows since Linux 6.6."""
-    try:
-        os.setxattr(tmp_path, "user.test", b"1")
-    except OSError as error:
-        if error.errno != errno.ENOTSUP:
-            raise
-        pytest.skip("this file system has no attributes of users")
+    """For tests whose layers have attributes of users."""
+    require_user_attributes(tmp_path)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ containerd's snapshotters (containerd core/snapshots/testsuite).
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -28,6 +29,7 @@ from sampan.testing import storage_content as content
 from sampan.testing.mounting import run_inside
 
 _OPAQUE = "trusted.overlay.opaque"
+_USERS = "user.sampan"
 
 
 class StorageDriverSuite:
@@ -57,6 +59,11 @@ class StorageDriverSuite:
         yield driver
         _remove_all(driver)
         close(driver)
+
+    @pytest.fixture
+    def user_attributes(self, state_dir: Path) -> None:
+        """For what has attributes of users: `require_user_attributes`."""
+        require_user_attributes(state_dir)
 
     # Making snapshots
 
@@ -209,6 +216,7 @@ class StorageDriverSuite:
         commit(driver, "base", None, content.write_every_kind)
         assert run_inside(driver.prepare("key", "base"), content.kinds_in) == content.EVERY_KIND
 
+    @pytest.mark.usefixtures("user_attributes")
     @pytest.mark.skipif(os.geteuid() != 0, reason="owners, devices and capabilities need root")
     def test_owners_attributes_devices_and_holes_are_kept(self, driver: StorageDriver) -> None:
         commit(driver, "base", None, content.write_roots_kinds)
@@ -340,6 +348,7 @@ class StorageDriverSuite:
             "/dir/inner": ChangeKind.DELETED,
         }
 
+    @pytest.mark.usefixtures("user_attributes")
     def test_changes_tells_only_of_what_differs(self, driver: StorageDriver) -> None:
         """What was changed and changed back, or made and removed, is no change; a directory's time alone is none."""
         if not driver.capabilities.changes:
@@ -348,6 +357,7 @@ class StorageDriverSuite:
         run_inside(driver.prepare("key", "base"), content.change_and_change_back)
         assert list(driver.changes("key")) == []
 
+    @pytest.mark.usefixtures("user_attributes")
     def test_changes_tells_of_each_way_to_differ(self, driver: StorageDriver) -> None:
         """A directory before what is in it, and as modified if something in it differs."""
         if not driver.capabilities.changes:
@@ -490,6 +500,17 @@ def _remove_all(driver: StorageDriver) -> None:
         for name in left.keys() - parents:
             driver.remove(name)
             del left[name]
+
+
+def require_user_attributes(directory: Path) -> None:
+    """Skip the test if `directory` can't have attributes of users: on a tmpfs, it needs Linux 6.6."""
+    try:
+        os.setxattr(directory, _USERS, b"")
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        pytest.skip(f"the file system of {directory} has no attributes of users, as tmpfs before Linux 6.6")
+    os.removexattr(directory, _USERS)
 
 
 def _require_detached(driver: StorageDriver) -> None:
