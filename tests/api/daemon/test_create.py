@@ -56,6 +56,8 @@ def shared(make_shared_house: MakeHouse) -> InProcess:
             400,
             "container sharing a network can't be connected to networks",
         ),
+        ({"HostConfig": {"IpcMode": "container:nobody"}}, 400, "No such container: nobody"),
+        ({"HostConfig": {"PidMode": "container:nobody"}}, 400, "No such container: nobody"),
     ],
 )
 def test_what_cannot_be_is_refused_and_leaves_nothing(

@@ -89,6 +89,12 @@ def test_networks_and_volumes_tell_of_their_containers(house: InProcess) -> None
     ]
 
 
+def test_a_container_that_can_not_start_leaves_its_network(house: InProcess) -> None:
+    id = house.create("nosuch")
+    assert house.call("POST", f"/containers/{id}/start").status == 400
+    assert [event["Action"] for event in told(house, type=["network"])] == ["connect", "disconnect"]
+
+
 @pytest.mark.parametrize(
     ("filters", "count"),
     [

@@ -114,6 +114,16 @@ def test_filters_of_images(fleet: InProcess, filters: Any, names: set[str]) -> N
     assert {tag for image in found(fleet, "/images/json", filters).body for tag in image["RepoTags"]} == names
 
 
+def test_of_two_images_made_in_one_second_one_is_older(house: InProcess) -> None:
+    house.create("true", name="mother")
+    names = [f"child:{number}" for number in range(3)]
+    for name in names:
+        repository, tag = name.split(":")
+        assert house.call("POST", f"/commit?container=mother&repo={repository}&tag={tag}").status == 201
+    images = found(house, "/images/json", {"since": [names[0]], "before": [names[2]]}).body
+    assert [image["RepoTags"] for image in images] == [[names[1]]]
+
+
 @pytest.mark.parametrize(
     ("filters", "names"),
     [

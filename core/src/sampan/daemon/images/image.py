@@ -55,7 +55,7 @@ def summary(daemon: Daemon, image: Image, *, shared_size: bool) -> ImageSummary:
     """One line of a list."""
     return ImageSummary(
         id=image.id,
-        created=created_s(image),
+        created=int(created_s(image)),
         labels=_config(image).get("Labels"),
         repo_tags=list(image.references),
         repo_digests=list(image.repo_digests),
@@ -237,15 +237,15 @@ def _last_comment(document: dict[str, Any]) -> str:
     return str(history[-1].get("comment", ""))
 
 
-def created_s(image: Image) -> int:
-    """When it was made, in seconds since the epoch."""
+def created_s(image: Image) -> float:
+    """When it was made, in seconds since the epoch, to the microsecond: of two made in one second, one is older."""
     return seconds_of(image.created)
 
 
-def seconds_of(created: str) -> int:
+def seconds_of(created: str) -> float:
     """RFC 3339, of any precision, as seconds since the epoch; 0 for what is no time."""
     try:
-        return int(datetime.fromisoformat(created).timestamp())
+        return datetime.fromisoformat(created).timestamp()
     except ValueError:
         return 0
 

@@ -32,7 +32,7 @@ async def image_history(daemon: Daemon, job: Job[ImageHistory]) -> list[HistoryS
     steps = [
         HistoryStep(
             id=_UNKNOWN,
-            created=seconds_of(step.created),
+            created=int(seconds_of(step.created)),
             created_by=step.created_by,
             size=step.size_bytes,
             comment=step.comment,

@@ -59,7 +59,7 @@ async def sandbox(daemon: Daemon, container: Container, undo: AsyncExitStack) ->
         config.hostname, config.domainname = others.hostname, others.domainname
         return Path(f"/proc/{other.state.pid}/ns/net")
     record = await daemon.networks.acquire_sandbox(container.id)
-    undo.push_async_callback(daemon.networks.release_sandbox, container.id)
+    undo.push_async_callback(disconnect, daemon, container)
     return record.path
 
 

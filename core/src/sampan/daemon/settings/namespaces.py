@@ -43,12 +43,20 @@ def check_modes(config: ContainerConfig, host: HostConfig) -> None:
 
 
 def resolve_shared(daemon: Daemon, host: HostConfig) -> None:
-    """Name the containers whose namespaces are joined by their ids, as these may be renamed; who is missing is told
-    of at the start."""
+    """Name the containers whose namespaces are joined by their ids, as these may be renamed.
+
+    Raises `InvalidArgument` if one whose IPC or PID namespace is to be joined is not there; one whose network is to be
+    joined may come later. Source: moby daemon/container.go, generateSecurityOpt.
+    """
     for field in ("network_mode", "ipc_mode", "pid_mode"):
         mode = getattr(host, field)
-        if mode.startswith(SHARED) and (other := daemon.containers.find(mode.removeprefix(SHARED))):
+        if not mode.startswith(SHARED):
+            continue
+        name = mode.removeprefix(SHARED)
+        if other := daemon.containers.find(name):
             setattr(host, field, SHARED + other.id)
+        elif field != "network_mode":
+            raise InvalidArgument(f"No such container: {name}")
 
 
 def namespaces(daemon: Daemon, container: Container, netns: Path | None) -> dict[str, str]:
