@@ -45,8 +45,8 @@ def check_modes(config: ContainerConfig, host: HostConfig) -> None:
 def resolve_shared(daemon: Daemon, host: HostConfig) -> None:
     """Name the containers whose namespaces are joined by their ids, as these may be renamed.
 
-    Raises `InvalidArgument` if one whose IPC or PID namespace is to be joined is not there; one whose network is to be
-    joined may come later. Source: moby daemon/container.go, generateSecurityOpt.
+    Raises `InvalidArgument` if one whose IPC or PID namespace is to be joined is not there; for the network's it is
+    soon enough at the start. Source: moby daemon/container.go, generateSecurityOpt.
     """
     for field in ("network_mode", "ipc_mode", "pid_mode"):
         mode = getattr(host, field)
