@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.unit.images.test_archive import chunks, docker_archive, load, oci_arc
 pytestmark = [pytest.mark.root, pytest.mark.parametrize("room", [True], indirect=True, ids=["detached"])]
 
 LARGE = os.urandom(1 << 20)
+job = ContextVar("job", default="none")
 BASE = layer([directory("etc"), Entry("etc/base", LARGE)])
 UPPER = layer([directory("etc"), Entry("etc/first", b"1"), Entry("etc/upper", LARGE * 3)])
 
@@ -154,3 +156,16 @@ async def test_reading_stands_back_for_unpacking(room: Room, monkeypatch: pytest
     assert begun_with
     assert min(begun_with) > before
     assert priority() == before
+
+
+async def test_the_archive_comes_in_within_the_job_that_loads_it(room: Room) -> None:
+    jobs = set[str]()
+
+    async def body() -> AsyncIterator[bytes]:
+        async for chunk in chunks(docker_archive(([BASE], ["app:1"]))):
+            jobs.add(job.get())
+            yield chunk
+
+    job.set("this one")
+    await room.store.load(body(), progress=Items(), quiet=False)
+    assert jobs == {"this one"}

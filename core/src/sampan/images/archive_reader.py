@@ -13,6 +13,7 @@ import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import aclosing
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -112,7 +113,7 @@ async def read_archive(
     async with aclosing(batches(expanded(body, limits))) as chunks:
         keeper = _Keeper(bridge, content, lease, follower)
         thread = ThreadPoolExecutor(1, "archive", _stand_back)
-        reading = loop.run_in_executor(thread, _read, keeper, chunks, limits)
+        reading = loop.run_in_executor(thread, copy_context().run, _read, keeper, chunks, limits)
         try:
             return await asyncio.shield(reading)
         finally:
