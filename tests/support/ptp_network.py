@@ -30,7 +30,7 @@ from sampan.syscalls.netns import run_in_netns
 
 
 class PtpDriver:
-    """A `NetworkDriver` and a `DirectDriver`, over IPv4."""
+    """A `NetworkDriver` and an `UnderlayDriver`, over IPv4."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         self._networks = settings.state_dir / settings.instance / "networks"

@@ -157,7 +157,7 @@ def test_published_ports_are_open_or_the_host_firewalls(tmp_path: Path) -> None:
         load_config(write(tmp_path, {"published-ports": "shut"}), {})
 
 
-def test_a_driver_that_heeds_no_firewall_is_refused_where_it_has_to(tmp_path: Path) -> None:
+def test_a_driver_without_host_firewall_mode_is_refused_where_that_is_set(tmp_path: Path) -> None:
     driver = MemoryNetwork(NetworkSettings(tmp_path, "test"))
     apply_published_ports(driver, load_config(write(tmp_path, {}), {}))
     with pytest.raises(Unsupported, match="can't subject published ports to the host's firewall"):

@@ -572,7 +572,7 @@ def test_published_ports_are_exposed_but_those_at_loopback(house: InProcess) -> 
     house.create(name="asleep", HostConfig={"PortBindings": {"80/tcp": [{"HostPort": "18081"}]}})
     assert exposed(house) == [("web", "bridge", "0.0.0.0", 18080, "tcp", 80, "everybody")]
     house.stop()
-    house.start(heeds_host_firewall=True)
+    house.start(enforce_host_firewall=True)
     assert exposed(house) == [("web", "bridge", "0.0.0.0", 18080, "tcp", 80, "host-firewall")]
 
 

@@ -103,9 +103,9 @@ def published(stage: Stage) -> Place:
     return place
 
 
-def heed_host_firewall(stage: Stage) -> None:
+def enforce_host_firewall(stage: Stage) -> None:
     try:
-        stage.driver.heed_host_firewall()
+        stage.driver.enforce_host_firewall()
     except Unsupported as error:
         pytest.skip(f"this kernel has no dup: {error}")
 
@@ -132,11 +132,11 @@ def test_ufw_lets_containers_through_once_it_is_told_to(stage: Stage, ufw: Ufw) 
     assert is_open(stage) and gets_out(place)
     ufw("reload")
     assert is_open(stage) and gets_out(place)
-    assert not stage.driver.is_disturbed()
+    assert not stage.driver.has_drifted()
 
 
 def test_ufw_judges_published_ports_that_are_left_to_it(stage: Stage, ufw: Ufw) -> None:
-    heed_host_firewall(stage)
+    enforce_host_firewall(stage)
     published(stage)
     ufw("route", "allow", "out", "on", "spn-+")
     ufw("--force", "enable")
@@ -159,11 +159,11 @@ def test_firewalld_lets_published_ports_through_and_the_way_out_once_it_is_told_
     for reload in ("--reload", "--complete-reload"):
         firewalld(reload)
         assert is_open(stage) and gets_out(place)
-    assert not stage.driver.is_disturbed()
+    assert not stage.driver.has_drifted()
 
 
 def test_firewalld_judges_published_ports_that_are_left_to_it(stage: Stage, firewalld: Firewalld) -> None:
-    heed_host_firewall(stage)
+    enforce_host_firewall(stage)
     published(stage)
     assert is_closed(stage)
     firewalld("--permanent", "--add-port=8080/tcp")

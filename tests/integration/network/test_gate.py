@@ -60,7 +60,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     with host_namespace() as namespaces, ExitStack() as undo:
         stage = Stage(namespaces, tmp_path, undo)
         try:
-            stage.driver.heed_host_firewall()
+            stage.driver.enforce_host_firewall()
         except Unsupported as error:
             pytest.skip(f"this kernel has no dup: {error}")
         yield stage
@@ -192,9 +192,9 @@ def test_a_flushed_gate_is_put_back_with_its_ports(stage: Stage) -> None:
     published(stage, network)
     stage.driver.watch()
     run("nft", "flush ruleset")
-    assert stage.driver.is_disturbed()
+    assert stage.driver.has_drifted()
     stage.driver.create_network(network)
-    assert not stage.driver.is_disturbed()
+    assert not stage.driver.has_drifted()
     firewall("")
     assert stage.outside.is_kept_from(HOST_V4, 8080)
     firewall("tcp dport 8080 accept")
@@ -206,7 +206,7 @@ def test_a_gate_that_alone_is_deleted_is_put_back_too(stage: Stage) -> None:
     published(stage, network)
     stage.driver.watch()
     run("nft", "delete table ip sampan_test_gate")
-    assert stage.driver.is_disturbed()
+    assert stage.driver.has_drifted()
     assert stage.outside.is_kept_from(HOST_V4, 8080)
     stage.driver.create_network(network)
     assert stage.outside.reaches(HOST_V4, 8080)
@@ -220,7 +220,7 @@ def test_ports_that_are_published_already_follow_the_setting(stage: Stage) -> No
     assert stage.outside.reaches(HOST_V4, 8080)
     assert not any(name.startswith("spg") for name in links())
     again = stage.new_driver("test")
-    again.heed_host_firewall()
+    again.enforce_host_firewall()
     again.create_network(network)
     assert stage.outside.is_kept_from(HOST_V4, 8080)
     firewall("tcp dport 8080 accept")

@@ -13,14 +13,14 @@ from typing import Protocol, TypeVar
 from sampan.config import DaemonConfig, PublishedPorts
 from sampan.daemon.volumes.volumes import LOCAL_DRIVER
 from sampan.drivers import (
-    DirectDriver,
-    HeedfulDriver,
+    HostFirewallDriver,
     NetworkDriver,
     NetworkFactory,
     NetworkSettings,
     ResourceDriver,
     ResourceSettings,
     StorageDriver,
+    UnderlayDriver,
     VolumeDriver,
     VolumeFactory,
 )
@@ -117,11 +117,11 @@ def _make_volume(factory: VolumeFactory, name: str, config: DaemonConfig) -> Vol
 
 def apply_published_ports(driver: NetworkDriver, config: DaemonConfig) -> None:
     """Ports are published as the settings say, or not at all."""
-    if config.published_ports is PublishedPorts.OPEN or isinstance(driver, DirectDriver):
+    if config.published_ports is PublishedPorts.OPEN or isinstance(driver, UnderlayDriver):
         return
-    if not isinstance(driver, HeedfulDriver):
+    if not isinstance(driver, HostFirewallDriver):
         raise Unsupported("this network driver can't subject published ports to the host's firewall")
-    driver.heed_host_firewall()
+    driver.enforce_host_firewall()
 
 
 def _require(driver: _Probed, kind: str, name: str, *, others: Iterable[str] = ()) -> None:

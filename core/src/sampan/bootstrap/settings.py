@@ -59,7 +59,7 @@ def daemon_settings(config: DaemonConfig, found: Mapping[str, FoundRuntime]) -> 
         init_path=config.init_path or _find_init(),
         shm_bytes=config.default_shm_size,
         strict_resources=config.strict_resources,
-        heeds_host_firewall=config.published_ports is PublishedPorts.HOST_FIREWALL,
+        enforce_host_firewall=config.published_ports is PublishedPorts.HOST_FIREWALL,
         events_kept=config.events_kept,
         debug=config.debug,
         insecure_registries=config.insecure_registries,

@@ -86,7 +86,7 @@ class Settings:
     init_path: Path | None = None
     shm_bytes: int = 64 * 1024 * 1024
     strict_resources: bool = False
-    heeds_host_firewall: bool = False
+    enforce_host_firewall: bool = False
     events_kept: int = 100_000
     debug: bool = False
     insecure_registries: tuple[str, ...] = ()

@@ -142,8 +142,8 @@ class NetworkDriver(Protocol):
 
 
 @runtime_checkable
-class WatchfulDriver(Protocol):
-    """An optional interface: the driver notices when other programs remove what it created in the kernel.
+class DriftDetectionDriver(Protocol):
+    """An optional interface: the driver detects that another program has removed what it created in the kernel.
 
     The core then calls `create_network` for its networks again.
     """
@@ -151,7 +151,7 @@ class WatchfulDriver(Protocol):
     def watch(self) -> int:
         """Start watching; returns a file descriptor that is readable when something may have changed."""
 
-    def is_disturbed(self) -> bool:
+    def has_drifted(self) -> bool:
         """Read all pending notifications, and return whether something that this driver created is missing."""
 
     def unwatch(self) -> None:
@@ -159,11 +159,11 @@ class WatchfulDriver(Protocol):
 
 
 @runtime_checkable
-class DirectDriver(Protocol):
-    """An optional interface: containers are connected directly, under their own addresses.
+class UnderlayDriver(Protocol):
+    """An optional interface: containers are connected to the underlay (the network that the host is on) directly.
 
-    No ports of the host lead to them, so `publish` is not called. Their interfaces are visible only in their
-    sandboxes, which the driver is given again after a restart of the daemon.
+    They have their own addresses there and need no ports of the host, so `publish` is not called. Their interfaces
+    are visible only in their sandboxes, which the driver is given again after a restart of the daemon.
     """
 
     def adopt(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
@@ -171,25 +171,25 @@ class DirectDriver(Protocol):
 
 
 @runtime_checkable
-class HeedfulDriver(Protocol):
-    """An optional interface: the host's own firewall can decide who reaches published ports from outside.
+class HostFirewallDriver(Protocol):
+    """An optional interface: the driver can subject published ports to the host's own firewall.
 
-    With the setting `published-ports = "host-firewall"`, only such drivers and `DirectDriver`s are accepted.
+    With the setting `published-ports = "host-firewall"`, only such drivers and `UnderlayDriver`s are accepted.
     """
 
-    def heed_host_firewall(self) -> None:
-        """From now on, let only packets that the host's firewall accepts for a published port reach the container.
+    def enforce_host_firewall(self) -> None:
+        """From now on, forward to published ports only what the host's firewall accepts.
 
         Called before any network is created. Raises `Unsupported` if this can't be done on this host.
         """
 
 
 @runtime_checkable
-class FilteringDriver(Protocol):
-    """An optional interface: the driver filters packets, and says which of the kernel's firewalls it uses."""
+class FirewallDriver(Protocol):
+    """An optional interface: the driver filters packets, and names the firewall that it programs."""
 
     @property
-    def firewall(self) -> str:
+    def firewall_backend(self) -> str:
         """`nftables` or `iptables`, as `docker info` shows it."""
 
 

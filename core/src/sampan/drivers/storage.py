@@ -163,8 +163,8 @@ class StorageDriver(Protocol):
 
 
 @runtime_checkable
-class CheckingDriver(Protocol):
-    """An optional interface: the driver can check whether the files of a snapshot exist."""
+class IntegrityCheckDriver(Protocol):
+    """An optional interface: the driver can check the integrity of a snapshot."""
 
     def check(self, name: str) -> None:
         """Check the snapshot's own files, not its parents'. Raises `NotFound`, or `DataLoss` naming what is missing.

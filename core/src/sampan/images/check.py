@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from sampan.digest import Digest, chain_id_on
-from sampan.drivers import Change, ChangeKind, CheckingDriver, Snapshot, SnapshotKind
+from sampan.drivers import Change, ChangeKind, IntegrityCheckDriver, Snapshot, SnapshotKind
 from sampan.errdefs import DataLoss, NotFound
 from sampan.images.examine import digest_of, examine
 from sampan.images.garbage import is_ours, layer_name
@@ -126,7 +126,7 @@ class Checker:
     def _snapshot(self, layer: Layer) -> str | None:
         try:
             snapshot = self._storage.stat(layer.chain_id)
-            if isinstance(self._storage, CheckingDriver):
+            if isinstance(self._storage, IntegrityCheckDriver):
                 self._storage.check(layer.chain_id)
         except (NotFound, DataLoss) as error:
             return str(error)

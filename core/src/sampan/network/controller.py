@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from sampan.drivers import DirectDriver, FilteringDriver, NetworkDriver
+from sampan.drivers import FirewallDriver, NetworkDriver, UnderlayDriver
 from sampan.errdefs import Forbidden, NotFound
 from sampan.network import reconcile, store
 from sampan.network.carrying import Carrying
@@ -76,10 +76,10 @@ class NetworkController:
         self._name_servers = NameServers(self._endpoints, self._sandboxes, names, resolv_conf)
 
     @property
-    def firewall(self) -> str:
-        """What the driver behind `bridge` filters packets with; "" if it doesn't say."""
+    def firewall_backend(self) -> str:
+        """The firewall that the driver of network `bridge` programs; empty if it doesn't say."""
         driver = self._networks.drivers.get("bridge")
-        return driver.firewall if isinstance(driver, FilteringDriver) else ""
+        return driver.firewall_backend if isinstance(driver, FirewallDriver) else ""
 
     # --- life
 
@@ -146,9 +146,9 @@ class NetworkController:
         """
         return await self._networks.create(record)
 
-    def is_direct(self, network: NetworkRecord) -> bool:
-        """Whether the network's containers are on the wire under addresses of their own."""
-        return isinstance(self._networks.find_driver(network), DirectDriver)
+    def is_underlay(self, network: NetworkRecord) -> bool:
+        """Whether the network's containers are connected to the underlay directly."""
+        return isinstance(self._networks.find_driver(network), UnderlayDriver)
 
     async def remove_network(self, network: NetworkRecord) -> None:
         """Remove a network. Raises `Forbidden` if it is predefined, or in use by containers or as a configuration."""

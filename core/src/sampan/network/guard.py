@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from sampan.drivers import WatchfulDriver
+from sampan.drivers import DriftDetectionDriver
 from sampan.errdefs import SampanError
 from sampan.network.networks import Networks
 
@@ -17,13 +17,13 @@ class Guard:
 
     def __init__(self, networks: Networks) -> None:
         self._networks = networks
-        self._watched: dict[str, tuple[WatchfulDriver, int]] = {}
+        self._watched: dict[str, tuple[DriftDetectionDriver, int]] = {}
         self._repairs: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Begin to look, with each driver that can. One that can't on this host is a line in the log."""
         for name, driver in self._networks.drivers.items():
-            if not isinstance(driver, WatchfulDriver):
+            if not isinstance(driver, DriftDetectionDriver):
                 continue
             try:
                 self._watched[name] = driver, await asyncio.to_thread(driver.watch)
@@ -53,10 +53,10 @@ class Guard:
         self._repairs.add(task)
         task.add_done_callback(self._repairs.discard)
 
-    async def _check(self, name: str, driver: WatchfulDriver) -> None:
+    async def _check(self, name: str, driver: DriftDetectionDriver) -> None:
         try:
             async with self._networks.changing:
-                if await asyncio.to_thread(driver.is_disturbed):
+                if await asyncio.to_thread(driver.has_drifted):
                     _log.warning("another program has removed rules of network driver %s: restoring them", name)
                     await self._restore(name)
         finally:

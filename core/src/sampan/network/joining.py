@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
-from sampan.drivers import DirectDriver, Sandbox
+from sampan.drivers import Sandbox, UnderlayDriver
 from sampan.errdefs import Conflict, Forbidden, InvalidArgument, Unavailable
 from sampan.network import gateway
 from sampan.network.carrying import Carrying
@@ -69,7 +69,7 @@ class Joining:
         """Tell the drivers that need it in which sandbox the container's interfaces are."""
         for endpoint in self._room.endpoints.of(container_id):
             driver = self._room.find_driver(endpoint)
-            if isinstance(driver, DirectDriver):
+            if isinstance(driver, UnderlayDriver):
                 sandbox = Sandbox(container_id, self._room.sandboxes.fd(container_id))
                 driver.adopt(self._room.for_driver(endpoint), sandbox)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sampan.drivers import DirectDriver, Endpoint, NetworkDriver
+from sampan.drivers import Endpoint, NetworkDriver, UnderlayDriver
 from sampan.network.endpoints import Endpoints
 from sampan.network.networks import Networks
 from sampan.network.plugging import for_driver
@@ -36,4 +36,4 @@ class Room:
 
     def takes_ports(self, endpoint: EndpointRecord) -> bool:
         """Whether ports of the host lead to the endpoint, rather than its own being on the wire."""
-        return not isinstance(self.driver(endpoint), DirectDriver)
+        return not isinstance(self.driver(endpoint), UnderlayDriver)

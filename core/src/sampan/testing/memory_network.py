@@ -36,8 +36,8 @@ class MemoryNetwork:
         self._lock = threading.RLock()
 
     @property
-    def firewall(self) -> str:
-        """It filters nothing, and says so as a driver would say what it filters with."""
+    def firewall_backend(self) -> str:
+        """A name for `docker info`; nothing is filtered."""
         return "memory"
 
     def probe(self) -> str | None:

@@ -26,7 +26,7 @@ import pytest
 
 from sampan.drivers import (
     L4,
-    DirectDriver,
+    DriftDetectionDriver,
     Endpoint,
     Network,
     NetworkDriver,
@@ -36,7 +36,7 @@ from sampan.drivers import (
     Pool,
     PublishedPort,
     Sandbox,
-    WatchfulDriver,
+    UnderlayDriver,
 )
 from sampan.errdefs import Conflict, InvalidArgument, NotFound
 from sampan.syscalls.namespaces import CLONE_NEWNET, open_namespace, setns, unshare
@@ -297,7 +297,7 @@ class NetworkDriverSuite:
 
 def _close(driver: NetworkDriver) -> None:
     """A driver that keeps files open has a method `close`; the interface does not ask for one."""
-    if isinstance(driver, WatchfulDriver):
+    if isinstance(driver, DriftDetectionDriver):
         driver.unwatch()
     getattr(driver, "close", lambda: None)()
 
@@ -310,7 +310,7 @@ def _attached(
     driver: NetworkDriver, network: Network, new_sandbox: Callable[[], Sandbox], count: int
 ) -> list[Endpoint]:
     """Endpoints to publish ports of."""
-    if isinstance(driver, DirectDriver):
+    if isinstance(driver, UnderlayDriver):
         pytest.skip("no ports of the host lead to the containers of this driver")
     endpoints = [make_endpoint(network, number) for number in range(2, 2 + count)]
     for endpoint in endpoints:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.drivers import ChangeKind, CheckingDriver, Snapshot, SnapshotKind, StorageDriver, StorageFactory
+from sampan.drivers import ChangeKind, IntegrityCheckDriver, Snapshot, SnapshotKind, StorageDriver, StorageFactory
 from sampan.errdefs import Conflict, InvalidArgument, NotFound, Unsupported
 from sampan.testing import storage_content as content
 from sampan.testing.mounting import run_inside
@@ -298,7 +298,7 @@ class StorageDriverSuite:
     # Usage, changes, status
 
     def test_a_whole_snapshot_of_any_kind_is_found_whole(self, driver: StorageDriver) -> None:
-        if not isinstance(driver, CheckingDriver):
+        if not isinstance(driver, IntegrityCheckDriver):
             pytest.skip("this driver does not check")
         commit(driver, "base", None, content.write("file", ""))
         commit(driver, "child", "base")

@@ -48,12 +48,12 @@ class BridgeDriver:
         self._watch: RuleWatch | None = None
 
     @property
-    def firewall(self) -> str:
-        """What its rules are written in."""
+    def firewall_backend(self) -> str:
+        """Always nftables."""
         return "nftables"
 
     def watch(self) -> int:
-        """Look at what is done to the kernel's tables."""
+        """Subscribe to changes of the kernel's nftables."""
         if self._watch is None:
             try:
                 self._watch = RuleWatch()
@@ -61,18 +61,18 @@ class BridgeDriver:
                 raise SystemFailure(f"changes of nftables can't be watched: {error}") from error
         return self._watch.fileno()
 
-    def is_disturbed(self) -> bool:
-        """Whether somebody has taken rules away that this driver made."""
+    def has_drifted(self) -> bool:
+        """Whether rules that this driver made have been removed."""
         return self._watch is not None and self._watch.saw_removal() and not self._firewall.is_whole()
 
     def unwatch(self) -> None:
-        """Look no more."""
+        """Unsubscribe."""
         if self._watch is not None:
             self._watch.close()
             self._watch = None
 
-    def heed_host_firewall(self) -> None:
-        """Have a gate before published ports."""
+    def enforce_host_firewall(self) -> None:
+        """Put the gate in front of published ports."""
         self._gate.check()
         self._firewall.gated = True
 

@@ -21,7 +21,7 @@ _U32 = struct.Struct("=I")
 
 
 class MacvlanDriver:
-    """A `NetworkDriver` over macvlan, and a `DirectDriver`.
+    """A `NetworkDriver` over macvlan, and an `UnderlayDriver`.
 
     The kernel shows the interfaces only inside their sandboxes, so what there is is kept in notes.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sampan.daemon.container import CONTAINER_LABEL, Container, Status
 from sampan.daemon.filesystem.mounting import image_snapshot
-from sampan.drivers import CheckingDriver, Snapshot
+from sampan.drivers import IntegrityCheckDriver, Snapshot
 from sampan.engine import Job
 from sampan.errdefs import DataLoss, InvalidArgument, NotFound
 from sampan.images.check import Fault, Problem
@@ -64,7 +64,7 @@ def _trouble(daemon: Daemon, container: Container) -> str | None:
     try:
         for name in (container.id, *(image_snapshot(container.id, number) for number in mounted)):
             daemon.storage.mounts(name)
-            if isinstance(daemon.storage, CheckingDriver):
+            if isinstance(daemon.storage, IntegrityCheckDriver):
                 daemon.storage.check(name)
     except (NotFound, InvalidArgument, DataLoss) as error:
         return str(error)

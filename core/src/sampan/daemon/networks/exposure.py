@@ -88,10 +88,10 @@ def _openings_of(daemon: Daemon, endpoint: EndpointRecord) -> Iterator[_Opening]
     network = daemon.networks.get(endpoint.network_id)
     if network.internal:
         return
-    is_direct = daemon.networks.is_direct(network)
+    is_underlay = daemon.networks.is_underlay(network)
     for interface in endpoint.addresses:
-        if is_direct or network.options.get(GATEWAY_MODE[interface.version]) == UNPROTECTED:
-            yield _Opening(interface.ip, WIRE if is_direct else ROUTE)
+        if is_underlay or network.options.get(GATEWAY_MODE[interface.version]) == UNPROTECTED:
+            yield _Opening(interface.ip, WIRE if is_underlay else ROUTE)
     for port in endpoint.ports:
         if not port.host_ip.is_loopback:
             yield _published(daemon, endpoint, port)
@@ -100,7 +100,7 @@ def _openings_of(daemon: Daemon, endpoint: EndpointRecord) -> Iterator[_Opening]
 def _published(daemon: Daemon, endpoint: EndpointRecord, port: PublishedPort) -> _Opening:
     leads_to = (str(port.protocol), port.container_port)
     if port.host_port:
-        by = HOST_FIREWALL if daemon.settings.heeds_host_firewall else EVERYBODY
+        by = HOST_FIREWALL if daemon.settings.enforce_host_firewall else EVERYBODY
         return _Opening(port.host_ip, by, port.host_port, *leads_to)
     own = next(one.ip for one in endpoint.addresses if one.version == port.host_ip.version)
     return _Opening(own, ROUTE, port.container_port, *leads_to)

@@ -58,6 +58,7 @@ async def system_info(daemon: Daemon, job: Job[SystemInfoRequest]) -> SystemInfo
     settings = daemon.settings
     capabilities, missing = await asyncio.to_thread(_ask, daemon.resources)
     runtime, init = await daemon.programs.get("runtime"), await daemon.programs.get("init")
+    firewall = daemon.networks.firewall_backend
     forwarding = _reads("/proc/sys/net/ipv4/ip_forward", "1")
     info = SystemInfo(
         id=settings.id,
@@ -87,7 +88,7 @@ async def system_info(daemon: Daemon, job: Job[SystemInfoRequest]) -> SystemInfo
         https_proxy=_proxy("HTTPS_PROXY"),
         no_proxy=_environment("NO_PROXY"),
         default_address_pools=[AddressPool(base=base, size=size) for base, size in settings.address_pools] or None,
-        firewall_backend=FirewallInfo(driver=daemon.networks.firewall) if daemon.networks.firewall else None,
+        firewall_backend=FirewallInfo(driver=firewall) if firewall else None,
         ipv4_forwarding=forwarding,
         live_restore_enabled=True,
         cdi_spec_dirs=[],
