@@ -133,7 +133,9 @@ def test_unpublishing_after_a_flush_is_no_error(stage: Stage) -> None:
     assert "8080" not in run("nft", "list", "ruleset")
 
 
-def test_two_instances_serve_side_by_side(stage: Stage) -> None:
+@pytest.mark.parametrize("forwarding", ["0", "1"])
+def test_two_instances_serve_side_by_side(stage: Stage, forwarding: str) -> None:
+    Path("/proc/sys/net/ipv4/ip_forward").write_text(forwarding)
     places = []
     for number, subnet in enumerate((make_network().pools[0].subnet, SECOND)):
         assert isinstance(subnet, IPv4Network)

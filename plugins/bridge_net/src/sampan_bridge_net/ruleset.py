@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-_OTHER_ENGINES = ("docker*", "br-*", "podman*", "cni*", "virbr*", "lxcbr*", "lxdbr*", "incusbr*")
-"""Bridges of programs that forward as we do, and filter what is theirs themselves."""
+_OTHER_ENGINES = ("spn-*", "docker*", "br-*", "podman*", "cni*", "virbr*", "lxcbr*", "lxdbr*", "incusbr*")
+"""Bridges of programs that forward as we do, and filter what is theirs themselves: other sampands come first."""
 
 _ICMP, _ICMP6 = 1, 58
 """By number: names are looked up in /etc/protocols, which is missing in most images that an engine may run in."""
