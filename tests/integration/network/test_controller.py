@@ -81,9 +81,18 @@ async def test_a_sandbox_has_loopback_ping_and_low_ports_for_everybody(room: Net
         assert run_in_netns(namespace.fileno(), look) == ("0 2147483647", "0", 1)
 
 
+async def started_in(namespace: Path) -> subprocess.Popen[bytes]:
+    """A program that is in the network namespace: one that is on the way might not find it any more."""
+    init = subprocess.Popen(["nsenter", f"--net={namespace}", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert init.stdin is not None and init.stdout is not None
+    os.write(init.stdin.fileno(), b"entered\n")
+    assert await asyncio.to_thread(init.stdout.readline) == b"entered\n"
+    return init
+
+
 async def test_a_program_started_in_the_sandbox_keeps_it_when_the_daemon_lets_go(room: NetworkRoom) -> None:
     record = await room.controller.acquire_sandbox(WEB)
-    init = subprocess.Popen(["nsenter", f"--net={record.path}", "cat"], stdin=subprocess.PIPE)
+    init = await started_in(record.path)
     try:
         endpoint = await room.controller.connect(WEB, room.controller.get("bridge"))
         assert endpoint.ipv4 is not None
@@ -109,10 +118,7 @@ async def test_after_a_kill_the_running_container_is_adopted_and_the_ended_one_f
         )
         assert daemon.stdout is not None
         path = (await asyncio.to_thread(daemon.stdout.readline)).strip()
-        init = subprocess.Popen(["nsenter", f"--net={path}", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert init.stdin is not None and init.stdout is not None
-        os.write(init.stdin.fileno(), b"entered\n")
-        assert await asyncio.to_thread(init.stdout.readline) == b"entered\n"
+        init = await started_in(Path(path))
         daemon.send_signal(signal.SIGKILL)
         daemon.communicate()
         while link_count() > before + 2:  # until the kernel has taken the other one's namespace away
