@@ -32,6 +32,7 @@ class NetworkRoom:
         await self.controller.close()
         self.database.close()
         self.driver.unwatch()
+        del self.controller, self.driver  # and with it its connection to nftables, though pytest may keep the room
 
 
 RoomT = TypeVar("RoomT", bound=NetworkRoom)

@@ -132,6 +132,11 @@ class Stage:
         undo.callback(os.close, self.host.fd)
         self.outside = self.add_neighbour("wire", HOST_V4, OUTSIDE_V4)
         self.driver = self.new_driver("test")
+        undo.callback(self._forget_driver)
+
+    def _forget_driver(self) -> None:
+        """With it goes its connection to nftables: pytest keeps the stage of the last test until all is checked."""
+        del self.driver
 
     def add_neighbour(self, ifname: str, host: str, neighbour: str) -> Place:
         place = Place(self._namespaces.new_namespace())
