@@ -34,10 +34,11 @@ def familiar(reference: str) -> str:
 
 def full_name(reference: str) -> str:
     """A reference with its registry: `docker.io/library/` where none is named."""
-    domain, slash, _ = reference.partition("/")
+    short = familiar(reference)
+    domain, slash, _ = short.partition("/")
     if slash and _is_domain(domain):
-        return reference
-    return f"docker.io/{reference}" if slash else f"docker.io/library/{reference}"
+        return short
+    return f"docker.io/{short}" if slash else f"docker.io/library/{short}"
 
 
 def with_default_tag(reference: str) -> str:
@@ -48,8 +49,7 @@ def with_default_tag(reference: str) -> str:
 
 def check_reference(reference: str) -> None:
     """Raise `ValueError` in docker's words for what can't be the name or ID of an image."""
-    match = _REFERENCE.fullmatch(reference)
-    if match and (match["domain"] is None or _is_domain(match["domain"]) or match["domain"].islower()):
+    if _REFERENCE.fullmatch(reference):
         return
     path = full_name(reference).partition("/")[2].partition(":")[0]
     if path != path.lower():
@@ -58,4 +58,5 @@ def check_reference(reference: str) -> None:
 
 
 def _is_domain(text: str) -> bool:
-    return "." in text or ":" in text or text == "localhost"
+    """As `is_domain` of the daemon's: also a word with a capital letter is none of a repository's."""
+    return "." in text or ":" in text or text == "localhost" or text.lower() != text
