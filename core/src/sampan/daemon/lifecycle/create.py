@@ -22,7 +22,6 @@ from sampan.daemon.settings import checks
 from sampan.daemon.settings.defaults import complete
 from sampan.daemon.settings.merge import command_line, merge
 from sampan.daemon.settings.names import check_name, random_name
-from sampan.daemon.settings.placement import placement_of
 from sampan.daemon.settings.ports import exposed_ports
 from sampan.drivers import Mount
 from sampan.engine import Job
@@ -39,41 +38,44 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
     """Make a container of an image: its name, volumes, writable snapshot and record, all or nothing."""
     request = job.request
     warnings = await checks.check(daemon, request)
-    host = complete(daemon, request.host_config)
     image = daemon.images.get(request.config.image)
     _check_platform(request, image)
-    config = _config_of(request, image)
     async with AsyncExitStack() as undo:
-        id = secrets.token_hex(32)
-        name = _reserve_name(daemon, request.name, id, undo)
-        unenforced = await checks.rehearse(daemon, id, host, placement_of(host, request.config.labels or {}))
-        config.hostname = config.hostname or (daemon.settings.name if host.network_mode == "host" else id[:12])
-        points = mount_points(
+        record = _record(daemon, request, image, undo)
+        with daemon.making(record):
+            record.unenforced = await checks.rehearse(daemon, record)
+            container = await _make(daemon, record, image, undo)
+            undo.pop_all()
+    daemon.publish(container, "create")
+    return ContainerCreated(id=record.id, warnings=warnings)
+
+
+def _record(daemon: Daemon, request: CreateContainer, image: Image, undo: AsyncExitStack) -> Record:
+    """The request, completed by the daemon's defaults and the image's configuration, under a name reserved for it."""
+    host = complete(daemon, request.host_config)
+    config = _config_of(request, image)
+    id = secrets.token_hex(32)
+    name = _reserve_name(daemon, request.name, id, undo)
+    config.hostname = config.hostname or (daemon.settings.name if host.network_mode == "host" else id[:12])
+    return Record(
+        id=id,
+        name=name,
+        image_id=str(image.id),
+        image_name=request.config.image,
+        config=config,
+        host_config=host,
+        networks=networks_of(request, host.network_mode),
+        mounts=mount_points(
             config,
             host,
             partial(_points_of, daemon),
             daemon.settings.data_root,
             recursive=request.read_only_recursive,
-        )
-        record = Record(
-            id=id,
-            name=name,
-            image_id=str(image.id),
-            image_name=request.config.image,
-            config=config,
-            host_config=host,
-            networks=networks_of(request, host.network_mode),
-            mounts=points,
-            links=links.resolve(daemon, host),
-            own_labels=request.config.labels or {},
-            unenforced=unenforced,
-            args=command_line(config),
-        )
-        with daemon.making(record):
-            container = await _make(daemon, record, image, undo)
-            undo.pop_all()
-    daemon.publish(container, "create")
-    return ContainerCreated(id=id, warnings=warnings)
+        ),
+        links=links.resolve(daemon, host),
+        own_labels=request.config.labels or {},
+        args=command_line(config),
+    )
 
 
 def _config_of(request: CreateContainer, image: Image) -> ContainerConfig:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from sampan.daemon.clock import now_ns
 from sampan.daemon.container import Container, Status
-from sampan.daemon.filesystem.mounting import Mounting, mounting
+from sampan.daemon.filesystem.mounting import mounting
 from sampan.daemon.lifecycle import health
 from sampan.daemon.networks import connect, links
 from sampan.daemon.networks.hosts import write_files
-from sampan.daemon.settings import process
 from sampan.daemon.settings.limits import resources_of
 from sampan.daemon.settings.log_options import is_kept
 from sampan.daemon.settings.placement import placement_of
+from sampan.daemon.settings.process import Prepared, build_spec
 from sampan.daemon.volumes import volume
-from sampan.drivers import Mount
 from sampan.errdefs import SampanError, SystemFailure
 from sampan.runtime.failure import StartFailure
 from sampan.runtime.interface import Bundle
@@ -88,20 +86,18 @@ async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -
     finally:
         cgroup = await limiting
     record.unenforced = cgroup.warnings
-    spec = await process.build_spec(
-        daemon, container, netns=netns, cgroup=cgroup.path, rootfs=rootfs, mounts=mounted.mounts
-    )
-    return _bundle(container, spec, rootfs, mounted)
+    prepared = Prepared(rootfs, mounted, netns, cgroup.path)
+    return _bundle(container, prepared, await build_spec(daemon, container, prepared))
 
 
-def _bundle(container: Container, spec: dict[str, Any], rootfs: Sequence[Mount], mounted: Mounting) -> Bundle:
+def _bundle(container: Container, prepared: Prepared, spec: dict[str, Any]) -> Bundle:
     record = container.record
     return Bundle(
         id=container.id,
         dir=container.bundle_dir,
         spec=spec,
-        rootfs=tuple(rootfs),
-        trees=mounted.trees,
+        rootfs=tuple(prepared.rootfs),
+        trees=prepared.mounted.trees,
         terminal=record.config.tty,
         stdin=record.config.open_stdin,
         stdin_once=record.config.stdin_once,

@@ -30,7 +30,8 @@ from sampan.models import (
 )
 
 if TYPE_CHECKING:
-    from sampan.daemon.daemon import Daemon
+    from sampan.daemon.daemon import Daemon, Settings
+    from sampan.daemon.reports.programs import Programs
 
 _LOOPBACK = ("::1/128", "127.0.0.0/8")
 _HUB = "docker.io"
@@ -55,44 +56,20 @@ _PIDS = Resources(pids_max=1)
 
 async def system_info(daemon: Daemon, job: Job[SystemInfoRequest]) -> SystemInfo:
     """What the engine holds, what it works with, and what its host can't do."""
-    settings = daemon.settings
     capabilities, missing = await asyncio.to_thread(_ask, daemon.resources)
-    runtime, init = await daemon.programs.get("runtime"), await daemon.programs.get("init")
     firewall = daemon.networks.firewall_backend
-    forwarding = _reads("/proc/sys/net/ipv4/ip_forward", "1")
     info = SystemInfo(
-        id=settings.id,
-        name=settings.name,
-        labels=list(settings.labels),
         server_version=__version__,
         system_time=rfc3339(now_ns()),
-        docker_root_dir=str(settings.data_root),
-        debug=settings.debug,
         n_fd=_open_files(),
         n_goroutines=len(asyncio.all_tasks()),
         n_events_listener=daemon.events.followers,
         images=len(daemon.images.list()),
-        driver=settings.storage_driver,
         driver_status=[list(pair) for pair in daemon.storage.status()],
-        logging_driver=settings.log_config.type,
         plugins=_plugins(daemon),
-        default_runtime=settings.default_runtime,
-        runtimes={name: RuntimeInfo(path=path) for name, path in settings.runtimes.items()},
-        runc_commit=Commit(id=(runtime and (runtime.commit or runtime.version)) or _UNKNOWN),
-        containerd_commit=Commit(id=_UNKNOWN),
-        init_binary=settings.init_path.name if settings.init_path else "",
-        init_commit=Commit(id=(init and (init.commit or init.version)) or _UNKNOWN),
-        security_options=list(_security_options()),
-        registry_config=_registries(settings.insecure_registries, settings.registry_mirrors),
-        http_proxy=_proxy("HTTP_PROXY"),
-        https_proxy=_proxy("HTTPS_PROXY"),
-        no_proxy=_environment("NO_PROXY"),
-        default_address_pools=[AddressPool(base=base, size=size) for base, size in settings.address_pools] or None,
         firewall_backend=FirewallInfo(driver=firewall) if firewall else None,
-        ipv4_forwarding=forwarding,
         live_restore_enabled=True,
         cdi_spec_dirs=[],
-        warnings=list(_warnings(missing, forwarding=forwarding)),
         drivers=[
             {"Kind": one.kind, "Name": one.name, "Package": one.distribution, "Version": one.version}
             for one in daemon.provenance
@@ -100,8 +77,11 @@ async def system_info(daemon: Daemon, job: Job[SystemInfoRequest]) -> SystemInfo
         ],
     )
     _count_containers(daemon, info)
+    _describe_settings(info, daemon.settings)
+    await _describe_programs(info, daemon.programs)
     _note_limits(info, capabilities, missing)
     _describe_host(info)
+    info.warnings = list(_warnings(missing, forwarding=info.ipv4_forwarding))
     return info
 
 
@@ -112,6 +92,25 @@ def _count_containers(daemon: Daemon, info: SystemInfo) -> None:
     info.containers_paused = states.count(Status.PAUSED)
     info.containers_running = states.count(Status.RUNNING) + states.count(Status.RESTARTING)
     info.containers_stopped = info.containers - info.containers_paused - info.containers_running
+
+
+def _describe_settings(info: SystemInfo, settings: Settings) -> None:
+    info.id, info.name, info.labels = settings.id, settings.name, list(settings.labels)
+    info.docker_root_dir, info.debug = str(settings.data_root), settings.debug
+    info.driver, info.logging_driver = settings.storage_driver, settings.log_config.type
+    info.default_runtime = settings.default_runtime
+    info.runtimes = {name: RuntimeInfo(path=path) for name, path in settings.runtimes.items()}
+    info.init_binary = settings.init_path.name if settings.init_path else ""
+    info.registry_config = _registries(settings.insecure_registries, settings.registry_mirrors)
+    pools = [AddressPool(base=base, size=size) for base, size in settings.address_pools]
+    info.default_address_pools = pools or None
+
+
+async def _describe_programs(info: SystemInfo, programs: Programs) -> None:
+    runtime, init = await programs.get("runtime"), await programs.get("init")
+    info.runc_commit = Commit(id=(runtime and (runtime.commit or runtime.version)) or _UNKNOWN)
+    info.init_commit = Commit(id=(init and (init.commit or init.version)) or _UNKNOWN)
+    info.containerd_commit = Commit(id=_UNKNOWN)
 
 
 def _ask(driver: ResourceDriver) -> tuple[ResourceCapabilities, list[str]]:
@@ -135,6 +134,10 @@ def _describe_host(info: SystemInfo) -> None:
     info.operating_system, info.os_version = release.get("PRETTY_NAME", "Linux"), release.get("VERSION_ID", "")
     info.n_cpu = len(os.sched_getaffinity(0))  # those that the daemon may use, as with Docker
     info.mem_total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    info.security_options = list(_security_options())
+    info.ipv4_forwarding = _reads("/proc/sys/net/ipv4/ip_forward", "1")
+    info.http_proxy, info.https_proxy = _proxy("HTTP_PROXY"), _proxy("HTTPS_PROXY")
+    info.no_proxy = _environment("NO_PROXY")
 
 
 def _plugins(daemon: Daemon) -> PluginsInfo:

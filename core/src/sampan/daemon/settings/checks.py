@@ -8,6 +8,7 @@ import posixpath
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from sampan.daemon.container import Record
 from sampan.daemon.lifecycle import health, restart_policy
 from sampan.daemon.networks import links
 from sampan.daemon.networks.hosts import check_names
@@ -64,19 +65,20 @@ async def limit_warnings(daemon: Daemon, host: HostConfig, placement: Placement 
     return warnings
 
 
-async def rehearse(daemon: Daemon, id: str, host: HostConfig, placement: Placement) -> tuple[str, ...]:
-    """Have the driver say at creation what it would say at the start, by making the group and removing it.
+async def rehearse(daemon: Daemon, record: Record) -> tuple[str, ...]:
+    """Find at creation what would fail at the start, by creating the container's group and removing it again.
 
-    What the kernel takes only the kernel knows: a control file's words, a device, an alert's window. Answers what it
-    does not enforce. Raises what `create` raises.
+    Only the kernel knows which values of a control file, devices and alert windows it accepts. Returns a sentence for
+    each limit that it does not enforce. Raises what `create` of the driver raises.
     """
-    limits = resources_of(host)
+    limits = resources_of(record.host_config)
+    placement = placement_of(record.host_config, record.own_labels)
     if limits == Resources() and not placement.parent:
         return ()
 
-    def make_and_remove() -> tuple[str, ...]:  # in one go, which no cancelled caller breaks off
-        warnings = daemon.resources.create(id, limits, placement).warnings
-        daemon.resources.remove(id)
+    def make_and_remove() -> tuple[str, ...]:  # one call, so that a cancelled job can't leave the group behind
+        warnings = daemon.resources.create(record.id, limits, placement).warnings
+        daemon.resources.remove(record.id)
         return warnings
 
     return await asyncio.to_thread(make_and_remove)

@@ -6,11 +6,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sampan.daemon.container import Container
+from sampan.daemon.filesystem.mounting import Mounting
 from sampan.daemon.filesystem.rootfs import make_directory, open_rootfs
 from sampan.daemon.networks.connect import has_own_sandbox
 from sampan.daemon.settings.namespaces import namespaces
@@ -27,45 +29,22 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-async def build_spec(
-    daemon: Daemon,
-    container: Container,
-    *,
-    netns: Path | None,
-    cgroup: str,
-    rootfs: Sequence[Mount],
-    mounts: Sequence[spec.SpecMount],
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Prepared:
+    """What the host has ready for a container about to start. `netns` and `cgroup` are paths as in the spec."""
+
+    rootfs: Sequence[Mount]
+    mounted: Mounting
+    netns: Path | None
+    cgroup: str
+
+
+async def build_spec(daemon: Daemon, container: Container, prepared: Prepared) -> dict[str, Any]:
     """The OCI runtime spec of a container about to start. Raises `InvalidArgument` in Docker's words."""
-    config, host = container.record.config, container.record.host_config
-    who = await asyncio.to_thread(_prepare_files, rootfs, container, daemon.settings.exec_root)
-    security = SecurityOptions(host.security_opt or ())
-    document = spec.build(
-        spec.SpecSettings(
-            process=_init_process(container, who, security),
-            hostname=config.hostname,
-            domainname=config.domainname,
-            readonly_root=host.readonly_rootfs,
-            mounts=mounts,
-            namespaces=namespaces(daemon, container, netns),
-            own_network=has_own_sandbox(container),
-            devices=[
-                DeviceMapping(one.path_on_host, one.path_in_container, one.cgroup_permissions or "rwm")
-                for one in host.devices or ()
-            ],
-            device_rules=host.device_cgroup_rules or (),
-            masked_paths=host.masked_paths,
-            readonly_paths=host.readonly_paths,
-            sysctls=host.sysctls or {},
-            seccomp=security.seccomp,
-            shm_bytes=None if host.ipc_mode == "none" else host.shm_size or daemon.settings.shm_bytes,
-            writable_cgroups=host.privileged if security.writable_cgroups is None else security.writable_cgroups,
-            init=_init(daemon, host),
-            cgroups_path=cgroup,
-            annotations=host.annotations or {},
-        )
-    )
-    daemon.hooks.hook.sampan_oci_spec(container_id=container.id, labels=config.labels or {}, spec=document)
+    who = await asyncio.to_thread(_prepare_files, prepared.rootfs, container, daemon.settings.exec_root)
+    document = spec.build(_spec_settings(daemon, container, prepared, who))
+    labels = container.record.config.labels or {}
+    daemon.hooks.hook.sampan_oci_spec(container_id=container.id, labels=labels, spec=document)
     return document
 
 
@@ -87,6 +66,34 @@ def exec_process(container: Container, request: CreateExec, *, console_size: Seq
         rlimits=rlimit.clamp(rlimits(host))[0],
     )
     return spec.build_process(settings)
+
+
+def _spec_settings(daemon: Daemon, container: Container, prepared: Prepared, who: user.User) -> spec.SpecSettings:
+    config, host = container.record.config, container.record.host_config
+    security = SecurityOptions(host.security_opt or ())
+    return spec.SpecSettings(
+        process=_init_process(container, who, security),
+        hostname=config.hostname,
+        domainname=config.domainname,
+        readonly_root=host.readonly_rootfs,
+        mounts=prepared.mounted.mounts,
+        namespaces=namespaces(daemon, container, prepared.netns),
+        own_network=has_own_sandbox(container),
+        devices=[
+            DeviceMapping(one.path_on_host, one.path_in_container, one.cgroup_permissions or "rwm")
+            for one in host.devices or ()
+        ],
+        device_rules=host.device_cgroup_rules or (),
+        masked_paths=host.masked_paths,
+        readonly_paths=host.readonly_paths,
+        sysctls=host.sysctls or {},
+        seccomp=security.seccomp,
+        shm_bytes=None if host.ipc_mode == "none" else host.shm_size or daemon.settings.shm_bytes,
+        writable_cgroups=host.privileged if security.writable_cgroups is None else security.writable_cgroups,
+        init=_init(daemon, host),
+        cgroups_path=prepared.cgroup,
+        annotations=host.annotations or {},
+    )
 
 
 def _init_process(container: Container, who: user.User, security: SecurityOptions) -> spec.ProcessSettings:

@@ -142,15 +142,19 @@ class Volumes:
             if not name:
                 record.labels.setdefault(ANONYMOUS_LABEL, "")
             _check_name(record.name)
-            await asyncio.to_thread(self._make, record, keeper)
-            row = (record.name, record.model_dump_json())
-            try:
-                await self._database.write(lambda c: c.execute("INSERT INTO volumes VALUES (?, ?)", row))
-            except SystemFailure:
-                await asyncio.to_thread(self._unmake, record, keeper)
-                raise
-            self._volumes[record.name] = record
+            await self._add(record, keeper)
             return record, True
+
+    async def _add(self, record: VolumeRecord, keeper: VolumeDriver | None) -> None:
+        """Make the volume's directory and its row, or neither."""
+        await asyncio.to_thread(self._make, record, keeper)
+        row = (record.name, record.model_dump_json())
+        try:
+            await self._database.write(lambda c: c.execute("INSERT INTO volumes VALUES (?, ?)", row))
+        except SystemFailure:
+            await asyncio.to_thread(self._unmake, record, keeper)
+            raise
+        self._volumes[record.name] = record
 
     def owned(self, names: Iterable[str], owner: str | None) -> Change:
         """Give volumes an owner, or none; answers what writes that, for the transaction that is the reason for it."""
