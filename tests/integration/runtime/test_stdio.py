@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import Any
@@ -64,6 +65,17 @@ async def test_a_terminal_has_the_size_it_was_given_last(host: Host) -> None:
     assert b"/dev/pts/0\r\n" in output
     assert b"40 100\r\n" in output
     assert (await host.runtime.wait("c1")).code == 5
+
+
+async def test_a_terminal_whose_monitor_stood_still_has_the_last_size(host: Host) -> None:
+    attached = await host.start("c1", "sh", terminal=True, stdin=True)
+    monitor = json.loads((host.work / "run/containers/c1/record.json").read_text())["conmon"]["pid"]
+    os.kill(monitor, signal.SIGSTOP)
+    for height in (20, 30, 40):
+        await host.runtime.resize("c1", height, 100)
+    os.kill(monitor, signal.SIGCONT)
+    await attached.write(b"until stty size | grep '40 100'; do :; done\n")
+    await until(attached, b"40 100\r\n")
 
 
 async def test_a_terminal_survives_an_attacher_that_goes(host: Host) -> None:

@@ -17,6 +17,7 @@ from sampan.runtime import conmon
 from sampan.runtime.watched import WatchedContainer
 
 _CONTROL_PATIENCE_S = 0.2
+_MOST_BYTES = 4096
 
 
 def _set_window_size(terminal: int, height: int, width: int) -> None:
@@ -38,30 +39,46 @@ async def tell_monitor(container: WatchedContainer, message: str) -> None:
 
     Given two messages at once, conmon 2.1 obeys the first one twice (src/ctrl.c, read_from_ctrl_buffer). A resize
     passes through two fifos, so both must be empty before the next. A conmon that waits for a slow attacher reads
-    nothing; then this one is given to it all the same, and is obeyed later.
+    nothing; then this message takes the place of those that it has not read, and is obeyed later.
     """
+    path = container.bundle / conmon.CONTROL_FIFO
     try:
-        with (
-            _fifo(container.bundle / conmon.CONTROL_FIFO) as control,
-            _fifo(container.bundle / conmon.RESIZE_FIFO) as resize,
-        ):
+        with _fifo(path, os.O_WRONLY) as control, _fifo(container.bundle / conmon.RESIZE_FIFO, os.O_WRONLY) as resize:
             async with container.control:
-                await _read_by_monitor(control, resize)
+                if not await _read_by_monitor(control, resize):
+                    message = _newest(_taken_back(path) + message)
                 os.write(control, message.encode())
                 await _read_by_monitor(control, resize)
     except OSError:
         raise Conflict(f"Container {container.record.id} is not running") from None
 
 
-async def _read_by_monitor(*fifos: int) -> None:
+async def _read_by_monitor(*fifos: int) -> bool:
+    """Whether it happens within the time that a conmon at leisure needs."""
     deadline = time.monotonic() + _CONTROL_PATIENCE_S
-    while any(_unread(fifo) for fifo in fifos) and time.monotonic() < deadline:  # noqa: ASYNC110 no event tells
+    while unread := any(_unread(fifo) for fifo in fifos):  # no event tells
+        if time.monotonic() > deadline:
+            break
         await asyncio.sleep(0.001)
+    return not unread
+
+
+def _taken_back(path: Path) -> str:
+    """The messages that conmon has not read; now it will not."""
+    with _fifo(path, os.O_RDONLY) as control, contextlib.suppress(BlockingIOError):
+        return os.read(control, _MOST_BYTES).decode()
+    return ""
+
+
+def _newest(messages: str) -> str:
+    """The last of each kind. The order to open the log anew comes first: of two, only the first is surely obeyed."""
+    by_kind = {int(message.split()[0]): message for message in messages.splitlines(keepends=True)}
+    return "".join(by_kind[kind] for kind in sorted(by_kind, key=(conmon.REOPEN_LOG, conmon.RESIZE).index))
 
 
 @contextlib.contextmanager
-def _fifo(path: Path) -> Iterator[int]:
-    fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+def _fifo(path: Path, mode: int) -> Iterator[int]:
+    fd = os.open(path, mode | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         yield fd
     finally:
