@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sampan.errdefs import InvalidArgument, SystemFailure
+from sampan.images.certificates import context
 from sampan.images.reference import Reference
 from sampan.images.registry import RegistryClient
 from sampan.images.registry_config import Endpoint, RegistryConfig
@@ -128,6 +129,10 @@ async def test_a_certificate_of_nobody_is_refused(secure: FakeRegistry) -> None:
 async def test_a_certificate_of_the_configured_authority_is_trusted(secure: FakeRegistry, certificate: Path) -> None:
     manifest = secure.push("1", [])
     assert await document_of(Checked(ca_file=certificate), secure) == manifest
+
+
+def test_certificates_are_checked_no_more_strictly_than_by_docker() -> None:
+    assert not context(None, ca_file=None, verify=True).verify_flags & ssl.VERIFY_X509_STRICT
 
 
 async def test_an_insecure_registrys_certificate_is_not_checked(secure: FakeRegistry) -> None:
