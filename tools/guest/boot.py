@@ -3,7 +3,7 @@
 `$B` is busybox, `$W` the directory with the files below, `$T` a tmpfs of the guest's own. The host's files are
 mounted read-only on `$T/lower`; the guest's root is an overlay over them with its upper directory in that tmpfs. A
 container's own overlay can't have its upper directory in another overlay, so where such directories lie (`$SCRATCH`)
-is plain tmpfs.
+is plain ext4, on a disk in that tmpfs: unlike tmpfs before Linux 6.6, it has attributes of users.
 """
 
 from __future__ import annotations
@@ -26,10 +26,16 @@ over() {
         fail "can't lay a writable layer over $1"
 }
 over "$T/lower" "$T/root"
+$B truncate -s 2G "$T/disk"
+$B mkdir "$T/scratch"
+$B mount --bind "$T" "$T/lower/mnt"
+$B chroot "$T/lower" /sbin/mkfs.ext4 -q -F -O ^has_journal -m 0 /mnt/disk || fail "can't make a disk"
+$B umount "$T/lower/mnt"
+$B mount -t ext4 -o loop,discard,noinit_itable "$T/disk" "$T/scratch" || fail "can't mount the disk"
 for directory in $SCRATCH; do
-    $B mkdir -p "$T/root/$directory"
-    mode=$($B stat -c %a "$T/root/$directory")
-    $B mount -t tmpfs -o "mode=$mode,size=60%" tmpfs "$T/root/$directory" || fail "can't mount $directory"
+    $B mkdir -p "$T/root/$directory" "$T/scratch/$directory"
+    $B chmod "$($B stat -c %a "$T/root/$directory")" "$T/scratch/$directory"
+    $B mount --bind "$T/scratch/$directory" "$T/root/$directory" || fail "can't mount $directory"
 done
 [ -z "$SHOWN" ] || over "$T/lower$SHOWN" "$T/root$SHOWN"
 $B mkdir -p "$T/root/run/guest"

@@ -20,7 +20,7 @@ from tools.guest import boot
 from tools.guest.console import Line
 
 # What it takes to reach the host's own /lib/modules, and what nothing loads by itself.
-_MODULES = ("virtio_pci", "virtio_console", "overlay", "9pnet_virtio", "9p", "loop")
+_MODULES = ("virtio_pci", "virtio_console", "overlay", "9pnet_virtio", "9p", "loop", "crc32c_generic", "ext4")
 _MONITOR, _ANSWER_S = "monitor", 20.0
 _DIRECTORY, _PROGRAM, _FILE, _CONSOLE = 0o040755, 0o100755, 0o100644, 0o020600
 
