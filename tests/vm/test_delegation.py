@@ -63,7 +63,7 @@ def test_a_parent_with_processes_of_its_own_is_refused(docker: Client, engine: S
     pid = str(state_of(engine, "sleeper")["Pid"])
     (batch / "cgroup.procs").write_text(pid)
     done = docker.run("create", "--cgroup-parent", "/batch", IMAGE, "true")
-    assert "has processes, so that nothing in it can be limited" in done.stderr
+    assert "has processes, so nothing in it can be limited" in done.stderr
     assert groups_below(batch) == []
     (slice_of(engine) / outside / "cgroup.procs").write_text(pid)
     docker("rm", "-f", "sleeper")

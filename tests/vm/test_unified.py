@@ -162,7 +162,7 @@ def test_an_alert_of_pressure_becomes_an_event(docker: Client, engine: Engine) -
 
 def test_an_unknown_control_file_is_refused_before_anything_is_made(docker: Client, engine: Engine) -> None:
     done = docker.run("create", "--annotation", "sampan.cgroup.memory.hihg=1", IMAGE, "true")
-    assert "'memory.hihg' is no control file that can be set" in done.stderr
+    assert "'memory.hihg' is not a control file that can be set" in done.stderr
     assert engine.get("/containers/json?all=1") == []
 
 

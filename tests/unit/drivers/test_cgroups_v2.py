@@ -158,7 +158,7 @@ def test_a_refused_value_puts_back_the_old_ones(driver: CgroupDriver, web: Path)
     asked = Resources(
         memory_high_bytes=5, memory_max_bytes=6, io_max=(IoLimit("8:0", 1),), unified={"cgroup.kill": "1"}
     )
-    with pytest.raises(InvalidArgument, match=r"'cgroup\.kill' is no control file that can be set"):
+    with pytest.raises(InvalidArgument, match=r"'cgroup\.kill' is not a control file that can be set"):
         driver.update(WEB, asked)
     assert (web / "memory.high").read_text() == (web / "memory.max").read_text() == "max\n"
     assert (web / "io.max").read_text() == "8:0 rbps=1000 wbps=max riops=max wiops=max\n"
@@ -169,8 +169,8 @@ def test_a_refused_value_puts_back_the_old_ones(driver: CgroupDriver, web: Path)
     [
         ("memory.hihg", "this kernel has none of that name"),
         ("magic.max", "there is no controller magic"),
-        ("cgroup.kill", "is no control file that can be set"),
-        ("../memory.max", "is no control file that can be set"),
+        ("cgroup.kill", "is not a control file that can be set"),
+        ("../memory.max", "is not a control file that can be set"),
     ],
 )
 def test_a_control_file_that_cannot_be_is_refused_before_anything_is_made(

@@ -1,8 +1,8 @@
-"""Cgroups that we made, told from those that somebody else made by a mark that they bear from the first moment on.
+"""Creates cgroups that are marked as sampan's, so that they can be distinguished from those of other programs.
 
-mkdir(2) hands the mode to the kernel's cgroup_mkdir (kernel/cgroup/cgroup.c), so the mark is set in the same call: a
-sticky bit, which means nothing else there. Nothing has to be remembered, and a crash at any moment leaves no cgroup
-of which nobody knows whose it is.
+The mark is the sticky bit, which has no other meaning there. mkdir(2) passes the mode to the kernel's cgroup_mkdir
+(kernel/cgroup/cgroup.c), so it is set by the same call: no list is needed, and a crash at any moment leaves no cgroup
+of unknown origin.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from contextlib import suppress
 from pathlib import Path
 
 LEAF = "sampan.daemon"
-"""Where a daemon that was started in the slice, or above it, puts itself."""
+"""The leaf cgroup into which a daemon moves itself if it was started in the slice or above it."""
 
 _MODE = 0o755 | stat.S_ISVTX
 _IN_USE = (errno.EBUSY, errno.ENOTEMPTY)
 
 
 def make_cgroups(path: Path, root: Path) -> None:
-    """Make the cgroup `path`, and those between it and `root` that are missing. Raises `OSError`."""
+    """Create the cgroup `path`, and the missing ones between it and `root`. Raises `OSError`."""
     for directory in reversed(_up_to(path, root)):
         with suppress(FileExistsError):
             directory.mkdir(_MODE)
 
 
 def remove_cgroups(path: Path, root: Path) -> None:
-    """Remove `path` and then those above it, below `root`, until one is in use or is not of our making."""
+    """Remove `path`, then those above it up to `root`, until one is in use or not marked."""
     for directory in _up_to(path, root):
         try:
             if not os.lstat(directory).st_mode & stat.S_ISVTX:
@@ -48,7 +48,7 @@ def _up_to(path: Path, root: Path) -> list[Path]:
 
 
 def own_cgroup(of_process: Path = Path("/proc/self/cgroup")) -> str:
-    """The cgroup of version 2 that this process is in, absolute in that file system. Raises `OSError` without one."""
+    """The cgroup v2 path of this process, absolute in that file system. Raises `OSError` if it has none."""
     for line in of_process.read_text().splitlines():
         if line.startswith("0::"):
             return line[3:]
@@ -56,22 +56,21 @@ def own_cgroup(of_process: Path = Path("/proc/self/cgroup")) -> str:
 
 
 def delegated_cgroup(mount: Path, own: str) -> str:
-    """The cgroup above `own`, this process's, that systemd delegated and keeps free of processes; empty without one.
+    """The cgroup above `own` (this process's) that systemd delegated and keeps free of processes; empty without one.
 
-    That is what a unit with `DelegateSubgroup=` has (systemd 254). Without it systemd puts the main process into the
-    delegated cgroup itself, which the kernel refuses once that has handed controllers down: a daemon whose containers
-    lie there could not be restarted while they run.
+    Units with `DelegateSubgroup=` (systemd 254) have one. Without this setting systemd puts the main process into the
+    delegated cgroup itself. The kernel refuses that once controllers are enabled for its children, so a daemon whose
+    containers are there could not be restarted while they run.
     """
     above = [one for one in map(str, Path(own).parents) if one != "/"]
     return next((one for one in above if is_delegated(mount / one.lstrip("/"))), "")
 
 
 def step_aside(path: Path) -> None:
-    """Move this process, if it is in the cgroup `path` itself, into the leaf below: only then can `path` hand
-    controllers down.
+    """If this process is in the cgroup `path`, move it into the leaf below, so that `path` can enable controllers.
 
-    From the root of a cgroup namespace, which is what an engine in a container has to itself, everybody is moved: the
-    container's init, the shell around us. Anywhere else others are left alone. Raises `OSError`.
+    At the root of a cgroup namespace, which belongs to the engine's own container, all processes are moved, such as
+    that container's init and shells. Elsewhere other processes are left alone. Raises `OSError`.
     """
     pids, own = _processes(path), str(os.getpid())
     if own not in pids:
@@ -81,7 +80,7 @@ def step_aside(path: Path) -> None:
     procs.write_text(own)
     if own_cgroup() == f"/{LEAF}":
         moved = {own}
-        while pids := _processes(path) - moved:  # what is forked meanwhile too
+        while pids := _processes(path) - moved:  # until no more are forked
             for pid in pids:
                 with suppress(ProcessLookupError):
                     procs.write_text(pid)
@@ -89,7 +88,7 @@ def step_aside(path: Path) -> None:
 
 
 def _processes(path: Path) -> set[str]:
-    """None if `path` is gone."""
+    """The pids in it; none if `path` is gone."""
     try:
         return set((path / "cgroup.procs").read_text().split())
     except FileNotFoundError:
@@ -97,7 +96,7 @@ def _processes(path: Path) -> set[str]:
 
 
 def is_delegated(path: Path) -> bool:
-    """Whether systemd has handed the cgroup over (`Delegate=yes`; systemd.io/CGROUP_DELEGATION)."""
+    """Whether systemd has delegated the cgroup (`Delegate=yes`; systemd.io/CGROUP_DELEGATION)."""
     return any(_attribute(path, name) == b"1" for name in ("user.delegate", "trusted.delegate"))
 
 

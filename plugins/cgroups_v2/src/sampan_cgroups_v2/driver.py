@@ -1,8 +1,8 @@
-"""The resource driver `cgroups_v2`: a group is a cgroup of version 2, in a slice of the daemon's.
+"""The resource driver `cgroups_v2`: each group is a cgroup v2 directory in the daemon's slice.
 
-Three kinds of host. Unified: everything works. Hybrid (v1 has the controllers, v2 is mounted beside it): freezing,
-killing, CPU usage and pressure work, limits are warnings, and nothing outside the slice is written. With v1 only,
-`probe` says why it can't work.
+There are three kinds of host. On a unified host everything works. On a hybrid host, where v1 has the controllers and
+v2 is mounted next to it, freezing, killing, CPU usage and pressure work; limits are warnings, and nothing outside the
+slice is written to. On a host with v1 only, `probe` says why the driver can't work.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _KILL_SINCE = (5, 14)
 class CgroupDriver:
     """A `ResourceDriver` on cgroup v2.
 
-    `host` overrides what mountinfo says, `deadline_s` is how long to wait for processes that are to stop or to die.
+    `host` overrides what mountinfo says. `deadline_s` is how long to wait for processes to freeze or to exit.
     """
 
     def __init__(self, settings: ResourceSettings, *, host: Host | None = None, deadline_s: float = 5.0) -> None:
@@ -49,13 +49,13 @@ class CgroupDriver:
         self._lock = threading.RLock()
 
     def probe(self) -> str | None:
-        """Whether cgroup v2 is mounted, and the slice can hold groups."""
+        """Check that cgroup v2 is mounted and that the slice can contain groups."""
         if self._slice is None:
             return self._host.why_not()
         return self._slice.why_not()
 
     def capabilities(self) -> ResourceCapabilities:
-        """What the kernel and the slice offer."""
+        """What the kernel and the slice support."""
         if self._slice is None:
             return ResourceCapabilities(self._host.kind, frozenset())
         return ResourceCapabilities(
@@ -67,14 +67,14 @@ class CgroupDriver:
         )
 
     def validate(self, resources: Resources, placement: Placement = ANYWHERE) -> tuple[str, ...]:
-        """By the controllers that groups have here, and the control files that the slice has for them."""
+        """Check against the controllers that groups have here and the control files that exist in the slice."""
         offers = self._slice.offers if self._slice else lambda file: False
         check_parent(placement.parent)
         limits.check_files(resources, self.capabilities().controllers if self._slice else (), offers)
         return discarded(resources, offers)
 
     def create(self, id: str, resources: Resources, placement: Placement = ANYWHERE) -> Cgroup:
-        """Make the cgroup; a failure to set a limit removes it again."""
+        """Create the cgroup and set its limits; if a limit can't be set, the cgroup is removed again."""
         group = self._make(id, placement.parent)
         try:
             warnings = limits.apply(group, resources)
@@ -87,9 +87,10 @@ class CgroupDriver:
         return Cgroup(id, self._need_slice().name_of(group.path), warnings)
 
     def limit_parent(self, parent: str, resources: Resources) -> None:
-        """Make a parent, and set limits that all that is in it shares. For drivers that build on this one.
+        """Create a parent and set the limits that all groups in it share. For drivers that build on this one.
 
-        Raises as `create` does. A parent that holds nothing goes with the next group that is removed from it.
+        Raises as `create` does. The parent is removed together with the last group in it; one that never had a group
+        stays until then.
         """
         slice = self._need_slice()
         with self._lock:
@@ -98,11 +99,11 @@ class CgroupDriver:
             try:
                 limits.apply(Group(path), resources)
             except BaseException:
-                slice.leave(path)
+                slice.remove_parents(path)
                 raise
 
     def update(self, id: str, resources: Resources) -> tuple[str, ...]:
-        """Write the control files, or put the old values back. Alerts that are given take the place of all before."""
+        """Write the control files, or restore the old values. If alerts are given, they replace all earlier ones."""
         group = self._existing(id)
         if resources.pressure_alerts:
             self._watchers.alert(id, group, resources.pressure_alerts)
@@ -113,43 +114,43 @@ class CgroupDriver:
         return self._accounts.stats(self._group(id).path)
 
     def freeze(self, id: str) -> None:
-        """Returns when `cgroup.events` says `frozen 1`."""
+        """Return when `cgroup.events` says `frozen 1`."""
         self._existing(id).freeze(self._deadline_s)
 
     def thaw(self, id: str) -> None:
-        """Returns when `cgroup.events` says `frozen 0`."""
+        """Return when `cgroup.events` says `frozen 0`."""
         self._existing(id).thaw(self._deadline_s)
 
     def is_frozen(self, id: str) -> bool:
-        """As `cgroup.freeze` says."""
+        """Read `cgroup.freeze`."""
         return self._group(id).find_number("cgroup.freeze") == 1
 
     def kill(self, id: str) -> None:
-        """By cgroup.kill, or process by process on kernels before 5.14."""
+        """Use cgroup.kill or, on kernels before 5.14, signal each process."""
         self._group(id).kill(self._deadline_s)
 
     def processes(self, id: str) -> list[int]:
-        """From cgroup.procs of the group and those below."""
+        """Read cgroup.procs of the group and of all cgroups below it."""
         return list(self._existing(id).processes())
 
     def oom_kills(self, id: str) -> int:
-        """From memory.events, which counts the groups below too."""
+        """Read memory.events, which includes the cgroups below."""
         return self._existing(id).find_table("memory.events").get("oom_kill", 0)
 
     def events(self) -> Iterator[GroupEvent]:
-        """From cgroup.events, memory.events and the alerts on pressure files."""
+        """Events from cgroup.events, memory.events and the alerts on pressure files."""
         return self._watchers.listen((id, self._group(id)) for id in self.list())
 
     def remove(self, id: str) -> None:
-        """Waits for dying processes."""
+        """Remove the cgroup, after waiting for processes that are exiting."""
         self._remove(id, self._group(id))
 
     def list(self) -> Iterator[str]:
-        """The cgroups in the slice, and in parents there, that have a container's id as their name."""
+        """The cgroups in the slice, and in its parents, whose name is a container's id."""
         return iter(()) if self._slice is None else (path.name for path in self._slice.groups())
 
     def close(self) -> None:
-        """Remove the slice if no group is in it; listening ends."""
+        """Remove the slice if no group is in it, and end `events`."""
         self._accounts.close()
         self._watchers.close()
         if self._slice is not None:
@@ -174,7 +175,7 @@ class CgroupDriver:
         return group
 
     def _make(self, id: str, parent: str) -> Group:
-        """The group, new. Its parent can't be removed meanwhile."""
+        """Create the group's cgroup. The lock keeps its parent from being removed at the same time."""
         slice = self._need_slice()
         with self._lock:
             self._clear(id)
@@ -183,13 +184,13 @@ class CgroupDriver:
             try:
                 path.mkdir()
             except OSError as error:
-                slice.leave(path.parent)
+                slice.remove_parents(path.parent)
                 raise SystemFailure(f"can't make cgroup {path}: {error.strerror}") from error
             slice.place(id, path)
         return Group(path)
 
     def _clear(self, id: str) -> None:
-        """An empty group that is there was left by a crash; its limits and counts must not live on."""
+        """Remove an empty group left by a crash, since its limits and counters must not be inherited."""
         left = self._group(id)
         if left.is_populated():
             raise Conflict(f"cgroup {left.path} exists and has processes")
@@ -203,7 +204,7 @@ class CgroupDriver:
         with self._lock:
             slice = self._need_slice()
             slice.forget(id)
-            slice.leave(group.path.parent)
+            slice.remove_parents(group.path.parent)
 
 
 def _kernel() -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""One cgroup: its control files and its life.
+"""One cgroup: its control files and its life cycle.
 
 Source: kernel Documentation/admin-guide/cgroup-v2.rst.
 """
@@ -16,14 +16,14 @@ from pathlib import Path
 from sampan.errdefs import Conflict, DeadlineExceeded, InvalidArgument, NotFound, SystemFailure, Unsupported
 
 CORE = "cgroup"
-"""What the names of those control files begin with that every group has, with and without controllers."""
+"""The prefix of the control files that every cgroup has, whatever its controllers."""
 
 _GONE = (errno.ENOENT, errno.ENODEV)
-"""ENODEV is what reading or writing an open file of a removed cgroup answers."""
+"""Reading or writing an open file of a removed cgroup fails with ENODEV."""
 
 
 class Group:
-    """The cgroup at `path`; it need not exist."""
+    """The cgroup at `path`, which need not exist."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,11 +34,11 @@ class Group:
             raise NotFound(f"cgroup {self.path} does not exist")
 
     def has(self, file: str) -> bool:
-        """Whether this kernel, with the controllers enabled above, offers `file` here."""
+        """Whether the cgroup has `file`: that depends on the kernel and on the controllers enabled in the parent."""
         return (self.path / file).exists()
 
     def find(self, file: str) -> str | None:
-        """The content of `file`; `None` if the kernel does not offer it, or has it switched off."""
+        """The content of `file`; `None` if it does not exist or the kernel has disabled it."""
         try:
             return (self.path / file).read_text()
         except OSError as error:
@@ -47,7 +47,7 @@ class Group:
             raise SystemFailure(f"can't read {self.path / file}: {error.strerror}") from error
 
     def find_number(self, file: str) -> int | None:
-        """The one number in `file`; `None` also for `max`."""
+        """The number in `file`; `None` if there is no such file or it says `max`."""
         content = self.find(file)
         return int(content) if content and content.strip() != "max" else None
 
@@ -57,20 +57,20 @@ class Group:
         return {line[0]: int(line[1]) for line in lines}
 
     def write(self, file: str, value: str) -> None:
-        """Write one value. Raises `NotFound` if the group is gone, `InvalidArgument` if the kernel refuses it."""
+        """Write one value. Raises `NotFound` if the cgroup is gone, `InvalidArgument` if the kernel rejects it."""
         try:
-            # A write system call is one value to the kernel; an empty one it would not see at all.
+            # Each write(2) is one value to the kernel. Without the newline an empty value would not be written.
             (self.path / file).write_text(f"{value}\n")
         except OSError as error:
             self.require()
             raise InvalidArgument(f"can't set {file} to {value!r}: {error.strerror}") from error
 
     def is_populated(self) -> bool:
-        """Whether a living process is in it or below."""
+        """Whether there is a live process in it or in a cgroup below."""
         return self.find_table("cgroup.events").get("populated", 0) == 1
 
     def wait_for(self, key: str, value: int, deadline_s: float) -> bool:
-        """Block until `key` of `cgroup.events` is `value`; whether it came to that. A group gone is all at rest."""
+        """Block until `key` in `cgroup.events` is `value`. False on timeout; true if the cgroup is gone."""
         end = time.monotonic() + deadline_s
         try:
             fd = os.open(self.path / "cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
@@ -82,7 +82,7 @@ class Group:
             os.close(fd)
 
     def freeze(self, deadline_s: float) -> None:
-        """Stop all processes; raises `DeadlineExceeded`, and lets them go on, if some would not stop."""
+        """Stop all processes. If some don't stop in time, thaws them and raises `DeadlineExceeded`."""
         self._require_file("cgroup.freeze")
         self.write("cgroup.freeze", "1")
         if not self.wait_for("frozen", 1, deadline_s):
@@ -90,11 +90,11 @@ class Group:
             raise DeadlineExceeded(f"processes of cgroup {self.path} did not freeze within {deadline_s:g} s")
 
     def thaw(self, deadline_s: float) -> None:
-        """Let all processes go on."""
+        """Resume all processes. Raises `Conflict` if a cgroup above keeps them frozen."""
         self._require_file("cgroup.freeze")
         self.write("cgroup.freeze", "0")
         if not self.wait_for("frozen", 0, deadline_s):
-            raise Conflict(f"cgroup {self.path} is kept frozen from above")
+            raise Conflict(f"cgroup {self.path} is kept frozen by a cgroup above")
 
     def kill(self, deadline_s: float) -> None:
         """SIGKILL all processes."""
@@ -107,14 +107,14 @@ class Group:
             self._kill_one_by_one(deadline_s)
 
     def processes(self) -> Iterator[int]:
-        """Pids in it and below. A process outside of our PID namespace reads as 0, and is left out."""
+        """The pids in it and below, except processes outside of our PID namespace, which the kernel lists as 0."""
         for directory in self._bottom_up():
             for word in (Group(directory).find("cgroup.procs") or "").split():
                 if word != "0":
                     yield int(word)
 
     def remove(self, deadline_s: float) -> None:
-        """Remove it with all below it; waits for processes that are dying. Raises `Conflict` if some live on."""
+        """Remove it with all cgroups below, after waiting for exiting processes. Raises `Conflict` if some remain."""
         if self._removed():
             return
         self.wait_for("populated", 0, deadline_s)
@@ -122,7 +122,7 @@ class Group:
             raise Conflict(f"cgroup {self.path} has processes")
 
     def _removed(self) -> bool:
-        """Remove what can be removed; whether that was all."""
+        """Remove the cgroups without processes; whether that was all of them."""
         for directory in self._bottom_up():
             try:
                 directory.rmdir()
@@ -139,7 +139,7 @@ class Group:
             yield Path(directory)
 
     def _kill_one_by_one(self, deadline_s: float) -> None:
-        """Linux before 5.14 has no cgroup.kill. A process may fork between the reading and the signal: go round."""
+        """For Linux before 5.14, without cgroup.kill. Repeats, as processes may fork before they are signalled."""
         end = time.monotonic() + deadline_s
         while self.is_populated():
             for pid in self.processes():
@@ -155,7 +155,7 @@ class Group:
 
 
 def _wait_on(fd: int, line: bytes, end: float) -> bool:
-    """Kernfs tells of a change to a reader of its file by POLLPRI."""
+    """Wait until `line` is in the file. Kernfs signals a change to those who have the file open by POLLPRI."""
     poller = select.poll()
     poller.register(fd, select.POLLPRI)
     while True:

@@ -27,7 +27,7 @@ class Host:
 def find_host(mountinfo: Path = Path("/proc/thread-self/mountinfo")) -> Host:
     """The host as the calling thread sees it.
 
-    A v1 mount takes its controllers away from v2. One that only has a name (systemd's) takes none.
+    Controllers of a v1 mount are not available in v2. A named v1 hierarchy (systemd's) has no controllers.
     """
     v1_seen, v1_controllers, v2 = False, False, None
     for line in mountinfo.read_text().splitlines():

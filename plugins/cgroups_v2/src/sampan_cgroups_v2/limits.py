@@ -1,4 +1,4 @@
-"""Limits as writes to control files, and a group's limits changed all or none.
+"""Translates limits into writes to control files, and applies all of them or none.
 
 Source: kernel Documentation/admin-guide/cgroup-v2.rst.
 """
@@ -29,16 +29,16 @@ _KEYED = {
     "io.weight": "default",
     "io.bfq.weight": "default",
 }
-"""Files whose every line is about one device, and what a line that is not there means."""
+"""Files with one line for each device, and the default that a missing line stands for."""
 CONTROLLERS = frozenset({CORE, "cpu", "cpuset", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"})
 _KEY = re.compile(r"[a-z0-9]+(\.[A-Za-z0-9_-]+)+")
 _OWN = re.compile(r"cgroup\.(?!max\.)")
 
 
 def apply(group: Group, resources: Resources) -> tuple[str, ...]:
-    """Set all limits or, if the kernel refuses one, none; answers warnings for those it does not know.
+    """Set all limits, or none if the kernel rejects one. Returns warnings about limits that it does not support.
 
-    Raises `InvalidArgument`, `NotFound` if the group goes away.
+    Raises `InvalidArgument`, or `NotFound` if the group disappears meanwhile.
     """
     done: list[tuple[str, str]] = []
     try:
@@ -54,18 +54,21 @@ def apply(group: Group, resources: Resources) -> tuple[str, ...]:
 
 
 def has_limit(group: Group, file: str) -> bool:
-    """Whether the limit that `file` is about can be set here."""
+    """Whether the limit that `file` controls can be set here."""
     return group.has(_weight_file(group) if file == "io.weight" else file)
 
 
 def check_files(resources: Resources, controllers: Collection[str], offers: Callable[[str], bool]) -> None:
-    """Raise `InvalidArgument` for a control file, named by the user, that a host with its controller has not got."""
+    """Raise `InvalidArgument` for a control file that can't exist on this host.
+
+    That is one of an unknown controller, or one that is missing although its controller is enabled.
+    """
     for file in (*resources.unified, *(f"hugetlb.{size}.max" for size in resources.hugetlb_max_bytes)):
         controller = _checked(file).partition(".")[0]
         if controller not in CONTROLLERS:
-            raise InvalidArgument(f"{file!r} is no control file that can be set: there is no controller {controller}")
+            raise InvalidArgument(f"{_cannot_set(file)}: there is no controller {controller}")
         if controller in {CORE, *controllers} and not offers(file):
-            raise InvalidArgument(f"{file!r} is no control file that can be set: this kernel has none of that name")
+            raise InvalidArgument(f"{_cannot_set(file)}: this kernel has none of that name")
 
 
 def _roll_back(group: Group, done: list[tuple[str, str]], cause: BaseException) -> None:
@@ -73,7 +76,7 @@ def _roll_back(group: Group, done: list[tuple[str, str]], cause: BaseException) 
         try:
             group.write(file, old)
         except NotFound:
-            return  # there is no group any more whose limits could be wrong
+            return  # no group is left whose limits could be wrong
         except InvalidArgument as error:
             cause.add_note(f"and the old value could not be put back: {error}")
 
@@ -98,7 +101,7 @@ def _writes(group: Group, resources: Resources) -> Iterator[tuple[str, str]]:
 def _cpu_writes(group: Group, resources: Resources) -> Iterator[tuple[str, str]]:
     quota, period, burst = resources.cpu_quota_us, resources.cpu_period_us, resources.cpu_burst_us
     if burst is not None:
-        # The kernel refuses a quota below the burst, and a burst above the quota: go by way of none.
+        # The kernel rejects a quota below the burst and a burst above the quota, so the burst is reset first.
         yield "cpu.max.burst", "0"
     if quota is not None or period is not None:
         current = (group.find("cpu.max") or "max 100000").split()
@@ -130,7 +133,7 @@ def _io_line(limit: IoLimit) -> str:
 
 
 def _weight_file(group: Group) -> str:
-    """The BFQ scheduler has a file of its own; `io.weight` is there with the io.cost controller only."""
+    """The BFQ scheduler has its own file; `io.weight` exists only with the io.cost controller."""
     return "io.weight" if group.has("io.weight") or not group.has("io.bfq.weight") else "io.bfq.weight"
 
 
@@ -139,14 +142,18 @@ def _number(number: int) -> str:
 
 
 def _checked(file: str) -> str:
-    """A control file's name given by the user: never a path, and not one that moves, kills or delegates."""
+    """A control file's name given by the user: not a path, and no file that moves, kills or delegates."""
     if not _KEY.fullmatch(file) or _OWN.match(file):
-        raise InvalidArgument(f"{file!r} is no control file that can be set")
+        raise InvalidArgument(_cannot_set(file))
     return file
 
 
+def _cannot_set(file: str) -> str:
+    return f"{file!r} is not a control file that can be set"
+
+
 def _old_value(group: Group, file: str, value: str) -> str:
-    """What to write to undo writing `value`."""
+    """The value that undoes writing `value`."""
     content = (group.find(file) or "").strip()
     if file not in _KEYED:
         return content

@@ -1,12 +1,12 @@
-"""The slice: the cgroup under which this daemon's groups lie, and the controllers enabled in it.
+"""The slice: the cgroup that contains this daemon's groups, and the controllers enabled in it.
 
-Source: kernel Documentation/admin-guide/cgroup-v2.rst, "Controlling Controllers" and "Delegation". A controller can
-be given to children only by a cgroup without processes of its own, the root excepted. systemd delegates a
-service's cgroup with the daemon in it: the daemon then moves itself, and nobody else, into a leaf below.
+Source: kernel Documentation/admin-guide/cgroup-v2.rst, "Controlling Controllers" and "Delegation". Except for the
+root, a cgroup can enable controllers for its children only if it has no processes of its own. systemd delegates a
+service's cgroup with the daemon in it, so the daemon moves itself, but no other process, into a leaf cgroup below.
 
-A group lies in the slice or in a parent below it. The group of a container is what has a container's id as its name;
-all else in the slice is a parent or somebody's, and looked into. What is in a container's group is the container's,
-and never looked at: names there prove nothing.
+A group is in the slice or in a parent below it. A cgroup whose name is a container's id is that container's group.
+Any other cgroup in the slice is a parent or belongs to another program, and is searched for groups. The content of a
+container's group belongs to the container and is never searched: names in it prove nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ID = re.compile(r"[0-9a-f]{64}")
 
 
 def check_parent(parent: str) -> None:
-    """Raise `InvalidArgument` for a parent with a name in it that the kernel or this driver has taken."""
+    """Raise `InvalidArgument` if a name in the path is reserved by the kernel or by this driver."""
     for name in filter(None, parent.split("/")):
         controller, dot, _ = name.partition(".")
         if name == LEAF or (dot and controller in CONTROLLERS):
@@ -35,23 +35,23 @@ def check_parent(parent: str) -> None:
 
 
 class Slice:
-    """The cgroup `parent` of the cgroup v2 file system mounted on `mount`; `enable`: whether that has controllers."""
+    """The cgroup `parent` of the file system on `mount`. `enable` is false if that has no controllers (hybrid)."""
 
     def __init__(self, mount: Path, parent: str, *, enable: bool) -> None:
         self._mount = mount
         self.path = mount / parent.strip("/")
         self._enable_controllers = enable
         self._made = False
-        # Looked for once, for those of an earlier daemon: all others are of our making.
+        # Searched once, for groups of an earlier daemon: all later ones are created here.
         self._places = {path.name: path for path in self.groups()}
 
     def why_not(self) -> str | None:
-        """Why groups can't be made in it, in one sentence."""
+        """Why groups can't be created in it, in one sentence; `None` if they can."""
         kind = _threaded(self.path)
         return f"the slice {self.path} is a threaded cgroup ({kind}), which can't hold containers" if kind else None
 
     def controllers(self) -> frozenset[str]:
-        """What groups in it can be limited by: certain once it is made, before that what is to be expected."""
+        """The controllers of groups in it. Before the slice is created, those that are expected to be available."""
         if not self._enable_controllers:
             return frozenset()
         if self._made:
@@ -59,7 +59,10 @@ class Slice:
         return frozenset(_words(self._ours()[0] / "cgroup.controllers")).intersection(WANTED)
 
     def offers(self, file: str) -> bool:
-        """Whether groups in it have this control file. Where the slice has the controller, it has what they have."""
+        """Whether groups in it have this control file.
+
+        If the slice itself has the controller, it has the same files. Otherwise the file is assumed to exist.
+        """
         controller = file.partition(".")[0]
         if controller not in {CORE, *self.controllers()}:
             return False
@@ -67,7 +70,7 @@ class Slice:
         return has_limit(Group(self.path), file) if is_certain else True
 
     def make(self) -> None:
-        """Make the slice, or make it again if somebody removed it, and give its children all controllers."""
+        """Create the slice, also if another program has removed it, and enable all controllers for its children."""
         if self._made and self.path.is_dir():
             return
         self._make(self.path)
@@ -78,55 +81,55 @@ class Slice:
         self._made = True
 
     def make_parent(self, parent: str) -> Path:
-        """Make a parent in the slice. Raises `Conflict` if groups in it can't be limited, or are none."""
+        """Create a parent in the slice. Raises `Conflict` if groups in it can't be limited or can't exist."""
         path = self.path / parent
         try:
             self._make(path)
             for directory in _from(self.path, path)[1:]:
                 self._prepare(directory)
         except BaseException:
-            self.leave(path)
+            self.remove_parents(path)
             raise
         return path
 
-    def leave(self, path: Path) -> None:
-        """Remove the parent at `path`, and those above it, as far as they are of our making and empty."""
+    def remove_parents(self, path: Path) -> None:
+        """Remove the parent at `path`, and those above it, if they are empty and were created by this driver."""
         remove_cgroups(path, self.path)
 
     def place(self, id: str, path: Path) -> None:
-        """Remember where a group lies."""
+        """Remember where a group is."""
         self._places[id] = path
 
     def forget(self, id: str) -> None:
-        """The group is gone."""
+        """Forget a group that was removed."""
         self._places.pop(id, None)
 
     def find(self, id: str) -> Path:
-        """Where the group of a container lies, or would if it had no parent."""
+        """The path of a container's group; for an unknown one, its path directly in the slice."""
         if not _ID.fullmatch(id):
-            raise InvalidArgument(f"{id!r} is no id of a container")
+            raise InvalidArgument(f"{id!r} is not a container id")
         return self._places.get(id, self.path / id)
 
     def name_of(self, path: Path) -> str:
-        """The path within the cgroup file system, as the OCI spec has it."""
+        """The path within the cgroup file system, for the OCI spec's `cgroupsPath`."""
         return f"/{path.relative_to(self._mount)}"
 
     def groups(self) -> Iterator[Path]:
-        """Those of containers, in the slice and in the parents below it."""
+        """The groups of containers, in the slice and in the parents below it."""
         return _groups_in(self.path)
 
     def remove_if_empty(self) -> None:
-        """Remove it, unless groups or processes are in it, or somebody else made it."""
+        """Remove it unless it contains groups or processes or was created by another program."""
         self._sweep()
         remove_cgroups(self.path, self._mount)
 
     def _sweep(self) -> None:
-        """Remove the empty parents of our making that a daemon left which was killed between parent and group."""
+        """Remove empty parents left by a daemon that was killed between creating the parent and the group."""
         for path in _parents_in(self.path):
             remove_cgroups(path, self.path)
 
     def _ours(self) -> list[Path]:
-        """The slice and those above it that are ours to change: up to the one that systemd delegated, or the root."""
+        """The slice and the cgroups above it that may be changed: up to the delegated one, or the root."""
         paths = _from(self._mount, self.path)
         delegated = [place for place, path in enumerate(paths) if is_delegated(path)]
         return paths[max(delegated, default=0) :]
@@ -142,19 +145,19 @@ class Slice:
             raise Conflict(f"cgroup parent {parent} is threaded ({kind}), which can't hold containers")
         if self._enable_controllers:
             if _words(parent / "cgroup.procs"):
-                raise Conflict(f"cgroup parent {parent} has processes, so that nothing in it can be limited")
+                raise Conflict(f"cgroup parent {parent} has processes, so nothing in it can be limited")
             self._enable(parent)
 
     def _enable(self, path: Path) -> None:
-        """Each controller on its own: one that the kernel won't give keeps no other from being given.
+        """Enable each controller separately, so that one that can't be enabled does not prevent the others.
 
-        What stays off shows in `controllers`, and as warnings of the limits asked for.
+        `controllers` does not include those that stay disabled, and limits that need them are warned about.
         """
-        if path != self._mount or (path / "cgroup.type").exists():  # only the root of all has no type
+        if path != self._mount or (path / "cgroup.type").exists():  # only the real root has no type
             step_aside(path)
             if _words(path / "cgroup.procs"):
-                # The kernel refuses memory and io here, but takes cpu and pids, and makes it a threaded cgroup by
-                # that, in which no container can live.
+                # With processes in it, the kernel rejects memory and io here, but accepts cpu and pids. That would
+                # turn the cgroup into a threaded one, which can't contain containers.
                 return
         given = set(_words(path / "cgroup.subtree_control"))
         for controller in _words(path / "cgroup.controllers"):
@@ -163,13 +166,13 @@ class Slice:
 
 
 def _give(path: Path, controller: str) -> None:
-    # A process that came meanwhile (EBUSY), a controller that refuses (EINVAL), or not ours to change (EACCES).
+    # A process has been moved in meanwhile (EBUSY), the controller refuses (EINVAL), or no permission (EACCES).
     with suppress(OSError):
         (path / "cgroup.subtree_control").write_text(f"+{controller}")
 
 
 def _from(top: Path, path: Path) -> list[Path]:
-    """`top` and those below it down to `path`."""
+    """`top` and the directories below it down to `path`."""
     parts = path.relative_to(top).parts
     return [top.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)]
 
@@ -183,7 +186,7 @@ def _groups_in(path: Path) -> Iterator[Path]:
 
 
 def _parents_in(path: Path) -> Iterator[Path]:
-    """What is no container's, the inner ones first."""
+    """The cgroups that are not a container's, innermost first."""
     for directory in _directories(path):
         if not _ID.fullmatch(directory.name):
             yield from _parents_in(directory)
@@ -191,7 +194,7 @@ def _parents_in(path: Path) -> Iterator[Path]:
 
 
 def _directories(path: Path) -> list[Path]:
-    """Those in `path`, none if that is gone."""
+    """The directories in `path`; none if it is gone."""
     try:
         return sorted(path / entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))
     except FileNotFoundError:
@@ -199,13 +202,13 @@ def _directories(path: Path) -> list[Path]:
 
 
 def _threaded(path: Path) -> str:
-    """What the kernel calls a cgroup that can hold no domain below it; empty for others."""
+    """The type of a cgroup that can't have domain cgroups below it; empty for others."""
     kind = _words(path / "cgroup.type")
     return " ".join(kind) if "threaded" in kind or "invalid" in kind else ""
 
 
 def _words(file: Path) -> list[str]:
-    """The words of a control file; none if there is no such file (the root has no `cgroup.type`)."""
+    """The words in a control file; none if it does not exist (the root has no `cgroup.type`)."""
     try:
         return file.read_text().split()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A group's accounting, read from its files."""
+"""A group's statistics, read from its control files."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _UNREADABLE = (errno.ENOENT, errno.EOPNOTSUPP)
 
 
 class Accounts:
-    """Readers of the groups that were asked about lately, with their files left open.
+    """Keeps the files of recently read groups open.
 
-    Somebody who watches asks every second, and opening a file costs more than reading it.
+    Clients that follow statistics read them every second, and opening a file costs more than reading it.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Accounts:
         self._lock = threading.Lock()
 
     def stats(self, path: Path) -> Stats:
-        """What the group at `path` used. Raises `NotFound` if it is gone."""
+        """What the group at `path` has used. Raises `NotFound` if it is gone."""
         with self._lock:
             reader = self._readers.setdefault(path, _Reader(path))
             self._readers.move_to_end(path)
@@ -38,26 +38,26 @@ class Accounts:
             return reader.stats()
 
     def forget(self, path: Path) -> None:
-        """The group at `path` is removed or made anew: its files are others."""
+        """Close the files of a group that was removed; one created later at `path` has new ones."""
         with self._lock:
             if reader := self._readers.pop(path, None):
                 reader.close()
 
     def close(self) -> None:
-        """Leave no file open."""
+        """Close all files."""
         for path in list(self._readers):
             self.forget(path)
 
 
 class _Reader:
-    """One group's files, opened as they are asked for; `None` is one that the kernel does not offer."""
+    """One group's files, opened at first use; `None` stands for one that the kernel does not have."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._files: dict[str, int | None] = {}
 
     def stats(self) -> Stats:
-        """Figures of controllers that are not enabled are `None` or empty."""
+        """Values of controllers that are not enabled are `None` or empty."""
         cpu = self._table("cpu.stat")
         return Stats(
             cpu_usage_us=cpu.get("usage_usec"),
@@ -85,7 +85,7 @@ class _Reader:
         self._files.clear()
 
     def _read(self, file: str) -> str | None:
-        """The content; `None` if the kernel does not offer the file, or has it switched off."""
+        """The content; `None` if the file does not exist or the kernel has disabled it."""
         if file not in self._files:
             self._files[file] = self._open(file)
         fd = self._files[file]
@@ -109,12 +109,12 @@ class _Reader:
         return None
 
     def _number(self, file: str) -> int | None:
-        """The one number in it; `None` also for `max`."""
+        """The number in it; `None` if there is no such file or it says `max`."""
         content = self._read(file)
         return int(content) if content and content.strip() != "max" else None
 
     def _table(self, file: str) -> dict[str, int]:
-        """Its lines of a key and a number."""
+        """Its `key number` lines."""
         words = (self._read(file) or "").split()
         return dict(zip(words[::2], map(int, words[1::2]), strict=True))
 
@@ -132,7 +132,7 @@ def _whole(fd: int) -> bytes:
 
 
 def _io(content: str) -> Mapping[str, Mapping[str, int]]:
-    """`8:0 rbytes=1 wbytes=2 …` by device; a device with nothing to say has no words."""
+    """Parse lines such as `8:0 rbytes=1 wbytes=2 …`; a device without I/O has no values."""
     devices = {}
     for line in content.splitlines():
         device, *words = line.split()
@@ -142,7 +142,7 @@ def _io(content: str) -> Mapping[str, Mapping[str, int]]:
 
 
 def _pressure(content: str) -> Mapping[str, Pressure]:
-    """`some avg10=0.00 avg60=0.00 avg300=0.00 total=0` (kernel Documentation/accounting/psi.rst)."""
+    """Parse `some avg10=0.00 avg60=0.00 avg300=0.00 total=0` (kernel Documentation/accounting/psi.rst)."""
     lines = {}
     for line in content.splitlines():
         kind, *values = [word.partition("=")[2] or word for word in line.split()]

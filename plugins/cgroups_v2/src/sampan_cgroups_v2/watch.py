@@ -1,7 +1,8 @@
-"""Events of all groups, by one epoll(7) set on their event files.
+"""Events of all groups, from one epoll(7) set on their event files.
 
-The kernel tells of a change to a control file by POLLPRI, to whoever has read it since the last one
-(Documentation/admin-guide/cgroup-v2.rst); a pressure file tells of its alert (Documentation/accounting/psi.rst).
+The kernel signals a change to a control file by POLLPRI until the file is read again
+(Documentation/admin-guide/cgroup-v2.rst), and an alert by POLLPRI on its pressure file
+(Documentation/accounting/psi.rst).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _COUNTED = {"oom_kill": "oom_kill", "high": "memory_high"}
 
 @dataclass
 class _Watched:
-    """An open event file of a group: what was read last or, for a pressure file, which alert it tells of."""
+    """An open event file of a group, with the values read last or, for a pressure file, its alert."""
 
     id: str
     alert: PressureAlert | None = None
@@ -32,9 +33,9 @@ class _Watched:
 
 
 class Watchers:
-    """Which files are watched for which group.
+    """The files that are watched for each group.
 
-    Event files are opened while somebody listens, alerts when they are asked for: the kernel may refuse one.
+    Event files are open only while there is a listener. Alerts are registered at once, as the kernel may reject one.
     """
 
     def __init__(self) -> None:
@@ -45,7 +46,7 @@ class Watchers:
         self._listened_to = False
 
     def listen(self, groups: Iterable[tuple[str, Group]]) -> Iterator[GroupEvent]:
-        """Events of `groups`, which are there, and of those that are added, until `close`."""
+        """Events of `groups`, which exist already, and of those added later, until `close`."""
         with self._lock:
             self._waker = os.eventfd(0, os.EFD_CLOEXEC)
             self._epoll_set().register(self._waker, select.EPOLLIN)
@@ -55,24 +56,24 @@ class Watchers:
         return self._events()
 
     def add(self, id: str, group: Group) -> None:
-        """Watch a group."""
+        """Watch a group if there is a listener."""
         if self._listened_to:
             for file in filter(group.has, _FILES):
                 with suppress(FileNotFoundError):  # removed meanwhile
                     self._watch(os.open(group.path / file, os.O_RDONLY | os.O_CLOEXEC), _Watched(id))
 
     def alert(self, id: str, group: Group, alerts: Iterable[PressureAlert]) -> None:
-        """Have the group's alerts be these and no others. Raises `InvalidArgument` if the kernel refuses one."""
+        """Replace the group's alerts by these. Raises `InvalidArgument` if the kernel rejects one."""
         self._forget(id, only_alerts=True)
         for alert in alerts:
             self._watch(_armed(group, alert), _Watched(id, alert))
 
     def remove(self, id: str) -> None:
-        """The group goes away."""
+        """Stop watching a group that is being removed."""
         self._forget(id)
 
     def close(self) -> None:
-        """End the listening, and let go of everything."""
+        """End `listen`, and close all files."""
         with self._lock:
             if self._listened_to:
                 os.eventfd_write(self._waker, 1)
@@ -82,9 +83,9 @@ class Watchers:
     def _events(self) -> Iterator[GroupEvent]:
         epoll, waker = self._epoll_set(), self._waker
         try:
-            while waker not in (told := dict(epoll.poll())):
-                for fd in told:
-                    yield from self._told(fd)
+            while waker not in (ready := dict(epoll.poll())):
+                for fd in ready:
+                    yield from self._events_of(fd)
         finally:
             with self._lock:
                 self._listened_to = False
@@ -102,7 +103,7 @@ class Watchers:
         self._epoll, self._waker = None, -1
         self._watched.clear()
 
-    def _told(self, fd: int) -> list[GroupEvent]:
+    def _events_of(self, fd: int) -> list[GroupEvent]:
         with self._lock:
             watched = self._watched.get(fd)
             if watched is None:
@@ -124,11 +125,11 @@ class Watchers:
             fds = [fd for fd, one in self._watched.items() if one.id == id and (one.alert or not only_alerts)]
             for fd in fds:
                 del self._watched[fd]
-                os.close(fd)  # which takes it out of the epoll set too
+                os.close(fd)  # which removes it from the epoll set too
 
 
 def _armed(group: Group, alert: PressureAlert) -> int:
-    """An open pressure file that tells of the alert for as long as it is open."""
+    """A pressure file with the alert registered: it is active as long as the file is open."""
     words = f"{alert.kind} {alert.stall_us} {alert.window_us}"
     file = group.path / f"{alert.resource}.pressure"
     fd = -1
@@ -144,7 +145,7 @@ def _armed(group: Group, alert: PressureAlert) -> int:
 
 
 def _read(fd: int) -> Mapping[str, int]:
-    """All counts, which also makes the kernel tell of the next change; of a group that is gone, that it is empty."""
+    """All counters. Reading re-arms the notification. A group that is gone counts as empty."""
     try:
         lines = [line.split() for line in os.pread(fd, 4096, 0).decode().splitlines()]
     except OSError as error:
