@@ -576,6 +576,26 @@ def test_published_ports_are_exposed_but_those_at_loopback(house: InProcess) -> 
     assert exposed(house) == [("web", "bridge", "0.0.0.0", 18080, "tcp", 80, "host-firewall")]
 
 
+def told_ports(house: InProcess, container: str) -> tuple[Any, Any]:
+    """What inspect and list say of a container's ports."""
+    [listed] = house.call("GET", f"/containers/json?filters={quote(json.dumps({'name': [container]}))}").body
+    return house.call("GET", f"/containers/{container}/json").body["NetworkSettings"]["Ports"], listed["Ports"]
+
+
+@pytest.mark.parametrize("mode", ["none", "host", "inner"])
+def test_a_container_exposes_no_port_where_none_could_be_published(house: InProcess, mode: str) -> None:
+    create_network(house, "inner", Internal=True)
+    house.launch(name="web", ExposedPorts={"80/tcp": {}}, HostConfig={"NetworkMode": mode})
+    assert told_ports(house, "web") == ({}, [])
+
+
+def test_a_container_exposes_its_ports_as_long_as_they_could_be_published(house: InProcess) -> None:
+    house.launch(name="web", ExposedPorts={"80/tcp": {}})
+    assert told_ports(house, "web") == ({"80/tcp": None}, [{"PrivatePort": 80, "Type": "tcp"}])
+    disconnect(house, "bridge", "web")
+    assert told_ports(house, "web") == ({}, [])
+
+
 def test_networks_in_the_open_are_told_of_too(house: InProcess) -> None:
     create_network(house, "bare", Options=UNPROTECTED, **with_pool(Subnet="10.31.0.0/24"))
     create_network(house, "routed", Options=ROUTED, **with_pool(Subnet="10.32.0.0/24"))

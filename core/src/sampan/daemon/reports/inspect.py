@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Set
 from typing import TYPE_CHECKING
 
 from sampan.daemon.clock import rfc3339
@@ -66,7 +67,7 @@ def ports(daemon: Daemon, container: Container) -> list[PublishedPort]:
 
 
 def port_summaries(daemon: Daemon, container: Container) -> list[PortSummary]:
-    """The ports as a list shows them: those that are published, and while it runs those that it only exposes."""
+    """The ports as a list shows them: those that are published, and those that are only exposed."""
     published = ports(daemon, container)
     answer = [
         PortSummary(
@@ -74,12 +75,22 @@ def port_summaries(daemon: Daemon, container: Container) -> list[PortSummary]:
         )
         for port in published
     ]
-    if container.running:
-        known = {f"{port.container_port}/{port.protocol}" for port in published}
-        for spec in sorted((container.record.config.exposed_ports or {}).keys() - known):
-            number, _, protocol = spec.partition("/")
-            answer.append(PortSummary(private_port=int(number), type=protocol or "tcp"))
+    known = {f"{port.container_port}/{port.protocol}" for port in published}
+    for spec in sorted(_exposed(daemon, container) - known):
+        number, _, protocol = spec.partition("/")
+        answer.append(PortSummary(private_port=int(number), type=protocol or "tcp"))
     return answer
+
+
+def _exposed(daemon: Daemon, container: Container) -> Set[str]:
+    """The ports that the container exposes. As with Docker it exposes none where none could be published: at rest, or
+    without a network on which ports of the host lead to it."""
+    leading = [
+        endpoint.network_id for endpoint in daemon.networks.endpoints(container.id) if endpoint.carries_gateway
+    ]
+    if not leading or daemon.networks.is_underlay(daemon.networks.get(leading[0])):
+        return frozenset()
+    return (container.record.config.exposed_ports or {}).keys()
 
 
 def _path_of_file(container: Container, name: str) -> str:
@@ -158,9 +169,7 @@ def _health(state: HealthState | None) -> Health | None:
 
 
 def _network_settings(daemon: Daemon, container: Container) -> NetworkSettings:
-    bindings: dict[str, list[PortBinding] | None] = dict.fromkeys(
-        container.record.config.exposed_ports or {} if container.running else {}
-    )
+    bindings: dict[str, list[PortBinding] | None] = dict.fromkeys(_exposed(daemon, container))
     for port in ports(daemon, container):
         binding = PortBinding(host_ip=str(port.host_ip), host_port=str(port.host_port))
         known = bindings.get(f"{port.container_port}/{port.protocol}") or []
