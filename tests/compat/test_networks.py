@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import docker as docker_py
@@ -11,6 +11,7 @@ import docker.types
 import pytest
 
 from tests.compat.test_run import await_server
+from tests.conftest import Archives
 from tests.support.clients import Client
 from tests.support.engines import Engine
 
@@ -130,3 +131,31 @@ def test_docker_py_makes_and_uses_networks(engine: Engine) -> None:
             library.networks.get("sea")
     finally:
         library.close()
+
+
+def interfaces(client: Client, container: str) -> list[str]:
+    return client("exec", container, "ls", "/sys/class/net").split()
+
+
+def test_without_a_default_bridge_there_is_a_loopback_only(
+    start_engine: Callable[..., Engine], archives: Archives
+) -> None:
+    engine = start_engine("--bridge", "none")
+    client = Client("docker", engine)
+    client("load", "--input", str(archives.busybox))
+    assert client("network", "ls", "--format", "{{.Name}}").split() == ["host", "none"]
+    assert "network bridge not found" in client.run("network", "inspect", "bridge").stderr
+    for name, flags in (("plain", []), ("named", ["--network", "bridge", "-p", "80"])):
+        client("run", "-d", "--name", name, *flags, IMAGE, "sleep", "600")
+        assert interfaces(client, name) == ["lo"]
+        told = inspect(client, "container", name)["NetworkSettings"]
+        assert (told["Ports"], told["Networks"]["bridge"]["IPAddress"]) == ({}, "")
+    client("network", "create", "sea")
+    client("run", "-d", "--name", "web", "--network", "sea", IMAGE, "sleep", "600")
+    assert sorted(interfaces(client, "web")) == ["eth0", "lo"]
+    client("create", "--name", "late", IMAGE, "sleep", "600")
+    engine.stop()
+    engine.flags = []
+    engine.start()
+    client("start", "late")
+    assert sorted(interfaces(client, "late")) == ["eth0", "lo"]

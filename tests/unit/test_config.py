@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from sampan.bootstrap.drivers import apply_published_ports
-from sampan.bootstrap.settings import gc_policy
+from sampan.bootstrap.settings import gc_policy, network_defaults
 from sampan.config import PublishedPorts, load_config
 from sampan.daemon.images.gc import Watermarks
 from sampan.drivers import NetworkSettings
@@ -34,6 +35,24 @@ def test_file_and_flags_together_make_the_configuration(tmp_path: Path) -> None:
     assert (config.data_root, config.exec_root) == (Path("/x"), Path("/y"))
     assert config.dns == ("10.0.0.1",)
     assert str(config.bip) == "10.9.0.1/16"
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"bridge": "br0"}, 'invalid setting bridge: "br0" can\'t be the default bridge: sampand makes its own'),
+        ({"bridge": "none", "bip": "10.9.0.1/16"}, "You specified -b & --bip, mutually exclusive options."),
+    ],
+)
+def test_a_default_bridge_is_sampands_own_or_none(settings: dict[str, str], complaint: str) -> None:
+    with pytest.raises(InvalidArgument, match=re.escape(complaint)):
+        load_config(None, settings)
+
+
+def test_without_a_default_bridge_networks_are_told_so() -> None:
+    assert not network_defaults(load_config(None, {"bridge": "none"})).has_bridge
+    assert network_defaults(load_config(None, {"bridge": ""})).has_bridge
+    assert network_defaults(load_config(None, {})).has_bridge
 
 
 def test_a_setting_in_both_places_is_refused_in_dockers_words(tmp_path: Path) -> None:

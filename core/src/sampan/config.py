@@ -24,6 +24,8 @@ from pydantic import (
 from sampan.errdefs import InvalidArgument
 
 DEFAULT_FILE = Path("/etc/sampan/daemon.json")
+NO_BRIDGE = "none"
+"""The setting `bridge` of a daemon without a default bridge."""
 
 
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
@@ -43,6 +45,14 @@ def _slice(parent: str) -> str:
     if not names or ".." in names:
         raise ValueError(f'invalid cgroup-parent "{parent}": it must be the path of a cgroup, such as /containers')
     return "/" + "/".join(names)
+
+
+def _bridge(name: str) -> str:
+    if name not in ("", NO_BRIDGE):
+        raise ValueError(
+            f'"{name}" can\'t be the default bridge: sampand makes its own, and "{NO_BRIDGE}" turns it off'
+        )
+    return name
 
 
 def _mirror(url: str) -> str:
@@ -148,6 +158,7 @@ class DaemonConfig(BaseModel):
     events_kept: int = Field(100_000, ge=1)
     shutdown_timeout: int = Field(15, ge=0)
 
+    bridge: Annotated[str, AfterValidator(_bridge)] = ""
     bip: IPv4Interface | None = None
     ip: IPv4Address = IPv4Address("0.0.0.0")  # noqa: S104  Docker's default for published ports
     published_ports: PublishedPorts = PublishedPorts.OPEN
@@ -170,6 +181,12 @@ class DaemonConfig(BaseModel):
     job_slots: int = Field(64, ge=1)
     job_queue: int = Field(256, ge=0)
     workers: int = Field(32, ge=4)
+
+    @model_validator(mode="after")
+    def _check_bridge(self) -> DaemonConfig:
+        if self.bridge and self.bip:
+            raise ValueError("You specified -b & --bip, mutually exclusive options. Please specify only one")
+        return self
 
     @model_validator(mode="after")
     def _check_gc(self) -> DaemonConfig:

@@ -54,6 +54,7 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
 @click.option("--init-path", type=_PATH, help="Program for run --init [catatonit or tini]")
 @click.option("--default-shm-size", type=int, help="Size of /dev/shm in bytes")
 @click.option("--shutdown-timeout", type=int, help="Seconds that running jobs are given at shutdown [15]")
+@click.option("-b", "--bridge", help="none: no default bridge; containers without a network have loopback only")
 @click.option("--bip", help="Address of the default bridge, such as 10.9.0.1/16")
 @click.option("--ip", help="Host address for published ports [0.0.0.0]")
 @click.option("--published-ports", help="open, or host-firewall: the host's input rules apply to them [open]")

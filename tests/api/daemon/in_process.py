@@ -33,7 +33,7 @@ from sampan.images.layer_maker import Layer
 from sampan.images.reference import Reference
 from sampan.images.registry_config import RegistryConfig
 from sampan.images.store import ImageStore
-from sampan.network.controller import NetworkController
+from sampan.network.controller import NetworkController, NetworkDefaults
 from sampan.state import Database
 from sampan.testing.memory_network import MemoryNetwork
 from sampan.testing.memory_resource import MemoryResource
@@ -77,6 +77,7 @@ class InProcess:
             (root / path).mkdir(parents=True)
         self.storage = storage(root / "storage")
         self.network = MemoryNetwork(NetworkSettings(root, "test"))
+        self.network_defaults = NetworkDefaults()
         self.sandboxes = MemorySandboxKernel()
         self.shelf = ShelfDriver(root / "shelf")
         self.resources = MemoryResource(ResourceSettings(root, "/sampan-test"))
@@ -201,7 +202,9 @@ class InProcess:
         images = ImageStore(self.root / "data/images", self.storage, database, registries=RegistryConfig())
         await images.open()
         engine.on_stop(images.close)
-        networks = NetworkController({"bridge": self.network}, database, kernel=self.sandboxes)
+        networks = NetworkController(
+            {"bridge": self.network}, database, defaults=self.network_defaults, kernel=self.sandboxes
+        )
         await networks.open()
         engine.on_stop(networks.close)
         parts = Parts(

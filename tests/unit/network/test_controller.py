@@ -169,9 +169,34 @@ async def test_a_changed_bip_counts_when_no_container_is_on_the_bridge(room: Roo
 
 
 async def test_without_a_default_bridge_there_is_none(room: Room) -> None:
-    controller = await room.restart(bridge_driver=None)
+    controller = await room.restart(has_bridge=False)
+    assert not controller.has_default_bridge
     assert {network.name for network in controller.list()} == {"host", "none"}
     assert room.driver.list().networks == frozenset()
+
+
+async def test_a_default_bridge_that_should_not_be_there_serves_only_those_that_are_on_it(room: Room) -> None:
+    endpoint = await start(room.controller, WEB)
+    controller = await room.restart(has_bridge=False)
+    assert controller.endpoints(WEB) == (endpoint,)
+    assert room.driver.list().networks == {controller.get("bridge").id}
+    with pytest.raises(NotFound, match=r"^network bridge not found$"):
+        await start(controller, DB)
+    await controller.release_sandbox(WEB)
+    controller = await room.restart(has_bridge=False)
+    assert controller.find("bridge") is None
+    controller = await room.restart()
+    assert (await start(controller, WEB)).network_name == "bridge"
+
+
+async def test_a_default_bridge_whose_containers_ended_meanwhile_goes(room: Room) -> None:
+    await start(room.controller, WEB)
+    lost = room.driver.list()
+    for endpoint in lost.endpoints:  # as at a reboot
+        room.driver.detach(Endpoint(endpoint, Network("", "", ()), "", ()))
+    controller = await room.restart(has_bridge=False)
+    assert controller.find("bridge") is None
+    assert (room.rows("endpoints"), room.driver.list().networks) == (0, frozenset())
 
 
 async def test_a_network_is_found_by_id_name_and_beginning_of_its_id(room: Room) -> None:

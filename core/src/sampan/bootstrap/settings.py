@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from sampan.config import DaemonConfig, PublishedPorts
+from sampan.config import NO_BRIDGE, DaemonConfig, PublishedPorts
 from sampan.daemon.daemon import Settings
 from sampan.daemon.images.gc import GcPolicy, Watermarks
 from sampan.daemon.settings.log_options import check as check_log
@@ -35,7 +35,8 @@ def registry_config(config: DaemonConfig) -> RegistryConfig:
 def network_defaults(config: DaemonConfig) -> NetworkDefaults:
     """How networks are made of which nobody says more."""
     pools = tuple(PoolRange(pool.base, pool.size) for pool in config.default_address_pools)
-    return NetworkDefaults(pools=pools or DEFAULT_POOLS, bip=config.bip, binding=config.ip)
+    has_bridge = config.bridge != NO_BRIDGE
+    return NetworkDefaults(pools or DEFAULT_POOLS, config.bip, config.ip, has_bridge=has_bridge)
 
 
 def daemon_settings(config: DaemonConfig, found: Mapping[str, FoundRuntime]) -> Settings:

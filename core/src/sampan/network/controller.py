@@ -62,6 +62,7 @@ class NetworkController:
     ) -> None:
         """`drivers` by the name that selects them. `kernel` and `resolv_conf` are for tests that are not root."""
         defaults = defaults or NetworkDefaults()
+        self._has_default_bridge = defaults.has_bridge
         self._database = database
         self._networks = Networks(drivers, database, defaults)
         self._sandboxes = Sandboxes(kernel or SandboxKernel(), warm=defaults.warm_sandboxes)
@@ -74,6 +75,11 @@ class NetworkController:
         self._leaving = Leaving(room, carrying)
         self._joining = Joining(room, carrying, self._leaving)
         self._name_servers = NameServers(self._endpoints, self._sandboxes, names, resolv_conf)
+
+    @property
+    def has_default_bridge(self) -> bool:
+        """Whether there is a network `bridge` to join; one that is not to be there may have containers still."""
+        return self._has_default_bridge
 
     @property
     def firewall_backend(self) -> str:
@@ -93,8 +99,9 @@ class NetworkController:
             _log.error("%s", problem)
         self._networks.load()
         self._endpoints.load()
-        for driver in self._networks.drivers.values():
+        for name, driver in self._networks.drivers.items():
             await reconcile.remove_strays(driver, self._networks, self._endpoints)
+            await reconcile.forget_ended(name, self._networks, self._endpoints)
         for network in self._networks:
             await self._networks.restore(network)
         await self._networks.make_predefined(lambda network: bool(self._endpoints.on(network)))

@@ -30,15 +30,14 @@ DEFAULT_BRIDGE_OPTIONS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class NetworkDefaults:
-    """How the predefined networks and pools are made. `bridge_driver` `None` means: no network `bridge`, as with
-    `--bridge none`. `bip` is the default bridge's own address and subnet,
-    `binding` the host's address at which ports are published where neither who publishes them nor a network's options
-    name one."""
+    """How the predefined networks and pools are made. `has_bridge`: there is a network `bridge`. `bip` is its own
+    address and subnet, `binding` the host's address at which ports are published where neither who publishes them nor
+    a network's options name one."""
 
     pools: Sequence[PoolRange] = DEFAULT_POOLS
     bip: IPv4Interface | None = None
     binding: IPv4Address = ANY_V4
-    bridge_driver: str | None = BRIDGE
+    has_bridge: bool = True
     warm_sandboxes: int = 4
 
 
@@ -160,7 +159,8 @@ class Networks:
                 await asyncio.to_thread(try_logged, driver.remove_network, network.for_driver())
 
     async def make_predefined(self, is_used: Callable[[NetworkRecord], bool]) -> None:
-        """Make `host`, `none` and, as the settings say, `bridge`; one that is used stays as it is."""
+        """Make `host`, `none` and, as the settings say, `bridge`; one that is used stays as it is, but nobody joins
+        one that there should not be."""
         for name, driver in ((HOST, HOST_DRIVER), (NONE, NULL_DRIVER)):
             if self.find(name) is None:
                 await self.create(NetworkRecord.new(name, driver))
@@ -168,22 +168,26 @@ class Networks:
         if bridge is not None and not is_used(bridge) and not self._agrees_with_settings(bridge):
             await self._forget_bridge(bridge)
             bridge = None
-        if self._defaults.bridge_driver is None:
-            return
-        if bridge is None:
-            pools = (pool_of(self._defaults.bip.network, self._defaults.bip.ip),) if self._defaults.bip else ()
-            options = DEFAULT_BRIDGE_OPTIONS
-            bridge = NetworkRecord.new(BRIDGE, self._defaults.bridge_driver, pools=pools, options=options)
-            bridge = await self.create(bridge)
-        else:
+        if bridge is not None:
             await asyncio.to_thread(self.driver(bridge.driver).create_network, bridge.for_driver())
+        elif self._defaults.has_bridge:
+            bridge = await self.create(self._new_bridge())
+        else:
+            return
         # as the settings say today, also where it is used and stays as it is
         options = {**bridge.options, HOST_BINDING: str(self._defaults.binding)}
         self._by_id[bridge.id] = replace(bridge, options=options)
+        if not self._defaults.has_bridge:
+            self._closed.add(bridge.id)
+
+    def _new_bridge(self) -> NetworkRecord:
+        bip = self._defaults.bip
+        pools = (pool_of(bip.network, bip.ip),) if bip else ()
+        return NetworkRecord.new(BRIDGE, BRIDGE, pools=pools, options=DEFAULT_BRIDGE_OPTIONS)
 
     def _agrees_with_settings(self, bridge: NetworkRecord) -> bool:
         bip = self._defaults.bip
-        if bridge.driver != self._defaults.bridge_driver:
+        if not self._defaults.has_bridge:
             return False
         return bip is None or any(pool.subnet == bip.network and pool.gateway == bip.ip for pool in bridge.pools)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 
 from sampan.drivers import Endpoint, Network, NetworkDriver
 from sampan.errdefs import SampanError
@@ -31,20 +32,34 @@ async def remove_strays(driver: NetworkDriver, networks: Networks, endpoints: En
         await asyncio.to_thread(remove_endpoint, driver, Endpoint(id, Network("", "", ()), "", ()))
 
 
-async def adopt_endpoints(name: str, networks: Networks, endpoints: Endpoints, ports: HostPorts) -> None:
-    """Take over the endpoints that the driver of this name still holds, with their ports; forget the others."""
+async def forget_ended(name: str, networks: Networks, endpoints: Endpoints) -> None:
+    """Forget the endpoints that the driver of this name no longer holds, as after a reboot.
+
+    It comes before the default bridge is made: whether that is as the settings say depends on who is still on it.
+    """
     driver = networks.driver(name)
     held = await asyncio.to_thread(driver.list)
-    for endpoint in endpoints.all():
-        network = networks.get(endpoint.network_id)
-        if network.driver != name:
-            continue
-        if endpoint.id in held.endpoints:
-            await _adopt(driver, endpoint, network, ports)
-        else:
+    for endpoint, network in _endpoints_of(name, networks, endpoints):
+        if endpoint.id not in held.endpoints:
             _log.info("endpoint %s of container %s ended meanwhile", endpoint.id[:12], endpoint.container_id[:12])
             await asyncio.to_thread(remove_endpoint, driver, for_driver(endpoint, network))
             await endpoints.forget(endpoint)
+
+
+async def adopt_endpoints(name: str, networks: Networks, endpoints: Endpoints, ports: HostPorts) -> None:
+    """Take over the endpoints that the driver of this name holds, with their ports."""
+    for endpoint, network in _endpoints_of(name, networks, endpoints):
+        await _adopt(networks.driver(name), endpoint, network, ports)
+
+
+def _endpoints_of(
+    name: str, networks: Networks, endpoints: Endpoints
+) -> Iterator[tuple[EndpointRecord, NetworkRecord]]:
+    """The endpoints on the networks of the driver of this name."""
+    for endpoint in endpoints.all():
+        network = networks.get(endpoint.network_id)
+        if network.driver == name:
+            yield endpoint, network
 
 
 async def _adopt(driver: NetworkDriver, endpoint: EndpointRecord, network: NetworkRecord, ports: HostPorts) -> None:

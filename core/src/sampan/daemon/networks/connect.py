@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sampan.daemon.container import Container
 from sampan.daemon.networks.endpoints import check, wish_of
 from sampan.daemon.networks.hosts import serve_names, tell_linkers, write_files
-from sampan.daemon.settings.namespaces import HOST, SHARED, network_mode
+from sampan.daemon.settings.namespaces import BRIDGE, HOST, SHARED, network_mode
 from sampan.daemon.settings.ports import port_bindings
 from sampan.errdefs import Conflict, InvalidArgument, SampanError
 from sampan.models import EndpointSettings
@@ -67,13 +67,15 @@ async def connect(daemon: Daemon, container: Container) -> None:
     """Attach the sandbox to the container's networks, write its hosts, hostname and resolv.conf, and serve names.
 
     Of the networks that lead out the best comes first, so that default routes and published ports need not move.
+    Without a default bridge, whoever should be on it has a loopback interface only (moby connectToNetwork).
     """
     if network_mode(container.record.host_config).startswith(SHARED):
         return
     container.record.networks = by_name(daemon, container)
     asked = container.record.networks.items()
     for name, settings in sorted(asked, key=lambda one: gateway.rank(one[1].gw_priority, one[0])):
-        await attach(daemon, container, daemon.networks.get(name), settings)
+        if name != BRIDGE or daemon.networks.has_default_bridge:
+            await attach(daemon, container, daemon.networks.get(name), settings)
     await asyncio.to_thread(write_files, daemon, container)
     await serve_names(daemon, container)
     await tell_linkers(daemon, container)
