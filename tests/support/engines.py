@@ -22,7 +22,7 @@ BIN_DIR = Path(sys.executable).parent
 class UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket, for requests that no client program makes."""
 
-    def __init__(self, path: Path, timeout_s: float = 60) -> None:
+    def __init__(self, path: Path, timeout_s: float = 240) -> None:
         super().__init__("localhost", timeout=timeout_s)
         self.path = path
 
