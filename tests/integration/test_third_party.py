@@ -82,9 +82,16 @@ class InstalledSampand(Sampand):
         return [str(self._installed.dir / "bin/sampand"), *self.common_flags()]
 
 
+def has_default_route() -> bool:
+    routes = Path("/proc/net/route").read_text().splitlines()[1:]
+    return any(destination == "00000000" for _, destination, *_ in map(str.split, routes))
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """Builds both wheels and installs them, as their authors and users would."""
+    if not has_default_route():
+        pytest.skip("pip needs a package index, and this machine has no way out")
     work = tmp_path_factory.mktemp("third-party")
     package = work / "sampan-tiny/src/sampan_tiny"
     package.mkdir(parents=True)
