@@ -83,8 +83,10 @@ class InstalledSampand(Sampand):
 
 
 def has_default_route() -> bool:
-    routes = Path("/proc/net/route").read_text().splitlines()[1:]
-    return any(destination == "00000000" for _, destination, *_ in map(str.split, routes))
+    show = ("route", "show", "default")
+    return any(
+        subprocess.run(["ip", family, *show], capture_output=True, check=False).stdout for family in ("-4", "-6")
+    )
 
 
 @pytest.fixture(scope="module")

@@ -12,46 +12,12 @@ from urllib.parse import quote
 import pytest
 
 from sampan.errdefs import SystemFailure
-from sampan.network.controller import NetworkDefaults
 from sampan.network.dns import message
 from sampan.network.dns.message import parse_query
 from sampan.network.kernel import NameSockets
 from tests.api.daemon.in_process import InProcess
+from tests.api.daemon.networks import connect, create_network, disconnect, listed, networks_of, with_pool
 from tests.support.dns_packets import query_packet
-
-
-def create_network(house: InProcess, name: str, **fields: Any) -> str:
-    answer = house.call("POST", "/networks/create", {"Name": name, **fields})
-    assert answer.status == 201, answer
-    assert answer.body["Warning"] == ""
-    return str(answer.body["Id"])
-
-
-def with_pool(**config: Any) -> dict[str, Any]:
-    return {"IPAM": {"Config": [config]}}
-
-
-def connect(house: InProcess, network: str, container: str, **settings: Any) -> None:
-    body = {"Container": container, "EndpointConfig": settings}
-    answer = house.call("POST", f"/networks/{network}/connect", body)
-    assert (answer.status, answer.body) == (200, b""), answer
-
-
-def disconnect(house: InProcess, network: str, container: str, **more: Any) -> None:
-    answer = house.call("POST", f"/networks/{network}/disconnect", {"Container": container, **more})
-    assert (answer.status, answer.body) == (200, b""), answer
-
-
-def networks_of(house: InProcess, container: str) -> dict[str, Any]:
-    settings = house.call("GET", f"/containers/{container}/json").body["NetworkSettings"]
-    return dict(settings["Networks"])
-
-
-def listed(house: InProcess, **filters: list[str]) -> set[str]:
-    answer = house.call("GET", f"/networks?filters={quote(json.dumps(filters))}")
-    assert answer.status == 200, answer
-    return {network["Name"] for network in answer.body}
-
 
 # --- making and removing
 
@@ -552,119 +518,3 @@ def test_link_local_addresses_are_given_besides(house: InProcess) -> None:
         {"Container": "web", "EndpointConfig": {"IPAMConfig": {"LinkLocalIPs": ["x"]}}},
     )
     assert answer.status == 400 and "invalid link-local IP address: x" in answer.message
-
-
-# --- without a default bridge
-
-
-def again(house: InProcess, *, has_bridge: bool) -> None:
-    """A daemon with that setting."""
-    house.stop()
-    house.network_defaults = NetworkDefaults(has_bridge=has_bridge)
-    house.start()
-
-
-def addresses(house: InProcess, container: str) -> dict[str, str]:
-    return {name: settings["IPAddress"] for name, settings in networks_of(house, container).items()}
-
-
-def test_without_a_default_bridge_containers_have_a_loopback_only(house: InProcess) -> None:
-    again(house, has_bridge=False)
-    assert listed(house) == {"host", "none"}
-    ports = {"PortBindings": {"80/tcp": [{"HostPort": "18080"}]}}
-    for name, mode in (("plain", ""), ("named", "bridge")):
-        house.launch(name=name, HostConfig={"NetworkMode": mode, **ports})
-        assert addresses(house, name) == {"bridge": ""}
-        assert house.network.list().endpoints == frozenset()
-    assert house.network.published() == set()
-    answer = house.call("POST", "/networks/bridge/connect", {"Container": "plain"})
-    assert (answer.status, answer.message) == (404, "network bridge not found")
-
-
-def test_without_a_default_bridge_other_networks_are_there(house: InProcess) -> None:
-    again(house, has_bridge=False)
-    create_network(house, "sea", **with_pool(Subnet="10.42.0.0/16"))
-    house.launch(name="web", HostConfig={"NetworkMode": "sea"})
-    assert addresses(house, "web") == {"sea": "10.42.0.2"}
-    house.launch(name="both")
-    connect(house, "sea", "both")
-    assert addresses(house, "both") == {"bridge": "", "sea": "10.42.0.3"}
-
-
-def test_whoever_runs_stays_on_the_default_bridge_that_goes(house: InProcess) -> None:
-    house.launch(name="early")
-    address = addresses(house, "early")
-    again(house, has_bridge=False)
-    house.launch(name="late")
-    assert (addresses(house, "early"), addresses(house, "late")) == (address, {"bridge": ""})
-    assert house.call("POST", "/containers/early/restart?t=0").status == 204
-    assert addresses(house, "early") == {"bridge": ""}
-    again(house, has_bridge=False)
-    assert listed(house) == {"host", "none"}
-
-
-def test_containers_join_the_default_bridge_that_is_back(house: InProcess) -> None:
-    again(house, has_bridge=False)
-    house.launch(name="web")
-    again(house, has_bridge=True)
-    assert addresses(house, "web") == {"bridge": ""}
-    assert house.call("POST", "/containers/web/restart?t=0").status == 204
-    assert addresses(house, "web") == {"bridge": "172.17.0.2"}
-
-
-# --- what the outside can reach
-
-UNPROTECTED = {"com.docker.network.bridge.gateway_mode_ipv4": "nat-unprotected"}
-ROUTED = {"com.docker.network.bridge.gateway_mode_ipv4": "routed"}
-
-
-def exposed(house: InProcess) -> list[tuple[Any, ...]]:
-    answer = house.call("GET", "/ports")
-    assert answer.status == 200, answer
-    keys = ("ContainerName", "Network", "Address", "Port", "Protocol", "ContainerPort", "ReachedBy")
-    return [tuple(one[key] for key in keys) for one in answer.body]
-
-
-def test_published_ports_are_exposed_but_those_at_loopback(house: InProcess) -> None:
-    bindings = {"80/tcp": [{"HostPort": "18080"}], "53/udp": [{"HostIp": "127.0.0.1", "HostPort": "15353"}]}
-    house.launch(name="web", HostConfig={"PortBindings": bindings})
-    house.create(name="asleep", HostConfig={"PortBindings": {"80/tcp": [{"HostPort": "18081"}]}})
-    assert exposed(house) == [("web", "bridge", "0.0.0.0", 18080, "tcp", 80, "everybody")]
-    house.stop()
-    house.start(enforce_host_firewall=True)
-    assert exposed(house) == [("web", "bridge", "0.0.0.0", 18080, "tcp", 80, "host-firewall")]
-
-
-def told_ports(house: InProcess, container: str) -> tuple[Any, Any]:
-    """What inspect and list say of a container's ports."""
-    [listed] = house.call("GET", f"/containers/json?filters={quote(json.dumps({'name': [container]}))}").body
-    return house.call("GET", f"/containers/{container}/json").body["NetworkSettings"]["Ports"], listed["Ports"]
-
-
-@pytest.mark.parametrize("mode", ["none", "host", "inner"])
-def test_a_container_exposes_no_port_where_none_could_be_published(house: InProcess, mode: str) -> None:
-    create_network(house, "inner", Internal=True)
-    house.launch(name="web", ExposedPorts={"80/tcp": {}}, HostConfig={"NetworkMode": mode})
-    assert told_ports(house, "web") == ({}, [])
-
-
-def test_a_container_exposes_its_ports_as_long_as_they_could_be_published(house: InProcess) -> None:
-    house.launch(name="web", ExposedPorts={"80/tcp": {}})
-    assert told_ports(house, "web") == ({"80/tcp": None}, [{"PrivatePort": 80, "Type": "tcp"}])
-    disconnect(house, "bridge", "web")
-    assert told_ports(house, "web") == ({}, [])
-
-
-def test_networks_in_the_open_are_told_of_too(house: InProcess) -> None:
-    create_network(house, "bare", Options=UNPROTECTED, **with_pool(Subnet="10.31.0.0/24"))
-    create_network(house, "routed", Options=ROUTED, **with_pool(Subnet="10.32.0.0/24"))
-    house.launch(name="aa", HostConfig={"NetworkMode": "bare"})
-    house.launch(name="bb", HostConfig={"NetworkMode": "routed", "PortBindings": {"80/tcp": [{}]}})
-    house.launch(name="cc", HostConfig={"NetworkMode": "host"})
-    house.launch(name="dd", HostConfig={"NetworkMode": "none"})
-    assert exposed(house) == [
-        ("aa", "bare", "10.31.0.2", 0, "", 0, "route"),
-        ("bb", "routed", "10.32.0.2", 80, "tcp", 80, "route"),
-        ("cc", "host", "0.0.0.0", 0, "", 0, "host-firewall"),
-        ("cc", "host", "::", 0, "", 0, "host-firewall"),
-    ]
