@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 
@@ -82,4 +83,26 @@ def test_a_database_of_an_older_sampan_is_brought_to_the_newest_schema(tmp_path:
     database = Database(path)
     assert database.read(names) == ["a"]
     assert database.read(lambda c: c.execute("PRAGMA user_version").fetchone()) == (len(MIGRATIONS),)
+    database.close()
+
+
+def test_an_endpoints_ports_become_ranges(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    port = {"protocol": "tcp", "host_ip": "0.0.0.0", "host_port": 8080, "container_port": 80}
+    connection = sqlite3.connect(path)
+    for script in MIGRATIONS[:3]:
+        connection.executescript(script)
+    connection.execute("INSERT INTO networks VALUES ('n', 'net', 'bridge', '{}')")
+    for id, ports in (("a", [port, port | {"host_port": 8081}]), ("b", [])):
+        row = (id, "n", id, json.dumps({"id": id, "ports": ports}))
+        connection.execute("INSERT INTO endpoints VALUES (?, ?, ?, ?)", row)
+    connection.commit()
+    connection.executescript("PRAGMA user_version = 3;")
+    connection.close()
+    database = Database(path)
+    told = database.read(lambda c: [json.loads(text) for (text,) in c.execute("SELECT document FROM endpoints")])
+    assert told == [
+        {"id": "a", "ports": [["tcp", "0.0.0.0", 8080, 80, 1], ["tcp", "0.0.0.0", 8081, 80, 1]]},
+        {"id": "b", "ports": []},
+    ]
     database.close()

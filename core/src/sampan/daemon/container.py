@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from sampan.daemon.clock import now_ns
 from sampan.daemon.filesystem.mounts import Point
 from sampan.daemon.settings.log_options import limits_of
+from sampan.daemon.settings.ports import port_bindings
 from sampan.errdefs import Conflict
 from sampan.models import ContainerConfig, EndpointSettings, HostConfig
 from sampan.runtime.interface import Attached, ExitStatus
@@ -122,7 +123,7 @@ class Container:
     `dir` keeps what outlives its end, the `log` and the files that name things, `bundle_dir` what doesn't.
     `free` is set while nothing of the container is left in the kernel: a start waits for it. `removed` is set at the
     end of its life. One whose record in the database can't be read is not `readable`: it is dead and can only be
-    removed.
+    removed. The `ports` to publish are read from its record once: a start has no time for thousands.
     """
 
     def __init__(self, record: Record, dir: Path, bundle_dir: Path, *, readable: bool = True) -> None:
@@ -133,6 +134,7 @@ class Container:
         self.free = asyncio.Event()
         self.free.set()
         self.removed = asyncio.Event()
+        self.ports = tuple(port_bindings(record.config, record.host_config))
         self.log = LogFiles(dir / "output.log", limits_of(record.host_config.log_config))
         self.next_exit = asyncio.Event()
         self.awaiting_start: list[asyncio.Future[Attached]] = []

@@ -34,8 +34,9 @@ class Containers:
         for id, name, document in rows:
             try:
                 self._enter(self.make(Record.model_validate_json(document)))
-            except ValidationError as error:
-                problem = f"its record can't be read from the database: {error.errors()[0]['msg']}"
+            except (ValidationError, InvalidArgument) as error:
+                reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+                problem = f"its record can't be read from the database: {reason}"
                 _log.error("container %s (%s): %s", id, name, problem)
                 self._enter(self.make(_unreadable(id, name, problem), readable=False))
 

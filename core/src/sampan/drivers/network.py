@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,7 @@ class L4(enum.StrEnum):
     SCTP = "sctp"
 
 
-@dataclass(frozen=True)
-class PublishedPort:
+class PublishedPort(NamedTuple):
     """A host port that leads to a port of an endpoint. `host_ip` `0.0.0.0` or `::` means every address."""
 
     protocol: L4

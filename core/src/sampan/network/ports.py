@@ -38,7 +38,7 @@ _KINDS = {
     L4.SCTP: (socket.SOCK_STREAM | socket.SOCK_CLOEXEC, socket.IPPROTO_SCTP),
 }
 
-Hold: TypeAlias = tuple[IPv4Address | IPv6Address, socket.socket | None]
+Hold: TypeAlias = tuple[IPv4Address | IPv6Address, socket.SocketType | None]
 """An address at which a port is held, and the socket; `None` where it can't be held."""
 
 LOCAL_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -67,12 +67,11 @@ class HostPorts:
             for binding in bindings:
                 hosts = _host_addresses(binding, every)
                 number = self._take_first(binding, hosts, ephemeral)
-                for host in hosts:
-                    ports.append(PublishedPort(binding.protocol, host.ip, number, binding.container_port))
+                ports += [PublishedPort(binding.protocol, host.ip, number, binding.container_port) for host in hosts]
         except BaseException:
             self.release(ports)
             raise
-        return tuple(ports)
+        return tuple(sorted(ports, key=lambda port: port.host_ip.version))  # those of one address side by side
 
     def reserve_on(
         self, options: Mapping[str, str], bindings: Sequence[PortBinding], *, versions: Collection[int]
@@ -88,8 +87,9 @@ class HostPorts:
             for version in sorted(routed)
         )
         default = IPv4Address(options.get(HOST_BINDING) or self._binding)
+        everywhere = default == ANY_V4
         wanted = [
-            binding._replace(host_ip=default) if binding.host_ip is None and default != ANY_V4 else binding
+            binding if everywhere or binding.host_ip else binding._replace(host_ip=default)
             for binding in bindings
             if binding.host_ip is None or binding.host_ip.version not in routed
         ]
@@ -186,10 +186,10 @@ def _ephemeral_ports() -> range:
     return range(first, last + 1)
 
 
-def _hold(protocol: L4, host: _Host, number: int) -> socket.socket | None:
+def _hold(protocol: L4, host: _Host, number: int) -> socket.SocketType | None:
     """Bind the port and keep it. `None` if the kernel has no such protocol: then nobody else can listen either."""
     try:
-        held = socket.socket(host.family, *_KINDS[protocol])
+        held = socket.SocketType(host.family, *_KINDS[protocol])
     except OSError:
         if protocol is L4.SCTP:
             return None
@@ -214,7 +214,7 @@ def _close(holds: Iterable[Hold]) -> None:
             held.close()
 
 
-def _bind_stream(held: socket.socket, address: tuple[str, int]) -> None:
+def _bind_stream(held: socket.SocketType, address: tuple[str, int]) -> None:
     # As it does not listen, whoever comes to it past the published port is refused at once.
     try:
         held.bind(address)
@@ -224,7 +224,7 @@ def _bind_stream(held: socket.socket, address: tuple[str, int]) -> None:
         _bind_beside_ended_connections(held, address)
 
 
-def _bind_beside_ended_connections(held: socket.socket, address: tuple[str, int]) -> None:
+def _bind_beside_ended_connections(held: socket.SocketType, address: tuple[str, int]) -> None:
     # Reuse lets connections of a former server, still in TIME_WAIT, not be in the way. But then only listening tells
     # whether another program listens. Afterwards the socket stays bound and, not reusable any more, keeps others off.
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

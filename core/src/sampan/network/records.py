@@ -10,10 +10,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
 from sampan.drivers import L4, Network, Pool, PublishedPort
 
@@ -129,6 +130,46 @@ class EndpointWish:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
+class PortRange(NamedTuple):
+    """`length` published ports, each one up from the one before it, as they are stored: a thousand mostly are one
+    range."""
+
+    protocol: L4
+    host_ip: IPv4Address | IPv6Address
+    first_host_port: int
+    first_container_port: int
+    length: int
+
+
+_RANGES = TypeAdapter(list[PortRange])
+
+
+def _ranges_of(ports: tuple[PublishedPort, ...]) -> list[PortRange]:
+    groups = (list(alike) for _, alike in groupby(enumerate(ports), _range_of))
+    return [PortRange(*alike[0][1], len(alike)) for alike in groups]
+
+
+def _range_of(numbered: tuple[int, PublishedPort]) -> tuple[L4, IPv4Address | IPv6Address, int, int]:
+    """The same for all ports of one range, whose distances to their indices are the same."""
+    index, port = numbered
+    return port.protocol, port.host_ip, port.host_port - index, port.container_port - index
+
+
+def _ports_of(stored: object) -> tuple[PublishedPort, ...]:
+    return tuple(
+        PublishedPort(one.protocol, one.host_ip, one.first_host_port + step, one.first_container_port + step)
+        for one in _RANGES.validate_python(stored)
+        for step in range(one.length)
+    )
+
+
+_StoredPorts = Annotated[
+    tuple[PublishedPort, ...],
+    PlainValidator(_ports_of),
+    PlainSerializer(_ranges_of, return_type=list[PortRange]),
+]
+
+
 @dataclass(frozen=True)
 class EndpointRecord:
     """One container's attachment to one network, with what it got: addresses, gateway, MAC, host ports chosen.
@@ -149,7 +190,7 @@ class EndpointRecord:
     gateway_v6: IPv6Address | None = None
     mac: str = ""
     names: tuple[str, ...] = ()
-    ports: tuple[PublishedPort, ...] = ()
+    ports: _StoredPorts = ()
     carries_gateway: bool = False
     gateway_priority: int = 0
     links: tuple[tuple[str, str], ...] = ()

@@ -72,4 +72,17 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     # which ports lead to an endpoint is in its document, and nobody ever asked here
     "DROP TABLE ports;",
+    # an endpoint's ports are stored as ranges: first each is one of its own
+    """
+    UPDATE endpoints SET document = json_set(document, '$.ports', (
+        SELECT json_group_array(json_array(
+            json_extract(value, '$.protocol'),
+            json_extract(value, '$.host_ip'),
+            json_extract(value, '$.host_port'),
+            json_extract(value, '$.container_port'),
+            1
+        ))
+        FROM json_each(document, '$.ports')
+    ));
+    """,
 )

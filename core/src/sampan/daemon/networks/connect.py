@@ -12,7 +12,6 @@ from sampan.daemon.container import Container
 from sampan.daemon.networks.endpoints import check, wish_of
 from sampan.daemon.networks.hosts import serve_names, tell_linkers, write_files
 from sampan.daemon.settings.namespaces import BRIDGE, HOST, SHARED, network_mode
-from sampan.daemon.settings.ports import port_bindings
 from sampan.errdefs import Conflict, InvalidArgument, SampanError
 from sampan.models import EndpointSettings
 from sampan.network import gateway
@@ -84,8 +83,7 @@ async def connect(daemon: Daemon, container: Container) -> None:
 async def attach(daemon: Daemon, container: Container, network: NetworkRecord, settings: EndpointSettings) -> None:
     """Attach the sandbox to one network. Raises as `NetworkController.connect` does."""
     check(network, settings)
-    ports = list(port_bindings(container.record.config, container.record.host_config))
-    await daemon.networks.connect(container.id, network, wish_of(container.record, settings, ports))
+    await daemon.networks.connect(container.id, network, wish_of(container.record, settings, container.ports))
     publish(daemon, "connect", container.id, network)
 
 

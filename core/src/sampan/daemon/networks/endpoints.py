@@ -7,7 +7,7 @@ Source of rules and words: moby daemon/create.go (validateNetworkingConfig), con
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
 
 from sampan.daemon.container import Record
@@ -56,7 +56,7 @@ def check(network: NetworkRecord, settings: EndpointSettings) -> None:
     together("invalid endpoint settings", faults or _misplaced(network, settings))
 
 
-def wish_of(record: Record, settings: EndpointSettings, ports: Sequence[PortBinding]) -> EndpointWish:
+def wish_of(record: Record, settings: EndpointSettings, ports: tuple[PortBinding, ...]) -> EndpointWish:
     """What the container asks of its place in a network; `check` has found nothing wrong with it."""
     ipam = settings.ipam_config or EndpointIPAMConfig()
     return EndpointWish(
@@ -67,7 +67,7 @@ def wish_of(record: Record, settings: EndpointSettings, ports: Sequence[PortBind
         ipv6=IPv6Address(ipam.ipv6_address) if ipam.ipv6_address else None,
         link_local=tuple(_link_local(text) for text in ipam.link_local_ips or ()),
         mac=settings.mac_address.replace("-", ":").lower() or None,
-        ports=tuple(ports),
+        ports=ports,
         gateway_priority=settings.gw_priority,
         options=settings.driver_opts or {},
     )
