@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol with what Docker's API needs and ASGI has not: who calls, and the raw connection.
 
-`scope["extensions"]` gets `sampan.caller` (a `Caller`) and, for the requests that may be hijacked,
-`sampan.hijack` (a `Hijack`).
+`scope["extensions"]` gets `sampan.caller` (a `Caller`), for the requests that may be hijacked `sampan.hijack` (a
+`Hijack`), and for those with a large body `sampan.bulk` (a `BulkBody`).
 """
 
 from __future__ import annotations
@@ -16,17 +16,22 @@ from http import HTTPStatus
 from typing import Any
 
 import httptools
+from uvicorn._types import ASGIReceiveEvent
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from sampan.api.bulk import BulkBody
 from sampan.api.hijack import Hijack
 from sampan.engine import Caller
 
-CALLER, HIJACK = "sampan.caller", "sampan.hijack"
+CALLER, HIJACK, BULK = "sampan.caller", "sampan.hijack", "sampan.bulk"
 _HIJACKABLE = re.compile(r"(?:/v[0-9.]+)?/(?:containers/.+/attach|exec/.+/start)")
 _WEBSOCKET = re.compile(r"(?:/v[0-9.]+)?/containers/.+/attach/ws")
 _HIJACK_HEAD = re.compile(rb"POST (?:/v[0-9.]+)?/(?:containers/[^ ?]+/attach|exec/[^ ?]+/start)[ ?]")
+_BULK_HEAD = re.compile(rb"POST (?:/v[0-9.]+)?/images/load[ ?]")
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
+_NOT_AT_ONCE = re.compile(rb"\r\n(?:expect|upgrade):", re.IGNORECASE)
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
 _CREDENTIALS = struct.Struct("3i")
@@ -57,6 +62,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._extensions: dict[str, Any] = {}
         self._candidate: Hijack | None = None  # of the request being read
         self._hijack: Hijack | None = None  # from the end of that request on, all bytes are its
+        self._bulk: BulkBody | None = None  # until it is closed, nothing is read here
         self._refused = False
         self._raw = False  # the parser has seen its last
         self._body_left = 0  # of a request for an upgrade: its body is raw to the parser
@@ -78,6 +84,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         if self._hijack:
             self._hijack.feed_lost()
+        if self._bulk:
+            self._bulk.lose()
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -85,6 +93,10 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if self._raw:
             self._feed_raw(data)
+            return
+        if head_bytes := self._bulk_head(data):
+            self._parse(data[:head_bytes])
+            self._read_in_bulk(data[head_bytes:])
             return
         request, early = self._split(data)
         self._parse(request)
@@ -123,6 +135,11 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._hijack = self._candidate
         self._raw = self._raw or self._hijack is not None
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._bulk:
+            self._bulk.close()
 
     def hijacked(self) -> None:
         """A handler has answered by taking the connection: HTTP has nothing more to say or to wait for."""
@@ -181,6 +198,35 @@ class HttpProtocol(HttpToolsProtocol):
         length = _CONTENT_LENGTH.search(data, 0, end)
         end += int(length[1]) if length else 0
         return data[:end], data[end:]
+
+    def _bulk_head(self, data: bytes) -> int:
+        """The size of the head with which `data` begins, if the body of its request can be read in bulk."""
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if not (is_idle and self.scheme == "http" and _BULK_HEAD.match(data)):
+            return 0
+        end = data.find(b"\r\n\r\n") + 4
+        return end if _CHUNKED.search(data, 0, end) and not _NOT_AT_ONCE.search(data, 0, end) else 0
+
+    def _read_in_bulk(self, received: bytes) -> None:
+        """Leave the body of the request that has begun to the application, until it asks for it as usual."""
+        if self._refused:
+            return
+        self.transport.pause_reading()
+        connection = self.transport.get_extra_info("socket").fileno()
+        bulk = self._bulk = self._extensions[BULK] = BulkBody(connection, received, self._end_bulk)
+        receive = self.cycle.receive
+
+        async def receive_the_rest() -> ASGIReceiveEvent:
+            bulk.close()
+            return await receive()
+
+        self.cycle.receive = receive_the_rest  # type: ignore[method-assign]
+
+    def _end_bulk(self, rest: bytes) -> None:
+        self._bulk = None
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            self._parse(rest)
 
     def _count_head(self, received: int) -> None:
         if self._head_timer is None:  # the head is complete, the body is on its way

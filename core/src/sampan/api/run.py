@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from sampan.api.accept import stream_form
 from sampan.api.compat import dump_json
-from sampan.api.protocol import CALLER, HIJACK
+from sampan.api.protocol import BULK, CALLER, HIJACK
 from sampan.api.streams import ChunkedStreams, HijackedStreams, OutputStream, TarStream, Upload
 from sampan.api.versions import NEWEST, Version
 from sampan.api.websocket import WebSocketStreams, handshake_key
@@ -34,6 +34,7 @@ class Runner:
         extensions = request.scope.get("extensions", {})
         self._state: dict[str, Any] = request.scope["state"]
         self._hijack = extensions.get(HIJACK)
+        self._bulk = extensions.get(BULK)
         self._headers = request.headers
         self._caller: Caller | None = extensions.get(CALLER)
         self.engine: Engine = request.app.state.engine
@@ -77,6 +78,7 @@ class Runner:
             self.version,
             media_type,
             has_body=has_body,
+            bulk=self._bulk,
             early_head=early_head,
             breaks_off=breaks_off,
         )

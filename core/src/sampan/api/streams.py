@@ -17,6 +17,7 @@ from starlette.types import Receive, Send
 
 from sampan.api.accept import JSON_SEQUENCE, RECORD_SEPARATOR
 from sampan.api.batch import Batch
+from sampan.api.bulk import BulkBody
 from sampan.api.compat import dump_json
 from sampan.api.framing import content_type, header
 from sampan.api.headers import STANDARD_LINES
@@ -89,13 +90,15 @@ class HijackedStreams:
 class _Answer:
     """The body of an ordinary HTTP answer, sent piece by piece while the job runs."""
 
-    def __init__(self, media_type: str, receive: Receive, send: Send, *, has_body: bool = False) -> None:
+    def __init__(
+        self, media_type: str, receive: Receive, send: Send, *, has_body: bool = False, bulk: BulkBody | None = None
+    ) -> None:
         self.media_type = media_type
         self.headers: list[tuple[bytes, bytes]] = []
         self.started = False
         self._send = send
         self._lost = asyncio.Event()
-        self._body = _RequestBody(receive, self._lost)
+        self._body = _RequestBody(receive, self._lost, bulk)
         self._has_body = has_body
         self._batch = Batch(self._send_piece)
 
@@ -105,7 +108,7 @@ class _Answer:
 
     def join(self, job: Job[Any]) -> None:
         if self._has_body:
-            job.body = aiter(self._body)
+            job.body = self._body
 
     async def start(self) -> None:
         """Send the head, if it hasn't been sent."""
@@ -180,10 +183,11 @@ class OutputStream(_Answer):
         send: Send,
         *,
         has_body: bool = False,
+        bulk: BulkBody | None = None,
         early_head: bool = True,
         breaks_off: bool = False,
     ) -> None:
-        super().__init__(media_type, receive, send, has_body=has_body)
+        super().__init__(media_type, receive, send, has_body=has_body, bulk=bulk)
         self._version = version
         self._early_head = early_head
         self._breaks_off = breaks_off
@@ -251,15 +255,17 @@ class Upload(_Answer):
         raise ConnectionAbortedError(message)
 
 
-class _RequestBody:
-    """The body of a request, as it comes; afterwards it tells when the client goes away."""
+class _RequestBody(AsyncIterator[bytes]):
+    """The body of a request, as it comes; afterwards it tells when the client goes away. `bulk`: most of it can be
+    read by a thread first."""
 
-    def __init__(self, receive: Receive, lost: asyncio.Event) -> None:
+    def __init__(self, receive: Receive, lost: asyncio.Event, bulk: BulkBody | None) -> None:
         self._receive = receive
         self._lost = lost
+        self.bulk = bulk
         self.complete = asyncio.Event()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def __anext__(self) -> bytes:
         while not self.complete.is_set():
             message = await self._receive()
             if message["type"] == "http.disconnect":
@@ -268,7 +274,8 @@ class _RequestBody:
             if not message.get("more_body", False):
                 self.complete.set()
             if content := message.get("body", b""):
-                yield content
+                return bytes(content)
+        raise StopAsyncIteration
 
     async def drain(self) -> None:
         """Throw away what else comes; return when the client has gone away."""

@@ -10,18 +10,20 @@ import asyncio
 import os
 import posixpath
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from sampan.digest import Digest
 from sampan.errdefs import DataLoss, InvalidArgument, NotFound
 from sampan.images.blob_stream import batches
 from sampan.images.content import ContentStore
+from sampan.images.layer.decompress import MAGIC_BYTES, compression_of
 from sampan.images.layer.expand import expanded
 from sampan.images.layer.growing import GrowingBlob
 from sampan.images.layer.limits import Limits
@@ -51,6 +53,28 @@ class Follower(Protocol):
 
     async def ends(self, member: Member, blob: GrowingBlob | None) -> None:
         """A file is complete; `blob` is what `begins` answered for it."""
+
+
+class Bulk(Protocol):
+    """Most of a body, for a thread to read by itself; what is behind it comes the usual way."""
+
+    async def beginning(self, count: int) -> bytes:
+        """The first `count` bytes, which stay to be read; fewer if that can't be told."""
+
+    def blocks(self) -> AbstractContextManager[Iterator[bytes]]:
+        """For a thread that has ended before the context does."""
+
+    def stop(self) -> None:
+        """Have the thread wait no longer."""
+
+
+@runtime_checkable
+class BulkSource(Protocol):
+    """A body that may be read in bulk."""
+
+    @property
+    def bulk(self) -> Bulk | None:
+        """`None` if this one can't be."""
 
 
 class Archive:
@@ -110,16 +134,30 @@ async def read_archive(
     loop = asyncio.get_running_loop()
     bridge = _Bridge(loop)
     limits = Limits(entries=_ENTRIES_MAX)
-    async with aclosing(batches(expanded(body, limits))) as chunks:
+    async with _blocks_of(body, bridge, limits) as blocks:
         keeper = _Keeper(bridge, content, lease, follower)
         thread = ThreadPoolExecutor(1, "archive", _stand_back)
-        reading = loop.run_in_executor(thread, copy_context().run, _read, keeper, chunks, limits)
+        reading = loop.run_in_executor(thread, copy_context().run, _read, keeper, blocks, limits)
         try:
             return await asyncio.shield(reading)
         finally:
             bridge.close()
             await settled(reading)
             thread.shutdown(wait=False)
+
+
+@asynccontextmanager
+async def _blocks_of(body: AsyncIterator[bytes], bridge: _Bridge, limits: Limits) -> AsyncIterator[Iterator[bytes]]:
+    """What `body` says, decompressed, for a thread."""
+    bulk = body.bulk if isinstance(body, BulkSource) else None
+    beginning = await bulk.beginning(MAGIC_BYTES) if bulk else b""
+    if bulk and len(beginning) == MAGIC_BYTES and compression_of(beginning) is None:
+        bridge.stops = bulk.stop
+        with bulk.blocks() as blocks:
+            yield chain(blocks, _chunks(bridge, body))
+        return
+    async with aclosing(batches(expanded(body, limits))) as chunks:
+        yield _chunks(bridge, chunks)
 
 
 def _stand_back() -> None:
@@ -129,9 +167,10 @@ def _stand_back() -> None:
 
 
 class _Bridge:
-    """Lets a thread wait for coroutines of the loop, until it is closed."""
+    """Lets a thread wait for coroutines of the loop, until it is closed. `stops` ends what else it may wait for."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.stops: Callable[[], None] | None = None
         self._loop = loop
         self._lock = threading.Lock()
         self._waiting: Future[Any] | None = None
@@ -156,6 +195,8 @@ class _Bridge:
             self._closed = True
         if self._waiting is not None:
             self._waiting.cancel()
+        if self.stops is not None:
+            self.stops()
 
 
 @dataclass(frozen=True)
@@ -186,9 +227,9 @@ class _Keeper:
         return member
 
 
-def _read(keeper: _Keeper, body: AsyncIterator[bytes], limits: Limits) -> Archive:
+def _read(keeper: _Keeper, blocks: Iterator[bytes], limits: Limits) -> Archive:
     archive = Archive(keeper.content)
-    reader = TarReader(_chunks(keeper.bridge, body), limits)
+    reader = TarReader(blocks, limits)
     for header in reader:
         archive.add(header, keeper.keep(reader, header) if header.kind == REGULAR else None)
     return archive

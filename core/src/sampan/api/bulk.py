@@ -1,0 +1,159 @@
+"""Large bodies of requests, read from the socket by a thread of whoever wants that, past the parser and the loop.
+
+A client writes an archive in chunks of some 32 KiB. One by one, by way of the event loop, they take the processor
+longer than hashing them does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import select
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+_BLOCK_BYTES = 1 << 20
+_READ_BYTES = 1 << 18
+_CHUNK_HEAD = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
+_HALF_HEAD = re.compile(rb"[0-9a-fA-F]{0,8}\r?")
+_LINE_END = b"\r\n"
+
+
+class BulkBody:
+    """The chunked body (RFC 9112, section 7.1) of a request of which the parser has seen the head only.
+
+    It knows ordinary chunks. At whatever else comes, such as the last chunk, and when it is closed, the parser goes
+    on: `go_on` is called once, in the event loop, with what it is to read first. Until then nobody else may read from
+    the connection.
+    """
+
+    def __init__(self, connection: int, received: bytes, go_on: Callable[[bytes], None]) -> None:
+        """`connection` is the socket's descriptor, `received` what came along with the head."""
+        self._socket = socket.socket(fileno=os.dup(connection))
+        self._socket.setblocking(False)
+        self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+        self._go_on = go_on
+        self._received = received
+        self._chunk_left = 0
+        self._in_chunk = False  # until the end of the line behind it, too, has been seen
+        self._in_use = False
+        self._ended = False
+
+    async def beginning(self, count: int) -> bytes:
+        """The first `count` bytes, which stay to be read; fewer if the first chunk has not so many, or is not one."""
+        loop = asyncio.get_running_loop()
+        while (missing := self._missing(count)) and not self._ended:
+            received = await loop.sock_recv(self._socket, missing)
+            if not received:
+                break
+            self._received += received
+        head = _CHUNK_HEAD.match(self._received)
+        return self._received[head.end() : head.end() + min(count, int(head[1], 16))] if head else b""
+
+    def _missing(self, count: int) -> int:
+        """How much has to come before the first `count` bytes are here, or it is clear that they don't come."""
+        head = _CHUNK_HEAD.match(self._received)
+        if head is None:
+            return count if _HALF_HEAD.fullmatch(self._received) else 0
+        return max(head.end() + min(count, int(head[1], 16)) - len(self._received), 0)
+
+    @contextmanager
+    def blocks(self) -> Iterator[Iterator[bytes]]:
+        """The body in blocks of about a megabyte, for one thread, which ends after a `stop` and before the context.
+
+        They end where the parser goes on.
+        """
+        self._in_use = True
+        try:
+            yield self._blocks()
+        finally:
+            self._in_use = False
+            self.close()
+
+    def stop(self) -> None:
+        """Have the thread wait no longer."""
+        self._ended = True
+        if self._stop >= 0:
+            os.eventfd_write(self._stop, 1)
+
+    def close(self) -> None:
+        """Have the parser go on, as soon as no thread reads any more."""
+        self.stop()
+        if self._in_use or self._stop < 0:
+            return
+        self._socket.close()
+        os.close(self._stop)
+        self._stop = -1
+        # In the middle of a chunk the parser is told of one that has a byte, which was read here, and what is left.
+        begun = b"%x\r\n." % (self._chunk_left + 1) if self._in_chunk else b""
+        self._go_on(begun + self._received)
+
+    def lose(self) -> None:
+        """The connection is lost: whoever waits for something to come waits no longer."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
+        self.close()
+
+    def _blocks(self) -> Iterator[bytes]:
+        parts = list(self._contents(self._received))
+        size = sum(map(len, parts))
+        while not self._ended and (received := self._receive()):
+            for content in self._contents(self._received + received):
+                parts.append(content)
+                size += len(content)
+            if size >= _BLOCK_BYTES:
+                yield b"".join(parts)
+                parts, size = [], 0
+        if parts:
+            yield b"".join(parts)
+        self._in_use = False
+
+    def _receive(self) -> bytes:
+        """What comes next; b"" at the end of the connection or of the patience with it."""
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        waiting.register(self._stop, select.POLLIN)
+        while not self._ended:
+            try:
+                received = self._socket.recv(_READ_BYTES)
+            except BlockingIOError:
+                waiting.poll()
+                continue
+            except OSError:  # the connection is broken, as its transport will find
+                received = b""
+            if not received:
+                self._in_chunk, self._received = False, b""
+            return received
+        return b""
+
+    def _contents(self, received: bytes) -> Iterator[memoryview]:
+        """The contents of the chunks in `received`; what is not one, or not yet, is received still."""
+        view, at = memoryview(received), 0
+        while at < len(received):
+            if self._chunk_left:
+                content = view[at : at + self._chunk_left]
+                self._chunk_left -= len(content)
+                at += len(content)
+                yield content
+            elif self._in_chunk and received.startswith(_LINE_END, at):
+                self._in_chunk = False
+                at += len(_LINE_END)
+            elif (head := self._head(received, at)) is not None:
+                self._chunk_left, self._in_chunk = int(head[1], 16), True
+                at = head.end()
+            else:
+                break
+        self._received = received[at:]
+
+    def _head(self, received: bytes, at: int) -> re.Match[bytes] | None:
+        """The head of an ordinary chunk, if there is one. At what can't become one the parser is to go on."""
+        if self._in_chunk:
+            self._ended = not _LINE_END.startswith(received[at : at + 2])
+            return None
+        head = _CHUNK_HEAD.match(received, at)
+        if head is not None and int(head[1], 16):
+            return head
+        self._ended = head is not None or not _HALF_HEAD.fullmatch(received, at)
+        return None
