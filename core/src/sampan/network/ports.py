@@ -67,7 +67,8 @@ class HostPorts:
             for binding in bindings:
                 hosts = _host_addresses(binding, every)
                 number = self._take_first(binding, hosts, ephemeral)
-                ports += [PublishedPort(binding.protocol, host.ip, number, binding.container_port) for host in hosts]
+                for host in hosts:
+                    ports.append(PublishedPort(binding.protocol, host.ip, number, binding.container_port))
         except BaseException:
             self.release(ports)
             raise
@@ -141,18 +142,19 @@ class HostPorts:
             yield self._last_ephemeral
 
     def _take(self, protocol: L4, hosts: Sequence[_Host], number: int) -> None:
-        others = self._held.get((protocol, number), [])
+        key = protocol, number
+        others = self._held.get(key)
         for host in hosts if others else ():
-            if any(_overlap(host.ip, ip) for ip, _ in others):
+            if any(_overlap(host.ip, ip) for ip, _ in others or ()):
                 raise Conflict(f"Bind for {_bracketed(host.ip)}:{number} failed: port is already allocated")
         holds: list[Hold] = []
-        for host in hosts:
-            try:
+        try:
+            for host in hosts:
                 holds.append((host.ip, _hold(protocol, host, number)))
-            except OSError as error:
-                _close(holds)
-                raise Conflict(_bind_failure(protocol, host.ip, number, error)) from error
-        self._held[protocol, number] = others + holds
+        except OSError as error:
+            _close(holds)
+            raise Conflict(_bind_failure(protocol, hosts[len(holds)].ip, number, error)) from error
+        self._held[key] = holds + others if others else holds
 
 
 @dataclass(frozen=True, slots=True)
