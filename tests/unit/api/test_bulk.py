@@ -193,6 +193,17 @@ async def test_the_beginning_stays_to_be_read(stage: Stage) -> None:
     assert await read(stage) == b"content"
 
 
+async def test_a_lost_connection_ends_the_beginning(stage: Stage) -> None:
+    telling = asyncio.ensure_future(stage.bulk.beginning(4))
+    stage.send(b"7\r\nc")
+    while await asyncio.to_thread(unread, stage.server):
+        pass
+    stage.bulk.lose()
+    assert not stage.rests
+    assert await telling == b"c"
+    assert stage.rests == [b"7\r\nc"]
+
+
 @pytest.mark.parametrize(
     ("sent", "told"),
     [(chunked(b"no", b"more"), b"no"), (LAST, b""), (b"what is this\r\n", b""), (b"x", b""), (b"7\r\nco", b"")],

@@ -44,11 +44,12 @@ class BulkBody:
     async def beginning(self, count: int) -> bytes:
         """The first `count` bytes, which stay to be read; fewer if the first chunk has not so many, or is not one."""
         loop = asyncio.get_running_loop()
-        while (missing := self._missing(count)) and not self._ended:
-            received = await loop.sock_recv(self._socket, missing)
-            if not received:
-                break
-            self._received += received
+        with self._used():
+            while missing := self._missing(count):
+                received = await loop.sock_recv(self._socket, missing)
+                if not received:
+                    break
+                self._received += received
         head = _CHUNK_HEAD.match(self._received)
         return self._received[head.end() : head.end() + min(count, int(head[1], 16))] if head else b""
 
@@ -65,11 +66,10 @@ class BulkBody:
 
         They end where the parser goes on.
         """
-        self._in_use = True
         try:
-            yield self._blocks()
+            with self._used():
+                yield self._blocks()
         finally:
-            self._in_use = False
             self.close()
 
     def stop(self) -> None:
@@ -95,6 +95,17 @@ class BulkBody:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)
         self.close()
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        """The socket is not closed before the end of this, in which somebody may wait for it."""
+        self._in_use = True
+        try:
+            yield
+        finally:
+            self._in_use = False
+            if self._ended:
+                self.close()
 
     def _blocks(self) -> Iterator[bytes]:
         parts = list(self._contents(self._received))
