@@ -13,6 +13,7 @@ import pytest
 from sampan.drivers import L4, PublishedPort
 from sampan.errdefs import InvalidArgument
 from sampan.testing.network_suite import make_endpoint, make_network
+from tests.support.kernel import need_flow_table
 from tests.support.network_stage import (
     ANY_V4,
     ANY_V6,
@@ -95,6 +96,7 @@ def test_a_udp_port_answers(stage: Stage) -> None:
 
 
 def test_a_udp_client_that_keeps_sending_is_led_to_whoever_has_the_port_now(stage: Stage) -> None:
+    need_flow_table()
     network = stage.network()
     port = PublishedPort(L4.UDP, ANY_V4, 5353, 53)
     endpoints = [make_endpoint(network, number) for number in (2, 3)]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sampan.errdefs import Unsupported
 from sampan.testing.network_suite import make_endpoint, make_network
 from tests.support.containers import eventually
+from tests.support.kernel import need_ipv6_rules, need_packet_copies, need_ufw_matches
 from tests.support.network_stage import (
     HOST_V4,
     HOST_V6,
@@ -81,6 +81,7 @@ class Firewalld:
 def ufw(stage: Stage, tmp_path: Path) -> Ufw:
     if shutil.which("ufw") is None:
         pytest.skip("ufw is not installed")
+    need_ufw_matches()
     return Ufw(tmp_path)
 
 
@@ -101,13 +102,6 @@ def published(stage: Stage) -> Place:
     for server in (place, stage.outside):
         stage.serve(server, 80, bind="::")
     return place
-
-
-def enforce_host_firewall(stage: Stage) -> None:
-    try:
-        stage.driver.enforce_host_firewall()
-    except Unsupported as error:
-        pytest.skip(f"this kernel has no dup: {error}")
 
 
 def is_open(stage: Stage) -> bool:
@@ -136,7 +130,8 @@ def test_ufw_lets_containers_through_once_it_is_told_to(stage: Stage, ufw: Ufw) 
 
 
 def test_ufw_judges_published_ports_that_are_left_to_it(stage: Stage, ufw: Ufw) -> None:
-    enforce_host_firewall(stage)
+    need_packet_copies()
+    stage.driver.enforce_host_firewall()
     published(stage)
     ufw("route", "allow", "out", "on", "spn-+")
     ufw("--force", "enable")
@@ -163,7 +158,9 @@ def test_firewalld_lets_published_ports_through_and_the_way_out_once_it_is_told_
 
 
 def test_firewalld_judges_published_ports_that_are_left_to_it(stage: Stage, firewalld: Firewalld) -> None:
-    enforce_host_firewall(stage)
+    need_packet_copies()
+    need_ipv6_rules()
+    stage.driver.enforce_host_firewall()
     published(stage)
     assert is_closed(stage)
     firewalld("--permanent", "--add-port=8080/tcp")

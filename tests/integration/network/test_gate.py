@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from sampan.drivers import L4, Network, PublishedPort
-from sampan.errdefs import Unsupported
+from sampan.drivers import L4, Endpoint, Network, PublishedPort
 from sampan.testing.network_suite import host_namespace, make_endpoint, make_network
 from tests.conftest import EngineFactory
 from tests.support.engines import Sampand
+from tests.support.kernel import need_ipv6_rules, need_packet_copies, need_route_lookups
 from tests.support.network_stage import (
     ANY_V4,
     HOST_V4,
@@ -58,11 +58,9 @@ table inet strict {{
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     with host_namespace() as namespaces, ExitStack() as undo:
+        need_packet_copies()
         stage = Stage(namespaces, tmp_path, undo)
-        try:
-            stage.driver.enforce_host_firewall()
-        except Unsupported as error:
-            pytest.skip(f"this kernel has no dup: {error}")
+        stage.driver.enforce_host_firewall()
         yield stage
 
 
@@ -171,6 +169,8 @@ def test_a_strict_reverse_path_filter_of_the_host_does_not_mind(stage: Stage) ->
 
 @pytest.mark.parametrize("priority", [-150, 10])  # where firewalld's two backends have it
 def test_a_strict_ipv6_reverse_path_filter_like_firewallds_does_not_mind(stage: Stage, priority: int) -> None:
+    need_route_lookups()
+    need_ipv6_rules()
     published(stage)
     firewall("tcp dport 8080 accept")
     run("nft", STRICT_FILTER.format(priority=priority))
@@ -227,21 +227,34 @@ def test_ports_that_are_published_already_follow_the_setting(stage: Stage) -> No
     assert stage.outside.reaches(HOST_V4, 8080)
 
 
-def test_the_last_network_takes_the_gate_along(stage: Stage) -> None:
-    before, rules = links(), run("ip", "-6", "rule")
-    network = stage.network()
-    endpoint = make_endpoint(network, 2)
-    stage.container(endpoint, tcp(8080, 80))
-    assert run("ip", "-6", "rule") != rules
+def remove_last_network(stage: Stage, endpoint: Endpoint) -> None:
     stage.driver.unpublish(endpoint)
     stage.driver.detach(endpoint)
-    stage.driver.remove_network(network)
+    stage.driver.remove_network(endpoint.network)
+
+
+def test_the_last_network_takes_the_gate_along(stage: Stage) -> None:
+    before = links()
+    endpoint = make_endpoint(stage.network(), 2)
+    stage.container(endpoint, tcp(8080, 80))
+    assert links() > before
+    remove_last_network(stage, endpoint)
     assert links() == before
     assert ruleset() == []
-    assert run("ip", "-6", "rule") == rules
+
+
+def test_the_last_network_takes_the_gates_way_past_ipv6_filters_along(stage: Stage) -> None:
+    need_ipv6_rules()
+    before = run("ip", "-6", "rule")
+    endpoint = make_endpoint(stage.network(), 2)
+    stage.container(endpoint, tcp(8080, 80))
+    assert run("ip", "-6", "rule") != before
+    remove_last_network(stage, endpoint)
+    assert run("ip", "-6", "rule") == before
 
 
 def test_the_daemon_sets_the_gate_up_and_takes_it_down(start_sampand: EngineFactory) -> None:
+    need_packet_copies()
     engine = start_sampand("--published-ports", "host-firewall")
     assert isinstance(engine, Sampand)
     tables = [*engine.prefix, "nft", "list", "tables"]
