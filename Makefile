@@ -15,6 +15,8 @@ help:
 	@echo 'make test-images-fuzz  ten minutes of damaged layers, archives, documents and registry answers'
 	@echo 'make test-large  an image of 70,000 files and 1.3 GB; 500 container lifecycles, the daemon killed in a third of them; 100 killed pulls and loads'
 	@echo 'make test-vm  tests that need cgroup v2 only: on this host, or in a guest kernel (built once, in some ten minutes)'
+	@echo 'make test-vm-quick  those of them that are run for every change'
+	@echo 'make test-vm-all  all tests of the real kernel in the guest kernel: some hours; ARGS="-k gate" selects'
 	@echo 'make check   formatting, lint, types, direction of imports'
 	@echo 'make bench   sampan, Docker and Podman side by side'
 	@echo 'make setup   only the set-up: installs .venv/bin/sampan and .venv/bin/sampand'
