@@ -54,7 +54,7 @@ test-vm:
 # more the first time, when it is built).
 test-vm-quick:
 	@tools/setup uml
-	$(PY) -m tools.guest --no-emulation --timeout 1200 --silence 480 -- $(PY) -m pytest -p no:cacheprovider -m 'not slow' --within 720 $(VM_TESTS)
+	$(PY) -m tools.guest --no-emulation --timeout 1200 --silence 480 -- $(PY) -m pytest -p no:cacheprovider -m 'not slow' --within 800 $(VM_TESTS)
 
 test-vm-all:
 	@tools/setup vm
