@@ -182,6 +182,7 @@ class World:
         self._undo = undo
         self.driver = BridgeDriver(NetworkSettings(directory, "reach"))
         undo.callback(self.driver.unwatch)
+        undo.callback(self._forget_driver)
         own = open_namespace("net")
         undo.callback(os.close, own)
         self.places = {"host": Place(own, HOST), "outside": self._outside()}
@@ -191,6 +192,10 @@ class World:
         for place in (*self.first.values(), self.places["outside"]):
             for port in PORTS.values():
                 undo.enter_context(serving(place, port))
+
+    def _forget_driver(self) -> None:
+        """As `Stage` does: pytest keeps the world of the last test until all is checked."""
+        del self.driver
 
     def _outside(self) -> Place:
         place = Place(self._namespaces.new_namespace(), OUTSIDE)
