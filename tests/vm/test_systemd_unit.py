@@ -1,6 +1,6 @@
 """A daemon that systemd started in a subgroup of a cgroup it delegated (`Delegate=yes`, `DelegateSubgroup=`).
 
-Here the test does what systemd 254 does, on machines with an older one or none; see `test_under_systemd.py`.
+Here the test does what systemd 254 does, on machines with an older one or none; see `test_units.py`.
 """
 
 from __future__ import annotations
