@@ -1,4 +1,4 @@
-"""The processors and memory nodes that a container may use, where the kernel has cpusets (User Mode Linux has none)."""
+"""The processors and memory nodes a container may use, where the kernel has cpusets (User Mode Linux has none)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def shared_engine(loaded_sampand: LoadedSampand) -> Iterator[Sampand]:
 
 def cpuset_of(engine: Sampand, name: str) -> tuple[str, str]:
     group = cgroup_of(state_of(engine, name)["Pid"])
-    return (group / "cpuset.cpus.effective").read_text().strip(), (group / "cpuset.mems.effective").read_text().strip()
+    cpus, mems = ((group / f"cpuset.{kind}.effective").read_text().strip() for kind in ("cpus", "mems"))
+    return cpus, mems
 
 
 def test_a_container_has_the_processors_and_nodes_it_was_given(engine: Sampand, docker: Client) -> None:
