@@ -43,7 +43,7 @@ def test_an_update_changes_them_at_once(engine: Sampand, docker: Client) -> None
 
 
 def test_info_and_inspect_tell_of_them(engine: Sampand, docker: Client) -> None:
-    assert engine.get("/info")["CpuSet"]
+    assert engine.get("/info")["CPUSet"]
     docker("create", "--name", "box", "--cpuset-cpus", "0", IMAGE, "true")
     assert docker("inspect", "--format", "{{.HostConfig.CpusetCpus}}", "box") == "0"
 
