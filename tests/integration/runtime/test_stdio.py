@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from sampan.runtime.user import User
 from tests.support.runtime_host import Host, everything, until
 
 pytestmark = pytest.mark.root
+STANDS_STILL_S = 0.3
 
 
 async def test_output_comes_on_its_stream_and_the_exit_code_is_the_commands(host: Host) -> None:
@@ -67,9 +69,24 @@ async def test_a_terminal_has_the_size_it_was_given_last(host: Host) -> None:
     assert (await host.runtime.wait("c1")).code == 5
 
 
+def monitor_of(host: Host, id: str) -> int:
+    pid: int = json.loads((host.work / f"run/containers/{id}/record.json").read_text())["conmon"]["pid"]
+    return pid
+
+
+async def test_who_attached_before_the_start_misses_nothing_though_the_monitor_stood_still(host: Host) -> None:
+    await host.runtime.create(host.bundle("c1", "echo", "hi"))
+    monitor = monitor_of(host, "c1")
+    os.kill(monitor, signal.SIGSTOP)
+    asyncio.get_running_loop().call_later(STANDS_STILL_S, os.kill, monitor, signal.SIGCONT)
+    attached = await host.attach("c1")
+    await host.runtime.start("c1")
+    assert (await everything(attached))[STDOUT] == b"hi\n"
+
+
 async def test_a_terminal_whose_monitor_stood_still_has_the_last_size(host: Host) -> None:
     attached = await host.start("c1", "sh", terminal=True, stdin=True)
-    monitor = json.loads((host.work / "run/containers/c1/record.json").read_text())["conmon"]["pid"]
+    monitor = monitor_of(host, "c1")
     os.kill(monitor, signal.SIGSTOP)
     for height in (20, 30, 40):
         await host.runtime.resize("c1", height, 100)
