@@ -43,17 +43,6 @@ def shared_engine(session_dir: Path, leak_marks: list[str], archives: Archives) 
         subprocess.run(["umount", str(engine.data_root)], check=True)
 
 
-@pytest.fixture
-def engine(shared_engine: Sampand) -> Iterator[Sampand]:
-    yield shared_engine
-    shared_engine.remove_containers()
-
-
-@pytest.fixture
-def docker(engine: Sampand) -> Client:
-    return Client("docker", engine)
-
-
 def writing(name: str, size_mib: int) -> tuple[str, ...]:
     return ("dd", "if=/dev/zero", f"of=/{name}", "bs=1M", f"count={size_mib}")
 
