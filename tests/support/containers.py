@@ -107,13 +107,14 @@ def at_rest(look: Callable[[], T]) -> T:
 
 def held_by(pid: int) -> list[str]:
     """What a process has open, by path; without network namespaces, of which the daemon makes some ahead."""
-    return sorted(way for way in map(_target, Path(f"/proc/{pid}/fd").iterdir()) if not way.startswith("net:"))
+    ways = map(_target, Path(f"/proc/{pid}/fd").iterdir())
+    return sorted(way for way in ways if way and not way.startswith("net:"))
 
 
 def _target(entry: Path) -> str:
     try:
         return str(entry.readlink())
-    except FileNotFoundError:
+    except FileNotFoundError:  # closed since it was listed
         return ""
 
 

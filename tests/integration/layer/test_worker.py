@@ -20,7 +20,7 @@ from sampan.errdefs import SystemFailure
 from sampan.images.layer.limits import Limits
 from sampan.images.layer.process import START, _environment, _module_paths
 from sampan.images.layer.unpack import _request, unpack
-from tests.support.containers import eventually
+from tests.support.containers import eventually, held_by
 from tests.support.unpacking import OVERLAY, ZOO, unpacked, workers
 from tests.unit.images.layer.building import entry, tar, with_tarfile
 
@@ -107,8 +107,7 @@ async def test_a_worker_sees_only_its_directory_and_holds_few_capabilities(targe
     mounts = Path(f"/proc/{pid}/mounts").read_text().splitlines()
     assert len(mounts) == 1
     assert "nosuid,nodev,noexec" in mounts[0]
-    fds = {os.readlink(f"/proc/{pid}/fd/{fd}").partition(":")[0] for fd in os.listdir(f"/proc/{pid}/fd")}
-    assert all(fd == "pipe" or fd.startswith("/") for fd in fds)
+    assert all(way.startswith(("pipe:", "/")) for way in held_by(pid))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
