@@ -11,7 +11,7 @@ import pytest
 
 from sampan.errdefs import Conflict, NotFound
 from sampan.runtime.failure import StartFailure
-from sampan.runtime.interface import STDOUT
+from sampan.runtime.interface import STDERR, STDOUT
 from sampan.runtime.spec import SpecMount
 from tests.support.runtime_host import Host
 
@@ -81,7 +81,8 @@ async def test_ids_that_are_unknown_or_taken_are_refused(host: Host) -> None:
 
 async def test_containers_are_created_side_by_side(host: Host) -> None:
     results = await asyncio.gather(*(host.run(f"c{number}", "echo", str(number)) for number in range(12)))
-    assert [output[STDOUT] for _, output in results] == [f"{number}\n".encode() for number in range(12)]
+    logs = [(host.work / f"c{number}.log").read_text() for number in range(12)]
+    assert results == [(0, {STDOUT: f"{number}\n".encode(), STDERR: b""}) for number in range(12)], logs
 
 
 async def test_paths_need_not_be_ascii(host: Host) -> None:
