@@ -14,7 +14,8 @@ from sampan.errdefs import Conflict
 from sampan.runtime.interface import STDERR, STDOUT
 from sampan.runtime.spec import ProcessSettings
 from sampan.runtime.user import User
-from tests.support.runtime_host import Host, everything, until
+from tests.support.containers import held_by
+from tests.support.runtime_host import PATIENCE_S, Host, everything, until
 
 pytestmark = pytest.mark.root
 STANDS_STILL_S = 0.3
@@ -74,11 +75,42 @@ def monitor_of(host: Host, id: str) -> int:
     return pid
 
 
-async def test_who_attached_before_the_start_misses_nothing_though_the_monitor_stood_still(host: Host) -> None:
+async def test_who_is_attached_has_been_accepted_by_the_monitor(host: Host) -> None:
+    await host.runtime.create(host.bundle("c1", "echo", "hi"))
+    monitor = monitor_of(host, "c1")
+    goes_on = asyncio.Event()
+
+    def go_on() -> None:
+        goes_on.set()
+        os.kill(monitor, signal.SIGCONT)
+
+    os.kill(monitor, signal.SIGSTOP)
+    asyncio.get_running_loop().call_later(STANDS_STILL_S, go_on)
+    attached = await host.attach("c1")
+    assert goes_on.is_set()
+    await host.runtime.start("c1")
+    assert (await everything(attached))[STDOUT] == b"hi\n"
+
+
+async def test_who_attaches_to_a_monitor_that_is_killed_before_it_accepts_reads_nothing(host: Host) -> None:
     await host.runtime.create(host.bundle("c1", "echo", "hi"))
     monitor = monitor_of(host, "c1")
     os.kill(monitor, signal.SIGSTOP)
-    asyncio.get_running_loop().call_later(STANDS_STILL_S, os.kill, monitor, signal.SIGCONT)
+    asyncio.get_running_loop().call_later(STANDS_STILL_S, os.kill, monitor, signal.SIGKILL)
+    async with asyncio.timeout(PATIENCE_S):
+        assert await everything(await host.attach("c1")) == {STDOUT: b"", STDERR: b""}
+
+
+async def test_who_stops_attaching_before_the_monitor_accepts_leaves_no_connection(host: Host) -> None:
+    await host.runtime.create(host.bundle("c1", "echo", "hi"))
+    monitor = monitor_of(host, "c1")
+    os.kill(monitor, signal.SIGSTOP)
+    before = held_by(os.getpid())
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(STANDS_STILL_S):
+            await host.attach("c1")
+    assert held_by(os.getpid()) == before
+    os.kill(monitor, signal.SIGCONT)
     attached = await host.attach("c1")
     await host.runtime.start("c1")
     assert (await everything(attached))[STDOUT] == b"hi\n"

@@ -11,13 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sampan.runtime import conmon
-from sampan.runtime.interface import STDERR, STDOUT
+from sampan.runtime.interface import STDERR, STDOUT, ExitStatus
 from sampan.runtime.packets import Packets
+from sampan.syscalls.unix_diag import peer_inode
 
 # conmon marks each packet with the pipe it came from (src/utils.h: STDOUT_PIPE 2, STDERR_PIPE 3).
 _STREAMS = {2: STDOUT, 3: STDERR}
 _STDIN_BYTES = 8192  # conmon reads at most 32767 of a packet and loses the rest
 _PIPE_BYTES = 65536
+_ACCEPT_LOOK_S = 0.001
 
 
 def connect(bundle: Path) -> socket.socket:
@@ -34,6 +36,17 @@ def connect(bundle: Path) -> socket.socket:
         os.close(directory)
     connection.setblocking(False)
     return connection
+
+
+async def until_accepted(connection: socket.socket, ended: asyncio.Future[ExitStatus]) -> None:
+    """Wait until conmon has accepted the connection, or has ended.
+
+    To have connected is not enough. poll(2) looks at one descriptor after the other: a conmon that was held up between
+    its listening socket and the container's stdout is told of output, but not of the connection made before that
+    output, which then goes into the log only. Nothing tells of an accept, but the kernel can be asked.
+    """
+    while peer_inode(connection) == 0 and not ended.done():
+        await asyncio.sleep(_ACCEPT_LOOK_S)
 
 
 class SocketAttached:

@@ -128,7 +128,7 @@ class Runtime(Protocol):
         """Remove everything of the container in the exec root, ending what runs; also after a crash, also twice."""
 
     async def attach(self, id: str) -> Attached:
-        """Attach to init; the output from before is not seen. Raises `Conflict` if it has ended."""
+        """Attach to init: what it says from now on is seen. Raises `Conflict` if it has ended. May be cancelled."""
 
     async def resize(self, id: str, height: int, width: int, exec_id: str | None = None) -> None:
         """Set the terminal's size in characters. `Conflict` if there is none or it has ended."""

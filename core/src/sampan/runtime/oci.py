@@ -10,7 +10,7 @@ from typing import Any
 
 from sampan.errdefs import Conflict, InvalidArgument, NotFound, SystemFailure
 from sampan.runtime import conmon, execution, gate, kernel
-from sampan.runtime.attach import SocketAttached, connect
+from sampan.runtime.attach import SocketAttached, connect, until_accepted
 from sampan.runtime.command import RuntimeCommand
 from sampan.runtime.control import resize_exec, tell_monitor
 from sampan.runtime.creation import Creation
@@ -136,7 +136,13 @@ class OciRuntime:
             connection = await asyncio.to_thread(connect, container.bundle)
         except OSError:
             raise Conflict(f"Container {id} is not running") from None
-        return SocketAttached(connection, park=container.park, widen=container.widen)
+        attached = SocketAttached(connection, park=container.park, widen=container.widen)
+        try:
+            await until_accepted(connection, container.exit)
+        except BaseException:
+            await attached.close()
+            raise
+        return attached
 
     async def resize(self, id: str, height: int, width: int, exec_id: str | None = None) -> None:
         container = self._watch.get(id)
