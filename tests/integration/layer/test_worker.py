@@ -107,7 +107,7 @@ async def test_a_worker_sees_only_its_directory_and_holds_few_capabilities(targe
     mounts = Path(f"/proc/{pid}/mounts").read_text().splitlines()
     assert len(mounts) == 1
     assert "nosuid,nodev,noexec" in mounts[0]
-    assert all(way.startswith(("pipe:", "/")) for way in held_by(pid))
+    assert all(way.startswith(("pipe:", "/")) for way in held_by(int(pid)))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -41,12 +41,12 @@ def connect(bundle: Path) -> socket.socket:
 async def until_accepted(connection: socket.socket, ended: asyncio.Future[ExitStatus]) -> None:
     """Wait until conmon has accepted the connection, or has ended.
 
-    To have connected is not enough. poll(2) looks at one descriptor after the other: a conmon that was held up between
-    its listening socket and the container's stdout is told of output, but not of the connection made before that
-    output, which then goes into the log only. Nothing tells of an accept, but the kernel can be asked.
+    To have connected is not enough. poll(2) looks at one descriptor after the other: a conmon that was held up
+    between its listening socket and the container's stdout is told of output, but not of the connection made before
+    that output, which then goes into the log only. Nothing tells of an accept, but the kernel can be asked.
     """
     while peer_inode(connection) == 0 and not ended.done():
-        await asyncio.sleep(_ACCEPT_LOOK_S)
+        await asyncio.wait((ended,), timeout=_ACCEPT_LOOK_S)
 
 
 class SocketAttached:
