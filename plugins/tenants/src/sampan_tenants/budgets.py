@@ -18,13 +18,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 @dataclass(frozen=True)
 class Budgets:
-    """`tenants` maps names to control files of cgroup v2 and what is written to them."""
+    """`tenants` maps each tenant's name to its budget: cgroup v2 control files and the values written to them."""
 
     label: str = _LABEL
     tenants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def tenant_of(self, labels: Mapping[str, str]) -> str | None:
-        """Whose a container with these labels is. Raises `Forbidden` for a tenant that has no budget."""
+        """The tenant of a container with these labels. Raises `Forbidden` for a tenant without a budget."""
         name = labels.get(self.label)
         if name is not None and name not in self.tenants:
             raise Forbidden(f"tenant {name!r} has no budget in {FILE}")
@@ -32,7 +32,7 @@ class Budgets:
 
 
 def read_budgets(path: Path) -> Budgets:
-    """What the file says; no file is no tenant. Raises `InvalidArgument` in one sentence for a file that is wrong."""
+    """Read the budgets; a missing file means no tenants. Raises `InvalidArgument` if the file is malformed."""
     try:
         document = tomllib.loads(path.read_text())
     except FileNotFoundError:

@@ -1,6 +1,7 @@
-"""The resource driver `tenants`: the slice holds a parent for each tenant, and that the cgroups of its containers.
+"""The resource driver `tenants`: within the slice, each tenant has a parent cgroup that holds its containers'
+cgroups.
 
-It is the driver cgroups_v2, with a word to say where a group lies: a tenant's in the tenant's parent, whose limits
+It is the driver `cgroups_v2` with one addition: a tenant's containers are placed in the tenant's parent, whose limits
 are the tenant's budget.
 """
 
@@ -24,7 +25,10 @@ class TenantDriver(CgroupDriver):
         self._file = settings.state_dir / FILE
 
     def validate(self, resources: Resources, placement: Placement = ANYWHERE) -> tuple[str, ...]:
-        """As cgroups_v2; refuses a tenant without a budget, and a parent that is kept for a tenant."""
+        """Check as `cgroups_v2` does.
+
+        Raises `Forbidden` for a tenant without a budget, `InvalidArgument` for a tenant's parent.
+        """
         if placement.parent.startswith(_PREFIX):
             raise InvalidArgument(
                 f"cgroup parent {placement.parent} belongs to a tenant: use the tenant's label instead"
@@ -33,7 +37,9 @@ class TenantDriver(CgroupDriver):
         return super().validate(resources, placement)
 
     def create(self, id: str, resources: Resources, placement: Placement = ANYWHERE) -> Cgroup:
-        """Make the group within its tenant's parent, whose budget is set anew, and there in the parent asked for."""
+        """Create the group in its tenant's parent, below the parent asked for; the parent's budget is applied again
+        first.
+        """
         budgets = read_budgets(self._file)
         tenant = budgets.tenant_of(placement.labels)
         if tenant is None:
@@ -41,6 +47,6 @@ class TenantDriver(CgroupDriver):
         parent, budget = f"{_PREFIX}{tenant}", Resources(unified=budgets.tenants[tenant])
         super().validate(budget)
         within = replace(placement, parent=f"{parent}/{placement.parent}".rstrip("/"))
-        with self._lock:  # so that nobody takes the parent away before the group is in it
+        with self._lock:  # so that nobody removes the parent before the group is in it
             self.limit_parent(parent, budget)
             return super().create(id, resources, within)
