@@ -1,7 +1,7 @@
-"""Forgetting UDP flows whose way has changed.
+"""Deletes conntrack entries of UDP flows whose destination has changed.
 
-The kernel translates a flow as it did its first packet. A UDP client that goes on sending would stay with what was at
-the port before, for as long as it sends.
+The kernel translates all packets of a flow like its first. A UDP client that keeps sending would still reach the
+previous container at the port.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _log = logging.getLogger(__name__)
 
 
 def forget_flows(ports: Collection[tuple[int, int]]) -> None:
-    """Forget the flows to these UDP ports, each with its IP version; a failure is a line in the log."""
+    """Delete the entries for these UDP ports (IP version, port). Failures are only logged."""
     if ports:
         in_own_thread(lambda: _forget(ports))
 
 
 def _forget(ports: Iterable[tuple[int, int]]) -> None:
-    from pyroute2 import Conntrack, NetlinkError  # noqa: PLC0415 - only who publishes UDP ports pays for it
+    from pyroute2 import Conntrack, NetlinkError  # noqa: PLC0415 - imported only to publish UDP ports
     from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple  # noqa: PLC0415
 
     with Conntrack() as conntrack:
@@ -34,7 +34,7 @@ def _forget(ports: Iterable[tuple[int, int]]) -> None:
                 flows: list[Any] = [
                     entry.tuple_orig
                     for entry in conntrack.dump_entries(tuple_orig=to_port)
-                    # a kernel before 5.8 does not filter
+                    # kernels before 5.8 don't filter
                     if (entry.tuple_orig.family, entry.tuple_orig.proto, entry.tuple_orig.dport)
                     == (family, socket.IPPROTO_UDP, port)
                 ]

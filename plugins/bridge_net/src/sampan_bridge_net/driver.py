@@ -32,13 +32,13 @@ from sampan_bridge_net.watch import RuleWatch
 _log = logging.getLogger(__name__)
 
 BRIDGE_PORTS = 1023
-"""BR_MAX_PORTS of the kernel's net/bridge/br_private.h, less the number 0."""
+"""BR_MAX_PORTS of the kernel's net/bridge/br_private.h, minus one, as port number 0 is not used."""
 
 IPV4_CONF = Path("/proc/sys/net/ipv4/conf")
 
 
 class BridgeDriver:
-    """A `NetworkDriver` over bridge, veth and nftables. Links carry a mark (their alias) that says whose they are."""
+    """A `NetworkDriver` on bridge, veth and nftables. The aliases of links are marks that say whose they are."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         self._instance = settings.instance
@@ -77,7 +77,7 @@ class BridgeDriver:
         self._firewall.gated = True
 
     def probe(self) -> str | None:
-        """Whether nftables is there, library and kernel."""
+        """Check that nftables is available: the library and the kernel's support."""
         try:
             self._firewall.check()
         except SampanError as error:
@@ -97,7 +97,7 @@ class BridgeDriver:
                 raise InvalidArgument(f"subnet {pool.subnet} has no gateway, and the bridge needs an address")
 
     def create_network(self, network: Network) -> None:
-        """Make the bridge and the rules, the rules first, so that there is no moment without them."""
+        """Create the rules and the bridge. The rules come first, so that the bridge never exists without them."""
         self.validate(network)
         settings = settings_of(network, self._instance)
         if not network.internal:
@@ -108,20 +108,20 @@ class BridgeDriver:
         self._firewall.put(
             _zone(network, settings), closed=[version for version in (4, 6) if self._forwarding.is_ours(version)]
         )
-        if not self._firewall.gated:  # there may be a gate of a daemon with another setting
+        if not self._firewall.gated:  # a daemon with another setting may have left its gate
             self._gate.delete_links()
         mark, mac = self._mark("network", network.id), _bridge_mac(network)
         bridge = links.Bridge(settings.ifname, mark, mac, settings.mtu, _bridge_addresses(network, settings, mac))
         links.put_bridge(bridge, lambda: _tune_bridge(bridge))
 
     def remove_network(self, network: Network) -> None:
-        """Delete the bridge and what the table holds for it."""
+        """Delete the bridge and the network's elements of the table."""
         links.delete_bridge(self._mark("network", network.id))
         if self._firewall.drop(network.id):
             self._gate.delete_links()
 
     def attach(self, endpoint: Endpoint, sandbox: Sandbox) -> Attachment:
-        """Make a veth pair with its peer in the sandbox, and furnish that from inside."""
+        """Create a veth pair with the peer in the sandbox, and configure the peer from inside."""
         settings = settings_of(endpoint.network, self._instance)
         bridge_index = rtnetlink.index_of(settings.ifname)
         if bridge_index is None:
@@ -168,11 +168,11 @@ class BridgeDriver:
         forget_flows(udp_ports(self._firewall.publish(endpoint.id, ports, by_version)))
 
     def unpublish(self, endpoint: Endpoint) -> None:
-        """Take the endpoint's elements out."""
+        """Remove the endpoint's elements."""
         forget_flows(udp_ports(self._firewall.unpublish(endpoint.id)))
 
     def list(self) -> NetworkState:
-        """The links with our mark."""
+        """The networks and endpoints whose links have our mark."""
         found: dict[str, set[str]] = {"network": set(), "endpoint": set()}
         for alias in links.aliases():
             match alias.split():
@@ -193,17 +193,18 @@ def _port_name(endpoint: Endpoint) -> str:
 
 
 def _bridge_mac(network: Network) -> str:
-    """The same at each start. The first byte says that the address is locally administered."""
+    """A MAC address that is the same at each start. The first byte says that it is locally administered."""
     return f"02:{bytes.fromhex(network.id[:10]).hex(':')}"
 
 
 def _bridge_addresses(
     network: Network, settings: BridgeSettings, mac: str
 ) -> tuple[IPv4Interface | IPv6Interface, ...]:
-    """Those of the gateways, and with IPv6 the link-local one that the kernel would make of the MAC.
+    """The gateways' addresses, plus, with IPv6, the link-local address that the kernel would derive from the MAC.
 
-    The kernel asks for the neighbours of what it forwards under that address, and would have it only some two seconds
-    after the first container came (duplicate address detection): until then, no published port would answer.
+    The kernel sends neighbour solicitations for forwarded packets from that address. Left to itself it would have it
+    only about two seconds after the first container (duplicate address detection), and until then no published port
+    would answer.
     """
     gateways = tuple(
         ip_interface((pool.gateway, pool.subnet.prefixlen))
@@ -241,7 +242,7 @@ def _tune_bridge(bridge: links.Bridge) -> None:
 
 
 def _furnish(endpoint: Endpoint) -> str:
-    """Inside the sandbox: furnish the interface; answers its MAC."""
+    """Configure the interface from inside the sandbox; returns its MAC address."""
     gateways = [gateway for gateway in (endpoint.gateway_v4, endpoint.gateway_v6) if gateway is not None]
     rtnetlink.furnish(endpoint.ifname, endpoint.addresses, gateways)
     return endpoint.mac or rtnetlink.mac_of(endpoint.ifname)

@@ -1,6 +1,6 @@
-"""Adding and deleting elements of sets and maps, thousands in one transaction.
+"""Adds and deletes elements of sets and maps, thousands in one transaction.
 
-By way of libnftables, which reads them as text, a thousand take the processor four times as long. Source: Linux
+With libnftables, which parses them from text, a thousand elements take four times as much CPU time. Source: Linux
 uapi/linux/netfilter/nf_tables.h, nfnetlink.h; net/netfilter/nfnetlink.c (nfnetlink_rcv_batch).
 """
 
@@ -33,17 +33,17 @@ _ELEMENT, _KEY, _DATA, _VALUE, _USERDATA = 1, 1, 2, 1, 6
 _NLA_F_NESTED = 0x8000
 _SO_SNDBUFFORCE = 32
 _MOST_BYTES = 0xF000
-"""Of elements in one message: the length of an attribute has 16 bits."""
+"""The limit for the elements in one message, as the length of an attribute has 16 bits."""
 
 _GENERAL = struct.Struct(">BBH")  # nfgenmsg: family, version, resource
 _ATTRIBUTE = struct.Struct("=HH")
 KEY_AT = 3 * _ATTRIBUTE.size
-"""Where in an element its key begins."""
+"""The offset of the key in an element."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What is done to one set or map: `ADD` or `DELETE`, and encoded elements."""
+    """A change to one set or map: `ADD` or `DELETE`, and the encoded elements."""
 
     verb: int
     family: int
@@ -53,7 +53,9 @@ class Change:
 
 
 def encoded(key: bytes, data: bytes = b"", comment: str | None = None) -> bytes:
-    """An element: its key, in a map the data, each part of them filled up to four bytes; and nft's comment."""
+    """Encode an element: its key, the data if it is in a map (both padded to four bytes in each part), and nft's
+    comment.
+    """
     parts = _nested(_KEY, _attribute(_VALUE, key))
     if data:
         parts += _nested(_DATA, _attribute(_VALUE, data))
@@ -64,12 +66,12 @@ def encoded(key: bytes, data: bytes = b"", comment: str | None = None) -> bytes:
 
 
 def bare(key: bytes) -> bytes:
-    """An element that is only its key, as they are in a set without comments, and for deletions."""
+    """An element that consists of its key only, for deletions and for sets without comments."""
     return _before_key(len(key)) + key
 
 
 def data_at(key: bytes) -> int:
-    """Where in an element with this key its data begins."""
+    """The offset of the data in an element with this key."""
     return KEY_AT + len(key) + 2 * _ATTRIBUTE.size
 
 
@@ -81,19 +83,19 @@ def _before_key(length: int) -> bytes:
 class ElementSocket:
     """A connection to nftables for changes of elements, in the network namespace of the thread that first uses it.
 
-    It stays open: closing it makes the kernel wait for what was deleted through it (nft_rcv_nl_event). Not for
-    several threads at once.
+    It stays open, because closing it makes the kernel wait for what was deleted through it (nft_rcv_nl_event). Not
+    thread-safe.
     """
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
 
     def apply(self, changes: Iterable[Change]) -> None:
-        """Make all changes or none. Raises `OSError`."""
+        """Apply all changes or none. Raises `OSError`."""
         batch = b"".join(_messages(changes))
         connection = self._opened()
         connection.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 2 * len(batch))
-        connection.send(batch)  # the kernel has done it, or found its errors, when this returns
+        connection.send(batch)  # when this returns, the kernel has applied it or reported errors
         if errors := list(_errors(connection)):
             raise OSError(errors[0], os.strerror(errors[0]))
 
@@ -107,13 +109,13 @@ class ElementSocket:
 
 
 def _errors(connection: socket.socket) -> Iterator[int]:
-    """The errors that the kernel has told."""
+    """The errors that the kernel has reported."""
     while True:
         try:
             news = connection.recv(1 << 16, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
-        except OSError as error:  # more errors than there is room for
+        except OSError as error:  # more errors than fit into the buffer
             yield error.errno or errno.EIO
             continue
         for kind, body in messages(news):
@@ -135,7 +137,7 @@ def _messages(changes: Iterable[Change]) -> Iterator[bytes]:
 
 
 def _portions(elements: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """As many at a time as one message holds."""
+    """Split into as many elements as fit into one message."""
     number = _MOST_BYTES // max(map(len, elements), default=1)
     for first in range(0, len(elements), number):
         yield elements[first : first + number]

@@ -1,7 +1,7 @@
 """This instance's nftables table: address translation, published ports, and who may talk to whom.
 
-The rules are the same however many networks and ports there are: they look things up in sets and maps, where each
-network and each published port is an element. An element's comment says whose it is.
+The number of rules does not depend on the number of networks and ports: the rules look things up in sets and maps, in
+which each network and each published port is an element. An element's comment says what it belongs to.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _SETS = (
 class Zone:
     """One network as the firewall sees it.
 
-    Over these IP versions its containers leave with an address of the host's (`masquerade`), are reached at their own
-    (`routed`), or there at all ports (`unprotected`); the host is on the bridge itself and knows who belongs there
-    (`known`).
+    The sets contain IP versions. With these versions, containers leave with one of the host's addresses
+    (`masquerade`), can be reached at their own addresses (`routed`), or there at all ports (`unprotected`), and the
+    host has an address on the bridge, so it knows which addresses belong there (`known`).
     """
 
     id: str
@@ -48,7 +48,7 @@ class Zone:
 
 
 class Firewall:
-    """The table of one instance, and if `gated` the gate before its published ports."""
+    """The table of one instance and, if `gated`, the gate in front of its published ports."""
 
     def __init__(self, instance: str, gate: Gate) -> None:
         self.table = f"sampan_{instance}"
@@ -66,22 +66,22 @@ class Firewall:
         has_table(self.table)
 
     def put(self, zone: Zone, *, closed: Iterable[int]) -> None:
-        """Make the table, or put right what is missing of it, with this network in it.
+        """Create the table, or restore what is missing of it, with this network in it.
 
-        `closed` are the IP versions for which nothing but containers' traffic may be forwarded.
+        `closed` are the IP versions for which only containers' traffic may be forwarded.
         """
         with self._lock:
             known, whole = self._known().elements, self._is_whole()
             rules = skeleton(self.table, frozenset(closed), self._gate.exit if self.gated else None)
             gate = self._gate.skeleton() if self.gated else self._gate.removal()
             self._nft.run(rules + self._elements_of(zone) + gate)
-            if not whole:  # what another program flushed away with the table comes back
+            if not whole:  # restore the elements that another program flushed together with the table
                 missing = known.items() - self._read().elements.items()
                 self._change(self._add(dict(missing)) + self._let_in(ADD, known))
             self._rules = self._count_rules()
 
     def drop(self, network_id: str) -> bool:
-        """Take a network out; with the last one the table goes. Answers whether it is gone."""
+        """Remove a network, and the table together with the last one. Returns whether the table is gone."""
         with self._lock:
             if not has_table(self.table):
                 return True
@@ -100,9 +100,10 @@ class Firewall:
         ports: Iterable[PublishedPort],
         addresses: Mapping[int, IPv4Address | IPv6Address],
     ) -> Iterable[Place]:
-        """Lead ports to an endpoint with these addresses, by IP version, all or none; answers their places.
+        """Map ports to an endpoint with these addresses (by IP version), all or none; returns the places taken.
 
-        A host port 0 is none: the container's own port is opened. Raises `Conflict` if another endpoint has one.
+        Host port 0 means none: the container's own port is opened. Raises `Conflict` if another endpoint has one of
+        the ports.
         """
         wanted = elements_of(endpoint_id, ports, addresses)
         with self._lock:
@@ -115,7 +116,7 @@ class Firewall:
         return wanted
 
     def unpublish(self, endpoint_id: str) -> Iterable[Place]:
-        """Lead no port to this endpoint any more; answers the places of those that did."""
+        """Remove all mappings to this endpoint; returns the places that they had."""
         with self._lock:
             known = self._known()
             leaving = known.of(endpoint_id)
@@ -126,7 +127,8 @@ class Firewall:
 
     def _take_out(self, leaving: Mapping[Place, bytes]) -> None:
         there, gate = self._remove(leaving), self._let_in(DELETE, leaving)
-        # Deleting what is not there fails the whole batch, adding what is there does not; the gate may be gone alone.
+        # Deleting a missing element fails the whole batch, adding an existing one does not. The gate alone may be
+        # gone.
         anew = self._add(leaving)
         for changes in (there + gate, anew + self._let_in(ADD, leaving) + there + gate, anew + there):
             try:
@@ -134,7 +136,7 @@ class Firewall:
                 return
             except SystemFailure as error:
                 failure = error
-            if not has_table(self.table):  # another program has taken it away, and nothing is left to do
+            if not has_table(self.table):  # another program has deleted it, so nothing is left to do
                 return
         raise failure
 
@@ -145,7 +147,7 @@ class Firewall:
             raise SystemFailure(f"nftables: the table {self.table} can't be changed: {error.strerror}") from error
 
     def is_whole(self) -> bool:
-        """Whether the rules are all there, as they were when this object last made them."""
+        """Whether all rules are there, as they were when this object last made them."""
         with self._lock:
             return self._rules == 0 or self._is_whole()
 
@@ -188,7 +190,7 @@ class Firewall:
         return Change(verb, NFPROTO_INET, self.table, name, elements)
 
     def _let_in(self, verb: int, places: Iterable[Place]) -> list[Change]:
-        """What the gate lets in, or no longer; ports at containers' own addresses are not the host's."""
+        """What the gate lets in, or no longer lets in. Ports at containers' own addresses are not the host's."""
         if not self.gated:
             return []
         return [
@@ -198,7 +200,7 @@ class Firewall:
         ]
 
     def _commands(self, verb: str, elements: Iterable[tuple[str, str]]) -> str:
-        """One command for each set and map: with one for each element nft takes thrice the time."""
+        """One command for each set and map: with one for each element, nft takes three times as long."""
         texts: dict[str, list[str]] = {}
         for name, text in elements:
             texts.setdefault(name, []).append(text)
@@ -223,7 +225,7 @@ class Firewall:
         return published
 
     def _set_elements(self) -> Iterator[tuple[str, str, str]]:
-        """Name of the set, the element as text, and the network it belongs to."""
+        """For each element: the name of its set, its text, and the ID of the network it belongs to."""
         for name in _SETS:
             for item in self._nft.query(f"list set inet {self.table} {name}"):
                 for element in item.get("set", {}).get("elem", []):
@@ -231,7 +233,7 @@ class Firewall:
 
 
 def _by_name(items: Iterable[tuple[str, bytes]]) -> Iterable[tuple[str, list[bytes]]]:
-    """What belongs to each map or set: to many elements of one, the kernel answers once."""
+    """Group items by map or set, because the kernel handles many elements of one in a single request."""
     found: dict[str, list[bytes]] = {}
     for name, item in items:
         found.setdefault(name, []).append(item)
@@ -239,7 +241,7 @@ def _by_name(items: Iterable[tuple[str, bytes]]) -> Iterable[tuple[str, list[byt
 
 
 def _element_text(value: Any) -> str:
-    """An element of a set, as libnftables-json(5) tells it, as nft takes it."""
+    """Convert an element of a set from the form of libnftables-json(5) to nft's syntax."""
     if isinstance(value, dict):
         if "concat" in value:
             return " . ".join(_element_text(part) for part in value["concat"])

@@ -1,7 +1,7 @@
-"""Turning on the kernel's forwarding, without making the host a router for everybody.
+"""Enables the kernel's IP forwarding without turning the host into a router for everybody.
 
-As with Docker: who turns it on also sees to it that only containers' traffic is forwarded. Who finds it on leaves
-the rest to the administrator. Which of the two it was is noted for the time until the next boot.
+As in Docker: if the driver enables it, it also makes sure that only containers' traffic is forwarded; if it was
+enabled already, the rest is up to the administrator. Which of the two it was is recorded until the next boot.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Forwarding:
-    """The host's forwarding of IPv4 and IPv6, and whether it was this driver that turned it on."""
+    """The host's forwarding of IPv4 and IPv6, and whether this driver enabled it."""
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
 
     def enable(self, version: int) -> None:
-        """Turn forwarding of this IP version on, if it is off."""
+        """Enable forwarding of this IP version, if it is disabled."""
         switch = SWITCHES[version]
         if switch.read_text().strip() != "0":
             return
@@ -29,7 +29,7 @@ class Forwarding:
         switch.write_text("1")
 
     def is_ours(self, version: int) -> bool:
-        """Whether it was off since the last boot until this driver turned it on."""
+        """Whether it was this driver that enabled it after the last boot."""
         try:
             return self._note(version).read_text() == BOOT_ID.read_text()
         except FileNotFoundError:
@@ -40,9 +40,9 @@ class Forwarding:
 
 
 def _keep_router_advertisements() -> None:
-    """A host that learns its routes from router advertisements goes on to; else it would lose them as it forwards.
+    """Keep accepting router advertisements on interfaces that do, since forwarding would make them lose their routes.
 
-    1 is `unless forwarding`, 2 `even if forwarding` (kernel Documentation/networking/ip-sysctl.rst, accept_ra).
+    1 means `unless forwarding`, 2 `even if forwarding` (kernel Documentation/networking/ip-sysctl.rst, accept_ra).
     """
     for setting in Path("/proc/sys/net/ipv6/conf").glob("*/accept_ra"):
         if setting.read_text().strip() == "1":

@@ -1,11 +1,11 @@
-"""The gate: whoever comes from outside to a published port passes the host's own firewall first.
+"""The gate: connections from outside to a published port pass the host's own firewall first.
 
-Translated where others translate, before routing, a packet is forwarded and never judged as one for the host. So here
-the first packet of a connection from outside is left as it came: for the host, at the host's port. It passes every
-firewall's input chain. What these let in goes, as it is, through a pair of veth links, arrives once more, and then is
-translated. All further packets are known to connection tracking and go straight.
+If a packet is translated where other engines do it, before routing, it is forwarded and never filtered as one for the
+host. So the first packet of a connection from outside is left untranslated: for the host, at the host's port. It
+passes every firewall's input chain. If they accept it, it is sent unchanged through a veth pair, arrives a second
+time, and is translated then. All further packets belong to a known connection and take the direct way.
 
-The tables are of the families ip and ip6, as `dup` is not there for inet. Source: nft(8), DUP STATEMENT; Linux
+The tables are of the families ip and ip6, as inet has no `dup`. Source: nft(8), DUP STATEMENT; Linux
 net/ipv4/netfilter/nf_dup_ipv4.c.
 """
 
@@ -26,19 +26,19 @@ from sampan_bridge_net.tables import NFPROTO_IPV4, NFPROTO_IPV6, count_rules, ha
 _FAMILIES = {4: ("ip", NFPROTO_IPV4), 6: ("ip6", NFPROTO_IPV6)}
 _ADDRESS_TYPES = {4: "ipv4_addr", 6: "ipv6_addr"}
 _ONWARD = {4: "169.254.0.1", 6: links.ONWARD_V6}
-"""Where the copies are sent: nobody has these addresses, and as the link needs no ARP nobody is asked for them."""
+"""Where the copies are sent: nobody has these addresses, and as the links don't use ARP, nobody is asked for them."""
 
 _MAC = "02:73:70:67:00:01"
 _ADDRESS = IPv4Interface("127.83.80.71/32")
-"""A link without any address takes no packets under the loose reverse path filter."""
+"""A link without an address accepts no packets under the loose reverse path filter."""
 
-_FIRST, _LAST = -1000, 1000  # before and after all firewalls, whose priorities are some hundred at most
+_FIRST, _LAST = -1000, 1000  # before and after all firewalls, whose priorities are a few hundred at most
 _LOOSE = "2"
 _NO_ADDRESSES = "1"
 
 
 class Gate:
-    """The links and tables of one instance's gate. Makes text for nft's transactions, which its caller runs."""
+    """The links and tables of one instance's gate. Produces text for nft transactions, which the caller runs."""
 
     def __init__(self, instance: str) -> None:
         self.table = f"sampan_{instance}_gate"
@@ -47,7 +47,7 @@ class Gate:
         self._links = links.Pair(entry, self.exit, alias, _MAC, _ADDRESS, mark=zlib.crc32(alias.encode()))
 
     def check(self) -> None:
-        """Raise `Unsupported` if this kernel can't do it; changes nothing."""
+        """Raise `Unsupported` if this kernel does not support it; changes nothing."""
         begin = "".join(f"add table {family} {self.table}_try\n" for family, _ in _FAMILIES.values())
         end = "".join(f"delete table {family} {self.table}_try\n" for family, _ in _FAMILIES.values())
         nft = Nft()
@@ -59,16 +59,16 @@ class Gate:
             nft.close()
 
     def skeleton(self) -> str:
-        """The tables with their rules; those that were there are made anew, what is in the sets stays."""
+        """The tables with their rules. The rules of existing tables are replaced; the elements of their sets stay."""
         return self._text(self.table, self._links.entry)
 
     def change(self, verb: int, version: int, keys: Iterable[bytes], *, every: bool) -> Change:
-        """Add or delete what is let in, matched as in the maps of ports at `every` address, or at one."""
+        """Add or delete keys of published ports: those for `every` address of the host, or for one."""
         name = "any" if every else "one"
         return Change(verb, _FAMILIES[version][1], self.table, name, list(map(bare, keys)))
 
     def removal(self) -> str:
-        """What deletes the tables, as far as they are there."""
+        """The commands that delete those of the tables that exist."""
         there = [family for family, number in _FAMILIES.values() if has_table(self.table, number)]
         return "".join(f"delete table {family} {self.table}\n" for family in there)
 
@@ -77,11 +77,11 @@ class Gate:
         return sum(count_rules(self.table, number) for _, number in _FAMILIES.values())
 
     def put_links(self) -> None:
-        """Make the pair of links, or put right what is missing of it."""
+        """Create the pair of links, or restore what is missing."""
         links.put_pair(self._links, self._tune)
 
     def delete_links(self) -> None:
-        """Delete the pair, if it is there."""
+        """Delete the pair, if it exists."""
         if rtnetlink.index_of(self._links.entry) is not None:
             links.delete_pair(self._links)
 
@@ -108,7 +108,8 @@ table {family} {table} {{
 flush chain {family} {table} admit
 flush chain {family} {table} input
 """
-        # what has come through the gate and is for the host all the same must not go through it for ever
+        # A packet that came through the gate and is still for the host must not go through it again, in an endless
+        # loop.
         rules = f"""
 table {family} {table} {{
   chain admit {{
@@ -125,8 +126,11 @@ table {family} {table} {{
         return declared + rules
 
     def _marking_text(self, table: str) -> str:
-        """Marks that get IPv6 packets past a strict reverse path filter that asks `fib saddr . mark . iif`, as
-        firewalld's does; gone before the packet is routed. (IPv4's is a setting of the link.)"""
+        """Marks that let IPv6 packets pass a strict reverse path filter that checks `fib saddr . mark . iif`, as
+        firewalld's.
+
+        They are removed before the packet is routed. (For IPv4, this is a setting of the link.)
+        """
         return f"""
 table ip6 {table} {{
   chain arrive {{ type filter hook prerouting priority {_FIRST}; policy accept; }}

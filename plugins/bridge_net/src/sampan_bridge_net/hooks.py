@@ -8,6 +8,6 @@ from sampan.drivers import NetworkFactory, hookimpl
 @hookimpl
 def sampan_network_driver() -> tuple[str, NetworkFactory]:
     """The driver `bridge`."""
-    from sampan_bridge_net.driver import BridgeDriver  # noqa: PLC0415 - only who selects it pays for it
+    from sampan_bridge_net.driver import BridgeDriver  # noqa: PLC0415 - imported only if this driver is selected
 
     return "bridge_net", BridgeDriver

@@ -1,7 +1,7 @@
-"""Bridges and routes of the host, through pyroute2: all that is not on the way of a container's start.
+"""Bridges and routes of the host, through pyroute2: everything that does not delay a container's start.
 
-pyroute2 is imported at the first use (some 200 ms and 9 to 26 MB) and used in a thread made for the purpose, as its
-objects belong to the thread that opened them and run an event loop of their own.
+pyroute2 is imported at first use (about 200 ms and 9 to 26 MB) and used in a dedicated thread, as its objects belong
+to the thread that opened them and run their own event loop.
 """
 
 from __future__ import annotations
@@ -20,18 +20,21 @@ from sampan.syscalls.netns import in_own_thread
 ResultT = TypeVar("ResultT")
 
 ONWARD_V6 = "fe80::73:7067"
-"""What is sent here over a pair's entry arrives at its exit."""
+"""What is sent to this address through a pair's entry arrives at its exit."""
 
-_WHOLE_PACKETS = 65535  # bytes: what has been put together of fragments is not taken apart again
+_WHOLE_PACKETS = 65535  # bytes: reassembled packets are not fragmented again
 _UP_WITHOUT_ARP = 0x1 | 0x80  # IFF_UP, IFF_NOARP
 _HOST_SCOPE = 254  # RT_SCOPE_HOST
-_RTPROT_KERNEL = 2  # systemd-networkd deletes the rules of all others that it does not know
+_RTPROT_KERNEL = 2  # systemd-networkd deletes all other rules that it does not know
 
 
 @dataclass(frozen=True)
 class Bridge:
-    """A bridge as it is to be. `alias` marks it as ours. `mac` is fixed, as the kernel would change it with each port
-    that comes and goes, and the neighbours' caches would be wrong."""
+    """A bridge as it should be.
+
+    `alias` marks it as ours. `mac` is fixed, because the kernel would change it whenever a port comes or goes, and
+    the neighbours' caches would be wrong.
+    """
 
     ifname: str
     alias: str
@@ -41,9 +44,9 @@ class Bridge:
 
 
 def put_bridge(bridge: Bridge, before_up: Callable[[], None]) -> None:
-    """Make the bridge, or put right what differs; `before_up` runs when it is there and not yet up.
+    """Create the bridge, or correct what differs; `before_up` runs when it exists but is not up yet.
 
-    Raises `Conflict` if a link of that name is there which is not this bridge.
+    Raises `Conflict` if a link of that name exists that is not this bridge.
     """
     _with_pyroute2(lambda route: _put_bridge(route, bridge, before_up))
 
@@ -56,16 +59,16 @@ def link_local(mac: str) -> IPv6Interface:
 
 
 def delete_bridge(alias: str) -> None:
-    """Delete the bridge with this mark, if it is there."""
+    """Delete the bridge with this mark, if it exists."""
     _with_pyroute2(lambda route: _delete_bridge(route, alias))
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A pair of veth links within the host: what is sent to `entry` arrives at `exit`, whoever it is for.
+    """A veth pair within the host: what is sent to `entry` arrives at `exit`, whatever its destination.
 
-    Neither needs ARP, and both have the same MAC address. `address` is that of the exit. For IPv6 packets with this
-    `mark` everybody is behind the exit: the routing table of that number says so.
+    Neither end uses ARP, and both have the same MAC address. `address` is that of the exit. For IPv6 packets with the
+    mark `mark`, the routing table of that number leads everything to the exit.
     """
 
     entry: str
@@ -77,12 +80,12 @@ class Pair:
 
 
 def put_pair(pair: Pair, before_up: Callable[[], None]) -> None:
-    """Make the pair, or put right what is missing; `before_up` runs when it is there and not yet up."""
+    """Create the pair, or restore what is missing; `before_up` runs when it exists but is not up yet."""
     _with_pyroute2(lambda route: _put_pair(route, pair, before_up))
 
 
 def delete_pair(pair: Pair) -> None:
-    """Delete the pair, if it is there; its routes go along, the rule that leads to them does not."""
+    """Delete the pair, if it exists, and the rule that leads to its routes; the routes disappear with the links."""
     _with_pyroute2(lambda route: _delete_pair(route, pair))
 
 
@@ -94,7 +97,7 @@ def aliases() -> list[str]:
 
 
 def networks_on_host() -> list[IPv4Network | IPv6Network]:
-    """The destinations of all routes but default, local and link-local ones."""
+    """The destinations of all routes except default, local and link-local ones."""
     return _with_pyroute2(lambda route: list(_destinations(route)))
 
 
@@ -114,7 +117,7 @@ def _with_pyroute2(work: Callable[[Any], ResultT]) -> ResultT:
 def _put_bridge(route: Any, bridge: Bridge, before_up: Callable[[], None]) -> None:
     found = list(route.link_lookup(ifname=bridge.ifname))
     if not found:
-        # nf_call and STP stay as the kernel has them: off
+        # The kernel's defaults for nf_call and STP are kept: off.
         route.link("add", ifname=bridge.ifname, kind="bridge", mtu=bridge.mtu, address=bridge.mac)
         found = list(route.link_lookup(ifname=bridge.ifname))
     if not _is(route.link("get", index=found[0])[0], bridge):
@@ -126,7 +129,10 @@ def _put_bridge(route: Any, bridge: Bridge, before_up: Callable[[], None]) -> No
 
 
 def _is(link: Any, bridge: Bridge) -> bool:
-    """Its alias says so; the kernel takes none while it makes a link: after a death in between, the address does."""
+    """Whether a link is this bridge: by its alias, or by its MAC address if it has none.
+
+    The kernel accepts no alias when it creates a link, so a crash in between leaves a bridge without one.
+    """
     alias = link.get_attr("IFLA_IFALIAS")
     return bool(alias == bridge.alias or (alias is None and link.get_attr("IFLA_ADDRESS") == bridge.mac))
 
@@ -160,7 +166,7 @@ def _put_pair(route: Any, pair: Pair, before_up: Callable[[], None]) -> None:
 
 
 def _put_marked_route(route: Any, mark: int, index: int) -> None:
-    """The rule first: a kernel that knows no rules refuses it, and would take the route as one for all packets."""
+    """Add the rule first: a kernel without rules refuses it, and would apply the route to all packets."""
     from pyroute2 import NetlinkError  # noqa: PLC0415 - see the module's docstring
 
     try:
@@ -201,7 +207,7 @@ def _destinations(route: Any) -> Iterator[IPv4Network | IPv6Network]:
     for family in (socket.AF_INET, socket.AF_INET6):
         for entry in route.get_routes(family=family):
             destination = entry.get_attr("RTA_DST")
-            if destination is None or entry["type"] != 1:  # RTN_UNICAST; without a destination: a default route
+            if destination is None or entry["type"] != 1:  # RTN_UNICAST; no destination: a default route
                 continue
             network = ip_network(f"{destination}/{entry['dst_len']}")
             if not network.is_link_local and not network.is_multicast and not network.is_loopback:

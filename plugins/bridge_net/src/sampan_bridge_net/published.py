@@ -1,7 +1,7 @@
 """Published ports as elements of the table's maps and sets.
 
-A *place* is a map or set and the key that is matched there: nobody else can have it. The element there says where it
-leads, and in nft's comment which endpoint's it is.
+A *place* is a map or set and a key in it; only one endpoint can have it. The element there says where it leads, and
+nft's comment on it which endpoint it belongs to.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ Address: TypeAlias = IPv4Address | IPv6Address
 
 MAPS = {"published4": 4, "published4_any": 4, "published6": 6, "published6_any": 6}
 OPEN = {"open4": 4, "open6": 6}
-"""The maps and sets, with their IP versions. Those of ports at all addresses of the host are looked in last."""
+"""The maps and sets, with their IP versions. Those for ports at all of the host's addresses are looked up last."""
 
 _NUMBERS = {L4.TCP: 6, L4.UDP: 17, L4.SCTP: 132}
 _ANY = {4: IPv4Address(0), 6: IPv6Address(0)}
-_PORT = struct.Struct(">H2x")  # filled up to four bytes, as each part of a key and of data is
+_PORT = struct.Struct(">H2x")  # padded to four bytes, as is each part of a key and of data
 
 
 class Published:
-    """What is published, by place and by endpoint: nothing is searched among all of them."""
+    """What is published, indexed by place and by endpoint, so that no lookup is linear."""
 
     def __init__(self) -> None:
         self.elements: dict[Place, bytes] = {}
         self._by_endpoint: dict[str, dict[Place, bytes]] = {}
 
     def of(self, endpoint_id: str) -> Mapping[Place, bytes]:
-        """What leads to an endpoint."""
+        """The elements that lead to an endpoint."""
         return self._by_endpoint.get(endpoint_id, {})
 
     def add(self, endpoint_id: str, elements: Mapping[Place, bytes]) -> None:
-        """Note what leads to an endpoint."""
+        """Add elements that lead to an endpoint."""
         self.elements.update(elements)
         self._by_endpoint.setdefault(endpoint_id, {}).update(elements)
 
     def drop(self, endpoint_id: str) -> None:
-        """Forget what leads to an endpoint."""
+        """Forget the elements that lead to an endpoint."""
         for place in self._by_endpoint.pop(endpoint_id, {}):
             del self.elements[place]
 
@@ -53,9 +53,9 @@ class Published:
 def elements_of(
     endpoint_id: str, ports: Iterable[PublishedPort], addresses: Mapping[int, Address]
 ) -> dict[Place, bytes]:
-    """What leads ports to an endpoint with these addresses, by IP version.
+    """The elements that map ports to an endpoint with these addresses (by IP version).
 
-    A host port 0 is none: the container's own port is opened.
+    Host port 0 means none: the container's own port is opened.
     """
     elements: dict[Place, bytes] = {}
     for (protocol, host_ip), alike in groupby(ports, attrgetter("protocol", "host_ip")):
@@ -64,7 +64,7 @@ def elements_of(
         if host_ip.is_unspecified:
             name, host = f"{name}_any", []
         key, lead = _key(_filled(number), *host), _lead(address)
-        element = bytearray(encoded(key, lead, endpoint_id))  # of which for each port only the ports are others
+        element = bytearray(encoded(key, lead, endpoint_id))  # only the ports in it vary
         port_at, lead_at = KEY_AT + len(key) - _PORT.size, data_at(key) + len(lead) - _PORT.size
         for port in alike:
             if port.host_port:
@@ -78,7 +78,7 @@ def elements_of(
 
 
 def read_map(name: str, told: Iterable[Any]) -> Iterator[tuple[str, Place, bytes]]:
-    """The elements of a map as libnftables-json(5) tells them: the endpoint, the place, what is there."""
+    """The elements of a map in the form of libnftables-json(5), each as endpoint ID, place and encoded element."""
     for match, (address, port) in ((element[0]["elem"], element[1]["concat"]) for element in told):
         protocol, *host, host_port = match["val"]["concat"]
         key = _key(_filled(int(protocol)), *(ip_address(one).packed for one in host), port=int(host_port))
@@ -87,7 +87,7 @@ def read_map(name: str, told: Iterable[Any]) -> Iterator[tuple[str, Place, bytes
 
 
 def read_set(name: str, told: Iterable[Any]) -> Iterator[tuple[str, Place, bytes]]:
-    """As `read_map`, of a set."""
+    """As `read_map`, for a set."""
     for element in (element["elem"] for element in told):
         address, protocol, port = element["val"]["concat"]
         key = _key(ip_address(address).packed, _filled(int(protocol)), port=int(port))
@@ -96,7 +96,7 @@ def read_set(name: str, told: Iterable[Any]) -> Iterator[tuple[str, Place, bytes
 
 
 def told(place: Place) -> str:
-    """Address and port of a place, as Docker tells them."""
+    """Address and port of a place, in Docker's notation."""
     name, key = place
     packed = key[:-8] if name in OPEN else key[4:-4]
     address = ip_address(packed) if packed else _ANY[MAPS[name]]
@@ -104,7 +104,7 @@ def told(place: Place) -> str:
 
 
 def udp_ports(places: Iterable[Place]) -> set[tuple[int, int]]:
-    """IP versions and ports of the host's UDP ports among them."""
+    """The host's UDP ports among the places, each as IP version and port."""
     return {(MAPS[name], _port(key)) for name, key in places if name in MAPS and key[0] == _NUMBERS[L4.UDP]}
 
 

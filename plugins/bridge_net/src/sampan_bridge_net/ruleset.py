@@ -1,15 +1,16 @@
-"""The rules of an instance's nftables table, which are the same however many networks and ports there are."""
+"""The rules of an instance's nftables table, whose number does not depend on the number of networks and ports."""
 
 from __future__ import annotations
 
 _OTHER_ENGINES = ("spn-*", "docker*", "br-*", "podman*", "cni*", "virbr*", "lxcbr*", "lxdbr*", "incusbr*")
-"""Bridges of programs that forward as we do, and filter what is theirs themselves: other sampands come first."""
+"""Bridges of programs that forward as we do and filter their own traffic, starting with other sampan daemons."""
 
 _ICMP, _ICMP6 = 1, 58
 """By number: names are looked up in /etc/protocols, which is missing in most images that an engine may run in."""
 
 CHAINS = {
-    # priorities are numbers, as old versions of nft know their names only in some hooks: raw, dstnat, filter, srcnat
+    # Priorities are numbers (raw, dstnat, filter, srcnat), as old versions of nft know these names only in some
+    # hooks.
     "arrive": "type filter hook prerouting priority -300; policy accept;",
     "translate": "",
     "prerouting": "type nat hook prerouting priority -100; policy accept;",
@@ -20,9 +21,9 @@ CHAINS = {
 
 
 def skeleton(table: str, closed: frozenset[int], gate: str | None) -> str:
-    """The table with its sets, maps and rules; in one transaction, rules that were there are made anew.
+    """The table with its sets, maps and rules. In the same transaction, existing rules are replaced.
 
-    With a `gate` what comes from outside to published ports is led to them only if it arrives at this link.
+    With a `gate`, traffic from outside to published ports is translated only if it arrives at this link.
     """
     flushed = "".join(f"flush chain inet {table} {name}\n" for name in CHAINS)
     return _declarations(table) + flushed + _rules(table, closed, gate)

@@ -26,9 +26,12 @@ _IFNAME = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 
 
 class GatewayMode(enum.StrEnum):
-    """How the outside and a network's containers meet. `nat`: through the host's addresses and published ports.
-    `nat-unprotected`: the same, and who has a route to a container reaches all its ports. `routed`: at the
-    containers' own addresses, and there at the published ports. `isolated`: not even the host is on the bridge."""
+    """How the outside reaches a network's containers.
+
+    `nat`: through the host's addresses and published ports. `nat-unprotected`: the same, and whoever has a route to a
+    container reaches all its ports. `routed`: at the containers' own addresses, but only published ports. `isolated`:
+    not even the host is on the bridge.
+    """
 
     NAT = "nat"
     UNPROTECTED = "nat-unprotected"
@@ -38,8 +41,11 @@ class GatewayMode(enum.StrEnum):
 
 @dataclass(frozen=True)
 class BridgeSettings:
-    """One network's bridge. `icc`: its containers may talk to each other; `masquerade`: they leave with an address
-    of the host's; `modes` are the gateway modes by IP version."""
+    """One network's bridge.
+
+    `icc`: its containers may talk to each other; `masquerade`: they leave with one of the host's addresses; `modes`
+    are the gateway modes by IP version.
+    """
 
     ifname: str
     icc: bool
@@ -48,12 +54,12 @@ class BridgeSettings:
     modes: Mapping[int, GatewayMode]
 
     def masquerades(self, version: int) -> bool:
-        """Whether what leaves over this IP version gets an address of the host's."""
+        """Whether traffic that leaves with this IP version gets one of the host's addresses."""
         return self.masquerade and self.modes[version] in (GatewayMode.NAT, GatewayMode.UNPROTECTED)
 
 
 def settings_of(network: Network, instance: str) -> BridgeSettings:
-    """The settings of a network. Raises `InvalidArgument` for a value that makes no sense."""
+    """The settings of a network. Raises `InvalidArgument` for an invalid value."""
     options = network.options
     default = _flag(options, DEFAULT_BRIDGE, default=False)
     ifname = options.get(NAME) or (f"spn-{instance}0" if default else f"spn-{network.id[:8]}")
@@ -81,7 +87,7 @@ def _gateway_mode(network: Network, version: int) -> GatewayMode:
 
 
 def _host_binding(options: Mapping[str, str]) -> None:
-    """The core chooses the host's address of a published port; here it is only seen to that it is one."""
+    """Check that the value is an address. The core chooses the host address of a published port."""
     text = options.get(HOST_BINDING, "")
     try:
         IPv4Address(text or "0.0.0.0")  # noqa: S104
@@ -99,6 +105,6 @@ def _flag(options: Mapping[str, str], name: str, *, default: bool) -> bool:
 
 def _mtu(options: Mapping[str, str]) -> int:
     value = options.get(MTU, "1500")
-    if not re.fullmatch("[0-9]{1,5}", value) or not 68 <= int(value or 0) <= 65535:  # RFC 791: 68 at least
+    if not re.fullmatch("[0-9]{1,5}", value) or not 68 <= int(value or 0) <= 65535:  # RFC 791: at least 68
         raise InvalidArgument(f"invalid value for {MTU}: {value!r}")
     return int(value)

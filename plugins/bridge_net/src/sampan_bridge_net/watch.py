@@ -1,6 +1,6 @@
-"""Noticing that another program takes rules away: `nft flush ruleset`, a firewall that is loaded again.
+"""Notices when another program removes rules: `nft flush ruleset`, or a firewall that reloads.
 
-The kernel tells each change of any table. Source: Linux uapi/linux/netfilter/nfnetlink.h, nf_tables.h.
+The kernel announces each change of any table. Source: Linux uapi/linux/netfilter/nfnetlink.h, nf_tables.h.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _REMOVALS = frozenset(
     (NFNL_SUBSYS_NFTABLES << 8) | kind for kind in (NFT_MSG_DELTABLE, NFT_MSG_DELCHAIN, NFT_MSG_DELRULE)
 )
 _BUFFER_BYTES = 1 << 22
-"""Room for what the kernel tells of thousands of ports that are published at once."""
+"""Room for the notifications of thousands of ports that are published at once."""
 
 
 class RuleWatch:
-    """What the kernel tells of the tables of the network namespace of the thread that makes it."""
+    """Notifications about the tables in the network namespace of the thread that creates this object."""
 
     def __init__(self) -> None:
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
@@ -37,11 +37,11 @@ class RuleWatch:
             raise
 
     def fileno(self) -> int:
-        """Readable when there is news."""
+        """A descriptor that is readable when there are notifications."""
         return self._socket.fileno()
 
     def saw_removal(self) -> bool:
-        """Read all news; whether tables, chains or rules were taken away, or there was more than could be told."""
+        """Read all notifications; whether tables, chains or rules were removed, or notifications were lost."""
         removal = False
         while True:
             try:
@@ -56,5 +56,5 @@ class RuleWatch:
             removal = removal or any(kind in _REMOVALS for kind, _ in messages(news))
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         self._socket.close()
