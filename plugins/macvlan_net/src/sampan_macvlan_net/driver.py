@@ -1,4 +1,4 @@
-"""The driver `macvlan`: an interface on a link of the host's for each endpoint, made straight in its sandbox."""
+"""The driver `macvlan`: each endpoint is an interface on one of the host's links, created directly in its sandbox."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _U32 = struct.Struct("=I")
 
 
 class MacvlanDriver:
-    """A `NetworkDriver` over macvlan, and an `UnderlayDriver`.
+    """A `NetworkDriver` on macvlan, and an `UnderlayDriver`.
 
-    The kernel shows the interfaces only inside their sandboxes, so what there is is kept in notes.
+    The kernel shows the interfaces only inside their sandboxes, so the driver keeps notes of what exists.
     """
 
     def __init__(self, settings: NetworkSettings) -> None:
         self._notes = Notes(settings.state_dir / settings.instance)
 
     def close(self) -> None:
-        """Let go of the sandboxes, for those who make many drivers in one process."""
+        """Release the sandboxes, for callers that create many drivers in one process."""
         self._notes.close()
 
     def probe(self) -> str | None:
-        """It needs nothing that a host could lack, but the kernel's macvlan, which is loaded at the first use."""
+        """Always `None`: all it needs is the kernel's macvlan, which is loaded at first use."""
         return None
 
     def validate(self, network: Network) -> None:
@@ -49,7 +49,7 @@ class MacvlanDriver:
             raise InvalidArgument(f"parent interface {settings.parent} does not exist")
 
     def create_network(self, network: Network) -> None:
-        """Note it, and make its own wire if it has no parent."""
+        """Note the network, and create its own link if it has no parent."""
         self.validate(network)
         settings = settings_of(network)
         self._notes.put_network(network, settings.parent, own=settings.own)
@@ -57,13 +57,13 @@ class MacvlanDriver:
             self._make_wire(network, settings.parent)
 
     def remove_network(self, network: Network) -> None:
-        """Delete its own wire, and forget it."""
+        """Delete its own link, if any, and forget the network."""
         if (wire := self._notes.own_parent(network.id)) is not None:
             _delete(wire)
         self._notes.drop_network(network.id)
 
     def attach(self, endpoint: Endpoint, sandbox: Sandbox) -> Attachment:
-        """Make the interface in the sandbox, and furnish it from inside."""
+        """Create the interface in the sandbox, and configure it from inside."""
         if endpoint.network.id not in self._notes.networks():
             raise NotFound(f"network {endpoint.network.name} was not created")
         settings = settings_of(endpoint.network)
@@ -85,28 +85,28 @@ class MacvlanDriver:
         return Attachment(endpoint.ifname, mac)
 
     def adopt(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
-        """After a restart of the daemon: where the interface is."""
+        """After a restart of the daemon: remember the sandbox that the interface is in."""
         self._notes.hold_sandbox(endpoint.id, sandbox.netns_fd)
 
     def detach(self, endpoint: Endpoint) -> None:
-        """Delete the interface, if its sandbox is still there, and forget it."""
+        """Delete the interface if its sandbox still exists, and forget the endpoint."""
         with self._notes.taken_sandbox(endpoint.id) as netns_fd:
             if netns_fd is not None:
                 run_in_netns(netns_fd, lambda: _delete(endpoint.ifname))
         self._notes.drop_endpoint(endpoint.id)
 
     def publish(self, endpoint: Endpoint, ports: tuple[PublishedPort, ...]) -> None:
-        """Nothing: who is on the wire reaches all its ports anyway."""
+        """Nothing to do: whoever is on the link reaches all ports anyway."""
 
     def unpublish(self, endpoint: Endpoint) -> None:
-        """Nothing."""
+        """Nothing to do."""
 
     def list(self) -> NetworkState:
-        """What is noted."""
+        """The networks and endpoints in the notes."""
         return NetworkState(frozenset(self._notes.networks()), frozenset(self._notes.endpoints()))
 
     def networks_on_host(self) -> Iterator[IPv4Network | IPv6Network]:
-        """The destinations of the host's routes, and the subnets of its own networks, of which the host has none."""
+        """The destinations of the host's routes, and the subnets of this driver's networks, which have no routes."""
         yield from destinations()
         yield from self._notes.subnets()
 
@@ -117,7 +117,7 @@ class MacvlanDriver:
             raise Conflict(f"endpoint {endpoint.id} exists already") from None
 
     def _make_wire(self, network: Network, ifname: str) -> None:
-        """A pair of links that leads nowhere; not a dummy link, which not every kernel has."""
+        """Create a veth pair that leads nowhere. A dummy link won't do, as not every kernel has it."""
         other = f"{ifname[:2]}e{ifname[3:]}"
         try:
             rtnetlink.request(rtnetlink.new_veth_pair(ifname, other))

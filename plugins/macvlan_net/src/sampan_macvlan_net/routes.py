@@ -10,7 +10,7 @@ _ROUTES_V4, _ROUTES_V6 = Path("/proc/thread-self/net/route"), Path("/proc/thread
 
 
 def destinations() -> Iterator[IPv4Network | IPv6Network]:
-    """All but default, loopback, link-local and multicast ones."""
+    """The destinations of all routes except default, loopback, link-local and multicast ones."""
     networks: list[IPv4Network | IPv6Network] = [*_destinations_v4(), *_destinations_v6()]
     for network in networks:
         special = network.is_loopback or network.is_link_local or network.is_multicast

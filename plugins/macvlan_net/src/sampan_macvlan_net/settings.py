@@ -14,7 +14,7 @@ _IFNAME = re.compile(r"(?!\.{1,2}$)[^\s/:%\0]{1,15}")
 
 
 class Mode(enum.IntEnum):
-    """How the containers of one parent meet, by the kernel's numbers (uapi/linux/if_link.h)."""
+    """How the containers on one parent reach each other. Values are the kernel's (uapi/linux/if_link.h)."""
 
     PRIVATE = 1
     VEPA = 2
@@ -24,8 +24,10 @@ class Mode(enum.IntEnum):
 
 @dataclass(frozen=True)
 class MacvlanSettings:
-    """`parent` is the host's link below; `own` says that it is the network's own. `mtu` `None`: the
-    parent's."""
+    """`parent` is the host's link; `own` says that the driver creates it.
+
+    If `mtu` is `None`, the parent's MTU is used.
+    """
 
     parent: str
     own: bool
@@ -34,7 +36,7 @@ class MacvlanSettings:
 
 
 def settings_of(network: Network) -> MacvlanSettings:
-    """The settings of a network. Raises `InvalidArgument` for a value that makes no sense."""
+    """The settings of a network. Raises `InvalidArgument` for an invalid value."""
     parent = network.options.get(PARENT, "")
     if parent and not _IFNAME.fullmatch(parent):
         raise InvalidArgument(f"invalid parent interface {parent!r}")
@@ -56,6 +58,6 @@ def _mode(network: Network) -> Mode:
 
 def _mtu(network: Network) -> int | None:
     text = network.options.get(MTU, "")
-    if text and (not re.fullmatch("[0-9]{1,5}", text) or not 68 <= int(text) <= 65535):  # RFC 791: 68 at least
+    if text and (not re.fullmatch("[0-9]{1,5}", text) or not 68 <= int(text) <= 65535):  # RFC 791: at least 68
         raise InvalidArgument(f"invalid value for {MTU}: {text!r}")
     return int(text) if text else None
