@@ -146,7 +146,7 @@ class CgroupDriver:
         self._remove(id, self._group(id))
 
     def list(self) -> Iterator[str]:
-        """The cgroups in the slice, and in its parents, whose name is a container's id."""
+        """The groups in the slice and in its parents: the cgroups named by a container ID."""
         return iter(()) if self._slice is None else (path.name for path in self._slice.groups())
 
     def close(self) -> None:
