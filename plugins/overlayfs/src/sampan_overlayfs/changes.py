@@ -1,7 +1,7 @@
-"""How an upper layer differs from the layers below it, read off its directory.
+"""Derives the difference between an upper layer and the layers below it from its directory.
 
-Source of the format: kernel Documentation/filesystems/overlayfs.rst, whiteouts and opaque directories. Only
-directories of the layers are read, never a merged view, so it works mounted or not.
+Source of the format: kernel Documentation/filesystems/overlayfs.rst, whiteouts and opaque directories. Only the
+layers' directories are read, never a merged view, so it works whether mounted or not.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class _Inside(NamedTuple):
-    """The layers below of which a directory shows something, unless it hides them, itself or one above it."""
+    """The lower layers that a directory merges with, unless it or a directory above it is opaque (`is_hiding`)."""
 
     lowers: Sequence[int]
     is_hiding: bool
 
 
 class _Below(NamedTuple):
-    """What a name is in one of the layers below: `fd` is the directory that it is in."""
+    """What a name is in one of the lower layers; `fd` is the directory that contains it."""
 
     layer: int
     fd: int
@@ -38,7 +38,7 @@ class _Below(NamedTuple):
 
 
 def changes_of(upper: Path, lowers: list[Path]) -> Iterator[Change]:
-    """Every path that differs, as `walk_changes` says. `lowers` is topmost first."""
+    """Every path that differs, as described at `walk_changes`. `lowers` is topmost first."""
     with ExitStack() as undo:
         layers = [undo.enter_context(Tree(layer)) for layer in (upper, *lowers)]
         yield from walk_changes(partial(_look_into, layers), _Inside(range(1, len(layers)), is_hiding=False))
@@ -47,12 +47,12 @@ def changes_of(upper: Path, lowers: list[Path]) -> Iterator[Change]:
 def _look_into(layers: Sequence[Tree], path: str, inside: _Inside) -> Sequence[Entry[_Inside]]:
     with ExitStack() as undo:
         upper = layers[0].open(path, undo)
-        if upper is None:  # taken away just now
+        if upper is None:  # removed in the meantime
             return ()
         lowers = [(one, fd) for one in inside.lowers if (fd := layers[one].open(path, undo)) is not None]
         names = set(os.listdir(upper))  # noqa: PTH208
         is_hiding = inside.is_hiding or _is_opaque(upper)
-        if is_hiding:  # what is only below has been deleted
+        if is_hiding:  # names that exist only below have been deleted
             names |= {name for _, fd in lowers for name in os.listdir(fd)}  # noqa: PTH208
         return [_entry(upper, lowers, name, is_hiding=is_hiding) for name in sorted(names)]
 
@@ -72,7 +72,7 @@ def _entry(upper: int, lowers: Sequence[tuple[int, int]], name: str, *, is_hidin
 
 
 def _below(lowers: Sequence[tuple[int, int]], name: str) -> list[_Below]:
-    """What `name` is in the layers below: one file, or the directories that are merged, or nothing."""
+    """What `name` is in the lower layers: one file, the directories that are merged, or nothing."""
     found: list[_Below] = []
     for layer, fd in lowers:
         status = find_status(fd, name)

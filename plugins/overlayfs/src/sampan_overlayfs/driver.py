@@ -1,8 +1,8 @@
 """The storage driver `overlayfs`: a snapshot is an overlay layer.
 
-After containerd's overlay snapshotter (containerd plugins/snapshots/overlay). What differs: layers unpack
-detached and get their parent as they are committed, the options are chosen rather than the kernel's defaults,
-links keep the options short, and removing is a rename.
+Modelled on containerd's overlay snapshotter (plugins/snapshots/overlay). Differences: layers are unpacked detached
+and get their parent at commit, mount options are chosen explicitly rather than left to the kernel's defaults,
+symbolic links keep the options short, and removal is a rename.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _log = logging.getLogger(__name__)
 class OverlayDriver:
     """A `StorageDriver` on overlayfs.
 
-    A row in the metadata is the truth. Directories are made before their row and removed after it, so whoever is
-    killed leaves at most directories without a row, which the next construction takes away.
+    The metadata rows are authoritative. Directories are created before their row and removed after it, so a crash
+    leaves at most directories without a row, which the next start removes.
     """
 
     def __init__(self, state_dir: Path) -> None:
@@ -54,7 +54,7 @@ class OverlayDriver:
 
     @property
     def capabilities(self) -> StorageCapabilities:
-        """Detached layers and changes; quota where the file system has it."""
+        """Detached layers and changes; quota if the file system supports it."""
         return StorageCapabilities(detached_layers=LayerFormat.OVERLAY, changes=True, quota=self._quota.is_there)
 
     def probe(self) -> str | None:
@@ -69,7 +69,7 @@ class OverlayDriver:
         labels: dict[str, str] | None = None,
         size_bytes: int | None = None,
     ) -> list[Mount]:
-        """Make the layer's directory; nothing is copied. `size_bytes` bounds what is written into it."""
+        """Create the layer's directory; nothing is copied. `size_bytes` limits what can be written to it."""
         if size_bytes is not None and not self._quota.is_there:
             place = f"{self._layout.state_dir}, which lies on {type_of(self._layout.state_dir)}"
             raise Unsupported(f"a size can be limited only on XFS mounted with the option pquota, not in {place}")
@@ -77,16 +77,16 @@ class OverlayDriver:
         return [self._mount(self._create(snapshot, size_bytes))]
 
     def view(self, key: str, parent: str) -> list[Mount]:
-        """As `prepare`, with no directory to write in."""
+        """As `prepare`, but without a directory for writes."""
         return [self._mount(self._create(Snapshot(key, SnapshotKind.VIEW, parent)))]
 
     def mounts(self, key: str) -> list[Mount]:
-        """An overlay, or a bind mount where there is one layer only."""
+        """An overlay, or a bind mount if there is only one layer."""
         row = self._metadata.get_mountable(key)
         return [self._mount(row)]
 
     def commit(self, name: str, key: str, *, parent: str | None = None) -> None:
-        """One change of a row, whatever the layer's size."""
+        """Change one row; the cost does not depend on the layer's size."""
         with self._metadata.transaction():
             row = self._metadata.get_active(key)
             above = row.parent
@@ -104,17 +104,17 @@ class OverlayDriver:
         return self._layout.files(row.number)
 
     def remove(self, name: str) -> None:
-        """Take the row out and the directory away; the files are deleted in the background."""
+        """Delete the row and move the directory to the trash, whose files are deleted in the background."""
         with self._metadata.transaction():
             row = self._metadata.get(name)
             self._metadata.delete(row)
         try:
             self._discard(row.number)
-        except OSError as error:  # it is removed all the same: the next start clears the directory away
+        except OSError as error:  # the snapshot is removed anyway: the next start clears the directory
             _log.warning("the files of removed snapshot %s stay until the next start: %s", name, error)
 
     def check(self, name: str) -> None:
-        """Whether its layer is there, and the short name that mounts use."""
+        """Raise `DataLoss` unless its layer is there, with the short name that mounts use."""
         row = self._metadata.get(name)
         needed = [self._layout.files(row.number), self._layout.link(row.number)]
         if row.parent is not None and row.snapshot.kind is SnapshotKind.ACTIVE:
@@ -128,18 +128,18 @@ class OverlayDriver:
         return self._metadata.get(name).snapshot
 
     def usage(self, name: str) -> Usage:
-        """Count the layer's files, of a committed one only once."""
+        """Count the layer's files; for a committed snapshot, only once."""
         row = self._metadata.get(name)
         return self._metadata.usage_of(row, lambda: disk_usage(self._layout.files(row.number)))
 
     def changes(self, key: str) -> Iterator[Change]:
-        """What the upper directory tells."""
+        """Derive the changes from the upper directory."""
         row = self._metadata.get_active(key)
         lowers = [self._layout.files(number) for number in self._metadata.ancestors(row.number)]
         return changes_of(self._layout.files(row.number), lowers)
 
     def status(self) -> list[tuple[str, str]]:
-        """The file system below, and the mount options."""
+        """The backing file system and the mount options."""
         chosen = [(name, value) for name, _, value in (option.partition("=") for option in options.ALWAYS)]
         quota = "true" if self._quota.is_there else "false"
         return [("Backing Filesystem", type_of(self._layout.state_dir)), ("Quota", quota), *chosen]
@@ -149,7 +149,7 @@ class OverlayDriver:
         return (row.snapshot for row in self._metadata.list())
 
     def wait_for_removals(self) -> None:
-        """Return when the files of all removed snapshots are deleted."""
+        """Wait until the files of all removed snapshots are deleted."""
         self._trash.wait()
 
     def close(self) -> None:
@@ -182,7 +182,9 @@ class OverlayDriver:
         self._layout.link(number).symlink_to(self._layout.link_target(number))
 
     def _limit(self, number: int, size_bytes: int) -> None:
-        """Files are made in the work directory and renamed from there: both belong to the project."""
+        """Limit the layer and the work directory, where overlayfs creates files before it renames them into the
+        layer.
+        """
         trees = (self._layout.files(number), self._layout.work(number))
         self._quota.limit(number, [tree for tree in trees if tree.exists()], size_bytes)
 
@@ -211,7 +213,7 @@ class OverlayDriver:
             self._trash.put(self._layout.snapshot(number))
 
     def _clear(self) -> None:
-        """Take away what a killed daemon left half made or half removed."""
+        """Remove what a killed daemon left half created or half removed."""
         known = {row.number for row in self._metadata.list()}
         for directory in self._layout.snapshots.iterdir():
             if directory.name.isdigit() and int(directory.name) not in known:
@@ -227,7 +229,7 @@ def _refuse_attached(row: Row) -> None:
 
 
 def _copy_ownership(source: Path, target: Path) -> None:
-    """The root of the mount is the upper directory itself: it must look like the root of the layers below."""
+    """The upper directory becomes the root of the mount, so it must look like the root of the layers below."""
     status = source.stat()
     os.chown(target, status.st_uid, status.st_gid)
     target.chmod(status.st_mode & 0o7777)

@@ -37,11 +37,11 @@ class Layout:
         return self.snapshot(number) / "work"
 
     def link(self, number: int) -> Path:
-        """The short name of its layer."""
+        """The short symbolic link to its layer."""
         return self.links / _base36(number)
 
     def link_target(self, number: int) -> Path:
-        """What the link says: relative, so that the state directory can be moved as a whole."""
+        """The target of the link: relative, so that the state directory can be moved as a whole."""
         return Path("..", self.snapshots.name, str(number), "fs")
 
 

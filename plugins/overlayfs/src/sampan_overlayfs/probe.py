@@ -1,4 +1,4 @@
-"""Whether overlayfs works on this host, found out by trying."""
+"""Checks by trying whether overlayfs works on this host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DT_UNKNOWN = 0
 
 
 def why_not(state_dir: Path) -> str | None:
-    """One sentence that says why overlayfs can't be used on `state_dir`, `None` if it can."""
+    """Why overlayfs can't be used on `state_dir`, in one sentence; `None` if it can."""
     if os.geteuid() != 0:
         return "overlayfs needs root"
     if _SEPARATORS.intersection(str(state_dir)):
@@ -28,7 +28,7 @@ def why_not(state_dir: Path) -> str | None:
 
 
 def _in_thread(scratch: Path) -> str | None:
-    """Try in a thread with a mount namespace of its own: when it ends, the mount is gone, come what may."""
+    """Try in a thread with its own mount namespace, so that the mount disappears with the thread in any case."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="overlayfs-probe") as threads:
         return threads.submit(_try, scratch).result()
 
@@ -42,7 +42,7 @@ def _try(scratch: Path) -> str | None:
         unshare(CLONE_FS | CLONE_NEWNS)
         mount(None, "/", None, MS_REC | MS_PRIVATE)
         mount_with_options("overlay", scratch / "merged", "overlay", layers)
-        # Makes a whiteout, which an upper directory on a file system without them refuses.
+        # This creates a whiteout, which fails if the upper directory's file system does not support it.
         (scratch / "merged/deleted").unlink()
     except OSError as error:
         return f"overlayfs can't be mounted in {scratch.parent}: {error.strerror}{_hint(scratch)}"
@@ -67,7 +67,7 @@ class _Dirent(ctypes.Structure):
 
 
 def _entry_types(scratch: Path, state_dir: Path) -> str | None:
-    """Without d_type in directory entries (XFS made with ftype=0) whiteouts show; the kernel only logs it."""
+    """Without d_type in directory entries (XFS made with ftype=0), whiteouts are visible; the kernel only logs it."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.opendir.restype = libc.readdir64.restype = ctypes.c_void_p
     libc.readdir64.argtypes = libc.closedir.argtypes = [ctypes.c_void_p]
