@@ -1,4 +1,4 @@
-"""Times as Docker writes them."""
+"""Times in Docker's formats."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import time
 from datetime import UTC, datetime
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
-"""Go's zero time: it has not happened yet."""
+"""Go's zero time, which stands for `never`."""
 
 
 def rfc3339(time_ns: int | None) -> str:
-    """UTC with nanoseconds, as Go's time.RFC3339Nano, trailing zeros kept; `None` and 0 are `ZERO_TIME`."""
+    """UTC with nanoseconds, as Go's time.RFC3339Nano but with trailing zeros; `None` and 0 become `ZERO_TIME`."""
     if not time_ns:
         return ZERO_TIME
     seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
@@ -23,7 +23,7 @@ def now_ns() -> int:
 
 
 def go_duration(seconds: float) -> str:
-    """As Go writes a duration: `1m30s`, `1.5s`, `200ms`."""
+    """Format as Go formats a duration: `1m30s`, `1.5s`, `200ms`."""
     if seconds < 1:
         unit, factor = ("ms", 1e3) if seconds >= 1e-3 else ("µs", 1e6)
         return f"{seconds * factor:.6g}{unit}"
@@ -36,7 +36,7 @@ def go_duration(seconds: float) -> str:
 
 
 def human_duration(seconds: float) -> str:
-    """As Docker says it in `Up 2 minutes` (github.com/docker/go-units duration.go)."""
+    """Format as Docker does in `Up 2 minutes` (github.com/docker/go-units duration.go)."""
     whole = int(seconds)
     minutes, hours = whole // 60, round(whole / 3600)
     steps = (

@@ -1,4 +1,4 @@
-"""A container: what was asked for, what state it is in, and who waits for what to happen to it."""
+"""A container: its configuration, its state, and who is waiting for changes of that state."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from sampan.runtime.interface import Attached, ExitStatus
 from sampan.runtime.log_files import LogFiles
 
 CONTAINER_LABEL = "sampan.container"
-"""The label of a snapshot that is a container's writable layer."""
+"""The label that marks a snapshot as a container's writable layer."""
 
 
 class Status(enum.StrEnum):
-    """The states of a container's life, in Docker's words."""
+    """The states of a container, in Docker's terms."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -47,7 +47,7 @@ _MOVES: dict[Status, frozenset[Status]] = {
 
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
-"""What a health check makes of a container, in Docker's words."""
+"""The health states of a container, in Docker's terms."""
 
 
 class ProbeResult(BaseModel):
@@ -60,7 +60,7 @@ class ProbeResult(BaseModel):
 
 
 class HealthState(BaseModel):
-    """What the health check says of a container since its start; `log` has the last results, oldest first."""
+    """The health of a container since its start; `log` has the latest results, oldest first."""
 
     status: str = STARTING
     failing_streak: int = 0
@@ -69,10 +69,10 @@ class HealthState(BaseModel):
 
 
 class State(BaseModel):
-    """What happened to it last. Times are nanoseconds since the epoch; 0 is never.
+    """The state of a container. Times are nanoseconds since the epoch; 0 means never.
 
-    `paused_by_daemon`: it is, or is about to be, paused for a work of the daemon's, not because a user wants it so.
-    `end`: how its init ended, as long as that is known and not settled yet.
+    `paused_by_daemon`: it is, or is about to be, paused for an operation of the daemon's, not at a user's request.
+    `end`: how its init ended, while that is known but not settled yet.
     """
 
     status: Status = Status.CREATED
@@ -94,11 +94,11 @@ class State(BaseModel):
 
 
 class Record(BaseModel):
-    """All of a container that outlives the daemon: the `document` of its row.
+    """Everything about a container that outlives the daemon: the `document` of its row.
 
-    `args` is the command line after the rules of entrypoint and command; `image_name` what the user called the image;
-    `links` the ids of the containers it links to, by alias; `own_labels` those that the image did not bring along;
-    `unenforced` says of which limits this host can't enforce.
+    `args` is the command line made from entrypoint and command; `image_name` is the user's name for the image;
+    `links` are the IDs of the containers it links to, by alias; `own_labels` are those that don't come from the
+    image; `unenforced` has a sentence for each limit that this host can't enforce.
     """
 
     id: str
@@ -118,12 +118,12 @@ class Record(BaseModel):
 
 
 class Container:
-    """A container as it lives in the daemon.
+    """A container in the running daemon.
 
-    `dir` keeps what outlives its end, the `log` and the files that name things, `bundle_dir` what doesn't.
-    `free` is set while nothing of the container is left in the kernel: a start waits for it. `removed` is set at the
-    end of its life. One whose record in the database can't be read is not `readable`: it is dead and can only be
-    removed. The `ports` to publish are read from its record once: a start has no time for thousands.
+    `dir` has what outlives a run, such as the `log` and the hosts file, `bundle_dir` has what does not. `free` is set
+    while nothing of the container is left in the kernel; a start waits for it. `removed` is set when the container is
+    removed. If its record in the database can't be read, it is not `readable`: it is dead and can only be removed.
+    The `ports` to publish are parsed once, as a start has no time to parse thousands.
     """
 
     def __init__(self, record: Record, dir: Path, bundle_dir: Path, *, readable: bool = True) -> None:
@@ -148,12 +148,12 @@ class Container:
 
     @property
     def state(self) -> State:
-        """Its state; change the status through `move` only."""
+        """Its state. To change the status, use `move`."""
         return self.record.state
 
     @property
     def running(self) -> bool:
-        """Whether its init lives, paused or not."""
+        """Whether its init is alive, paused or not."""
         return self.state.status in (Status.RUNNING, Status.PAUSED)
 
     @property
@@ -167,17 +167,17 @@ class Container:
 
     @property
     def gone(self) -> bool:
-        """Whether something of it is gone already: it can only be removed."""
+        """Whether it is partly removed already, so that it can only be removed."""
         return self.state.status in (Status.REMOVING, Status.DEAD)
 
     @property
     def is_kept(self) -> bool:
-        """Whether it stays although it ended and was run with `--rm`: somebody is about to start it again."""
+        """Whether it stays although it has ended and was run with `--rm`, because it is about to be started again."""
         return self._keepers > 0
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Within this, it is not removed because it has ended."""
+        """In this context, the container is not removed when it ends."""
         self._keepers += 1
         try:
             yield
@@ -185,20 +185,20 @@ class Container:
             self._keepers -= 1
 
     def move(self, status: Status) -> None:
-        """Change its status. Raises `Conflict` for a move that its life does not have."""
+        """Change its status. Raises `Conflict` if there is no such transition."""
         if status not in _MOVES[self.state.status]:
             raise Conflict(f"container {self.id} is {self.state.status} and can't become {status}")
         self.state.status = status
 
     def note_exit(self, end: ExitStatus) -> asyncio.Event:
-        """Its init has ended: change state. Those who wait for it are woken by setting the answer."""
+        """Record that its init has ended. Setting the returned event wakes those who wait for that."""
         self.move(Status.EXITED)
         self.state.pid, self.state.exit_code, self.state.finished_at_ns = 0, end.code, end.at_ns
         self.state.end = None
         return self._turn_exit()
 
     def turn_away(self, error: Exception) -> None:
-        """There is no start for those who wait for one to attach: `error` says why."""
+        """Fail the attachments that wait for a start, because there is none; `error` says why."""
         waiting, self.awaiting_start = self.awaiting_start, []
         for future in waiting:
             if not future.done():
@@ -209,6 +209,6 @@ class Container:
         self._turn_exit().set()
 
     def _turn_exit(self) -> asyncio.Event:
-        """The exit that is waited for; who comes from now on waits for the one after it."""
+        """Return the event of this exit, and create the one for the next."""
         exited, self.next_exit = self.next_exit, asyncio.Event()
         return exited

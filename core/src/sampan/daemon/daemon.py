@@ -1,4 +1,4 @@
-"""The Daemon: owns the resources, calls the drivers, and installs all it can do in one table."""
+"""The daemon: owns the resources, calls the drivers, and registers everything it can do in one table."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ from sampan.state import Database
 _log = logging.getLogger(__name__)
 
 Check: TypeAlias = Callable[[Container], None]
-"""Raises if a container's state does not allow what is to be done with it."""
+"""Raises if a container's state does not allow the operation."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the configuration says to the daemon. Paths exist; times are seconds, sizes bytes."""
+    """The daemon's part of the configuration. Paths exist; times are seconds, sizes are bytes."""
 
     data_root: Path
     exec_root: Path
@@ -99,7 +99,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Parts:
-    """What the daemon works with, made by bootstrap."""
+    """The components that the daemon works with, created by bootstrap."""
 
     database: Database
     images: ImageStore
@@ -147,7 +147,7 @@ class Daemon:
 
     @property
     def settings(self) -> Settings:
-        """In force now."""
+        """The settings currently in force."""
         return self._settings
 
     @settings.setter
@@ -156,7 +156,7 @@ class Daemon:
         self.programs = _programs(settings)
 
     def install(self, engine: Engine) -> None:
-        """Put all that the daemon can do into the engine's table."""
+        """Register everything that the daemon can do in the engine's table."""
         look = {"slot": False}
         stream = {"slot": False, "cancellable": True}
         change: dict[str, Any] = {}
@@ -233,7 +233,7 @@ class Daemon:
         engine.metrics.registry.register(ContainerMetrics(self))
 
     async def open(self) -> None:
-        """Bring records, drivers and kernel together, and start again what should run."""
+        """Reconcile records, drivers and kernel, and restart what should run."""
         await restore.restore(self)
         GroupEvents(self).start()
         await restore.run_policies(self)
@@ -242,7 +242,7 @@ class Daemon:
             self.spawn(collector.run(), "image garbage collection")
 
     async def close(self) -> None:
-        """Let go of everything but the containers: they go on running."""
+        """Release everything except the containers, which keep running."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -254,7 +254,7 @@ class Daemon:
         await self.events.close()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run `work` beside the jobs, until it ends or the daemon closes. What it raises is logged."""
+        """Run `work` in the background until it ends or the daemon closes. Exceptions are logged."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._reap)
@@ -262,10 +262,10 @@ class Daemon:
 
     @asynccontextmanager
     async def alone(self, name: str, check: Check = lambda _: None) -> AsyncIterator[Container]:
-        """Within this, nobody else changes the container of that name or ID. It is for changes, not for waiting.
+        """In this context, nobody else changes the container of that name or ID. Meant for changes, not for waiting.
 
-        `check` raises if the container's state does not allow the change: it is asked at once, and again when the
-        caller's turn has come. Raises `NotFound`, also if the container is removed meanwhile.
+        `check` raises if the container's state does not allow the change. It is called at once, and again when the
+        caller's turn has come. Raises `NotFound`, also if the container is removed in the meantime.
         """
         container = self.containers.get(name)
         check(container)
@@ -276,25 +276,25 @@ class Daemon:
             yield container
 
     def give_up(self, container: Container) -> None:
-        """Its health check has given it up: end it, if its restart policy says so."""
+        """End a container whose health check has failed for good, if its restart policy says so."""
         if restart_policy.gives_up(container):
             self.spawn(restarting.end_unhealthy(self, container), f"end unhealthy {container.id[:12]}")
 
     def publish(self, container: Container, action: str, **attributes: str) -> None:
-        """Note that `action` happened to a container, with Docker's attributes: labels, image and name."""
+        """Publish an event of a container, with Docker's attributes: labels, image and name."""
         record = container.record
         labels = record.config.labels or {}
         said = {**labels, "image": record.image_name, "name": record.name, **attributes}
         self.events.publish("container", action, record.id, said)
 
     def volume_users(self, name: str) -> tuple[str, ...]:
-        """The ids of the containers that have the volume, those that are being made too."""
+        """The IDs of the containers that use the volume, including those that are being created."""
         records = {container.id: container.record for container in self.containers} | self._being_made
         return tuple(id for id, record in records.items() if any(_is_volume(point, name) for point in record.mounts))
 
     @contextmanager
     def making(self, record: Record) -> Iterator[None]:
-        """Within this, a container that is being made has its image and volumes as if it were there already."""
+        """In this context, a container that is being created counts as a user of its image and volumes."""
         self._being_made[record.id] = record
         try:
             yield
@@ -302,11 +302,11 @@ class Daemon:
             del self._being_made[record.id]
 
     def is_making(self, id: str) -> bool:
-        """Whether a container of this id is being made just now."""
+        """Whether a container of this ID is being created."""
         return id in self._being_made
 
     def image_users(self, image_id: str) -> tuple[ImageUser, ...]:
-        """The containers made of the image, or with it as a mount, those that are being made too."""
+        """The containers created from the image or that mount it, including those that are being created."""
         there = {
             one.id: ImageUser(one.id, one.active) for one in self.containers if image_id in _images_of(one.record)
         }

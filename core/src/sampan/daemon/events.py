@@ -1,4 +1,4 @@
-"""What happened, in order: kept in SQLite with a sequence number, and told to those who follow."""
+"""The events, in order: stored in SQLite with a sequence number, and delivered to followers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _REMEMBERED = 1024
 _GATHERED_S = 0.01
 _BATCH = 256
 LOST = "lost"
-"""The action of an event that stands for others, which are not kept any more."""
+"""The action of an event that stands for others that are no longer stored."""
 
 
 @dataclass(frozen=True)
 class Occurrence:
-    """One event. `seq` grows by one with each event of this data root, over restarts too."""
+    """One event. `seq` increases by one with each event of this data root, across restarts."""
 
     seq: int
     time_ns: int
@@ -40,16 +40,16 @@ class Occurrence:
 class EventLog:
     """The log of events.
 
-    `publish` never waits: a task of the log writes what is new to the database, and then tells the followers, so that
-    nobody has seen a number that a killed daemon's successor gives out again. What happens within a moment is written
-    in one transaction: an exec or a start has several events, and each commit would cost the loop the interpreter's
-    lock some twenty times. A follower reads at its own pace, from
-    memory or, when it has fallen behind, from the database: none is lost to a slow reader. The last `kept` events are
-    kept; a follower that asks for one before them is told which are lost.
+    `publish` never waits: a background task first writes new events to the database and then delivers them to
+    followers, so that nobody has seen a number that the successor of a killed daemon assigns again. Events that occur
+    close together are written in one transaction: an exec or a start has several, and each commit would take the
+    interpreter's lock from the event loop some twenty times. A follower reads at its own pace, from memory or, if it
+    has fallen behind, from the database, so a slow reader loses nothing. The last `kept` events are kept; a follower
+    that asks for an earlier one is told which are lost.
     """
 
     def __init__(self, database: Database, *, owner: str = "", kept: int = 100_000) -> None:
-        """`owner` is the engine's id, the actor of its own events."""
+        """`owner` is the engine's ID, which is the actor of its own events."""
         self._database = database
         self._owner = owner
         self._kept = kept
@@ -66,7 +66,7 @@ class EventLog:
         self._writer: asyncio.Task[None] | None = None
 
     def publish(self, type: str, action: str, actor_id: str, attributes: Mapping[str, str] | None = None) -> None:
-        """Note that `action` happened to the `type` (container, image, network, volume…) of id `actor_id`."""
+        """Record that `action` happened to the `type` (container, image, network, volume…) with the ID `actor_id`."""
         self._published_seq += 1
         self._unwritten.append(
             Occurrence(self._published_seq, now_ns(), type, action, actor_id, dict(attributes or {}))
@@ -75,7 +75,7 @@ class EventLog:
             self._writer = asyncio.create_task(self._write(), name="events")
 
     async def position(self, *, after_seq: int | None = None, since_ns: int | None = None) -> int:
-        """The number after which to read: the one given, the last before a time, or else the last of all.
+        """The number to start after: the one given, that of the last event before a time, or else of the last event.
 
         Raises `InvalidArgument` for a number that no event has had.
         """
@@ -94,7 +94,7 @@ class EventLog:
         return self._published_seq if before is None else int(before)
 
     async def follow(self, position: int) -> AsyncIterator[Occurrence]:
-        """Events after a `position`; never ends."""
+        """Events after `position`; never ends."""
         self.followers += 1
         try:
             while True:
@@ -108,7 +108,7 @@ class EventLog:
             self.followers -= 1
 
     async def past(self, position: int, until_ns: int) -> AsyncIterator[Occurrence]:
-        """Events after a `position` up to a time, counted in."""
+        """Events after `position` up to and including a time."""
         await self.close()
         while batch := await self._after(position):
             for occurrence in batch:
@@ -118,13 +118,13 @@ class EventLog:
                 position = occurrence.seq
 
     async def close(self) -> None:
-        """Write what is not written yet."""
+        """Write the events that are not written yet."""
         if self._writer and not self._writer.done():
             self._hurried.set()
             await asyncio.shield(self._writer)
 
     async def _after(self, position: int) -> list[Occurrence]:
-        """The next events, and in their place a word about those that are not kept any more."""
+        """The next events, with a `LOST` event in place of those that are no longer stored."""
         if position >= self._told_seq:
             return []
         if self._recent and self._recent[0].seq <= position + 1:
@@ -140,7 +140,9 @@ class EventLog:
         return told
 
     def _lost(self, first: int, found: Occurrence) -> Occurrence:
-        """What stands for the events from `first` to the one before `found`; its number is the last of them."""
+        """An event that stands for those from `first` to the one before `found`; its number is that of the last of
+        them.
+        """
         last = found.seq - 1
         said = {"first": str(first), "last": str(last), "count": str(found.seq - first)}
         return Occurrence(last, found.time_ns, "daemon", LOST, self._owner, said)
@@ -151,7 +153,10 @@ class EventLog:
         )
 
     async def _write(self) -> None:
-        """What a full disk refuses is told all the same, and tried again with what comes next."""
+        """Write and deliver.
+
+        Events that a full disk rejects are delivered anyway, and retried with the next batch.
+        """
         while self._unwritten:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurried.wait(), _GATHERED_S)

@@ -1,4 +1,4 @@
-"""Docker's filters: a name, and values of which one must hold. A filter that is not there lets all through."""
+"""Docker's filters: a name, and values of which one must match. A filter that is absent matches everything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Filters: TypeAlias = Mapping[str, Sequence[str]]
 
 
 def checked(filters: Filters | None, known: frozenset[str]) -> Filters:
-    """The filters. Raises `InvalidArgument` in Docker's words for one that is not among the `known`."""
+    """Return the filters. Raises `InvalidArgument` with Docker's message for one that is not `known`."""
     for name in filters or {}:
         if name not in known:
             raise InvalidArgument(f"invalid filter '{name}'")
@@ -24,27 +24,27 @@ def checked(filters: Filters | None, known: frozenset[str]) -> Filters:
 
 
 def equals(filters: Filters, name: str, *values: str) -> bool:
-    """Whether one of `values` is asked for."""
+    """Whether one of `values` is among the filter's values."""
     return name not in filters or any(value in filters[name] for value in values)
 
 
 def contains(filters: Filters, name: str, value: str) -> bool:
-    """Whether one of the texts asked for is part of `value`."""
+    """Whether one of the filter's values is part of `value`."""
     return name not in filters or any(part in value for part in filters[name])
 
 
 def starts(filters: Filters, name: str, value: str) -> bool:
-    """Whether `value` begins with one of the texts asked for."""
+    """Whether `value` begins with one of the filter's values."""
     return name not in filters or any(value.startswith(start) for start in filters[name])
 
 
 def is_true(filters: Filters, name: str, value: bool) -> bool:
-    """Whether a yes-or-no filter asks for `value`."""
+    """Whether a boolean filter asks for `value`."""
     return name not in filters or all(_boolean(name, text) is value for text in filters[name])
 
 
 def matches_labels(filters: Filters, labels: Mapping[str, str] | None, *, name: str = "label") -> bool:
-    """Whether every `KEY` or `KEY=VALUE` asked for is there."""
+    """Whether the labels have every `KEY` or `KEY=VALUE` of the filter."""
     have = labels or {}
     for text in filters.get(name, ()):
         key, has_value, value = text.partition("=")
@@ -54,13 +54,13 @@ def matches_labels(filters: Filters, labels: Mapping[str, str] | None, *, name: 
 
 
 def prune_labels(filters: Filters, labels: Mapping[str, str] | None) -> bool:
-    """Whether the labels of `label` are there and those of `label!` are not (moby daemon/prune.go, matchLabels)."""
+    """Whether the labels match `label` and don't match `label!` (moby daemon/prune.go, matchLabels)."""
     unwanted = "label!" in filters and matches_labels(filters, labels, name="label!")
     return matches_labels(filters, labels) and not unwanted
 
 
 def boolean(filters: Filters, name: str, *, default: bool) -> bool:
-    """The value of a filter that is yes or no. Raises `InvalidArgument` for anything else, or for both."""
+    """The value of a boolean filter. Raises `InvalidArgument` for anything else, or for both values."""
     values = {_boolean(name, text) for text in filters.get(name, ())}
     if len(values) > 1:
         raise InvalidArgument(f"invalid filter '{name}={_listed(filters[name])}'")
@@ -68,7 +68,7 @@ def boolean(filters: Filters, name: str, *, default: bool) -> bool:
 
 
 def until(filters: Filters) -> float | None:
-    """The moment of a prune's `until`, in seconds since the epoch. Raises `InvalidArgument` for more than one."""
+    """The time of a prune's `until`, in seconds since the epoch. Raises `InvalidArgument` for more than one."""
     moments = times(filters, "until")
     if len(moments) > 1:
         raise InvalidArgument("more than one until filter specified")
@@ -76,7 +76,7 @@ def until(filters: Filters) -> float | None:
 
 
 def integers(filters: Filters, name: str) -> list[int]:
-    """The values as numbers. Raises `InvalidArgument`."""
+    """The values as integers. Raises `InvalidArgument`."""
     try:
         return [int(text) for text in filters.get(name, ())]
     except ValueError:
@@ -84,7 +84,7 @@ def integers(filters: Filters, name: str) -> list[int]:
 
 
 def _listed(values: Sequence[str]) -> str:
-    """The values as Go prints a list of texts."""
+    """The values as Go prints a list of strings."""
     return f"[{' '.join(values)}]"
 
 
@@ -96,13 +96,13 @@ def _boolean(name: str, text: str) -> bool:
 
 
 def matches_name(filters: Filters, name: str) -> bool:
-    """Whether a pattern asked for is found in a container's name, with or without its slash, as Docker does it."""
+    """Whether a pattern of the filter matches a container's name, with or without its slash, as in Docker."""
     patterns = filters.get("name", ())
     return not patterns or any(_matches(text, name) or _matches(text, f"/{name}") for text in patterns)
 
 
 def _matches(pattern: str, name: str) -> bool:
-    """One that is no pattern matches nothing but itself, as with Docker."""
+    """As in Docker, an invalid pattern matches only itself."""
     try:
         return pattern == name or Regex(pattern).is_found_in(name)
     except ValueError:

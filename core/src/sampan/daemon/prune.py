@@ -1,4 +1,4 @@
-"""container_prune, image_prune, volume_prune, network_prune, build_prune: remove all of a kind that nobody uses.
+"""container_prune, image_prune, volume_prune, network_prune, build_prune: remove everything unused of one kind.
 
 Rules: moby daemon/images/image_prune.go, daemon/volume/service/service.go, daemon/prune.go.
 """
@@ -50,7 +50,7 @@ _CACHE_FILTERS = frozenset({"until", "id", "parent", "type", "description", "inu
 
 
 async def container_prune(daemon: Daemon, job: Job[PruneContainers]) -> ContainersPruned:
-    """Remove the containers at rest; what is reclaimed are their writable layers."""
+    """Remove the containers that are not active; the space reclaimed is that of their writable layers."""
     wanted = filters.checked(job.request.filters, _CONTAINER_FILTERS)
     until = filters.until(wanted)
     pruned = ContainersPruned()
@@ -74,9 +74,10 @@ async def _remove_container(daemon: Daemon, container: Container, pruned: Contai
 
 
 async def image_prune(daemon: Daemon, job: Job[PruneImages]) -> ImagesPruned:
-    """Remove the images without a name, or with `dangling=false` all that no container was made of.
+    """Remove the images without a name, or with `dangling=false` all that no container uses.
 
-    Layers of which pulls that broke off brought only a part have no name either, and nothing to filter by.
+    Layers of interrupted pulls have no name either, so they are removed too, unless other filters are given, which
+    can't apply to them.
     """
     wanted = filters.checked(job.request.filters, _IMAGE_FILTERS)
     dangling_only = filters.boolean(wanted, "dangling", default=True)
@@ -89,7 +90,7 @@ async def image_prune(daemon: Daemon, job: Job[PruneImages]) -> ImagesPruned:
                 removed += await image.remove_unused(daemon, one)
     if not wanted.keys() - {"dangling"}:
         await daemon.images.forget_begun()
-    reclaimed = max(0, before - await daemon.images.disk_bytes())  # as `system df` counts it: blobs, too
+    reclaimed = max(0, before - await daemon.images.disk_bytes())  # as `system df` counts, including blobs
     daemon.events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
     return ImagesPruned(images_deleted=removed or None, space_reclaimed=reclaimed)
 
@@ -107,7 +108,7 @@ def _has_labels(one: Image, wanted: filters.Filters) -> bool:
 
 
 async def volume_prune(daemon: Daemon, job: Job[PruneVolumes]) -> VolumesPruned:
-    """Remove the volumes that no container has: those made for containers that named none, or all."""
+    """Remove the volumes that no container uses: the anonymous ones, or all."""
     wanted = filters.checked(job.request.filters, _VOLUME_FILTERS)
     everything = job.request.all or filters.boolean(wanted, "all", default=False)
     pruned = VolumesPruned()
@@ -120,7 +121,7 @@ async def volume_prune(daemon: Daemon, job: Job[PruneVolumes]) -> VolumesPruned:
 
 
 def _is_free(daemon: Daemon, record: VolumeRecord, everything: bool) -> bool:
-    """Drivers' volumes are not pruned, as with Docker: what they cost is not on this host's disk."""
+    """Volumes of other drivers are not pruned, as in Docker: they don't take space on this host's disk."""
     is_local = record.driver == LOCAL_DRIVER
     return is_local and (everything or record.anonymous) and not daemon.volume_users(record.name)
 
@@ -137,7 +138,7 @@ async def _remove_volume(daemon: Daemon, name: str, pruned: VolumesPruned) -> No
 
 
 async def network_prune(daemon: Daemon, job: Job[PruneNetworks]) -> NetworksPruned:
-    """Remove the networks that no running container is on; the predefined ones stay."""
+    """Remove the networks that no running container is on, except the predefined ones."""
     wanted = filters.checked(job.request.filters, _NETWORK_FILTERS)
     until = filters.until(wanted)
     removed = []
@@ -157,14 +158,14 @@ def _is_idle(daemon: Daemon, record: NetworkRecord) -> bool:
 async def _remove_network(daemon: Daemon, record: NetworkRecord) -> list[str]:
     try:
         await network.remove(daemon, record)
-    except SampanError as error:  # somebody has begun to use it
+    except SampanError as error:  # it is in use by now
         _log.info("network %s is not pruned: %s", record.name, error)
         return []
     return [record.name]
 
 
 async def build_prune(daemon: Daemon, job: Job[PruneBuildCache]) -> BuildCachePruned:
-    """Nothing is built here, so the cache is empty."""
+    """Nothing is built here, so the cache is always empty."""
     filters.checked(job.request.filters, _CACHE_FILTERS)
     daemon.events.publish("builder", "prune", "", {"reclaimed": "0"})
     return BuildCachePruned()
@@ -178,7 +179,7 @@ class Pruning:
 
     @contextmanager
     def __call__(self, kind: str) -> Iterator[None]:
-        """Within this, another one of `kind` is refused."""
+        """In this context, another prune of `kind` is refused."""
         if kind in self._running:
             raise Conflict("a prune operation is already running")
         self._running.add(kind)

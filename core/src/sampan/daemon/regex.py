@@ -1,11 +1,11 @@
-"""Regular expressions that clients send: Docker's dialect (RE2), searched in a time linear in the text.
+"""Regular expressions sent by clients: Docker's dialect (RE2), which takes time linear in the text.
 
-Python's own takes a time exponential in a hostile pattern, and all clients would wait for it.
+Python's own can take exponential time with a hostile pattern, and all clients would have to wait.
 """
 
 from __future__ import annotations
 
-_WORDS = {  # what C++ calls otherwise than Go (re2/re2.cc, regexp/syntax/parse.go)
+_WORDS = {  # where the messages of C++ differ from Go's (re2/re2.cc, regexp/syntax/parse.go)
     "missing )": "missing closing )",
     "missing ]": "missing closing ]",
     "bad repetition operator": "invalid nested repetition operator",
@@ -15,7 +15,7 @@ _WORDS = {  # what C++ calls otherwise than Go (re2/re2.cc, regexp/syntax/parse.
 
 
 class Regex:
-    """A regular expression. Raises `ValueError` in Go's words for what is none."""
+    """A regular expression. Raises `ValueError` with Go's message if the text is not valid."""
 
     def __init__(self, text: str) -> None:
         import re2  # noqa: PLC0415  it holds 3 MB that most daemons never need

@@ -1,4 +1,4 @@
-"""All containers, by id and by name; every change is written through to the database."""
+"""All containers, by ID and by name; every change is written through to the database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Containers:
         self._id_of: dict[str, str] = {}
 
     def load(self) -> None:
-        """Read all containers from the database. One that can't be read is dead, and keeps its name and files."""
+        """Read all containers from the database. One that can't be read is dead, but keeps its name and files."""
         rows = self._database.read(lambda c: c.execute("SELECT id, name, document FROM containers").fetchall())
         for id, name, document in rows:
             try:
@@ -41,7 +41,7 @@ class Containers:
                 self._enter(self.make(_unreadable(id, name, problem), readable=False))
 
     def make(self, record: Record, *, readable: bool = True) -> Container:
-        """The container of `record`, not entered yet."""
+        """Create the object for `record` without adding it."""
         return Container(record, self._data_dir / record.id, self._exec_dir / record.id, readable=readable)
 
     def __iter__(self) -> Iterator[Container]:
@@ -51,7 +51,7 @@ class Containers:
         return id in self._by_id
 
     def get(self, name: str) -> Container:
-        """By id, name, or the beginning of an id that is no other's. Raises `NotFound`, `InvalidArgument`."""
+        """Find by ID, name, or unambiguous prefix of an ID. Raises `NotFound`, `InvalidArgument`."""
         if not name:
             raise InvalidArgument('invalid name or ID supplied: ""')
         container = self.find(name)
@@ -70,14 +70,14 @@ class Containers:
             if len(ids) > 1:
                 raise InvalidArgument(f"multiple IDs found with provided prefix: {bare}")
             id = ids[0] if ids else None
-        return self._by_id.get(id) if id else None  # a name may be kept for one that is still being made
+        return self._by_id.get(id) if id else None  # a name may be reserved for one still being created
 
     def taken(self, name: str) -> bool:
         """Whether a container has this name."""
         return name in self._id_of
 
     def reserve(self, name: str, id: str) -> None:
-        """Keep `name` for `id`. Raises `Conflict` in Docker's words."""
+        """Reserve `name` for `id`. Raises `Conflict` with Docker's message."""
         owner = self._id_of.setdefault(name, id)
         if owner != id:
             raise Conflict(
@@ -86,11 +86,11 @@ class Containers:
             )
 
     def release(self, name: str) -> None:
-        """Let go of a reserved name."""
+        """Release a reserved name."""
         self._id_of.pop(name, None)
 
     async def add(self, container: Container, *, also: Change) -> None:
-        """Enter a new container, whose name is reserved; `also` happens in the same transaction."""
+        """Add a new container, whose name is reserved; `also` runs in the same transaction."""
         record = container.record
         row = (record.id, record.name, record.model_dump_json())
 
@@ -100,13 +100,13 @@ class Containers:
 
         try:
             await self._database.write(change)
-        except asyncio.CancelledError:  # which does not interrupt the writing
+        except asyncio.CancelledError:  # which does not interrupt the write
             await self._database.write(lambda c: c.execute("DELETE FROM containers WHERE id = ?", (record.id,)))
             raise
         self._enter(container)
 
     async def save(self, container: Container) -> None:
-        """Write the record as it is now."""
+        """Write the record in its current state."""
         record = container.record
         row = (record.name, record.model_dump_json(), record.id)
         await self._database.write(
@@ -114,14 +114,16 @@ class Containers:
         )
 
     async def try_save(self, container: Container) -> None:
-        """As `save`, for what has happened already: on a full disk it is known until this daemon ends."""
+        """As `save`, but only logs failures, for changes that have happened already: until the daemon ends, memory
+        has them.
+        """
         try:
             await self.save(container)
         except SystemFailure as error:
             _log.error("the state of container %s can't be stored: %s", container.id, error)
 
     async def delete(self, container: Container, *, also: Change) -> None:
-        """Forget the container; `also` happens in the same transaction."""
+        """Forget the container; `also` runs in the same transaction."""
 
         def change(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))
@@ -137,7 +139,7 @@ class Containers:
 
 
 def _unreadable(id: str, name: str, problem: str) -> Record:
-    """What is known of a container whose record can't be read."""
+    """What is known about a container whose record can't be read."""
     return Record(
         id=id,
         name=name,

@@ -1,4 +1,4 @@
-"""Another configuration for a daemon that runs, and the event that tells of it."""
+"""Gives a running daemon a new configuration, and publishes the event."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def reload(daemon: Daemon, settings: Settings, registries: RegistryConfig) -> None:
-    """Go by `settings` and `registries` from now on. What is under way ends as it began."""
+    """Use `settings` and `registries` from now on. Operations in progress end with the old ones."""
     daemon.settings = settings
     daemon.images.reach_by(registries)
     daemon.events.publish("daemon", "reload", settings.id, _attributes(settings, registries))
 
 
 def _attributes(settings: Settings, registries: RegistryConfig) -> dict[str, str]:
-    """What dockerd tells (moby daemon/reload.go), as far as there is such a thing here."""
+    """What dockerd reports (moby daemon/reload.go), as far as it exists here."""
     return {
         "name": settings.name,
         "debug": _truth(settings.debug),

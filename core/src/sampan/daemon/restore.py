@@ -1,4 +1,4 @@
-"""What a daemon does as it starts: finds again what runs, finishes what was half done, frees what nobody owns."""
+"""What a daemon does on start: adopts running containers, completes what was half done, frees what has no owner."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _ENDED = (Status.EXITED, Status.RESTARTING)
-_LOST_EXIT_CODE = 255  # Docker's, for an end that nobody saw
+_LOST_EXIT_CODE = 255  # Docker's, for an exit that nobody saw
 
 
 async def restore(daemon: Daemon) -> None:
-    """Bring records, drivers and kernel together. One container's trouble is logged and leaves the others alone."""
+    """Reconcile records, drivers and kernel. Problems with one container are logged and don't affect the others."""
     daemon.containers.load()
     daemon.volumes.load()
     await daemon.volumes.reconcile()
@@ -42,7 +42,7 @@ async def restore(daemon: Daemon) -> None:
 
 
 async def _restore(daemon: Daemon, container: Container) -> None:
-    if not container.readable:  # what runs of it can't be managed; its files stay until somebody removes it
+    if not container.readable:  # it can't be managed if it runs; its files stay until somebody removes it
         await _clear(daemon, container)
         return
     match container.state.status:
@@ -60,7 +60,7 @@ async def _restore(daemon: Daemon, container: Container) -> None:
 
 
 async def _adopt(daemon: Daemon, container: Container) -> None:
-    """It ran when the last daemon ended: go on with it, or settle what became of it meanwhile."""
+    """Take over a container that ran when the last daemon ended, or record what became of it."""
     daemon.journal.tell(container)
     try:
         pid = await daemon.runtime.adopt(container.id)
@@ -75,13 +75,13 @@ async def _adopt(daemon: Daemon, container: Container) -> None:
     if pid is not None:
         try:
             await _take_over(daemon, container, pid)
-        except (SampanError, OSError) as error:  # it may end just now, which is to be noted whatever is missing
+        except (SampanError, OSError) as error:  # its end must be recorded, whatever is missing
             _log.error("container %s is not wholly taken over: %s", container.id, error)
     daemon.spawn(supervise.supervise(daemon, container), f"supervise {container.id[:12]}")
 
 
 async def _take_over(daemon: Daemon, container: Container, pid: int) -> None:
-    """Its init lives, or did when it was looked for."""
+    """Restore what belongs to a running container. Its init may have ended in the meantime."""
     container.state.pid = pid
     daemon.volume_mounts.adopt(container.id, container.record.mounts)
     if connect.has_own_sandbox(container):
@@ -93,30 +93,32 @@ async def _take_over(daemon: Daemon, container: Container, pid: int) -> None:
 
 
 async def _adopt_group(daemon: Daemon, container: Container) -> None:
-    """Tell what happened in it meanwhile, and have its limits and alerts be those of the record.
+    """Report the group's OOM kills since then, and set limits and alerts to those of the record.
 
-    An update is recorded before it is done, so the last daemon may have ended between the two.
+    An update is recorded before it is applied, so the last daemon may have ended between the two.
     """
     try:
         note_oom_kills(daemon, container, await asyncio.to_thread(daemon.resources.oom_kills, container.id))
         await asyncio.to_thread(daemon.resources.update, container.id, update.limits_of(container.record.host_config))
-    except SampanError as error:  # it is to be looked after all the same
+    except SampanError as error:  # it must be supervised anyway
         _log.error("container %s runs on without all of its limits: %s", container.id, error)
 
 
 async def _clear(daemon: Daemon, container: Container) -> None:
-    """Free what a start that was killed half way left behind."""
+    """Free what is left of a start that was interrupted by a kill."""
     await daemon.networks.release_sandbox(container.id)
     await supervise.release(daemon, container)
 
 
 async def run_policies(daemon: Daemon) -> None:
-    """Start again what should run: as its policy says, and `always` even if somebody stopped it (moby daemon.go)."""
+    """Restart what should run according to its policy; with `always`, even if it was stopped by a user (moby
+    daemon.go).
+    """
     for container in daemon.containers:
         always = container.record.host_config.restart_policy.name == "always"
         if container.state.status in _ENDED and (always or restart_policy.wants_restart(container)):
             daemon.spawn(_run_again(daemon, container), f"restart {container.id[:12]}")
-        else:  # it may have waited for a restart when its policy was changed
+        else:  # it may have been waiting for a restart when its policy was changed
             await restart_policy.let_go(daemon, container)
 
 
@@ -129,7 +131,7 @@ async def _run_again(daemon: Daemon, container: Container) -> None:
 
 
 async def _free_unowned(daemon: Daemon) -> None:
-    """Remove what a killed daemon made for containers that have no record. What fails is logged."""
+    """Remove what a killed daemon created for containers that have no record. Failures are logged."""
     known = {container.id for container in daemon.containers}
     for id in set(daemon.runtime.list()) - known:
         _log.warning("removing what is left of container %s, which has no record", id)
@@ -157,7 +159,7 @@ def _free_cgroup(daemon: Daemon, id: str) -> None:
 
 
 async def _free_volume(daemon: Daemon, name: str) -> None:
-    """Its owner was never wholly made, or is removed; another container may have got it meanwhile."""
+    """Remove a volume whose owner was never fully created, or is removed, unless another container uses it by now."""
     try:
         await volume.remove(daemon, name)
     except Conflict:

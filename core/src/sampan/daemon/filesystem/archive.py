@@ -1,6 +1,6 @@
-"""container_stat, container_pack, container_unpack: files in and out of a container.
+"""container_stat, container_pack, container_unpack: copying files into and out of a container.
 
-What is refused, and in which words: moby daemon/archive.go, archive_unix.go and archive_tarcopyoptions_unix.go.
+Source of rules and messages: moby daemon/archive.go, archive_unix.go and archive_tarcopyoptions_unix.go.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 async def container_stat(daemon: Daemon, job: Job[StatPath]) -> ContainerPathStat:
-    """What a path is; of a link that is its last part, the link."""
+    """What is at a path; a symbolic link in the last component is not followed."""
     request = job.request
     container = daemon.containers.get(request.name)
     path = paths.absolute(request.path)
@@ -37,7 +37,7 @@ async def container_stat(daemon: Daemon, job: Job[StatPath]) -> ContainerPathSta
 
 
 async def container_pack(daemon: Daemon, job: Job[PackPath]) -> None:
-    """Answer what a path is, and then a tar of it, as it comes."""
+    """Send what is at a path, followed by a tar of it as a stream."""
     request, output = job.request, job.require_output()
     container = daemon.containers.get(request.name)
     path = paths.absolute(request.path)
@@ -49,7 +49,7 @@ async def container_pack(daemon: Daemon, job: Job[PackPath]) -> None:
 
 
 async def container_unpack(daemon: Daemon, job: Job[UnpackArchive]) -> None:
-    """Unpack the body, an archive, in a directory."""
+    """Unpack the body, an archive, into a directory."""
     request, body = job.request, job.require_body()
     container = daemon.containers.get(request.name)
     path = paths.absolute(request.path)
@@ -64,7 +64,7 @@ async def container_unpack(daemon: Daemon, job: Job[UnpackArchive]) -> None:
 
 
 async def container_export(daemon: Daemon, job: Job[ExportContainer]) -> None:
-    """Answer a tar of the container's files, without what is mounted in it."""
+    """Send a tar of the container's files, without what is mounted in it."""
     container = daemon.containers.get(job.request.name)
     output = job.require_output()
     refuse_gone(container, "export")
@@ -74,7 +74,7 @@ async def container_export(daemon: Daemon, job: Job[ExportContainer]) -> None:
 
 
 def refuse_gone(container: Container, deed: str) -> None:
-    """Raise `Conflict` in Docker's words for a container that has no files any more."""
+    """Raise `Conflict` with Docker's message for a container that no longer has files."""
     if container.state.status is Status.DEAD:
         raise Conflict(f"You cannot {deed} container {container.id} which is Dead")
     if container.state.status is Status.REMOVING:
@@ -88,7 +88,7 @@ async def _send(pieces: AsyncGenerator[bytes, None], output: Output) -> None:
 
 
 def _check_writable(container: Container, path: bytes) -> None:
-    """Source of the words: moby daemon/archive_unix.go, checkIfPathIsInAVolume."""
+    """Source of the messages: moby daemon/archive_unix.go, checkIfPathIsInAVolume."""
     volume = _volume_of(container.record.mounts, path)
     if volume is not None and not volume.rw:
         raise InvalidArgument("mounted volume is marked read-only")
@@ -98,7 +98,7 @@ def _check_writable(container: Container, path: bytes) -> None:
 
 
 def _volume_of(points: Sequence[MountPoint], path: bytes) -> MountPoint | None:
-    """The mount in which `path` lies."""
+    """The mount that contains `path`."""
     around = [point for point in points if _is_in(path, point.destination)]
     return max(around, key=lambda point: len(point.destination), default=None)
 
@@ -108,7 +108,7 @@ def _is_in(path: bytes, directory: str) -> bool:
 
 
 def _owner(view: View, container: Container) -> tuple[int, int] | None:
-    """The container's user, if it has one, in the container's own words."""
+    """The container's user, if it has one, looked up in the container's own files."""
     name = container.record.config.user
     if not name:
         return None

@@ -1,6 +1,6 @@
-"""HostConfig.Binds, Tmpfs and VolumesFrom, which are texts.
+"""Parses HostConfig.Binds, Tmpfs and VolumesFrom, which are strings.
 
-Source of rules and words: moby daemon/volume/mounts/linux_parser.go, and github.com/moby/sys mount/flags_unix.go.
+Source of rules and messages: moby daemon/volume/mounts/linux_parser.go, and github.com/moby/sys mount/flags_unix.go.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ _KINDS = {
     "nocopy": "copy",
     **dict.fromkeys(("consistent", "cached", "delegated"), "consistency"),
 }
-"""The words of a mode; of each kind there may be one."""
+"""The words of a mode; at most one of each kind is allowed."""
 
 _NOT_FOR_TMPFS = frozenset({MS_BIND, MS_BIND | MS_REC, MS_REMOUNT})
 _TMPFS_DATA = frozenset({"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol", "huge"})
 
 
 def parse_bind(text: str, volume_driver: str = "") -> Point:
-    """`SOURCE:DESTINATION[:MODE]`, where a source without a slash is a volume's name; `DESTINATION` alone is an
-    anonymous volume. Raises `InvalidArgument` in Docker's words."""
+    """Parse `SOURCE:DESTINATION[:MODE]`. Raises `InvalidArgument` with Docker's message.
+
+    A source without a slash is the name of a volume; `DESTINATION` alone is an anonymous volume.
+    """
     source, destination, mode = _parts(text)
     kinds = _kinds(mode)
     is_bind = source.startswith("/")
@@ -49,7 +51,7 @@ def parse_bind(text: str, volume_driver: str = "") -> Point:
 
 
 def parse_volumes_from(text: str) -> tuple[str, bool]:
-    """`CONTAINER[:MODE]`: the container, and whether its volumes may be written. Raises `InvalidArgument`."""
+    """Parse `CONTAINER[:MODE]`: the container, and whether its volumes are writable. Raises `InvalidArgument`."""
     name, _, mode = text.partition(":")
     if not text:
         raise InvalidArgument("volumes-from specification cannot be an empty string")
@@ -60,7 +62,7 @@ def parse_volumes_from(text: str) -> tuple[str, bool]:
 
 
 def merge_tmpfs_options(options: Iterable[str]) -> tuple[str, ...]:
-    """The options of a tmpfs, of each sort the last one. Raises `InvalidArgument` in Docker's words."""
+    """The options of a tmpfs; of each kind, the last one applies. Raises `InvalidArgument` with Docker's message."""
     merged: dict[str | int, str] = {}
     for option in options:
         name, has_value, _ = option.partition("=")
@@ -97,7 +99,7 @@ def _is_mode(text: str) -> bool:
 
 
 def _kinds(mode: str) -> dict[str, str]:
-    """The words of a mode by their kind."""
+    """The words of a mode, by kind."""
     kinds: dict[str, str] = {}
     for word in mode.split(",") if mode else ():
         kind = _KINDS.get(word)

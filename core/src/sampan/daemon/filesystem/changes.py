@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 async def container_changes(daemon: Daemon, job: Job[ContainerChanges]) -> list[FilesystemChange]:
-    """The paths that differ, a directory before what is in it."""
+    """The paths that differ, each directory before its content."""
     container = daemon.containers.get(job.request.name)
     found = await in_thread(changes_of, daemon, container)
     return [FilesystemChange(path=shown(path), kind=int(kind)) for path, kind in found]
 
 
 def changes_of(daemon: Daemon, container: Container) -> list[tuple[bytes, ChangeKind]]:
-    """The paths and how they differ. Blocks. Raises `Unsupported` if the storage driver can't tell."""
+    """The paths and how they differ. Blocks. Raises `Unsupported` if the storage driver does not support it."""
     return [_as_bytes(change) for change in daemon.storage.changes(container.id)]
 
 

@@ -1,4 +1,4 @@
-"""container_commit: an image of what a container has changed (moby daemon/commit.go)."""
+"""container_commit: creates an image from a container's changes (moby daemon/commit.go)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 async def container_commit(daemon: Daemon, job: Job[CommitContainer]) -> CommitResponse:
-    """Make an image of the container's image, what it has changed, and its configuration; all or nothing."""
+    """Create an image from the container's image, its changes, and its configuration; all or nothing."""
     request = job.request
     container = daemon.containers.get(request.name)
     refuse_gone(container, "commit")
@@ -68,7 +68,7 @@ def _reference(request: CommitContainer) -> Reference | None:
 
 
 def _config(container: Container, request: CommitContainer) -> dict[str, object]:
-    """What the image says of containers: what was asked for, filled up from the container's own configuration."""
+    """The image's configuration for containers: the one asked for, completed from the container's own."""
     own = container.record.config
     base = request.config or own
     changed = apply_changes(request.changes, base.model_dump(by_alias=True, exclude_unset=request.config is not None))

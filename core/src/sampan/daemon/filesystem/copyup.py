@@ -1,4 +1,4 @@
-"""Copy-up: an empty volume is filled with what the image has where it is mounted.
+"""Copy-up: an empty volume is filled with the image's files at its mount point.
 
 Source: moby daemon/volumes_unix.go and container/container_unix.go, CopyImagePathContent.
 """
@@ -22,10 +22,10 @@ from sampan.syscalls.openat2 import (
 
 
 def fill_volumes(root: int, points: Sequence[Point]) -> None:
-    """Fill the empty ones among the volumes from the container's files, opened as `root`. Blocks.
+    """Fill those volumes that are empty from the container's files, opened as `root`. Blocks.
 
-    Raises `InvalidArgument` in Docker's words where the image wants a volume in a file's place, `SystemFailure` if
-    copying fails.
+    Raises `InvalidArgument` with Docker's message if the image declares a volume where it has a file, `SystemFailure`
+    if copying fails.
     """
     for point in points:
         with ExitStack() as files:
@@ -34,7 +34,7 @@ def fill_volumes(root: int, points: Sequence[Point]) -> None:
 
 
 def _open_empty(point: Point, files: ExitStack) -> int | None:
-    """The directory to be filled; `None` if something is in it. That a subpath is not there is told at the start."""
+    """The directory to fill; `None` if it is not empty. A missing subpath is reported at the start."""
     subpath = point.spec.volume_options.subpath if point.spec.volume_options else ""
     volume = os.open(point.source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     files.callback(os.close, volume)
@@ -59,7 +59,7 @@ def _open_source(root: int, point: Point, files: ExitStack) -> int | None:
         )
     except NotADirectoryError:
         if point.spec.type:
-            return None  # the user's own: the runtime will say what it thinks of it
+            return None  # the user's own mount: the runtime reports the error
         raise InvalidArgument(f"cannot mount volume over existing file, file exists {point.destination}") from None
     except OSError:
         return None
@@ -68,9 +68,9 @@ def _open_source(root: int, point: Point, files: ExitStack) -> int | None:
 
 
 def _copy(source: int, target: int, volume: str) -> None:
-    """Copy what is in the directory, and the directory's own mode, owner and times.
+    """Copy the directory's content, and its own mode, owner and times.
 
-    `cp -a` follows no link in the tree and keeps owners, times, hard links, xattrs and holes.
+    `cp -a` follows no symbolic link in the tree and preserves owners, times, hard links, xattrs and holes.
     """
     places = [f"/proc/self/fd/{fd}/." for fd in (source, target)]
     command = ["cp", "-a", "--no-target-directory", *places]

@@ -1,4 +1,4 @@
-"""A container's mount points in the runtime's terms: the spec's mounts, and the trees they take from."""
+"""A container's mount points in the runtime's terms: the spec's mounts, and the mount trees that they use."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _TMPFS = ("noexec", "nosuid", "nodev", DEFAULT_PROPAGATION)
 
 @dataclass(frozen=True)
 class Mounting:
-    """All that is mounted in a container besides what every container has."""
+    """Everything that is mounted in a container in addition to what every container has."""
 
     mounts: tuple[SpecMount, ...]
     trees: tuple[Tree, ...]
 
 
 def mounting(daemon: Daemon, container: Container) -> Mounting:
-    """What the container's mount points come to now. Blocks.
+    """The mounts for the container's mount points. Blocks.
 
-    Makes what is missing of the binds' sources. Raises in Docker's words what stands against one of them.
+    Creates missing sources of binds. Raises Docker's errors if one of them is impossible.
     """
     mounts: list[SpecMount] = []
     trees: list[Tree] = []
@@ -64,7 +64,7 @@ def mounting(daemon: Daemon, container: Container) -> Mounting:
 
 
 def image_snapshot(container_id: str, number: int) -> str:
-    """The snapshot of an image that is mounted as the container's mount point of this number."""
+    """The snapshot of the image that is mounted at the container's mount point of this number."""
     return f"{container_id}-image-{number}"
 
 
@@ -78,21 +78,21 @@ def _bind(daemon: Daemon, container: Container, point: Point) -> SpecMount:
     propagation = point.propagation or DEFAULT_PROPAGATION
     _check_propagation(point)
     how = "rbind"
-    if options and options.non_recursive:  # crun takes the r of rprivate for that of rbind
+    if options and options.non_recursive:  # crun would apply the r of rprivate as that of rbind
         how, propagation = "bind", propagation.removeprefix("r")
     access = "rw" if point.rw and not _is_read_only(point) else _read_only(daemon, container, point)
     return SpecMount(point.destination, "bind", point.source, (how, propagation, access))
 
 
 def _is_read_only(point: Point) -> bool:
-    """Whether it is a volume that is mounted read-only itself (`o=bind,ro`): crun would make it writable."""
+    """Whether it is a volume that is itself mounted read-only (`o=bind,ro`), which crun would make writable."""
     return point.type == "volume" and bool(os.statvfs(point.source).f_flag & os.ST_RDONLY)
 
 
 def _read_only(daemon: Daemon, container: Container, point: Point) -> str:
-    """`rro` if that can be: then what is mounted below is read-only too (moby daemon/oci_linux.go, withMounts)."""
+    """`rro` if possible, which makes mounts below read-only too (moby daemon/oci_linux.go, withMounts), else `ro`."""
     if not Path(point.source).is_dir():
-        return "ro"  # nothing can be mounted below, and crun opens what is `rro` as a directory
+        return "ro"  # nothing can be mounted below, and crun opens the source of `rro` as a directory
     options = point.spec.bind_options
     if options and options.read_only_non_recursive:
         return "ro"
@@ -115,7 +115,7 @@ def _tree(daemon: Daemon, container: Container, point: Point, number: int) -> Tr
 
 
 def _prepare_source(point: Point) -> None:
-    """`-v` makes a missing directory on the host, as Docker does; `--mount` refuses it unless it is told to."""
+    """`-v` creates a missing directory on the host, as in Docker; `--mount` refuses it unless told otherwise."""
     if point.type != "bind" or Path(point.source).exists():
         return
     options = point.spec.bind_options
@@ -132,7 +132,7 @@ def _prepare_source(point: Point) -> None:
 
 
 def _check_propagation(point: Point) -> None:
-    """Raise `InvalidArgument` in Docker's words if the source's mount can't share, or receive, as it is asked to."""
+    """Raise `InvalidArgument` with Docker's message if the source's mount does not allow the propagation."""
     kind = point.propagation.removeprefix("r")
     if kind not in ("shared", "slave"):
         return
@@ -146,7 +146,7 @@ def _check_propagation(point: Point) -> None:
 
 
 def _files(daemon: Daemon, container: Container, taken: set[str]) -> Iterator[SpecMount]:
-    """The files that name things, unless the user mounts some of his own there; none before the first start."""
+    """The hostname, hosts and resolv.conf files, unless the user mounts others there; none before the first start."""
     owner = _owner_of_files(daemon, container)
     access = "ro" if container.record.host_config.readonly_rootfs else "rw"
     for name in _FILES:

@@ -1,6 +1,6 @@
-"""HostConfig.Mounts: what is refused of them, and the mount points they come to.
+"""HostConfig.Mounts: validation, and the resulting mount points.
 
-Source of rules and words: moby daemon/volume/mounts (linux_parser.go, validate.go) and daemon/volumes_unix.go.
+Source of rules and messages: moby daemon/volume/mounts (linux_parser.go, validate.go) and daemon/volumes_unix.go.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _OPTIONS = {
 
 
 class Point(MountPoint):
-    """A mount point as the daemon keeps it.
+    """A mount point as the daemon stores it.
 
-    `spec` is the request it came from; it has no type where that was the image's or the user's `Volumes`.
-    `copies` says that an empty volume is to be filled with what the image has there.
+    `spec` is the request that it came from; it has no type if that was `Volumes` of the image or the user. `copies`
+    says that an empty volume is filled with the image's files there.
     """
 
     spec: Mount = Field(default_factory=Mount)
@@ -39,7 +39,7 @@ class Point(MountPoint):
 
 
 def parse_mount(mount: Mount, *, source_must_exist: bool = True) -> Point:
-    """The mount point of an entry of HostConfig.Mounts. Raises `InvalidArgument` in Docker's words."""
+    """The mount point for an entry of HostConfig.Mounts. Raises `InvalidArgument` with Docker's message."""
     for reason in _faults(mount, source_must_exist=source_must_exist):
         raise InvalidArgument(f'invalid mount config for type "{mount.type}": {reason}')
     point = Point(type=mount.type, destination=clean(mount.target), rw=not mount.read_only, spec=mount)
@@ -59,7 +59,7 @@ def parse_mount(mount: Mount, *, source_must_exist: bool = True) -> Point:
 
 
 def tmpfs_options(options: TmpfsOptions | None, *, read_only: bool) -> str:
-    """A tmpfs mount's options as mount(8) takes them. Raises `InvalidArgument` for options that it does not take."""
+    """A tmpfs mount's options in the form of mount(8). Raises `InvalidArgument` for unsupported options."""
     given = ["ro"] if read_only else []
     if options and options.mode:
         given.append(f"mode={options.mode:o}")
@@ -71,12 +71,12 @@ def tmpfs_options(options: TmpfsOptions | None, *, read_only: bool) -> str:
 
 
 def clean(path: str) -> str:
-    """An absolute path without `.`, `..` and double slashes; no link is looked at."""
+    """An absolute path without `.`, `..` and double slashes; symbolic links are not resolved."""
     return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def check_absolute(path: str) -> None:
-    """Raise `InvalidArgument` in Docker's words for a mount point that is `/` or not absolute."""
+    """Raise `InvalidArgument` with Docker's message for a mount point that is `/` or not absolute."""
     for reason in _path_faults(path):
         raise InvalidArgument(reason)
 
@@ -151,13 +151,13 @@ def _tmpfs_faults(mount: Mount) -> Iterator[str]:
 
 
 def _subpath_faults(subpath: str) -> Iterator[str]:
-    """Only the text is looked at here; that no link leads out is seen to when it is mounted."""
+    """Check only the text; that no symbolic link leads outside is checked when it is mounted."""
     if subpath and (subpath.startswith("/") or posixpath.normpath(subpath).split("/")[0] == ".."):
         yield "subpath must be a relative path within the volume"
 
 
 def _exists(path: str) -> bool:
-    """Raises `InvalidArgument` for what can't be the name of a file."""
+    """Whether the path exists. Raises `InvalidArgument` for what can't be a file name."""
     try:
         Path(path).stat()
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""Paths that clients name in containers: how they are read, and what is there.
+"""Paths in containers that clients specify: how they are interpreted, and what is there.
 
-Nothing here is resolved by the host: the kernel resolves each path below a descriptor of the container's root.
+The host never resolves them: the kernel resolves each path below a descriptor of the container's root.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ _GO_BITS = {stat.S_ISUID: 1 << 23, stat.S_ISGID: 1 << 22, stat.S_ISVTX: 1 << 20}
 
 
 def absolute(path: bytes) -> bytes:
-    """`path` below the root and clean, but for `/` or `/.` at its end, which means: the directory it leads to.
+    """`path` below the root, normalized except for a trailing `/` or `/.`, which means the directory that it leads
+    to.
 
     Raises `InvalidArgument` for what can't be a path.
     """
@@ -46,7 +47,7 @@ def absolute(path: bytes) -> bytes:
 
 
 def base(path: bytes) -> bytes:
-    """The name that a copy of the `absolute` path gets: its last part, `/` for the root."""
+    """The name for a copy of the `absolute` path: its last component, `/` for the root."""
     return path.rstrip(b"/").rpartition(b"/")[2] or b"/"
 
 
@@ -68,9 +69,9 @@ def stat_path(root: int, path: bytes) -> ContainerPathStat:
 
 
 def resolve_directory(root: int, path: bytes) -> bytes:
-    """Where the directory at `path` is, clean and without leading slash, its last part followed too.
+    """The location of the directory at `path`, normalized, without leading slash, all symbolic links followed.
 
-    Raises `InvalidArgument` in Docker's words if it is none, `OSError`.
+    Raises `InvalidArgument` with Docker's message if it is not a directory, and `OSError`.
     """
     fd = openat2(root, path, os.O_PATH, _RESOLVE)
     try:
@@ -83,7 +84,7 @@ def resolve_directory(root: int, path: bytes) -> bytes:
 
 @contextmanager
 def in_words_of(request: StatPath | PackPath | UnpackArchive) -> Iterator[None]:
-    """Within this the kernel's errors become those that Docker has for a path."""
+    """In this context, the kernel's errors are replaced by Docker's for a path."""
     try:
         yield
     except FileNotFoundError:
@@ -94,12 +95,12 @@ def in_words_of(request: StatPath | PackPath | UnpackArchive) -> Iterator[None]:
 
 
 def shown(path: bytes) -> str:
-    """A path as JSON can hold it."""
+    """A path in a form that JSON can represent."""
     return path.decode(errors="replace")
 
 
 def go_mode(mode: int) -> int:
-    """A mode of the kernel's as Go's io/fs has it."""
+    """Convert the kernel's mode to that of Go's io/fs."""
     bits = sum(bit for own, bit in _GO_BITS.items() if mode & own)
     return mode & 0o777 | bits | _GO_KINDS.get(stat.S_IFMT(mode), 0)
 

@@ -1,4 +1,4 @@
-"""Mount points: what a container's binds, mounts, tmpfs, volumes and other containers' volumes come to.
+"""Mount points: the result of a container's binds, mounts, tmpfs, volumes and volumes from other containers.
 
 Source: moby daemon/volumes.go, registerMountPoints, and daemon/create_unix.go, createContainerVolumesOS.
 """
@@ -14,7 +14,7 @@ from sampan.errdefs import InvalidArgument
 from sampan.models import BindOptions, ContainerConfig, HostConfig
 
 PointsOf = Callable[[str], Sequence[Point]]
-"""The mount points of the container of a name or id. Raises `InvalidArgument` if there is none."""
+"""Returns the mount points of a container by name or ID. Raises `InvalidArgument` if there is none."""
 _SEES_ROOT = frozenset({"", "rslave", "rshared"})
 _SLAVE = "rslave"
 
@@ -22,11 +22,11 @@ _SLAVE = "rslave"
 def mount_points(
     config: ContainerConfig, host: HostConfig, points_of: PointsOf, data_root: Path, *, recursive: bool = True
 ) -> list[Point]:
-    """All mount points of a container about to be created; a volume without a name is still to be made.
+    """All mount points of a container about to be created; volumes without a name are still to be created.
 
-    What comes first yields to what comes later: volumes of other containers, then the user's own. The `Volumes` of
-    the image fill places where nothing else is. Unless `recursive`, what is mounted below a read-only bind is not
-    read-only with it. Raises `InvalidArgument` in Docker's words.
+    Later ones replace earlier ones: volumes of other containers first, then the user's own. The image's `Volumes` are
+    added where nothing else is. Unless `recursive`, mounts below a read-only bind are not made read-only. Raises
+    `InvalidArgument` with Docker's message.
     """
     points = {point.destination: point for point in _volumes_from(host, points_of)}
     asked: set[str] = set()
@@ -73,9 +73,10 @@ def _volumes_from(host: HostConfig, points_of: PointsOf) -> Iterator[Point]:
 
 
 def _seeing(point: Point, data_root: Path) -> Point:
-    """The point, a slave of the host's mounts if the engine's own files lie in it.
+    """The mount point, as a slave of the host's mounts if it contains the engine's own files.
 
-    Else a container that sees them would hold on to mounts that are to go (moby daemon/volumes_linux.go).
+    Otherwise a container that sees them would keep mounts alive that are to be removed (moby
+    daemon/volumes_linux.go).
     """
     if point.type != "bind" or not _overlap(Path(point.source), data_root):
         return point

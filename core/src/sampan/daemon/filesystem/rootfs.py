@@ -1,4 +1,4 @@
-"""The files of a container that does not run."""
+"""The files of a container that is not running."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, openat
 
 @contextmanager
 def open_rootfs(mounts: Sequence[Mount], state_dir: Path) -> Iterator[int]:
-    """The root directory, open, mounted where nobody else sees it. Blocks; raises `SystemFailure`."""
+    """The open root directory, mounted where nobody else sees it. Blocks; raises `SystemFailure`."""
     with mounted(mounts, state_dir) as path:
         root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -28,10 +28,10 @@ def open_rootfs(mounts: Sequence[Mount], state_dir: Path) -> Iterator[int]:
 
 
 def make_directory(root: int, path: str) -> None:
-    """Make the absolute `path` and what is missing above it, below the open directory `root`, as root's own.
+    """Create the absolute `path` and its missing parents below the open directory `root`, owned by root.
 
-    Links are followed as a process in there would, also to where nothing is yet, and none leads out. Raises
-    `InvalidArgument` in Docker's words if something else is in the way.
+    Symbolic links are followed as by a process inside, even dangling ones, and none leads outside. Raises
+    `InvalidArgument` with Docker's message if something else is in the way.
     """
     try:
         resolve(os.fsencode(path), partial(_enter, root, path))
@@ -40,7 +40,7 @@ def make_directory(root: int, path: str) -> None:
 
 
 def _enter(root: int, path: str, at: bytes, name: bytes) -> bytes | None:
-    """Make the directory `name` in `at` if nothing has that name; answers where it leads if it is a link."""
+    """Create the directory `name` in `at` if nothing has that name; returns the target if it is a symbolic link."""
     try:
         parent = openat2(root, at or b".", os.O_PATH | os.O_DIRECTORY, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
         try:

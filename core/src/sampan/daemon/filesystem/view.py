@@ -1,13 +1,12 @@
 """A container's files as the container sees them: its root with its volumes, binds and tmpfs in place.
 
-A view is a mount namespace of its own whose root is the container's root, and all that keeps it are file
-descriptors: no mount can be seen, or left behind, anywhere else. That of a running container is a copy of the
-container's own mounts. In that of any other, its snapshot and volumes are mounted anew, by descriptor: a path in the
-root is never one that the host resolves (CVE-2018-15664, CVE-2026-41568, CVE-2026-42306). Nothing in a view can be
-executed, and no device opened.
+A view is a mount namespace whose root is the container's root, and is kept alive only by file descriptors: none of
+its mounts can be seen, or left behind, anywhere else. For a running container it is a copy of the container's own
+mounts. For any other, its snapshot and volumes are mounted again, by descriptor: the host never resolves a path in
+that root (CVE-2018-15664, CVE-2026-41568, CVE-2026-42306). Nothing in a view can be executed, and no device opened.
 
-The threads that make views run nothing but a few system calls once they are in somebody else's root: whatever
-Python would load then were the container's (CVE-2019-14271).
+The threads that create views run only a few system calls once they are in a foreign root: anything that Python loaded
+then would be the container's (CVE-2019-14271).
 """
 
 from __future__ import annotations
@@ -63,12 +62,12 @@ _INERT = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC
 _RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _KERNELS = ("/proc", "/sys", "/dev")
-"""What the engine mounts there is the kernel's, not files of the container's: dockerd's copies have none of it."""
+"""What the engine mounts there belongs to the kernel, not to the container's files; dockerd's copies omit it too."""
 
 
 @dataclass(frozen=True)
 class View:
-    """`root` is its root directory, open as a path; `namespace` its mount namespace, for a process to enter."""
+    """`root` is its root directory, opened with O_PATH; `namespace` its mount namespace, for a process to enter."""
 
     root: int
     namespace: int
@@ -76,10 +75,10 @@ class View:
 
 @asynccontextmanager
 async def viewed(daemon: Daemon, container: Container, *, writing: bool = False) -> AsyncIterator[View]:
-    """The view of a container while the context lasts, with all that is mounted in it.
+    """The view of a container in this context, with everything that is mounted in it.
 
-    Who writes to a container that does not run keeps it from being started meanwhile: it would not see all of it.
-    Raises `SystemFailure`, or `InvalidArgument` if a bind's source is gone.
+    Writing to a stopped container keeps it from being started in the meantime, as it would not see all of it. Raises
+    `SystemFailure`, or `InvalidArgument` if a bind's source is gone.
     """
     async with _opened(daemon, container, bare=False, writing=writing) as view:
         yield view
@@ -87,7 +86,7 @@ async def viewed(daemon: Daemon, container: Container, *, writing: bool = False)
 
 @asynccontextmanager
 async def viewed_bare(daemon: Daemon, container: Container) -> AsyncIterator[View]:
-    """As `viewed`, without anything that is mounted in the container: its image and what it changed."""
+    """As `viewed`, without anything that is mounted in the container: only its image and its changes."""
     async with _opened(daemon, container, bare=True, writing=False) as view:
         yield view
 
@@ -98,7 +97,7 @@ async def _opened(daemon: Daemon, container: Container, *, bare: bool, writing: 
         view = await _of_running(daemon, container, bare=bare)
         if view is None:
             await lock.enter_async_context(daemon.alone(container.id))
-            # It may have been started while this waited.
+            # It may have been started in the meantime.
             running = await _of_running(daemon, container, bare=bare)
             view = running or await _of_stopped(daemon, container, bare=bare)
             if running or not writing:
@@ -108,7 +107,7 @@ async def _opened(daemon: Daemon, container: Container, *, bare: bool, writing: 
 
 
 async def _of_running(daemon: Daemon, container: Container, *, bare: bool) -> View | None:
-    """The view of a container that runs in a mount namespace of its own; `None` if it does not."""
+    """The view of a running container that has its own mount namespace; `None` if there is none."""
     if not container.running:
         return None
     try:
@@ -117,8 +116,8 @@ async def _of_running(daemon: Daemon, container: Container, *, bare: bool) -> Vi
         return None
     try:
         if os.path.samestat(os.fstat(namespace), os.stat("/proc/self/ns/mnt")):  # noqa: PTH116  # no disk
-            return None  # what has no namespace of its own shows its snapshot
-        # Asked after the open: now the pid is that of the container's init still, and of nobody else's.
+            return None  # without its own namespace, its snapshot is shown
+        # Checked after the open, so that the pid still was that of the container's init then, and nobody else's.
         await daemon.runtime.kill(container.id, 0)
         hidden = [] if bare else _hidden(container)
         return await _made(_in_own_thread, lambda: _copy_mounts(namespace, hidden, bare=bare))
@@ -136,7 +135,7 @@ async def _of_stopped(daemon: Daemon, container: Container, *, bare: bool) -> Vi
 
 
 async def _made(make: Callable[..., View], *arguments: Any) -> View:
-    """As `in_thread`; a view that a cancelled caller will never see is closed."""
+    """As `in_thread`, but closes a view that a cancelled caller will never see."""
     deed = asyncio.ensure_future(asyncio.to_thread(make, *arguments))
     try:
         await settled(deed)
@@ -155,9 +154,9 @@ def _mount(daemon: Daemon, container: Container, rootfs: Sequence[Mount], bare: 
 
 
 def _moved(wanted: Mounting, bundle: Path, places: Path) -> Iterator[SpecMount]:
-    """The mounts, those from trees in the bundle from trees in `places`.
+    """The mounts, with those from trees in the bundle replaced by trees in `places`.
 
-    What else is in the bundle is left out: it is there only while the container runs.
+    Anything else in the bundle is left out, as it exists only while the container runs.
     """
     trees = {str(bundle / tree.name): str(places / tree.name) for tree in wanted.trees if tree.owner is None}
     for each in wanted.mounts:
@@ -168,14 +167,14 @@ def _moved(wanted: Mounting, bundle: Path, places: Path) -> Iterator[SpecMount]:
 
 
 def _hidden(container: Container) -> list[str]:
-    """Of the kernel's mounts those below which the user has mounted nothing."""
+    """Those of the kernel's mounts below which the user has mounted nothing."""
     record = container.record
     asked = [point.destination for point in record.mounts] + [clean(path) for path in record.host_config.tmpfs or {}]
     return [path for path in _KERNELS if not any(f"{one}/".startswith(f"{path}/") for one in asked)]
 
 
 def _in_own_thread(make: Callable[[], View]) -> View:
-    """A thread that has left the process's namespaces can't be used for anything else."""
+    """Run in a dedicated thread: after leaving the process's namespaces, it can't be used for anything else."""
     with ThreadPoolExecutor(1, thread_name_prefix="view") as thread:
         try:
             return thread.submit(make).result()
@@ -185,7 +184,7 @@ def _in_own_thread(make: Callable[[], View]) -> View:
 
 @contextmanager
 def _places(state_dir: Path) -> Iterator[Path]:
-    """A directory to mount things in, for a moment. It is removed without what is mounted there, whoever sees it."""
+    """A temporary directory to mount things in. Its removal leaves alone whatever is mounted there."""
     places = Path(tempfile.mkdtemp(prefix=PREFIX, dir=state_dir))
     try:
         yield places
@@ -203,7 +202,7 @@ def _close(view: View) -> None:
     os.close(view.namespace)
 
 
-# In a thread of its own
+# Runs in the dedicated thread.
 
 
 def _copy_mounts(namespace: int, hidden: Sequence[str], *, bare: bool) -> View:
@@ -225,7 +224,7 @@ def _copy_mounts(namespace: int, hidden: Sequence[str], *, bare: bool) -> View:
 
 
 def _keep_root_only() -> None:
-    """Take away everything that is mounted in the root, whatever lies upon what."""
+    """Detach everything that is mounted in the root, however it is stacked."""
     tree = open_tree("/")
     root = os.open("/", _DIRECTORY)
     try:
@@ -250,7 +249,7 @@ def _mount_anew(rootfs: Sequence[Mount], wanted: Mounting, places: Path) -> View
                 make_tree(tree, places)
         root = os.open(place, _DIRECTORY)
         try:
-            # A parent's mount must come before those below it.
+            # Mounts must come before those below them.
             for one in sorted(wanted.mounts, key=lambda one: one.destination.count("/")):
                 _put(root, one)
             os.fchdir(root)
@@ -261,7 +260,7 @@ def _mount_anew(rootfs: Sequence[Mount], wanted: Mounting, places: Path) -> View
 
 
 def _make_root_of_cwd() -> None:
-    # Stacks the new root on the old one, and then takes that away (pivot_root(2), NOTES).
+    # Stacks the new root on the old one, and then detaches the old one (pivot_root(2), NOTES).
     pivot_root(".", ".")
     umount2(".", MNT_DETACH)
     os.chdir("/")
@@ -279,7 +278,7 @@ def _finished(proc: int) -> View:
 
 @contextmanager
 def _own_proc() -> Iterator[int]:
-    """The thread's directory in the host's /proc: the container has another /proc, or none."""
+    """The thread's directory in the host's /proc, opened early: the container has another /proc, or none."""
     proc = os.open("/proc/thread-self", _DIRECTORY)
     try:
         yield proc
@@ -288,7 +287,7 @@ def _own_proc() -> Iterator[int]:
 
 
 def _put(root: int, wanted: SpecMount) -> None:
-    """Mount what is `wanted` in the root, at a place made where it is missing, as the runtime would."""
+    """Mount what is `wanted` in the root, creating a missing mount point as the runtime would."""
     with ExitStack() as undo:
         if wanted.type == "tmpfs":
             target = _target(root, wanted.destination, undo, is_directory=True)
@@ -325,5 +324,5 @@ def _make_target(root: int, path: str, *, is_directory: bool) -> None:
 
 
 def _here(options: Sequence[str]) -> list[str]:
-    """Propagation is for the container; here it would be asked of what lies under the new mount."""
+    """The options without propagation, which is meant for the container; here it would affect what is below."""
     return [one for one in options if not one.endswith(("private", "shared", "slave"))]

@@ -1,1 +1,1 @@
-"""The jobs of images and registries."""
+"""The jobs for images and registries."""

@@ -1,4 +1,4 @@
-"""system_check: whether blobs, layers, snapshots, names and containers are what they are said to be."""
+"""system_check: whether blobs, layers, snapshots, names and containers are intact."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GOING = (Status.REMOVING, Status.DEAD)
 
 
 async def system_check(daemon: Daemon, job: Job[CheckSystem]) -> SystemCheck:
-    """Read everything and say what is wrong. Whatever runs meanwhile goes on; without `repair` nothing is changed."""
+    """Read everything and report what is wrong, while other jobs continue; without `repair`, nothing is changed."""
     images, files = daemon.images, job.request.files
     if job.request.repair:
         mended = await images.repair(lambda snapshot: _is_owned(daemon, snapshot), files=files)

@@ -1,4 +1,4 @@
-"""image_push, distribution_inspect, image_search: what is asked of registries beside pulls."""
+"""image_push, distribution_inspect, image_search: uses of registries other than pulls."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HITS_MAX = 100
 
 
 async def image_push(daemon: Daemon, job: Job[PushImage]) -> None:
-    """Send an image to its registry, with Docker's stream of progress."""
+    """Push an image to its registry, with Docker's stream of progress."""
     request, output = job.request, job.require_output()
     reference = reference_of(request.name, request.tag)
     if request.platform and not reference.has_name_only:
@@ -50,7 +50,7 @@ async def distribution_inspect(daemon: Daemon, job: Job[InspectDistribution]) ->
 
 
 async def image_search(daemon: Daemon, job: Job[SearchImages]) -> list[SearchResult]:
-    """Images that a registry offers."""
+    """Search a registry for images."""
     request = job.request
     wanted = filters.checked(request.filters, _SEARCH_FILTERS)
     stars = max(filters.integers(wanted, "stars"), default=0)

@@ -1,8 +1,8 @@
-"""Garbage collection with a policy: images unused for long go, and when room is short those used longest ago.
+"""Garbage collection by policy: removes images not used for long and, if space is short, those least recently used.
 
-Off unless configured. An image of a container, running or not, is never touched, nor one that was used a moment ago.
-After the image garbage collection of Kubernetes' kubelet (pkg/kubelet/images/image_gc_manager.go): above the high
-watermark images are removed until the low one is reached, so that it does not run all the time.
+Disabled unless configured. Images that have containers, running or not, or were used a moment ago, are never touched.
+Modelled on Kubernetes' kubelet (pkg/kubelet/images/image_gc_manager.go): above the high watermark, images are removed
+until the low one is reached, so that it does not run all the time.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _GRACE_NS = 600 * 1_000_000_000  # what has just been pulled is about to be used
 
 @dataclass(frozen=True)
 class Watermarks:
-    """Above `high` images go until `low` is reached.
+    """If usage is above `high`, images are removed until it is at `low`.
 
-    Both are bytes that all images together may take, or with `is_share` percent of the data root's file system.
+    Both are limits for all images together in bytes or, with `is_share`, percentages of the data root's file system.
     """
 
     high: int
@@ -42,7 +42,7 @@ class Watermarks:
 
 @dataclass(frozen=True)
 class GcPolicy:
-    """When images go by themselves; without watermarks and `unused_days` none does."""
+    """When images are removed automatically; without watermarks and `unused_days`, never."""
 
     watermarks: Watermarks | None = None
     unused_days: int | None = None
@@ -56,7 +56,7 @@ class GcPolicy:
 
 @dataclass(frozen=True)
 class DiskState:
-    """Of a file system, in bytes: what is in use, and what there is for use, as df(1) counts it."""
+    """A file system's used and usable bytes, counted as by df(1)."""
 
     used_bytes: int
     total_bytes: int
@@ -66,24 +66,24 @@ class Disk(Protocol):
     """Tells how full a file system is."""
 
     def state(self) -> DiskState:
-        """Now."""
+        """The current state."""
 
 
 class DataRootDisk:
-    """The file system of a directory."""
+    """The file system that contains a directory."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def state(self) -> DiskState:
-        """From statvfs(3)."""
+        """The current state, from statvfs(3)."""
         found = os.statvfs(self._path)
         used = (found.f_blocks - found.f_bfree) * found.f_frsize
         return DiskState(used, used + found.f_bavail * found.f_frsize)
 
 
 class Collector:
-    """Looks from time to time, and removes what the policy says. `clock` answers nanoseconds since the epoch."""
+    """Periodically removes what the policy says. `clock` returns nanoseconds since the epoch."""
 
     def __init__(self, daemon: Daemon, policy: GcPolicy, disk: Disk, clock: Callable[[], int] = now_ns) -> None:
         self._daemon = daemon
@@ -92,7 +92,7 @@ class Collector:
         self._clock = clock
 
     async def run(self) -> None:
-        """Collect for ever, first after one interval. What fails is logged, and tried again."""
+        """Collect forever, starting after one interval. Failures are logged, and retried the next time."""
         while True:
             await asyncio.sleep(self._policy.interval_s)
             try:
@@ -101,11 +101,11 @@ class Collector:
                 _log.error("images can't be collected: %s", error)
 
     async def collect(self) -> None:
-        """Remove what has to go now, and say so in the log and, with the images' own events, in one of `prune`."""
+        """Remove what is due, log it, and publish a `prune` event in addition to the images' own."""
         try:
             with self._daemon.pruning("images"):
                 freed = await self._remove_unused() + await self._make_room()
-        except Conflict:  # somebody prunes: that makes room too
+        except Conflict:  # a prune is in progress, which frees space too
             return
         if freed:
             self._daemon.events.publish("image", "prune", "", {"reclaimed": str(freed), "reason": "gc"})
@@ -118,7 +118,7 @@ class Collector:
         return sum([await self._remove(one, f"more than {self._policy.unused_days} days") for one in due])
 
     async def _make_room(self) -> int:
-        """How much is freed goes by the books: the files themselves are deleted in the background."""
+        """Remove images down to the low watermark. Uses recorded sizes, as files are deleted in the background."""
         marks = self._policy.watermarks
         if marks is None:
             return 0
@@ -144,7 +144,7 @@ class Collector:
         return await self._daemon.images.disk_bytes(), 0
 
     def _candidates(self) -> list[Image]:
-        """What may go: those without a name first, then those used longest ago."""
+        """The images that may be removed: unnamed ones first, then the least recently used."""
         images = self._daemon.images
         latest = self._clock() - _GRACE_NS
         free = [
@@ -155,7 +155,7 @@ class Collector:
         return sorted(free, key=lambda one: (bool(one.references), images.last_used_ns(one)))
 
     async def _remove(self, one: Image, why: str) -> int:
-        """Remove an image by each of its names; answers the bytes that became free."""
+        """Remove an image by all of its names; returns the number of bytes freed."""
         days = (self._clock() - self._daemon.images.last_used_ns(one)) // _DAY_NS
         before = await self._daemon.images.disk_bytes()
         await image.remove_unused(self._daemon, one)

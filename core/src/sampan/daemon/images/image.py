@@ -1,4 +1,4 @@
-"""The jobs of images."""
+"""The jobs for images."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _FILTERS = frozenset({"before", "dangling", "label", "reference", "since", "unti
 
 
 async def image_list(daemon: Daemon, job: Job[ListImages]) -> list[ImageSummary]:
-    """The images that the filters let through, newest first."""
+    """The images that match the filters, newest first."""
     request = job.request
     wanted = filters.checked(request.filters, _FILTERS)
     found = [image for image in daemon.images.list() if _is_wanted(daemon, wanted, image)]
@@ -89,7 +89,7 @@ async def image_inspect(daemon: Daemon, job: Job[InspectImage]) -> ImageInspect:
 
 
 async def image_pull(daemon: Daemon, job: Job[PullImage]) -> None:
-    """Fetch an image from its registry, with Docker's stream of progress."""
+    """Pull an image from its registry, with Docker's stream of progress."""
     request, output = job.request, job.require_output()
     reference = reference_of(request.reference, request.tag)
     image = await daemon.images.pull(
@@ -102,7 +102,7 @@ async def image_pull(daemon: Daemon, job: Job[PullImage]) -> None:
 
 
 def credentials(auth: models.RegistryAuth) -> RegistryAuth:
-    """What a client sent, as the registry's client takes it."""
+    """Convert a client's credentials for the registry client."""
     return RegistryAuth(
         username=auth.username,
         password=auth.password,
@@ -113,7 +113,7 @@ def credentials(auth: models.RegistryAuth) -> RegistryAuth:
 
 
 async def image_load(daemon: Daemon, job: Job[LoadImages]) -> None:
-    """Take images from an archive of `docker save` or an OCI layout."""
+    """Load images from an archive of `docker save` or an OCI layout."""
     output = job.require_output()
     with blaming_the_caller():
         images = await daemon.images.load(
@@ -124,7 +124,7 @@ async def image_load(daemon: Daemon, job: Job[LoadImages]) -> None:
 
 
 async def image_import(daemon: Daemon, job: Job[ImportImage]) -> None:
-    """Make an image of one layer from an archive of a file system: the request's body, or a file on the web."""
+    """Create an image with one layer from an archive of a file system: the request's body, or a file on the web."""
     request, output = job.request, job.require_output()
     if request.source == "-":
         image = await _import(daemon, request, job.require_body(), request.source)
@@ -149,7 +149,7 @@ async def _import(daemon: Daemon, request: ImportImage, body: AsyncIterator[byte
 
 
 async def _importing(file: WebFile, output: Output) -> AsyncGenerator[bytes, None]:
-    """The bytes of `file`, with progress."""
+    """The bytes of `file`, while reporting progress."""
     received, throttle = 0, Throttle()
     async with aclosing(file.chunks()) as chunks:
         async for chunk in chunks:
@@ -160,7 +160,7 @@ async def _importing(file: WebFile, output: Output) -> AsyncGenerator[bytes, Non
 
 
 async def image_tag(daemon: Daemon, job: Job[TagImage]) -> None:
-    """Give an image one more name."""
+    """Give an image an additional name."""
     request = job.request
     image = daemon.images.get(request.name)
     reference = reference_of(request.repository, request.tag)
@@ -171,12 +171,12 @@ async def image_tag(daemon: Daemon, job: Job[TagImage]) -> None:
 
 
 async def image_remove(daemon: Daemon, job: Job[RemoveImage]) -> list[ImageRemoved]:
-    """Take a name off an image, and remove it with its last one."""
+    """Remove a name from an image, and the image with its last name."""
     return await remove(daemon, job.request.name, force=job.request.force)
 
 
 async def remove(daemon: Daemon, name: str, *, force: bool) -> list[ImageRemoved]:
-    """As image_remove, for those who remove more than one. Raises `NotFound`, `Conflict` in Docker's words."""
+    """As image_remove, for callers that remove several. Raises `NotFound`, `Conflict` with Docker's message."""
     image = daemon.images.get(name)
     removed = await daemon.images.remove(
         name,
@@ -192,7 +192,7 @@ async def remove(daemon: Daemon, name: str, *, force: bool) -> list[ImageRemoved
 
 
 async def remove_unused(daemon: Daemon, unused: Image) -> list[ImageRemoved]:
-    """Remove an image by each of its names, so that one which somebody begins to use meanwhile stays."""
+    """Remove an image by all of its names, so that it stays if somebody starts to use it in the meantime."""
     removed: list[ImageRemoved] = []
     for name in (*unused.references, *unused.repo_digests) or (unused.id,):
         try:
@@ -204,7 +204,7 @@ async def remove_unused(daemon: Daemon, unused: Image) -> list[ImageRemoved]:
 
 @contextmanager
 def blaming_the_caller() -> Iterator[None]:
-    """An archive that came with the request and is broken makes it an invalid one."""
+    """In this context, a broken archive in the request raises `InvalidArgument`."""
     try:
         yield
     except DataLoss as error:
@@ -212,16 +212,17 @@ def blaming_the_caller() -> Iterator[None]:
 
 
 def publish_image(daemon: Daemon, action: str, image: Image, *, id: str = "", name: str = "") -> None:
-    """Note that `action` happened to an image.
+    """Publish an event of an image.
 
-    Both are the image's ID unless the action is about a name (moby daemon/images/image_events.go).
+    `id` and `name` default to the image's ID, for actions that are not about a name (moby
+    daemon/images/image_events.go).
     """
     labels = _config(image).get("Labels") or {}
     daemon.events.publish("image", action, id or image.id, {**labels, "name": name or image.id})
 
 
 def reference_of(name: str, tag: str) -> Reference:
-    """Docker's two parameters as one reference; the tag may be a digest."""
+    """Combine Docker's two parameters into one reference; the tag may be a digest."""
     if not tag:
         return Reference.parse(name)
     return Reference.parse(f"{name}@{tag}" if ":" in tag else f"{name}:{tag}")
@@ -232,18 +233,18 @@ def _config(image: Image) -> dict[str, Any]:
 
 
 def _last_comment(document: dict[str, Any]) -> str:
-    """What the last step of its history says: images made of containers have their comment only there."""
+    """The comment of the last step in its history: images committed from containers have it only there."""
     history = document.get("history") or [{}]
     return str(history[-1].get("comment", ""))
 
 
 def created_s(image: Image) -> float:
-    """When it was made, in seconds since the epoch, to the microsecond: of two made in one second, one is older."""
+    """When it was created, in seconds since the epoch; microseconds order images created in the same second."""
     return seconds_of(image.created)
 
 
 def seconds_of(created: str) -> float:
-    """RFC 3339, of any precision, as seconds since the epoch; 0 for what is no time."""
+    """RFC 3339, of any precision, as seconds since the epoch; 0 for an invalid time."""
     try:
         return datetime.fromisoformat(created).timestamp()
     except ValueError:
@@ -265,7 +266,7 @@ def _is_wanted(daemon: Daemon, wanted: filters.Filters, image: Image) -> bool:
 
 
 def _matches(pattern: str, image: Image) -> bool:
-    """Docker's rule: the pattern stands for the name, with or without the tag."""
+    """Docker's rule: the pattern matches the name with or without the tag."""
     names = [*image.references, *image.repo_digests]
     return any(
         fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(Reference.parse(name).familiar_name, pattern)

@@ -1,4 +1,4 @@
-"""registry_login: whether a registry takes somebody's credentials."""
+"""registry_login: whether a registry accepts credentials."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 
 
 async def registry_login(daemon: Daemon, job: Job[CheckAuth]) -> AuthResult:
-    """Ask the registry; nothing of it is kept."""
+    """Ask the registry; the credentials are not stored."""
     return AuthResult(identity_token=await daemon.images.login(credentials(job.request.auth)))

@@ -1,4 +1,4 @@
-"""image_save and image_history: images on their way out, and how they were made."""
+"""image_save and image_history: exporting images, and how they were created."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNKNOWN = "<missing>"
 
 
 async def image_save(daemon: Daemon, job: Job[SaveImages]) -> None:
-    """Write images as an archive."""
+    """Write images to an archive."""
     request, output = job.request, job.require_output()
     images = [daemon.images.get(name) for name in request.names]
     async with aclosing(daemon.images.save(request.names, platforms=request.platforms)) as pieces:
@@ -27,7 +27,7 @@ async def image_save(daemon: Daemon, job: Job[SaveImages]) -> None:
 
 
 async def image_history(daemon: Daemon, job: Job[ImageHistory]) -> list[HistoryStep]:
-    """How an image was made, newest step first."""
+    """How an image was created, newest step first."""
     image = daemon.images.get(job.request.name, platform=job.request.platform)
     steps = [
         HistoryStep(

@@ -1,1 +1,1 @@
-"""What happens to a container: made, started, paused, ended, restarted, removed."""
+"""The life cycle of a container: create, start, pause, stop, restart, remove."""

@@ -1,4 +1,4 @@
-"""container_create: from a configuration to a container that is ready to start."""
+"""container_create: turns a configuration into a container that is ready to start."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> ContainerCreated:
-    """Make a container of an image: its name, volumes, writable snapshot and record, all or nothing."""
+    """Create a container from an image: its name, volumes, writable snapshot and record, all or nothing."""
     request = job.request
     warnings = await checks.check(daemon, request)
     image = daemon.images.get(request.config.image)
@@ -51,7 +51,7 @@ async def container_create(daemon: Daemon, job: Job[CreateContainer]) -> Contain
 
 
 def _record(daemon: Daemon, request: CreateContainer, image: Image, undo: AsyncExitStack) -> Record:
-    """The request, completed by the daemon's defaults and the image's configuration, under a name reserved for it."""
+    """The request, completed from the daemon's defaults and the image's configuration, with a reserved name."""
     host = complete(daemon, request.host_config)
     config = _config_of(request, image)
     id = secrets.token_hex(32)
@@ -79,7 +79,7 @@ def _record(daemon: Daemon, request: CreateContainer, image: Image, undo: AsyncE
 
 
 def _config_of(request: CreateContainer, image: Image) -> ContainerConfig:
-    """What the request says and, where it says nothing, the image."""
+    """The request's configuration, completed from the image's."""
     config = merge(request.config, ContainerConfig.model_validate(image.config.get("config") or {}))
     checks.check_texts(config)
     if config.working_dir:
@@ -89,7 +89,10 @@ def _config_of(request: CreateContainer, image: Image) -> ContainerConfig:
 
 
 def _points_of(daemon: Daemon, name: str) -> list[Point]:
-    """A container that is missing is no `NotFound`, which to the docker command would mean the image."""
+    """The container's mount points.
+
+    A missing container is not a `NotFound`, which the docker command takes for the image.
+    """
     try:
         return daemon.containers.get(name).record.mounts
     except NotFound as error:
@@ -115,7 +118,7 @@ def _reserve_name(daemon: Daemon, asked: str | None, id: str, undo: AsyncExitSta
 
 
 async def _make(daemon: Daemon, record: Record, image: Image, undo: AsyncExitStack) -> Container:
-    """All that a container has on the disk. Its row comes last: what has none is cleared away at the next start."""
+    """Create the container on disk. Its row comes last: the next start removes anything without a row."""
     await _make_volumes(daemon, record.id, record.mounts, undo)
     await _make_image_mounts(daemon, record, undo)
     await _make_snapshot(daemon, record, image, undo)
@@ -148,12 +151,12 @@ async def _make_volumes(daemon: Daemon, id: str, points: list[Point], undo: Asyn
 
 
 async def _unmake_volume(daemon: Daemon, name: str) -> None:
-    with suppress(Conflict):  # another container has got it meanwhile
+    with suppress(Conflict):  # another container uses it by now
         await daemon.volumes.remove(name, partial(daemon.volume_users, name))
 
 
 async def _make_image_mounts(daemon: Daemon, record: Record, undo: AsyncExitStack) -> None:
-    """A snapshot of its own for each image that is mounted: the image's files stay as long as the container."""
+    """Create a snapshot for each mounted image, so that the image's files stay as long as the container."""
     for number, point in enumerate(record.mounts):
         if point.type == "image":
             image = daemon.images.get(point.spec.source)
@@ -178,7 +181,7 @@ async def _prepare_snapshot(
 
 
 async def _prepare_files(daemon: Daemon, record: Record) -> None:
-    """The working directory, and what the image has in the places of new volumes."""
+    """Create the working directory, and fill new volumes with the image's files in their place."""
     volumes = [point for point in record.mounts if point.type == "volume" and point.copies]
     if not volumes and record.config.working_dir in ("", "/"):
         return

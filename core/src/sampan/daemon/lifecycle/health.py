@@ -1,7 +1,8 @@
-"""Health checks: a command that is run in a container time and again, and what its results say of the container.
+"""Health checks: a command that runs in a container periodically, and the container's health derived from its
+results.
 
-Source: moby daemon/health.go. What it keeps in memory only, the record has here: a container that was healthy is
-so after a restart of the daemon, and its next check comes an interval later.
+Source: moby daemon/health.go. Unlike there, the state is part of the record: a container that was healthy is still
+healthy after a restart of the daemon, and its next check follows one interval later.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Check(NamedTuple):
 
 
 def validate(asked: Healthcheck | None) -> None:
-    """Raise `InvalidArgument` in Docker's words for times and numbers that can't be."""
+    """Raise `InvalidArgument` with Docker's message for invalid times and numbers."""
     if asked is None:
         return
     for name in ("interval", "timeout", "start_period", "start_interval"):
@@ -49,7 +50,7 @@ def validate(asked: Healthcheck | None) -> None:
 
 
 def check_of(container: Container) -> Check | None:
-    """The container's check; `None` if it has none, or says that it wants none."""
+    """The container's check; `None` if it has none or has disabled it."""
     config = container.record.config
     asked = config.healthcheck
     kind, *command = (asked.test if asked else None) or [""]
@@ -69,7 +70,7 @@ def check_of(container: Container) -> Check | None:
 
 
 def begin(container: Container) -> None:
-    """It has just been started: nothing is known of its health, but for the results of before."""
+    """Reset the health of a container that was just started; earlier results stay in the log."""
     if check_of(container) is None:
         container.state.health = None
         return
@@ -78,17 +79,17 @@ def begin(container: Container) -> None:
 
 
 def resume(daemon: Daemon, container: Container) -> None:
-    """Look after the health of a container that runs, if it has a check and nobody does yet."""
+    """Start checking a running container, if it has a check and nobody does so yet."""
     check = check_of(container)
     if check is None or container.health_watcher or container.state.status is not Status.RUNNING:
         return
-    if container.state.health is None:  # it ran when an older daemon took no notice
+    if container.state.health is None:  # it was started by an older daemon without health checks
         begin(container)
     container.health_watcher = daemon.spawn(_watch(daemon, container, check), f"health of {container.id[:12]}")
 
 
 def suspend(container: Container) -> None:
-    """Leave a container alone that is paused or has ended. Docker calls it unhealthy until the next result."""
+    """Stop checking a container that is paused or has ended. Docker calls it unhealthy until the next result."""
     watcher, container.health_watcher = container.health_watcher, None
     if watcher:
         watcher.cancel()
@@ -115,7 +116,10 @@ def _pause_s(container: Container, check: Check) -> float:
 
 
 async def _note(daemon: Daemon, container: Container, check: Check, result: ProbeResult) -> None:
-    """Take a result into account; changes are told and kept, all else is known until the daemon ends."""
+    """Take a result into account.
+
+    Changes of the status are published and stored; the rest is lost when the daemon ends.
+    """
     state = health(container)
     before = state.status
     state.log = [*state.log[1 - _KEPT_RESULTS :], result]

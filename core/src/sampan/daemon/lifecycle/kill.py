@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 async def container_kill(daemon: Daemon, job: Job[KillContainer]) -> None:
-    """Send a signal to the container's init. It waits for no turn and no slot: it must reach what hangs.
+    """Send a signal to the container's init. Waits for no lock and no slot, as it must reach a container that hangs.
 
-    A signal that ends it says that its user wants it to be at an end; any other leaves its restart policy alone.
+    A signal meant to end it records that its user wants it stopped; any other leaves its restart policy alone.
     """
     number = parse_signal(job.request.signal) if job.request.signal else SIGKILL
     container = _get(daemon, job.request.name)
@@ -42,7 +42,7 @@ def _get(daemon: Daemon, name: str) -> Container:
 
 
 async def _call_off_restart(daemon: Daemon, container: Container) -> bool:
-    """Answers whether it still waited for its restart when its turn came."""
+    """Returns whether it was still waiting for its restart when the lock was acquired."""
     async with daemon.alone(container.id):
         if container.state.status is not Status.RESTARTING:
             return False

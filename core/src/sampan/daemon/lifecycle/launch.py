@@ -1,4 +1,4 @@
-"""The way from a container at rest to one that runs."""
+"""Takes a container from rest to running."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UNKNOWN_FAILURE = 128
 
 
 async def launch(daemon: Daemon, container: Container) -> None:
-    """Run the container's process, or leave nothing behind. Whoever calls it holds the container's key."""
+    """Run the container's process, or leave nothing behind. The caller holds the container's key."""
     await container.free.wait()
     before = container.state.model_copy()
     try:
@@ -39,7 +39,7 @@ async def launch(daemon: Daemon, container: Container) -> None:
             undo.callback(setattr, container.record, "state", before)
             await _launch(daemon, container, undo)
             undo.pop_all()
-    except OSError as error:  # a full disk, or a directory that somebody took away
+    except OSError as error:  # a full disk, or a directory that somebody removed
         raise SystemFailure(f"failed to start container {container.id}: {error}") from error
     daemon.publish(container, "start")
     await _hand_late_streams(daemon, container)
@@ -66,7 +66,7 @@ async def _launch(daemon: Daemon, container: Container, undo: AsyncExitStack) ->
 
 
 async def _prepare(daemon: Daemon, container: Container, undo: AsyncExitStack) -> Bundle:
-    """Everything the runtime is told: mounts, sandbox, cgroup, spec."""
+    """Prepare everything that the runtime needs: mounts, sandbox, cgroup, spec."""
     record = container.record
     links.check_running(daemon, container)
     if why_not := daemon.journal.why_not(record.host_config.log_config):
@@ -115,18 +115,18 @@ def _make_bundle(daemon: Daemon, container: Container) -> None:
 
 
 async def _hand_streams(daemon: Daemon, container: Container) -> None:
-    """Attach those who wait for the start, so that they miss nothing."""
+    """Attach clients that are waiting for the start, so that they miss no output."""
     while container.awaiting_start:
         attached = await daemon.runtime.attach(container.id)
         waiting = container.awaiting_start.pop(0) if container.awaiting_start else None
-        if waiting is None or waiting.done():  # gone meanwhile
+        if waiting is None or waiting.done():  # gone in the meantime
             await attached.close()
         else:
             waiting.set_result(attached)
 
 
 async def _hand_late_streams(daemon: Daemon, container: Container) -> None:
-    """The same for those who came after init was let go, and before the container was noted to run."""
+    """Do the same for those who came after init was released but before the container was marked as running."""
     try:
         await _hand_streams(daemon, container)
     except SampanError as error:  # it has ended already
@@ -144,7 +144,7 @@ async def _note_start(daemon: Daemon, container: Container) -> None:
 
 
 async def note_failure(daemon: Daemon, container: Container, error: Exception) -> None:
-    """What Docker leaves of a start that failed: its state as before, the exit code and the error."""
+    """Record a failed start as Docker does: the state as before, with the exit code and the error."""
     container.turn_away(error)
     state = container.state
     state.pid, state.error = 0, str(error)

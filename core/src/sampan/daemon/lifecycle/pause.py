@@ -1,6 +1,6 @@
-"""container_pause and container_unpause: the resource driver stops every process of a container where it stands.
+"""container_pause and container_unpause: the resource driver freezes all processes of a container.
 
-Source of the words: moby daemon/pause.go, daemon/unpause.go.
+Source of the messages: moby daemon/pause.go, daemon/unpause.go.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _log = logging.getLogger(__name__)
 
 
 async def container_pause(daemon: Daemon, job: Job[PauseContainer]) -> None:
-    """Stop a running container's processes. `Unsupported` where the host, or the driver, can't."""
+    """Freeze a running container's processes. Raises `Unsupported` if the host or the driver can't."""
     await _pause(daemon, job.request.name)
 
 
 @asynccontextmanager
 async def paused(daemon: Daemon, container: Container) -> AsyncIterator[None]:
-    """Within this a running container is paused. Where that can't be it goes on, as it does with dockerd.
+    """In this context, a running container is paused. If it can't be, it keeps running, as with dockerd.
 
-    If the daemon does not live to the end of it, the next one lets the container go on.
+    If the daemon dies in the meantime, the next one resumes the container.
     """
     try:
         await _pause(daemon, container.id, by_daemon=True)
@@ -44,7 +44,7 @@ async def paused(daemon: Daemon, container: Container) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        with suppress(Conflict, NotFound):  # it has ended, or somebody else has let it go on
+        with suppress(Conflict, NotFound):  # it has ended, or somebody else has resumed it
             await asyncio.shield(_unpause(daemon, container.id))
 
 
@@ -65,21 +65,21 @@ async def _unpause(daemon: Daemon, name: str) -> None:
 
 
 async def container_unpause(daemon: Daemon, job: Job[UnpauseContainer]) -> None:
-    """Let a paused container's processes go on."""
+    """Resume a paused container's processes."""
     await _unpause(daemon, job.request.name)
 
 
 async def thaw(daemon: Daemon, container: Container) -> None:
-    """Let the processes go on. Raises `Conflict` if the container has ended meanwhile."""
+    """Resume the processes. Raises `Conflict` if the container has ended in the meantime."""
     await _at_rest(daemon.resources.thaw, container)
     if container.state.status is Status.PAUSED:
         await _note(daemon, container, Status.RUNNING, "unpause")
 
 
 async def reconcile(daemon: Daemon, container: Container) -> None:
-    """After a restart of the daemon: whether the container is paused, the kernel knows.
+    """After a restart of the daemon: ask the kernel whether the container is paused.
 
-    What was paused for a work of the last daemon goes on: that work has come to its end.
+    If it was paused for an operation of the last daemon, it is resumed, as that operation is over.
     """
     if container.state.paused_by_daemon:
         await _try_thaw(daemon, container)
@@ -96,7 +96,7 @@ async def reconcile(daemon: Daemon, container: Container) -> None:
 async def _try_thaw(daemon: Daemon, container: Container) -> None:
     try:
         await asyncio.to_thread(daemon.resources.thaw, container.id)
-    except SampanError as error:  # it is to be looked after all the same
+    except SampanError as error:  # it must be supervised anyway
         _log.error("container %s stays paused: %s", container.id, error)
 
 

@@ -1,4 +1,4 @@
-"""One run of a health check: an exec, whose output is kept up to a length and whose time is limited.
+"""One run of a health check: an exec with limited output and time.
 
 Source: moby daemon/health.go, cmdProbe.
 """
@@ -28,14 +28,14 @@ _NO_RESULT = -1
 
 
 class Probe(NamedTuple):
-    """What is run, and how long it may take once it runs."""
+    """The command to run, and how long it may take once it runs."""
 
     command: tuple[str, ...]
     timeout_s: float
 
 
 class _Output:
-    """The beginning of what a probe says."""
+    """The beginning of a probe's output."""
 
     def __init__(self) -> None:
         self._content = bytearray()
@@ -49,7 +49,7 @@ class _Output:
 
 
 async def run_probe(daemon: Daemon, container: Container, probe: Probe) -> ProbeResult:
-    """Run it once. Whatever goes wrong is a result too. Cancelled, it leaves no process behind."""
+    """Run it once. Failures are results too. If cancelled, it leaves no process behind."""
     start_ns = now_ns()
     try:
         code, words = await _run(daemon, container, probe)
@@ -75,7 +75,10 @@ async def _run(daemon: Daemon, container: Container, probe: Probe) -> tuple[int,
 
 @asynccontextmanager
 async def _started(daemon: Daemon, container: Container, probe: Probe) -> AsyncIterator[Exec]:
-    """The probe's process, which is at its end when this is left. Its start takes no time of the probe's."""
+    """The probe's process, which has ended when the context is left.
+
+    Starting it does not count against its timeout.
+    """
     request = CreateExec(container=container.id, cmd=list(probe.command), attach_stdout=True, attach_stderr=True)
     instance = exec.register(daemon, container, request)
     starting = asyncio.create_task(exec.begin(daemon, instance))
@@ -99,7 +102,7 @@ async def _started(daemon: Daemon, container: Container, probe: Probe) -> AsyncI
 async def _end_late(starting: asyncio.Task[Exec]) -> None:
     try:
         running = await starting
-    except SampanError:  # it is in the exec's exit code
+    except SampanError:  # recorded in the exec's exit code
         return
     await running.kill()
     await running.attached.close()

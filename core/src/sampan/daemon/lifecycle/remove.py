@@ -1,4 +1,4 @@
-"""container_remove: everything of a container goes, and what is shared stays."""
+"""container_remove: removes everything of a container except what it shares."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _log = logging.getLogger(__name__)
 
 
 async def container_remove(daemon: Daemon, job: Job[RemoveContainer]) -> None:
-    """Remove a container; `force` ends it first, `volumes` takes its anonymous volumes along.
+    """Remove a container; `force` ends it first, `volumes` also removes its anonymous volumes.
 
-    It takes the container's key only after the kill, so that it need not wait for a stop that takes its time, and
-    kills once more if it had to wait for a start.
+    It takes the container's key only after the kill, so that it need not wait for a slow stop, and kills again if it
+    had to wait for a start.
     """
     request = job.request
     if request.link:
@@ -57,7 +57,7 @@ async def _require_end(daemon: Daemon, container: Container, request: RemoveCont
 
 
 async def discard(daemon: Daemon, container: Container, *, volumes: bool) -> None:
-    """Remove a container that does not run. Whoever calls it holds the container's key."""
+    """Remove a container that is not running. The caller holds the container's key."""
     container.move(Status.REMOVING)
     container.state.removed_with_volumes = volumes
     try:
@@ -71,7 +71,7 @@ async def discard(daemon: Daemon, container: Container, *, volumes: bool) -> Non
     except BaseException as error:
         container.move(Status.DEAD)
         container.state.error = str(error)
-        container.removed.set()  # those who wait for it hear that it failed
+        container.removed.set()  # those who wait for it learn that it failed
         container.tell_exit()
         raise
     container.state.error = ""
@@ -84,7 +84,7 @@ async def discard(daemon: Daemon, container: Container, *, volumes: bool) -> Non
 
 
 async def remove_at_rest(daemon: Daemon, container: Container) -> bool:
-    """Remove a container if it is at rest when its turn comes; its volumes stay. Answers whether it was."""
+    """Remove a container if it is at rest when the lock is acquired; its volumes stay. Returns whether it was."""
     async with daemon.serial.hold(container.id):
         if container.id not in daemon.containers or container.active:
             return False
@@ -93,7 +93,7 @@ async def remove_at_rest(daemon: Daemon, container: Container) -> bool:
 
 
 async def auto_remove(daemon: Daemon, container: Container) -> None:
-    """Remove a container that was run with `--rm` and has ended, with its anonymous volumes."""
+    """Remove a container that was run with `--rm` and has ended, including its anonymous volumes."""
     async with daemon.serial.hold(container.id):
         if container.id in daemon.containers and container.state.status in (Status.CREATED, Status.EXITED):
             await discard(daemon, container, volumes=True)
@@ -102,12 +102,15 @@ async def auto_remove(daemon: Daemon, container: Container) -> None:
 async def _remove_snapshots(daemon: Daemon, container: Container) -> None:
     images = [number for number, point in enumerate(container.record.mounts) if point.type == "image"]
     for key in (container.id, *(image_snapshot(container.id, number) for number in images)):
-        with suppress(NotFound):  # a removal that was interrupted got this far
+        with suppress(NotFound):  # an interrupted removal got this far
             await asyncio.to_thread(daemon.storage.remove, key)
 
 
 async def _free_shared(daemon: Daemon, container: Container, volumes: Sequence[str]) -> None:
-    """Free what nobody else has. The container is gone by now, so what fails is logged (moby daemon/delete.go)."""
+    """Free what nobody else uses.
+
+    The container is already gone, so failures are only logged (moby daemon/delete.go).
+    """
     try:
         await _collect_image(daemon, container)
         for name in volumes:
@@ -117,7 +120,7 @@ async def _free_shared(daemon: Daemon, container: Container, volumes: Sequence[s
 
 
 async def _collect_image(daemon: Daemon, container: Container) -> None:
-    """Free the layers of an image that was removed by force while this container, its last one, still had them."""
+    """Free the layers of an image that was removed by force while this container, its last one, still used them."""
     record = container.record
     mounted = [point.spec.source for point in record.mounts if point.type == "image"]
     try:
@@ -128,7 +131,7 @@ async def _collect_image(daemon: Daemon, container: Container) -> None:
 
 
 def _own_volumes(daemon: Daemon, container: Container) -> list[str]:
-    """The anonymous volumes that nobody else has."""
+    """The anonymous volumes that nobody else uses."""
     names = {point.name for point in container.record.mounts if point.type == "volume" and point.name}
     records = [record for name in names if (record := daemon.volumes.find(name))]
     return [
@@ -142,9 +145,9 @@ async def _remove_volume(daemon: Daemon, name: str) -> None:
     try:
         await volume.remove(daemon, name)
     except NotFound:
-        if daemon.volumes.find(name):  # its driver is not installed any more
+        if daemon.volumes.find(name):  # its driver is no longer installed
             raise
-    except Conflict:  # a container that is being made has got it meanwhile
+    except Conflict:  # a container that is being created uses it by now
         await daemon.volumes.disown(name)
 
 

@@ -1,4 +1,4 @@
-"""container_rename. Source of the words: moby daemon/rename.go."""
+"""container_rename. Source of the messages: moby daemon/rename.go."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def container_rename(daemon: Daemon, job: Job[RenameContainer]) -> None:
-    """Give a container another name, on its networks too. `Conflict` if another container has it."""
+    """Give a container another name, also on its networks. Raises `Conflict` if another container has it."""
     old, new = (name.strip().removeprefix("/") for name in (job.request.name, job.request.new_name))
     if not (old and new):
         raise InvalidArgument("Neither old nor new names may be empty")

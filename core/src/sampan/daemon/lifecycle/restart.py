@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def container_restart(daemon: Daemon, job: Job[RestartContainer]) -> None:
-    """Stop the container, if it runs, and start it. One that is run with `--rm` is not removed between the two."""
+    """Stop the container if it runs, and start it. A container run with `--rm` is not removed in between."""
     request = job.request
     container = daemon.containers.get(request.name)
     with explained(f"Cannot restart container {request.name}"):

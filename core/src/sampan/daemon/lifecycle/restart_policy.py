@@ -1,4 +1,4 @@
-"""Restart policies: Docker's, and `on-unhealthy`, which is `on-failure` that ends what its health check has given up.
+"""Restart policies: Docker's, and `on-unhealthy`: `on-failure` that also ends containers whose health check fails.
 
 Source of Docker's: moby daemon/internal/restartmanager and daemon/monitor.go.
 """
@@ -24,7 +24,7 @@ _SETTLED_AFTER_S = 10.0
 
 
 def validate(policy: RestartPolicy) -> None:
-    """Raise `InvalidArgument` in Docker's words for a policy that can't be; without a name any number will do."""
+    """Raise `InvalidArgument` with Docker's message for an invalid policy; without a name, any number is accepted."""
     name, retries = policy.name, policy.maximum_retry_count
     if name not in _ALL:
         raise InvalidArgument(
@@ -39,7 +39,7 @@ def validate(policy: RestartPolicy) -> None:
 
 
 def wants_restart(container: Container) -> bool:
-    """Whether the policy asks for another start of a container that has just ended."""
+    """Whether the policy asks for a restart of a container that has just ended."""
     state, policy = container.state, container.record.host_config.restart_policy
     if state.stopped_by_user:
         return False
@@ -55,15 +55,15 @@ def wants_restart(container: Container) -> bool:
 
 
 def may_try(container: Container) -> bool:
-    """Whether the policy's number of retries allows for one more."""
+    """Whether the policy's maximum number of retries allows one more."""
     most = container.record.host_config.restart_policy.maximum_retry_count
     return most == 0 or container.state.restart_count < most
 
 
 def delay_s(container: Container) -> float:
-    """How long to wait before the next start: doubled each time, from 100 ms to a minute, anew after a good run.
+    """The delay before the next start in seconds: from 100 ms to a minute, doubled each time, reset after a good run.
 
-    A run is good if it took ten seconds and, where it was ended as unhealthy, had been healthy before.
+    A run is good if it took ten seconds and, if it was ended as unhealthy, had been healthy before.
     """
     state = container.state
     ran_s = (state.finished_at_ns - state.started_at_ns) / 1e9
@@ -74,7 +74,7 @@ def delay_s(container: Container) -> float:
 
 
 def consider(container: Container) -> None:
-    """Have a container that has just ended wait for its next start, if its policy wants one, and count that."""
+    """Let a container that has just ended wait for its next start, if its policy asks for one, and count that."""
     if wants_restart(container):
         container.state.restart_count += 1
         container.state.restart_delay_s = delay_s(container)
@@ -82,7 +82,7 @@ def consider(container: Container) -> None:
 
 
 async def let_go(daemon: Daemon, container: Container) -> None:
-    """Have a container that waits for its next start stay as it is. Whoever calls it holds the container's key."""
+    """Cancel the restart that a container is waiting for. The caller holds the container's key."""
     if container.state.status is Status.RESTARTING:
         container.move(Status.EXITED)
         await daemon.containers.try_save(container)
@@ -90,7 +90,9 @@ async def let_go(daemon: Daemon, container: Container) -> None:
 
 
 async def call_off(daemon: Daemon, container: Container) -> None:
-    """Its user wants it at an end: no policy starts it again. A daemon that dies before that end has it recorded."""
+    """Record that a user wants it stopped, so that no policy restarts it, even if the daemon dies before it has
+    ended.
+    """
     if container.state.stopped_by_user:
         return
     container.state.stopped_by_user = True
@@ -99,14 +101,14 @@ async def call_off(daemon: Daemon, container: Container) -> None:
 
 
 def gives_up(container: Container) -> bool:
-    """Whether the policy asks to end a container that turned unhealthy, so that it can be started again.
+    """Whether the policy asks to end a container that became unhealthy, so that it can be restarted.
 
-    Without a retry that is left it goes on as it is: an ill container is better than none.
+    If no retry is left, it keeps running: an unhealthy container is better than none.
     """
     name = container.record.host_config.restart_policy.name
     return name == "on-unhealthy" and not container.state.ended_as_unhealthy and may_try(container)
 
 
 def longer(delay_s: float) -> float:
-    """The delay after one of `delay_s`."""
+    """The delay that follows one of `delay_s`."""
     return min(_LONGEST_DELAY_S, 2 * delay_s)

@@ -1,4 +1,4 @@
-"""What a restart policy asks for, done: waiting, starting again, ending what is unhealthy."""
+"""Carries out restart policies: waiting, restarting, and ending unhealthy containers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _log = logging.getLogger(__name__)
 
 
 async def restarted(daemon: Daemon, container: Container) -> bool:
-    """Start a container that waits for it, unless somebody stops or removes it meanwhile. Answers whether it runs."""
+    """Start a container that waits for its restart, unless it is stopped or removed first.
+
+    Returns whether it runs.
+    """
     while container.state.status is Status.RESTARTING:
         if await _is_let_go_within(container, container.state.restart_delay_s):
             return False
@@ -30,7 +33,7 @@ async def restarted(daemon: Daemon, container: Container) -> bool:
 
 
 async def start_again(daemon: Daemon, container: Container) -> bool:
-    """One more start. Whoever calls it holds the container's key. A failure is noted in its state and the log."""
+    """Try one start. The caller holds the container's key. A failure is recorded in its state and the log."""
     try:
         await launch.launch(daemon, container)
     except SampanError as error:
@@ -46,10 +49,10 @@ async def start_again(daemon: Daemon, container: Container) -> bool:
 
 
 async def end_unhealthy(daemon: Daemon, container: Container) -> None:
-    """Stop a container that its health check has given up; what comes then is as for any end."""
+    """Stop a container whose health check has failed for good; what follows is the same as after any end."""
     container.state.ended_as_unhealthy = True
     ending = stop.ending_of(daemon, container, None, None)
-    with suppress(NotFound):  # somebody has removed it meanwhile
+    with suppress(NotFound):  # removed in the meantime
         await stop.stop(daemon, container, ending, by_user=False)
 
 

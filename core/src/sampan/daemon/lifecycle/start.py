@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 async def container_start(daemon: Daemon, job: Job[StartContainer]) -> None:
-    """Start a container. `NotModified` if it runs already."""
-    if job.request.checkpoint:  # with Docker an experiment, which this engine has no part in
+    """Start a container. Raises `NotModified` if it is already running."""
+    if job.request.checkpoint:  # experimental in Docker, and not supported by this engine
         raise InvalidArgument("checkpoint is only supported in experimental mode")
     async with daemon.alone(job.request.name, _check) as container:
         await start(daemon, container)
 
 
 async def start(daemon: Daemon, container: Container) -> None:
-    """Start a container that is at rest. Whoever calls it holds the container's key."""
+    """Start a container that is at rest. The caller holds the container's key."""
     container.state.restart_count, container.state.restart_delay_s = 0, 0.0
     try:
         await launch.launch(daemon, container)
-    except Exception as error:  # whatever it is: those who wait for the start must hear of it
+    except Exception as error:  # of any kind: those who wait for the start must learn of it
         await launch.note_failure(daemon, container, error)
         if container.record.host_config.auto_remove:
             daemon.spawn(remove.auto_remove(daemon, container), f"remove {container.id[:12]}")
@@ -36,7 +36,7 @@ async def start(daemon: Daemon, container: Container) -> None:
 
 
 def require_whole(container: Container) -> None:
-    """Raise `Conflict` for a container of which something is gone already."""
+    """Raise `Conflict` for a container that is partly removed."""
     if container.gone:
         raise Conflict("container is marked for removal and cannot be started")
 

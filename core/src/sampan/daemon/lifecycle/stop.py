@@ -1,7 +1,7 @@
-"""container_stop: asking a container to end, and ending it when it does not.
+"""container_stop: asks a container to end, and kills it if it does not.
 
-Whoever stops a container has its key, and a slot of the engine, while it asks and not while it waits, so that others
-can look after the container meanwhile: a start that comes then is told that it runs, a removal by force ends it at
+The caller holds the container's key and a slot of the engine while it sends the signal, but not while it waits, so
+that others can use the container in the meantime: a start is told that it is running, a forced removal kills it at
 once.
 """
 
@@ -24,14 +24,14 @@ _KILL_DEADLINE_S = 10.0
 
 
 class Ending(NamedTuple):
-    """How a container is asked to end, and for how long; a negative time is for ever."""
+    """The signal that asks a container to end, and the timeout in seconds; a negative one means forever."""
 
     signal: int
     timeout_s: int
 
 
 async def container_stop(daemon: Daemon, job: Job[StopContainer]) -> None:
-    """Ask the container to end, and end it when its time is over. `NotModified` if it does not run."""
+    """Ask the container to end, and kill it after the timeout. Raises `NotModified` if it is not running."""
     container = daemon.containers.get(job.request.name)
     ending = ending_of(daemon, container, job.request.signal, job.request.timeout_s)
     if container.gone or not await stop(daemon, container, ending):
@@ -39,7 +39,7 @@ async def container_stop(daemon: Daemon, job: Job[StopContainer]) -> None:
 
 
 def ending_of(daemon: Daemon, container: Container, signal: str | None, timeout_s: int | None) -> Ending:
-    """What was asked for, or else the container's own, or else Docker's. Raises `InvalidArgument`."""
+    """What was asked for, else the container's own setting, else Docker's default. Raises `InvalidArgument`."""
     config = container.record.config
     number = parse_signal(signal) if signal else stop_signal(container)
     for seconds in (timeout_s, config.stop_timeout):
@@ -49,16 +49,16 @@ def ending_of(daemon: Daemon, container: Container, signal: str | None, timeout_
 
 
 def stop_signal(container: Container) -> int:
-    """The signal by which the container wants to be told to end."""
+    """The signal that asks the container to end."""
     text = container.record.config.stop_signal
     return parse_signal(text) if text else SIGTERM
 
 
 async def stop(daemon: Daemon, container: Container, ending: Ending, *, by_user: bool = True) -> bool:
-    """Stop the container and return when it has ended; answers whether there was something to stop.
+    """Stop the container and return when it has ended; returns whether there was something to stop.
 
-    What is stopped by its user is not restarted. A restart that is waited for is called off. Raises `NotFound` for a
-    container that is removed meanwhile.
+    A container stopped by its user is not restarted, and a pending restart is cancelled. Raises `NotFound` if the
+    container is removed in the meantime.
     """
     async with daemon.alone(container.id):
         if not container.active:
@@ -86,7 +86,7 @@ async def _await_end(daemon: Daemon, container: Container, exited: asyncio.Event
 
 
 async def end(daemon: Daemon, container: Container) -> None:
-    """SIGKILL every process of the container and wait for its end. Raises `SystemFailure` if that does not come."""
+    """SIGKILL all processes of the container and wait until it has ended. Raises `SystemFailure` after a timeout."""
     exited = container.next_exit
     if not container.running:
         return
@@ -99,16 +99,19 @@ async def end(daemon: Daemon, container: Container) -> None:
 
 
 async def send(daemon: Daemon, container: Container, number: int) -> None:
-    """Send init a signal. One that is meant to end it has to reach it, so it lets a paused container go on."""
+    """Send init a signal.
+
+    If it is meant to end init, a paused container is resumed so that the signal is delivered.
+    """
     daemon.publish(container, "kill", signal=str(number))
     try:
         await daemon.runtime.kill(container.id, number)
-    except (Conflict, NotFound):  # it has just ended by itself, and may be cleared away already
+    except (Conflict, NotFound):  # it has just ended by itself, and may already be cleared away
         return
     if container.state.status is Status.PAUSED and _wakes(container, number):
         await pause.thaw(daemon, container)
 
 
 def _wakes(container: Container, number: int) -> bool:
-    """Docker's rule: any signal, unless a stop signal is set and it is another one (moby daemon/kill.go)."""
+    """Docker's rule: any signal, unless a stop signal is set and this is another one (moby daemon/kill.go)."""
     return not container.record.config.stop_signal or number in (SIGKILL, stop_signal(container))

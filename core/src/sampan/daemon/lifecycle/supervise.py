@@ -1,4 +1,4 @@
-"""What happens when a container's process ends: note it, free what it held, restart or remove it."""
+"""What happens when a container's process ends: record it, free its resources, restart or remove the container."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 async def supervise(daemon: Daemon, container: Container) -> None:
-    """Follow a running container to its end, over all the starts that its restart policy asks for."""
+    """Follow a running container until it ends, through all the restarts that its policy asks for."""
     while True:
         health.resume(daemon, container)
         status = await daemon.runtime.wait(container.id)
@@ -36,10 +36,10 @@ async def supervise(daemon: Daemon, container: Container) -> None:
 
 
 async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> None:
-    """Note how it ended; those who wait are told once its ports and addresses are free and its record says so.
+    """Record how it ended; waiters are woken once its ports and addresses are free and its record is written.
 
-    Who was told that it is stopped can rely on that, whatever becomes of the daemon. What the last daemon knew of the
-    end goes before `status`: it may have let go of what told of it.
+    Whoever is told that it has stopped can rely on that, whatever becomes of the daemon. An end that the last daemon
+    had recorded takes precedence over `status`, as the source of that may already be gone.
     """
     end = container.state.end = container.state.end or status
     await daemon.logs.forget(container.id)
@@ -51,7 +51,7 @@ async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> No
     await _try(container, lambda: connect.disconnect(daemon, container))
     volume.tell_unmounted(daemon, container)
     elapsed_ns = end.at_ns - container.state.started_at_ns
-    health.suspend(container)  # an unpause that came last has had it looked after again
+    health.suspend(container)  # an unpause that came last has resumed the checks
     exited = container.note_exit(end)
     restart_policy.consider(container)
     daemon.publish(container, "die", exitCode=str(end.code), execDuration=str(max(0, elapsed_ns) // 1_000_000_000))
@@ -61,13 +61,13 @@ async def settle(daemon: Daemon, container: Container, status: ExitStatus) -> No
 
 
 async def _release_ended(daemon: Daemon, container: Container) -> None:
-    """Record how it ended first: what the runtime and the cgroup tell of that goes with them."""
+    """First record how it ended, as the runtime and the cgroup lose that information when they are removed."""
     await daemon.containers.try_save(container)
     await release(daemon, container)
 
 
 async def release(daemon: Daemon, container: Container) -> None:
-    """Free what the container holds in the kernel and in the exec root, its network apart. Every step is tried."""
+    """Free what the container holds in the kernel and in the exec root, except its network. Every step is tried."""
     steps = (
         lambda: daemon.runtime.delete(container.id),
         lambda: daemon.volume_mounts.release(container.id),
@@ -80,17 +80,17 @@ async def release(daemon: Daemon, container: Container) -> None:
 
 
 async def _try(container: Container, step: Callable[[], Awaitable[None]]) -> None:
-    """Drivers are somebody else's and may raise anything: what has ended is noted all the same."""
+    """Run a step. Drivers are third-party code and may raise anything, but the end must be recorded anyway."""
     try:
         await step()
     except (SampanError, OSError) as error:
         _log.error("container %s: %s", container.id, error)
-    except Exception:  # a driver's own mistake, whose place in the code the log has to name
+    except Exception:  # a bug in a driver, so the log must show where it is
         _log.exception("container %s: some of its resources may be left over", container.id)
 
 
 def _remove_group(daemon: Daemon, id: str) -> None:
-    """End what outlived init, which a container on the host's PID namespace may leave, and remove the cgroup."""
+    """Kill processes that outlived init, as is possible in the host's PID namespace, and remove the cgroup."""
     daemon.resources.kill(id)
     daemon.resources.remove(id)
 
@@ -98,6 +98,6 @@ def _remove_group(daemon: Daemon, id: str) -> None:
 async def _oom_kills(daemon: Daemon, container: Container) -> int:
     try:
         return await asyncio.to_thread(daemon.resources.oom_kills, container.id)
-    except Exception as error:  # drivers are somebody else's, and may raise anything
+    except Exception as error:  # drivers are third-party code and may raise anything
         _log.warning("container %s: can't tell whether it ran out of memory: %s", container.id, error)
         return 0

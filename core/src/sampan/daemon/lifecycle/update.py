@@ -1,6 +1,6 @@
-"""container_update: other limits and another restart policy for a container, while it runs too.
+"""container_update: changes the limits and the restart policy of a container, even while it runs.
 
-Source of rules and words: moby daemon/update.go, daemon/container/container_unix.go (UpdateContainer).
+Source of rules and messages: moby daemon/update.go, daemon/container/container_unix.go (UpdateContainer).
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _BY_CONTROLLER = {
         *("blkio_device_read_iops", "blkio_device_write_iops"),
     ),
 }
-"""What can be updated: all else of Docker's resources stays as it was at creation."""
+"""The resources that can be updated, by controller. All others stay as they were at creation."""
 _NOTHING = (0, "", None)
 
 
 async def container_update(daemon: Daemon, job: Job[UpdateContainer]) -> ContainerUpdated:
-    """Change what is asked and leave the rest; all or nothing. Limits hold at once if the container runs."""
+    """Change what is asked and keep the rest; all or nothing. If the container runs, limits apply at once."""
     request = job.request
     restart_policy.validate(request.restart_policy)
     warnings = await _check(daemon, request.name, request.resources)
@@ -51,9 +51,9 @@ async def container_update(daemon: Daemon, job: Job[UpdateContainer]) -> Contain
 
 
 async def _check(daemon: Daemon, name: str, asked: Resources) -> list[str]:
-    """Raise for limits that make no sense by themselves; answer warnings for those that this host can't enforce."""
+    """Raise for limits that are invalid by themselves; return warnings about those that this host can't enforce."""
     host = HostConfig.model_construct(**dict(asked))
-    if host.memory_swap and not host.memory:  # it is about the memory that the container has already
+    if host.memory_swap and not host.memory:  # it refers to the memory limit that the container already has
         host.memory = daemon.containers.get(name).record.host_config.memory
     return await checks.limit_warnings(daemon, host)
 
@@ -66,7 +66,7 @@ def _require_whole(container: Container) -> None:
 
 
 async def _enforceable(daemon: Daemon, asked: Resources) -> dict[str, Any]:
-    """The limits asked for, by field. Those that the host can't enforce are discarded, as with Docker."""
+    """The limits asked for, by field. Those that the host can't enforce are discarded, as in Docker."""
     controllers = (await asyncio.to_thread(daemon.resources.capabilities)).controllers
     unified = await asyncio.to_thread(lambda: dict(_enforceable_files(daemon.resources, asked)))
     names = [name for controller in controllers for name in _BY_CONTROLLER.get(controller, ())]
@@ -123,9 +123,9 @@ def _conflicts(asked: HostConfig, has: HostConfig) -> Iterator[tuple[bool, str]]
 
 
 def limits_of(host: HostConfig) -> drivers.Resources:
-    """What a running container's limits are to be, in the kernel's terms.
+    """The limits to set for a running container, in the kernel's terms.
 
-    A limit of processes that is lifted is said so, as `None` would leave it.
+    If the limit of processes was removed, that is set explicitly, as `None` would leave the old one in place.
     """
     limits = resources_of(host)
     return limits if host.pids_limit is None or host.pids_limit > 0 else replace(limits, pids_max=UNLIMITED)

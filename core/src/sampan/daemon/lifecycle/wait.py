@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 async def container_wait(daemon: Daemon, job: Job[WaitContainer]) -> None:
-    """Answer the container's exit code. The answer's head goes out at once: a client starts the container then."""
+    """Send the container's exit code.
+
+    The response's head is sent at once, as clients start the container only then.
+    """
     output = job.require_output()
     container = daemon.containers.get(job.request.name)
     waiting = _waiting(container, job.request.condition or "not-running")

@@ -1,1 +1,1 @@
-"""Networks, and the places that containers have in them."""
+"""Networks, and the endpoints of containers in them."""

@@ -1,4 +1,4 @@
-"""A container's networks: its sandbox, its endpoints, and the files that name them."""
+"""A container's networking: its sandbox, its endpoints, and its hosts, hostname and resolv.conf files."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def has_own_sandbox(container: Container) -> bool:
 
 
 def shared_container(daemon: Daemon, container: Container) -> Container | None:
-    """The running container whose network this one shares, if it does.
+    """The running container whose network this one shares, if any.
 
-    Raises `Conflict` in Docker's words if it does not run, `NotFound` if it is gone.
+    Raises `Conflict` with Docker's message if it is not running, `NotFound` if it is gone.
     """
     mode = network_mode(container.record.host_config)
     if not mode.startswith(SHARED):
@@ -49,8 +49,10 @@ def shared_container(daemon: Daemon, container: Container) -> Container | None:
 
 
 async def sandbox(daemon: Daemon, container: Container, undo: AsyncExitStack) -> Path | None:
-    """The network namespace the container will run in; `None` is the host's. One that shares another container's
-    network goes by its host name too."""
+    """The network namespace that the container will run in; `None` means the host's.
+
+    If it shares another container's network, it takes over that container's host name too.
+    """
     if network_mode(container.record.host_config) == HOST:
         return None
     if other := shared_container(daemon, container):
@@ -65,8 +67,8 @@ async def sandbox(daemon: Daemon, container: Container, undo: AsyncExitStack) ->
 async def connect(daemon: Daemon, container: Container) -> None:
     """Attach the sandbox to the container's networks, write its hosts, hostname and resolv.conf, and serve names.
 
-    Of the networks that lead out the best comes first, so that default routes and published ports need not move.
-    Without a default bridge, whoever should be on it has a loopback interface only (moby connectToNetwork).
+    The network with the best gateway comes first, so that default routes and published ports need not move. If there
+    is no default bridge, a container that should be on it has only a loopback interface (moby connectToNetwork).
     """
     if network_mode(container.record.host_config).startswith(SHARED):
         return
@@ -88,8 +90,9 @@ async def attach(daemon: Daemon, container: Container, network: NetworkRecord, s
 
 
 def by_name(daemon: Daemon, container: Container) -> dict[str, EndpointSettings]:
-    """The networks that the container asks for, by their names, also where it named them by id; one that is not there
-    stays as it was called."""
+    """The networks that the container asks for, by name, even if it used an ID; a missing network keeps the name
+    given.
+    """
     known = {name: daemon.networks.find(name) for name in container.record.networks}
     return {
         network.name if (network := known[name]) else name: settings
@@ -98,14 +101,14 @@ def by_name(daemon: Daemon, container: Container) -> dict[str, EndpointSettings]
 
 
 def publish(daemon: Daemon, action: str, container_id: str, network: NetworkRecord) -> None:
-    """Note that a container came onto a network, or left it."""
+    """Publish that a container joined or left a network."""
     attributes = {"container": container_id, "name": network.name, "type": network.driver}
     daemon.events.publish("network", action, network.id, attributes)
 
 
 async def disconnect(daemon: Daemon, container: Container) -> None:
-    """Take the container off its networks and let go of its sandbox; what fails is logged and reconciled later."""
-    # Looked up before: a network may be removed as soon as the container has left it.
+    """Detach the container from its networks and release its sandbox; failures are logged and reconciled later."""
+    # Looked up first, as a network may be removed as soon as the container has left it.
     networks = [daemon.networks.get(endpoint.network_id) for endpoint in daemon.networks.endpoints(container.id)]
     try:
         await daemon.networks.release_sandbox(container.id)

@@ -1,6 +1,6 @@
-"""A container's places in networks: which it asks for, and what is wrong with that.
+"""The endpoints that a container asks for, and their validation.
 
-Source of rules and words: moby daemon/create.go (validateNetworkingConfig), container_operations.go
+Source of rules and messages: moby daemon/create.go (validateNetworkingConfig), container_operations.go
 (validateEndpointSettings).
 """
 
@@ -28,8 +28,8 @@ _ASKED = ("ipam_config", "links", "aliases", "mac_address", "driver_opts", "gw_p
 def networks_of(request: CreateContainer, mode: str) -> dict[str, EndpointSettings]:
     """The networks that the container will be on, by name.
 
-    Whether they, or the container whose network is shared, are there is asked at the start, as with Docker: to its
-    client, `NotFound` at creation means that the image has to be pulled.
+    As in Docker, whether they, or the container whose network is shared, exist is checked at the start: Docker's
+    client takes `NotFound` at creation as a missing image.
     """
     asked = request.networking_config.endpoints_config or {}
     settings = {("bridge" if name == "default" else name): _checked(name, given) for name, given in asked.items()}
@@ -44,12 +44,12 @@ def networks_of(request: CreateContainer, mode: str) -> dict[str, EndpointSettin
 
 
 def only_asked(settings: EndpointSettings) -> EndpointSettings:
-    """The settings without what the engine says of an endpoint, which clients send back as they read it."""
+    """The settings without the engine's own fields of an endpoint, which clients send back as they received them."""
     return EndpointSettings(**{name: getattr(settings, name) for name in _ASKED})
 
 
 def check(network: NetworkRecord, settings: EndpointSettings) -> None:
-    """Raise `InvalidArgument` for what the network can't give, `Forbidden` if nobody can be on it."""
+    """Raise `InvalidArgument` for what the network can't provide, `Forbidden` if it can't have endpoints."""
     if network.config_only:
         raise Forbidden("cannot create endpoint on configuration-only network")
     faults = list(_faults(network.name, settings))
@@ -57,7 +57,7 @@ def check(network: NetworkRecord, settings: EndpointSettings) -> None:
 
 
 def wish_of(record: Record, settings: EndpointSettings, ports: tuple[PortBinding, ...]) -> EndpointWish:
-    """What the container asks of its place in a network; `check` has found nothing wrong with it."""
+    """What the container asks of its endpoint in a network; `check` must have succeeded."""
     ipam = settings.ipam_config or EndpointIPAMConfig()
     return EndpointWish(
         container_name=record.name,
@@ -74,7 +74,7 @@ def wish_of(record: Record, settings: EndpointSettings, ports: tuple[PortBinding
 
 
 def dns_names(record: Record, settings: EndpointSettings) -> tuple[str, ...]:
-    """The names by which its neighbours find the container; the first is its own (moby buildEndpointDNSNames)."""
+    """The names by which other containers find this one, its own name first (moby buildEndpointDNSNames)."""
     names = (record.name, *(settings.aliases or ()), record.id[:12], record.config.hostname or "")
     return tuple(dict.fromkeys(name for name in names if name))
 
@@ -122,13 +122,13 @@ def _sysctl_fault(text: str) -> str | None:
 
 
 def _link_local(text: str) -> IPv4Interface | IPv6Interface:
-    """With the prefix length of its kind (RFC 3927, RFC 4291), which Docker gives to whatever is asked for here."""
+    """Add the prefix length of its kind (RFC 3927, RFC 4291), as Docker does for any address given here."""
     address = ip_address(text)
     return ip_interface((address, 16 if address.version == 4 else 64))
 
 
 def _is_mac_address(text: str) -> bool:
-    """Whether an interface can have it: not zero, nor a multicast one (lowest bit of the first byte)."""
+    """Whether an interface can have it: neither zero nor multicast (lowest bit of the first byte)."""
     if not _MAC.fullmatch(text):
         return False
     packed = bytes.fromhex(text.replace("-", ":").replace(":", ""))

@@ -1,4 +1,4 @@
-"""What the outside can reach of the containers: published ports, and networks whose containers are in the open."""
+"""What can be reached from outside: published ports, and containers on networks that expose them directly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _Address = IPv4Address | IPv6Address
 
 @dataclass(frozen=True)
 class _Opening:
-    """Where the outside comes to a container; port 0 is any."""
+    """How a container can be reached from outside; port 0 means any."""
 
     address: _Address
     reached_by: str
@@ -37,7 +37,7 @@ class _Opening:
 
 
 async def port_list(daemon: Daemon, job: Job[ListExposedPorts]) -> list[ExposedPort]:
-    """All that the outside can reach, by container. What else the host's firewalls forbid is not looked at."""
+    """Everything reachable from outside, by container. Other rules of the host's firewalls are not considered."""
     outward = _outward(daemon, await asyncio.to_thread(host_addresses))
     running = sorted((one for one in daemon.containers if one.running), key=lambda one: one.record.name)
     return [
@@ -58,7 +58,9 @@ async def port_list(daemon: Daemon, job: Job[ListExposedPorts]) -> list[ExposedP
 
 
 def _outward(daemon: Daemon, addresses: Sequence[tuple[str, _Address]]) -> list[tuple[str, _Address]]:
-    """The host's interfaces by which others come to it, with their addresses: not those of its own containers."""
+    """The host's interfaces that others use to reach it, with their addresses; bridges to its own containers are left
+    out.
+    """
     gateways = {pool.gateway for network in daemon.networks.list() for pool in network.pools}
     inward = {ifname for ifname, address in addresses if address in gateways}
     return [(ifname, address) for ifname, address in addresses if ifname not in inward and not address.is_loopback]
@@ -74,9 +76,9 @@ def _interfaces(outward: Sequence[tuple[str, _Address]], host_ip: _Address) -> l
 
 
 def _openings(daemon: Daemon, container: Container) -> Iterator[tuple[str, _Opening]]:
-    """The openings of a container, each with the network that it is on."""
+    """The openings of a container, each with the network that it belongs to."""
     if network_mode(container.record.host_config) == HOST:
-        for address in ANY.values():  # its programs listen at the host's own addresses
+        for address in ANY.values():  # its programs listen on the host's own addresses
             yield HOST, _Opening(address, HOST_FIREWALL)
         return
     for endpoint in daemon.networks.endpoints(container.id):

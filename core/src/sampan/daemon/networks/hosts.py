@@ -1,4 +1,4 @@
-"""The files that name things in a container: hosts, hostname and resolv.conf."""
+"""A container's hosts, hostname and resolv.conf files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_names(config: ContainerConfig, host: HostConfig) -> None:
-    """Raise `InvalidArgument` in Docker's words for what can't be written into the files."""
+    """Raise `InvalidArgument` with Docker's message for what can't be written to these files."""
     check(
         ContainerFiles(
             config.hostname,
@@ -29,12 +29,12 @@ def check_names(config: ContainerConfig, host: HostConfig) -> None:
 
 
 def write_files(daemon: Daemon, container: Container) -> None:
-    """Write them into the container's directory, in place."""
+    """Write the files into the container's directory, in place."""
     daemon.networks.write_files(container.id, container.dir, container_files(daemon, container))
 
 
 async def serve_names(daemon: Daemon, container: Container) -> None:
-    """Answer the container's questions for names, if its networks are such; anew after a restart of the daemon."""
+    """Serve the container's DNS queries, if its networks need that; called again after a restart of the daemon."""
     await daemon.networks.serve_names(container.id, container_files(daemon, container))
 
 
@@ -55,7 +55,7 @@ def container_files(daemon: Daemon, container: Container) -> ContainerFiles:
 
 
 async def tell_linkers(daemon: Daemon, container: Container) -> None:
-    """The container has an address: those who run and link to it read it in their hosts files."""
+    """Now that the container has addresses, write them to the hosts files of running containers that link to it."""
     for parent in daemon.containers:
         if parent.running and container.id in parent.record.links.values():
             await asyncio.to_thread(write_files, daemon, parent)

@@ -1,7 +1,8 @@
 """Legacy links: names in a container's hosts file for other containers on the default bridge.
 
-Source of rules and words: moby daemon/daemon_unix.go (registerLinks), container_operations_unix.go (addLegacyLinks,
-setupLinkedContainers), delete.go (rmLink). As with Docker since 29 a link makes no environment variables.
+Source of rules and messages: moby daemon/daemon_unix.go (registerLinks), container_operations_unix.go
+(addLegacyLinks, setupLinkedContainers), delete.go (rmLink). As in Docker since 29, a link sets no environment
+variables.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _PREDEFINED = frozenset({"", "default", BRIDGE, HOST, "none"})
 
 
 def parse_link(text: str) -> tuple[str, str]:
-    """`NAME[:ALIAS]`, or `/NAME:/PARENT/ALIAS` as inspect tells it: name and alias. Raises `InvalidArgument`."""
+    """Name and alias of `NAME[:ALIAS]`, or of `/NAME:/PARENT/ALIAS` as in inspect. Raises `InvalidArgument`."""
     if not text:
         raise InvalidArgument("empty string specified for links")
     name, colon, alias = text.partition(":")
@@ -36,21 +37,21 @@ def parse_link(text: str) -> tuple[str, str]:
 
 
 def resolve(daemon: Daemon, host: HostConfig) -> dict[str, str]:
-    """The ids of the containers that are linked to, by alias. Raises `InvalidArgument` in Docker's words."""
+    """The IDs of the linked containers, by alias. Raises `InvalidArgument` with Docker's message."""
     if host.network_mode not in _PREDEFINED:
         return {}
     return {alias: _linked(daemon, name) for name, alias in map(parse_link, host.links or ())}
 
 
 def shown(daemon: Daemon, container: Container) -> HostConfig:
-    """The container's host configuration with its links as inspect tells them, by the names of now."""
+    """The container's host configuration with its links as shown by inspect, with current names."""
     record = container.record
     links = [f"/{child.record.name}:/{record.name}/{alias}" for alias, child in _children(daemon, container)]
     return record.host_config.model_copy(update={"links": links or None})
 
 
 def names(daemon: Daemon) -> Mapping[str, Sequence[str]]:
-    """The names that containers have by links to them, by container."""
+    """The names that containers have through links to them, by container."""
     found: dict[str, list[str]] = defaultdict(list)
     for parent in daemon.containers:
         for alias, id in parent.record.links.items():
@@ -59,7 +60,7 @@ def names(daemon: Daemon) -> Mapping[str, Sequence[str]]:
 
 
 def entries(daemon: Daemon, container: Container) -> list[tuple[str, str]]:
-    """The lines of the hosts file: an address, and alias, host name and name of the container that has it."""
+    """The lines for the hosts file: an address, and the alias, host name and name of the container that has it."""
     lines = []
     for alias, child in _children(daemon, container):
         known_as = dict.fromkeys((alias, child.record.config.hostname, child.record.name))
@@ -70,7 +71,7 @@ def entries(daemon: Daemon, container: Container) -> list[tuple[str, str]]:
 
 
 def check_running(daemon: Daemon, container: Container) -> None:
-    """Raise `Conflict` in Docker's words unless all that the container links to runs on the default bridge."""
+    """Raise `Conflict` with Docker's message unless all linked containers are running on the default bridge."""
     name = container.record.name
     for alias, id in container.record.links.items():
         child = daemon.containers.find(id)
@@ -82,7 +83,7 @@ def check_running(daemon: Daemon, container: Container) -> None:
 
 
 async def unlink(daemon: Daemon, name: str) -> Container:
-    """Take away the link `PARENT/ALIAS`, and answer the parent. Raises `NotFound`, `Conflict` in Docker's words."""
+    """Remove the link `PARENT/ALIAS`, and return the parent. Raises `NotFound`, `Conflict` with Docker's message."""
     parent_name, _, alias = name.strip("/").partition("/")
     if not alias:
         raise Conflict("Conflict, cannot remove the default link name of the container")
@@ -101,8 +102,10 @@ def _children(daemon: Daemon, container: Container) -> Iterator[tuple[str, Conta
 
 
 def _linked(daemon: Daemon, name: str) -> str:
-    """A container that shares another's network is that other one. What is missing is no `NotFound`, which to the
-    docker command would mean the image."""
+    """The ID of a linked container, or of the one whose network it shares.
+
+    A missing container is not a `NotFound`, which the docker command takes for the image.
+    """
     while True:
         try:
             child = daemon.containers.get(name)

@@ -1,4 +1,4 @@
-"""network_connect and network_disconnect: a container's place in networks, whether it runs or not."""
+"""network_connect and network_disconnect, for running and stopped containers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def network_connect(daemon: Daemon, job: Job[ConnectNetwork]) -> None:
-    """Put a container on a network: at once if it runs, else when it starts."""
+    """Connect a container to a network: at once if it runs, else when it starts."""
     async with daemon.alone(job.request.container, _require_life) as container:
         await _connect(daemon, container, daemon.networks.get(job.request.name), job.request.settings)
 
@@ -45,7 +45,10 @@ async def _connect(daemon: Daemon, container: Container, network: NetworkRecord,
 
 
 async def network_disconnect(daemon: Daemon, job: Job[DisconnectNetwork]) -> None:
-    """Take a container off a network. With `force` also one that is gone, by the name that it had there."""
+    """Disconnect a container from a network.
+
+    With `force`, also a container that is gone, by the name it had there.
+    """
     request = job.request
     if request.force and daemon.containers.find(request.container) is None:
         await _take_off_stray(daemon, request.container, daemon.networks.get(request.name))
@@ -86,14 +89,14 @@ async def _take_off_stray(daemon: Daemon, container_name: str, network: NetworkR
 
 
 async def _refresh(daemon: Daemon, container: Container, before: Sequence[EndpointRecord]) -> None:
-    """What the running container is told of its networks, and who answers its questions for names."""
+    """Update the running container's files after a change of its networks, and how its DNS queries are served."""
     files = hosts.container_files(daemon, container)
     await asyncio.to_thread(daemon.networks.change_files, container.dir, files, before, container.id)
     await daemon.networks.serve_names(container.id, files)
 
 
 def _name_among(daemon: Daemon, asked: str, networks: Collection[str], *, force: bool) -> str:
-    """The name of the network asked for; one that is gone goes by the name that the container knows it by."""
+    """The name of the network asked for; for a removed one, the name that the container knows."""
     try:
         return daemon.networks.get(asked).name
     except NotFound:

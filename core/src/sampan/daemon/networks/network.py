@@ -1,4 +1,4 @@
-"""The jobs of networks."""
+"""The jobs for networks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _ENABLE = {4: "com.docker.network.enable_ipv4", 6: "com.docker.network.enable_ip
 
 
 async def network_create(daemon: Daemon, job: Job[CreateNetwork]) -> NetworkCreated:
-    """Make a network. What belongs to a swarm is refused in Docker's words (moby libnetwork/controller.go)."""
+    """Create a network. What belongs to a swarm is refused with Docker's message (moby libnetwork/controller.go)."""
     request = job.request
     _refuse_foreign(request)
     network_config.check(request)
@@ -87,7 +87,7 @@ async def remove(daemon: Daemon, record: NetworkRecord) -> None:
 
 
 async def network_list(daemon: Daemon, job: Job[ListNetworks]) -> list[NetworkInspect]:
-    """The networks that the filters let through, without their containers."""
+    """The networks that match the filters, without their containers."""
     wanted = filters.checked(job.request.filters, _FILTERS)
     return [_network(daemon, record) for record in daemon.networks.list() if _is_wanted(daemon, wanted, record)]
 
@@ -177,7 +177,7 @@ def _refuse_foreign(request: CreateNetwork) -> None:
 
 
 def _versions(request: CreateNetwork, options: dict[str, str]) -> set[int]:
-    """The IP versions that the network is to have; fields of the request go before options of the same meaning."""
+    """The IP versions that the network should have; fields of the request take precedence over equivalent options."""
     fields = {4: request.enable_ipv4, 6: request.enable_ipv6}
     for version, asked in fields.items():
         if asked is not None:

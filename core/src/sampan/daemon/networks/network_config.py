@@ -1,6 +1,6 @@
-"""Networks that are only a configuration, which others are made from.
+"""Configuration-only networks, from which other networks are created.
 
-Source of rules and words: moby daemon/libnetwork/network.go (validateConfiguration, applyConfigurationTo) and
+Source of rules and messages: moby daemon/libnetwork/network.go (validateConfiguration, applyConfigurationTo) and
 controller.go (getConfigNetwork).
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check(request: CreateNetwork) -> None:
-    """Raise `Forbidden` for what neither a configuration nor a network made from one can have."""
+    """Raise `Forbidden` for settings that a configuration, or a network created from one, can't have."""
     if request.config_only:
         _check_only(request)
     elif source_of(request):
@@ -25,7 +25,7 @@ def check(request: CreateNetwork) -> None:
 
 
 def source_of(request: CreateNetwork) -> str:
-    """The name of the configuration that the network is to be made from, if it is."""
+    """The name of the configuration that the network is created from; empty if there is none."""
     return request.config_from.network if request.config_from else ""
 
 

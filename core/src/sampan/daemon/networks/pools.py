@@ -1,4 +1,4 @@
-"""The address pools that a network's request asks for, and what is wrong with them, in Docker's words.
+"""The address pools that a request for a network asks for, and their validation, with Docker's messages.
 
 Source: moby daemon/network.go, validateIpamConfig.
 """
@@ -17,10 +17,10 @@ _DRIVERS = frozenset({"", "default"})
 
 
 def address_pools(ipam: IPAM, versions: Iterable[int]) -> list[AddressPool]:
-    """The pools of these IP versions; others are passed over, as with Docker.
+    """The pools of these IP versions; others are ignored, as in Docker.
 
-    Raises `InvalidArgument`, `Forbidden` for addresses that nobody can have, or `NotFound` for a driver of addresses
-    other than the core's.
+    Raises `InvalidArgument`, `Forbidden` for addresses that can't be used, or `NotFound` for an IPAM driver other
+    than the core's.
     """
     if ipam.driver not in _DRIVERS:
         raise NotFound(f'could not find plugin {ipam.driver} in v1 plugin registry: plugin "{ipam.driver}" not found')
@@ -29,7 +29,7 @@ def address_pools(ipam: IPAM, versions: Iterable[int]) -> list[AddressPool]:
 
 
 def together(title: str, problems: Iterable[str]) -> None:
-    """Raise `InvalidArgument` with all problems below a title; nothing happens if there are none."""
+    """Raise `InvalidArgument` with all problems below a title; does nothing if there are none."""
     found = list(problems)
     if len(found) == 1:
         raise InvalidArgument(f"{title}:\n{found[0]}")

@@ -1,1 +1,1 @@
-"""What is told of containers and of the engine, and changes nothing."""
+"""Read-only reports about containers and the engine."""

@@ -1,4 +1,4 @@
-"""What the kernel tells of containers' groups, as events: `oom`, and of ours `memory_high` and `pressure`."""
+"""Publishes the kernel's events about containers' cgroups: `oom`, and our own `memory_high` and `pressure`."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _NOT_OFTENER_THAN_S = 1.0
 
 
 class GroupEvents:
-    """Follows the resource driver's events, in a thread of its own, until the driver is closed."""
+    """Follows the resource driver's events, in its own thread, until the driver is closed."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._told_at: dict[tuple[str, str], float] = {}
 
     def start(self) -> None:
-        """Publish what happens from now on."""
+        """Publish events from now on."""
         loop, events = asyncio.get_running_loop(), self._daemon.resources.events()
 
         def listen() -> None:
             try:
                 for event in events:
                     loop.call_soon_threadsafe(self._take, event)
-            except Exception:  # drivers are somebody else's, and a thread has nobody who would hear of it
-                if not loop.is_closed():  # then nobody wants to hear any more
+            except Exception:  # drivers are third-party code, and nobody would see what a thread raises
+                if not loop.is_closed():  # otherwise nobody is interested any more
                     _log.exception("events of the containers' cgroups are no longer reported")
 
         Thread(target=listen, name="events of groups", daemon=True).start()
@@ -53,7 +53,7 @@ class GroupEvents:
                 self._daemon.publish(container, "pressure", resource=resource, kind=kind)
 
     def _is_due(self, event: GroupEvent) -> bool:
-        """Under pressure the kernel counts thousands a second; people want to hear that it goes on."""
+        """Whether to publish again: the kernel may count thousands per second under pressure, but one is enough."""
         now, key = time.monotonic(), (event.id, event.action + event.detail)
         if now - self._told_at.get(key, -_NOT_OFTENER_THAN_S) < _NOT_OFTENER_THAN_S:
             return False
@@ -62,7 +62,7 @@ class GroupEvents:
 
 
 def note_oom_kills(daemon: Daemon, container: Container, count: int) -> None:
-    """The OOM killer has ended `count` processes of the container since its start: tell it, but nothing twice."""
+    """Publish an `oom` event if the OOM kills since the container's start, now `count`, have increased."""
     if count > container.state.oom_kills:
         container.state.oom_kills, container.state.oom_killed = count, True
         daemon.publish(container, "oom")

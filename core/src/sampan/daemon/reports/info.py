@@ -1,4 +1,4 @@
-"""system_info: what `docker info` shows. Source of the fields and the warnings: moby daemon/info.go, info_unix.go."""
+"""system_info: the content of `docker info`. Source of fields and warnings: moby daemon/info.go, info_unix.go."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ _LIMITS: Mapping[str, Resources] = {
     "io.max (riops)": Resources(io_max=(IoLimit(_DEVICE, read_ops_per_s=1),)),
     "io.max (wiops)": Resources(io_max=(IoLimit(_DEVICE, write_ops_per_s=1),)),
 }
-"""What Docker warns of by these names, and a request for it: what `create` would warn of, the host can't do."""
+"""Docker's names for limits in its warnings, each with a request: if `create` would warn, the host lacks it."""
 _PIDS = Resources(pids_max=1)
 
 
 async def system_info(daemon: Daemon, job: Job[SystemInfoRequest]) -> SystemInfo:
-    """What the engine holds, what it works with, and what its host can't do."""
+    """What the engine contains, what it works with, and what its host does not support."""
     capabilities, missing = await asyncio.to_thread(_ask, daemon.resources)
     firewall = daemon.networks.firewall_backend
     info = SystemInfo(
@@ -86,7 +86,7 @@ async def system_info(daemon: Daemon, job: Job[SystemInfoRequest]) -> SystemInfo
 
 
 def _count_containers(daemon: Daemon, info: SystemInfo) -> None:
-    """Docker counts one that is about to be restarted as running."""
+    """Count the containers by state. Docker counts one that is about to be restarted as running."""
     states = [container.state.status for container in daemon.containers]
     info.containers = len(states)
     info.containers_paused = states.count(Status.PAUSED)
@@ -114,7 +114,7 @@ async def _describe_programs(info: SystemInfo, programs: Programs) -> None:
 
 
 def _ask(driver: ResourceDriver) -> tuple[ResourceCapabilities, list[str]]:
-    """What the host can do, and the names of limits that it can't enforce."""
+    """The host's capabilities, and the names of limits that it can't enforce."""
     limits = {**_LIMITS, "pids limit": _PIDS}
     return driver.capabilities(), [name for name, asked in limits.items() if driver.validate(asked)]
 
@@ -132,7 +132,7 @@ def _describe_host(info: SystemInfo) -> None:
     release = _os_release()
     info.kernel_version, info.architecture = platform.release(), platform.machine()
     info.operating_system, info.os_version = release.get("PRETTY_NAME", "Linux"), release.get("VERSION_ID", "")
-    info.n_cpu = len(os.sched_getaffinity(0))  # those that the daemon may use, as with Docker
+    info.n_cpu = len(os.sched_getaffinity(0))  # those that the daemon may use, as in Docker
     info.mem_total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     info.security_options = list(_security_options())
     info.ipv4_forwarding = _reads("/proc/sys/net/ipv4/ip_forward", "1")
@@ -161,7 +161,7 @@ def _security_options() -> Iterator[str]:
 
 
 def _proxy(name: str) -> str:
-    """A proxy of the environment, its credentials left out (moby daemon/config, MaskCredentials)."""
+    """A proxy from the environment, without its credentials (moby daemon/config, MaskCredentials)."""
     return re.sub(r"(?<=://)[^/@]+@", "xxxxx:xxxxx@", _environment(name))
 
 
@@ -170,7 +170,7 @@ def _environment(name: str) -> str:
 
 
 def _registries(insecure: tuple[str, ...], mirrors: tuple[str, ...]) -> RegistryServiceConfig:
-    """Loopback is always insecure; mirrors are Docker Hub's (moby daemon/pkg/registry/config.go)."""
+    """Loopback is always insecure; mirrors are those of Docker Hub (moby daemon/pkg/registry/config.go)."""
     urls = [f"{url.rstrip('/')}/" for url in mirrors]
     hosts = {host: IndexInfo(name=host, secure=False) for host in insecure if "/" not in host}
     return RegistryServiceConfig(

@@ -1,4 +1,4 @@
-"""container_inspect: all that is known of one container, in Docker's shape."""
+"""container_inspect: everything known about a container, in Docker's format."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 async def container_inspect(daemon: Daemon, job: Job[InspectContainer]) -> ContainerInspect:
-    """One container; with its sizes on the disk if asked for."""
+    """One container, with its sizes on disk if asked for."""
     container = daemon.containers.get(job.request.name)
     answer = _inspect(daemon, container)
     if job.request.size:
@@ -43,7 +43,7 @@ async def container_inspect(daemon: Daemon, job: Job[InspectContainer]) -> Conta
 
 
 async def sizes(daemon: Daemon, container: Container) -> tuple[int, int]:
-    """Bytes of the writable layer, and of that and the image together."""
+    """The bytes of the writable layer, and of that and the image together."""
     usage = await asyncio.to_thread(daemon.storage.usage, container.id)
     written = usage.size_bytes if usage.inodes > 1 else 0  # an untouched layer is one empty directory
     try:
@@ -67,7 +67,7 @@ def ports(daemon: Daemon, container: Container) -> list[PublishedPort]:
 
 
 def port_summaries(daemon: Daemon, container: Container) -> list[PortSummary]:
-    """The ports as a list shows them: those that are published, and those that are only exposed."""
+    """The ports as shown in a list: published ones, and those that are only exposed."""
     published = ports(daemon, container)
     answer = [
         PortSummary(
@@ -83,8 +83,10 @@ def port_summaries(daemon: Daemon, container: Container) -> list[PortSummary]:
 
 
 def _exposed(daemon: Daemon, container: Container) -> Set[str]:
-    """The ports that the container exposes. As with Docker it exposes none where none could be published: at rest, or
-    without a network on which ports of the host lead to it."""
+    """The ports that the container exposes.
+
+    As in Docker, these are none if none could be published: when it is at rest, or has no network with host ports.
+    """
     leading = [
         endpoint.network_id for endpoint in daemon.networks.endpoints(container.id) if endpoint.carries_gateway
     ]
@@ -94,7 +96,7 @@ def _exposed(daemon: Daemon, container: Container) -> Set[str]:
 
 
 def _path_of_file(container: Container, name: str) -> str:
-    """Where one of the files that name things is, from the first start on."""
+    """The path of its hostname, hosts or resolv.conf file; empty before the first start."""
     return str(container.dir / name) if container.state.started_at_ns else ""
 
 
@@ -133,7 +135,7 @@ def _apparmor_profile(record: Record) -> str:
 
 
 def _log_path(container: Container) -> str:
-    """Where its output is, once there can be some and if it is kept at all."""
+    """The path of its log; empty before the first start, or if the output is not stored."""
     kept = is_kept(container.record.host_config.log_config) and container.state.started_at_ns
     return str(container.log.path) if kept else ""
 

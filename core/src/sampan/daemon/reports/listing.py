@@ -1,7 +1,7 @@
 """container_list.
 
-A list is asked for often and changes little, and making a summary costs more than all else of it: so each container's
-last one is kept together with the facts that it was made of, and made anew when one of them is another.
+Lists are requested often and change little, and creating the summaries is most of the work. So each container's last
+summary is cached together with the facts that it shows, and created again when one of these has changed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 async def container_list(daemon: Daemon, job: Job[ListContainers]) -> list[ContainerSummary]:
-    """The containers that the filters let through, newest first; only running ones unless asked for others."""
+    """The containers that match the filters, newest first; only running ones unless others are asked for."""
     return await summaries(daemon, job.request)
 
 
@@ -53,10 +53,10 @@ async def summaries(daemon: Daemon, request: ListContainers) -> list[ContainerSu
 
 
 class _Surroundings(NamedTuple):
-    """What is kept elsewhere and shows in summaries; found for all of them at once, as there may be thousands."""
+    """What summaries show that is kept elsewhere; looked up for all containers at once, as there may be thousands."""
 
     image_names: Mapping[tuple[str, str], str]
-    """By name and id at creation."""
+    """By the name and ID at creation."""
     link_names: Mapping[str, Sequence[str]]
     """By container."""
     network_ids: Mapping[str, str]
@@ -80,7 +80,9 @@ def _surroundings(daemon: Daemon, containers: Iterable[Container]) -> _Surroundi
 
 
 def _image_names(daemon: Daemon, containers: Iterable[Container]) -> Mapping[tuple[str, str], str]:
-    """By name and id at creation, what to call the containers' images now: the id if the name means another today."""
+    """What to call the containers' images now, by name and ID at creation: the ID if the name means another image
+    today.
+    """
     pairs = {(one.record.image_name, one.record.image_id) for one in containers}
     return {(name, id): name if _means(daemon, name) == id else id for name, id in pairs}
 
@@ -93,7 +95,7 @@ def _means(daemon: Daemon, name: str) -> str | None:
 
 
 class _Facts(NamedTuple):
-    """All that can change of a container and shows in its summary, but for the text that tells how long it is so."""
+    """Everything shown in a summary that can change, except for the text with the duration."""
 
     names: Sequence[str]
     image: str
@@ -108,7 +110,7 @@ _made: WeakKeyDictionary[Container, tuple[_Facts, ContainerSummary]] = WeakKeyDi
 
 
 def _summary(daemon: Daemon, container: Container, around: _Surroundings) -> ContainerSummary:
-    """One line of `docker ps`, made or kept. Nobody changes it: what is kept is what others are sending."""
+    """One line of `docker ps`, created or cached. It must not be changed: others may be sending the cached object."""
     facts, status = _facts(container, around), status_text(container)
     known = _made.get(container)
     if known and known[0] == facts:
@@ -152,7 +154,7 @@ def _make(daemon: Daemon, container: Container, facts: _Facts, status: str) -> C
 
 
 def health_of(container: Container) -> HealthSummary:
-    """What a list says of its health: `none` if it has no health check."""
+    """The health shown in a list: `none` without a health check."""
     state = container.state.health
     return HealthSummary(status=state.status, failing_streak=state.failing_streak) if state else _NO_CHECK
 
@@ -160,7 +162,7 @@ def health_of(container: Container) -> HealthSummary:
 async def _with_sizes(daemon: Daemon, container: Container, answer: ContainerSummary) -> ContainerSummary:
     try:
         size_rw, size_root_fs = await inspect.sizes(daemon, container)
-    except NotFound:  # its files are gone: it is removed meanwhile, or dead
+    except NotFound:  # its files are gone: it was removed in the meantime, or is dead
         return answer
     return answer.model_copy(update={"size_rw": size_rw, "size_root_fs": size_root_fs})
 

@@ -1,4 +1,4 @@
-"""What containers use, as Prometheus series under cAdvisor's names, so that dashboards made for it show them.
+"""What containers use, as Prometheus series with cAdvisor's names, so that dashboards made for it work.
 
 Source of names: github.com/google/cadvisor docs/storage/prometheus.md, metrics/prometheus.go.
 """
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 _LABELS = ("id", "name", "image")
 _MICRO, _NANO = 1e-6, 1e-9
 Figures: TypeAlias = Mapping[str, float | None]
-"""The figures of one reading, by what tells them apart (an interface, a device), or one by the empty text."""
+"""The figures of one reading, by what they belong to (an interface, a device); a single figure has an empty key."""
 
 
 class Reading(NamedTuple):
-    """What is known of a running container."""
+    """What is known about a running container."""
 
     container: Container
     sample: Sample
 
 
 class Series(NamedTuple):
-    """One family: `label` is what tells its figures of one container apart, if there is more than one."""
+    """One metric family; `label` is the label that distinguishes a container's figures, if it has several."""
 
     name: str
     help: str
@@ -43,20 +43,20 @@ class Series(NamedTuple):
     label: str = ""
 
     def family(self) -> CounterMetricFamily | GaugeMetricFamily:
-        """It, still empty."""
+        """The family, still without figures."""
         labels = [*_LABELS, *([self.label] if self.label else [])]
         kind = CounterMetricFamily if self.name.endswith("_total") else GaugeMetricFamily
         return kind(self.name, self.help, labels=labels)
 
 
 class ContainerMetrics(Collector):
-    """Reads all running containers whenever somebody asks, in the asker's thread."""
+    """Reads all running containers on each scrape, in the caller's thread."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
 
     def collect(self) -> Iterator[Metric]:
-        """A family for each series, with the figures that this host accounts."""
+        """A family for each series, with the figures that are available on this host."""
         running = {one.id: one for one in self._daemon.containers if one.running}
         samples = read_all(self._daemon.resources, filter(None, map(subject_of, running.values())))
         readings = [Reading(running[id], sample) for id, sample in samples.items()]
@@ -78,7 +78,7 @@ def _of(figure: Callable[[Stats], float | None], key: str = "") -> Callable[[Rea
 
 
 def _asked(figure: Callable[[HostConfig], int | None]) -> Callable[[Reading], Figures]:
-    """A limit, which is absent if there is none."""
+    """A limit from the host configuration, absent if not set."""
     return lambda reading: {"": figure(reading.container.record.host_config) or None}
 
 

@@ -1,4 +1,4 @@
-"""The programs that the engine works with, and what they say of their versions."""
+"""The programs that the engine uses, and the versions that they report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PATIENCE_S = 10
 
 @dataclass(frozen=True)
 class Program:
-    """One program. `version` and `commit` are empty where it does not tell."""
+    """One program. `version` and `commit` are empty if it does not report them."""
 
     name: str
     version: str = ""
@@ -24,15 +24,15 @@ class Program:
 
 
 class Programs:
-    """Asks each program once."""
+    """Asks each program once for its version."""
 
     def __init__(self, paths: Mapping[str, Path | None]) -> None:
-        """`paths` by the part that a program plays, such as `runtime`; one that isn't there is `None`."""
+        """`paths` are by role, such as `runtime`; `None` stands for a program that is not installed."""
         self._paths = {part: path for part, path in paths.items() if path is not None}
         self._known: dict[str, Program] = {}
 
     async def get(self, part: str) -> Program | None:
-        """The program that plays `part`, `None` if there is none."""
+        """The program in the role `part`, `None` if there is none."""
         if part in self._paths and part not in self._known:
             self._known[part] = await asyncio.to_thread(_ask, self._paths[part])
         return self._known.get(part)
@@ -53,7 +53,10 @@ def _ask(path: Path) -> Program:
 
 
 def parse_version(name: str, said: str) -> Program:
-    """What runc, crun, conmon, tini and catatonit write. The name stays the file's: catatonit calls itself tini."""
+    """Parse the output of runc, crun, conmon, tini or catatonit.
+
+    The name is the file's: catatonit calls itself tini.
+    """
     found, commit = _VERSION.search(said), _COMMIT.search(said)
     if not found:
         return Program(name)

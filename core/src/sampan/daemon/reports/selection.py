@@ -1,4 +1,4 @@
-"""Which containers a list shows: Docker's filters, each a test of its own. Source: moby daemon/list.go."""
+"""Selects the containers of a list by Docker's filters, each of them a test. Source: moby daemon/list.go."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _PORT_RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/([a-zA-Z]+))?")
 
 
 def select(daemon: Daemon, asked: Mapping[str, list[str]]) -> Test:
-    """The test that a container passes which all filters want. Raises for a filter that makes no sense."""
+    """A test that passes containers which match all filters. Raises `InvalidArgument` for an invalid filter."""
     wanted = filters.checked(asked, frozenset(_TESTS))
     tests = [_TESTS[name](daemon, wanted) for name in wanted]
     return lambda container: all(test(container) for test in tests)
 
 
 def health_of(container: Container) -> str:
-    """In Docker's words."""
+    """The health in Docker's terms."""
     return container.state.health.status if container.state.health else NO_CHECK
 
 
@@ -89,11 +89,11 @@ def _is_task(daemon: Daemon, wanted: Filters) -> Test:
 
 
 def _isolation(daemon: Daemon, wanted: Filters) -> Test:
-    return lambda one: True  # Windows'
+    return lambda one: True  # Windows only
 
 
 def _ancestor(daemon: Daemon, wanted: Filters) -> Test:
-    """Of the images asked for, or of ones made on top of them."""
+    """Containers of the images asked for, or of images built on top of them."""
     asked = [image for name in wanted["ancestor"] if (image := _find_image(daemon, name))]
     ids = {image.id for image in daemon.images.list() if any(_stands_on(image, base) for base in asked)}
     return lambda one: one.record.image_id in ids
@@ -110,7 +110,7 @@ def _since(daemon: Daemon, wanted: Filters) -> Test:
 
 
 def _port(daemon: Daemon, wanted: Filters) -> Test:
-    """One test for both filters: a container that exposes what is asked, or publishes it, is wanted."""
+    """One test for both filters: a container matches if it exposes or publishes a port asked for."""
     exposed, published = _ports(wanted, "expose"), _ports(wanted, "publish")
 
     def test(one: Container) -> bool:
@@ -158,9 +158,9 @@ def _find_image(daemon: Daemon, name: str) -> Image | None:
 
 
 def _stands_on(image: Image, base: Image) -> bool:
-    """Whether it is that image or made of it: what it consists of, and how it was made, begins with the other's.
+    """Whether the image is `base` or built on it: its layers and history begin with those of `base`.
 
-    Docker knows a parent of images only that its own classic builder made (moby daemon/images, Children).
+    Docker knows the parent only of images that its classic builder made (moby daemon/images, Children).
     """
     if image.id == base.id:
         return True
@@ -177,7 +177,7 @@ def _begins_with(longer: Sequence[Sequence[object]], shorter: Sequence[Sequence[
 
 
 def _ports(wanted: Filters, name: str) -> set[tuple[int, str]]:
-    """`80`, `80/udp`, `8000-8010/tcp`."""
+    """The ports asked for: `80`, `80/udp`, `8000-8010/tcp`."""
     return {port for text in wanted.get(name, ()) for port in _port_range(name, text)}
 
 

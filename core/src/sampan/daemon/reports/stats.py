@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Json: TypeAlias = dict[str, Any]
 _NO_BLKIO = dict.fromkeys(BlkioStats.model_fields)
 _NETWORK = tuple(NetworkStats.model_fields)
-_NO_LIMIT = 2**64 - 1  # how Docker writes it
+_NO_LIMIT = 2**64 - 1  # Docker's value for no limit
 _MEMORY = (
     "anon", "file", "kernel_stack", "slab", "sock", "shmem", "file_mapped", "file_dirty", "file_writeback",
     "anon_thp", "inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable", "slab_reclaimable",
@@ -36,7 +36,7 @@ _HOST_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 async def container_stats(daemon: Daemon, job: Job[WatchStats]) -> None:
-    """Tell once, or every second until the container is removed, what it uses; of one that does not run, nothing."""
+    """Send once, or every second until the container is removed, what it uses; empty if it is not running."""
     output, request = job.require_output(), job.request
     container = daemon.containers.get(request.name)
     if request.stream:
@@ -75,7 +75,7 @@ async def _tell_removal(container: Container, watcher: Watcher) -> None:
 
 
 def subject_of(container: Container) -> Subject | None:
-    """Whom to read, if it runs. A network shared with another container has that one's figures, the host's none."""
+    """What to read, if the container runs. A network shared with another container counts, the host's does not."""
     if not container.running:
         return None
     mode = network_mode(container.record.host_config)
@@ -83,7 +83,7 @@ def subject_of(container: Container) -> Subject | None:
 
 
 def _stats(container: Container, sample: Sample | None, before: Sample | None) -> Json:
-    """The object that `models.ContainerStats` describes, made without it: that takes ten times as long."""
+    """The object that `models.ContainerStats` describes, built without that class, which takes ten times as long."""
     stats = sample.stats if sample else Stats()
     document: Json = {
         "id": container.id,
@@ -147,7 +147,7 @@ def _io(stats: Stats) -> Iterator[Json]:
 
 
 def _network(counters: tuple[int, ...]) -> Json:
-    """The columns of /proc/net/dev: bytes, packets, errs, drop and four more received, then the same sent."""
+    """Convert the columns of /proc/net/dev: bytes, packets, errs, drop and four more received, then the same sent."""
     return dict(zip(_NETWORK, (*counters[0:4], *counters[8:12]), strict=True))
 
 
@@ -162,7 +162,7 @@ def _pressures(stats: Stats) -> Json:
 
 
 def _present(**values: Any) -> Json:
-    """Without what is zero, which Docker leaves out here."""
+    """Without values that are zero, which Docker omits here."""
     return {name: value for name, value in values.items() if value}
 
 

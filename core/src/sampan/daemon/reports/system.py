@@ -1,4 +1,4 @@
-"""The jobs of the system: version, drivers."""
+"""The system's jobs: version, drivers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 async def system_version(daemon: Daemon, job: Job[SystemVersionRequest]) -> SystemVersion:
-    """Versions of the daemon and of what it runs on."""
+    """The versions of the daemon and of what it uses."""
     programs = [
         ComponentVersion(name=one.name, version=one.version, details={"GitCommit": one.commit})
         for one in await daemon.programs.list()
@@ -60,12 +60,12 @@ async def system_version(daemon: Daemon, job: Job[SystemVersionRequest]) -> Syst
 
 
 async def driver_list(daemon: Daemon, job: Job[ListDrivers]) -> list[DriverInfo]:
-    """Which package and version serves what, and what is broken."""
+    """Which package and version provides each driver, and which are broken."""
     return _drivers(daemon)
 
 
 async def plugin_list(daemon: Daemon, job: Job[ListPlugins]) -> list[Plugin]:
-    """The packages that bring drivers, in the shape of Docker's plugins."""
+    """The packages that provide drivers, in the format of Docker's plugins."""
     return [_plugin(one) for one in daemon.provenance]
 
 
@@ -114,7 +114,7 @@ def _plugin(one: Provenance) -> Plugin:
 
 
 def _engine_details() -> dict[str, str]:
-    """What clients show of the engine itself; they read it here rather than in the fields beside it."""
+    """The engine's own details as clients show them, who read them here rather than from the top-level fields."""
     return {
         "ApiVersion": NEWEST_API,
         "MinAPIVersion": OLDEST_API,

@@ -1,4 +1,7 @@
-"""container_top: the host's `ps`, of a container's processes. Source of rules and words: moby daemon/top_unix.go."""
+"""container_top: the host's `ps` for a container's processes.
+
+Source of rules and messages: moby daemon/top_unix.go.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ _BLANKS = re.compile(r"[\t\n\f\r ]+")
 
 
 async def container_top(daemon: Daemon, job: Job[TopContainer]) -> TopResult:
-    """Show the container's processes, with the columns that the arguments ask `ps` for."""
+    """List the container's processes, with the columns that the `ps` arguments ask for."""
     arguments = job.request.ps_args or _DEFAULT_ARGUMENTS
     _check(arguments)
     container = daemon.containers.get(job.request.name)
@@ -40,9 +43,9 @@ async def container_top(daemon: Daemon, job: Job[TopContainer]) -> TopResult:
 
 
 def parse(shown: str, pids: Collection[int]) -> TopResult:
-    """The lines of these processes, and of their threads, cut into as many columns as there are titles.
+    """The lines of these processes and their threads, split into as many columns as there are titles.
 
-    Raises `InvalidArgument` for output that can't be read, as the arguments decide on it.
+    Raises `InvalidArgument` for output that can't be parsed, as that depends on the arguments.
     """
     titles, *rows = ([word for word in _BLANKS.split(line) if word] for line in shown.split("\n"))
     if "PID" not in titles:
@@ -53,7 +56,7 @@ def parse(shown: str, pids: Collection[int]) -> TopResult:
 
 
 def _wanted(rows: Sequence[list[str]], column: int, pids: Collection[int]) -> Iterator[list[str]]:
-    """A line of a thread has no pid, and follows its process's."""
+    """Select lines by process ID. A thread's line has none, and follows that of its process."""
     is_ours = False
     for row in filter(None, rows):
         pid = row[column] if column < len(row) else ""
@@ -74,7 +77,7 @@ def _check(arguments: str) -> None:
 
 
 def _pids(daemon: Daemon, container: Container) -> list[int]:
-    """All that the resource driver knows of; a driver without groups knows nothing, so at least init."""
+    """The processes known to the resource driver, and at least init, as a driver without groups knows none."""
     try:
         known = daemon.resources.processes(container.id)
     except NotFound:
@@ -83,7 +86,7 @@ def _pids(daemon: Daemon, container: Container) -> list[int]:
 
 
 def _ps(arguments: Sequence[str], pids: Sequence[int]) -> str:
-    """Some options, such as f, don't go together with -q: then all processes are asked for."""
+    """Run ps. Some options, such as f, can't be combined with -q; then all processes are listed."""
     done = _run([*arguments, f"-q{','.join(map(str, pids))}"])
     if done.returncode:
         done = _run(arguments)

@@ -1,6 +1,6 @@
-"""system_df: what takes room on the disk. What it counts adds up to what du(1) finds in the data root.
+"""system_df: what takes up disk space. The figures add up to what du(1) finds in the data root.
 
-Rules: moby daemon/disk_usage.go. Beyond Docker the blobs of images and the containers' logs are counted.
+Rules: moby daemon/disk_usage.go. Unlike in Docker, images' blobs and containers' logs are counted too.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
 
 _log = logging.getLogger(__name__)
-_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are (stat(3type))
+_BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's block size is (stat(3type))
 
 
 async def system_df(daemon: Daemon, job: Job[SystemDiskUsage]) -> DiskUsage:
-    """How much each kind of thing takes, and how much of it could be had back."""
+    """The space taken by each kind of object, and how much of it could be reclaimed."""
     asked = job.request.types or list(_KINDS)
     if unknown := [one for one in asked if one not in _KINDS]:
         raise InvalidArgument(f"unknown object type: {unknown[0]}")
@@ -52,7 +52,7 @@ async def system_df(daemon: Daemon, job: Job[SystemDiskUsage]) -> DiskUsage:
 
 
 async def volume_bytes(daemon: Daemon, name: str) -> int:
-    """What a volume takes on the disk."""
+    """The disk space of a volume in bytes."""
     return await asyncio.to_thread(_tree_bytes, daemon.volumes.path(name))
 
 
@@ -112,17 +112,17 @@ async def _logs(daemon: Daemon) -> LogDiskUsage:
 
 
 def _log_usage(container: Container) -> LogUsage:
-    """All that is in the container's directory: its log, and those that were begun before it."""
+    """Everything in the container's directory: its log, including rotated files."""
     return LogUsage(id=container.id, name=container.record.name, size=_tree_bytes(container.dir))
 
 
 def _tree_bytes(root: Path) -> int:
-    """Bytes that what is in a directory takes on the disk; none if it has vanished."""
+    """The disk space of a directory's content in bytes; 0 if it has vanished."""
     try:
         return disk_usage(root).size_bytes - root.stat().st_blocks * _BLOCK_BYTES
     except FileNotFoundError:
         return 0
-    except OSError as error:  # of a volume on another machine, for one thing
+    except OSError as error:  # for example a volume on another machine
         _log.warning("the disk usage of %s is not known: %s", root, error)
         return 0
 

@@ -1,4 +1,4 @@
-"""system_events: tell what happens, and what has happened."""
+"""system_events: current and past events."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _BY_NAME = ("config", "container", "daemon", "network", "node", "plugin", "secre
 
 
 async def system_events(daemon: Daemon, job: Job[WatchEvents]) -> None:
-    """Tell what happens, and what has happened since a time or a number; ends at `until`."""
+    """Send events as they happen, and past ones since a time or a number; ends at `until`."""
     output, request, events = job.require_output(), job.request, daemon.events
     position = await events.position(after_seq=request.after_seq, since_ns=request.since_ns)
     until_ns = request.until_ns
     if until_ns is not None and request.since_ns is None and request.after_seq is None:
-        position = await events.position(since_ns=0)  # Docker's rule: a bound alone asks for the past
+        position = await events.position(since_ns=0)  # Docker's rule: `until` alone asks for the past
     await output.open()
     try:
         async with asyncio.timeout(_seconds_left(until_ns)):
@@ -44,15 +44,15 @@ def _told(events: EventLog, position: int, until_ns: int | None) -> AsyncIterato
 
 
 def _seconds_left(until_ns: int | None) -> float | None:
-    """How long to follow; the past is told however long it takes."""
+    """How long to follow, in seconds; past events are sent without a time limit."""
     left_ns = 0 if until_ns is None else until_ns - now_ns()
     return left_ns / 1e9 if left_ns > 0 else None
 
 
 def is_wanted(wanted: filters.Filters, one: Occurrence) -> bool:
-    """Docker's rules (moby daemon/events/filter.go): a container's events count as its image's too.
+    """Docker's rules (moby daemon/events/filter.go): a container's events also count as those of its image.
 
-    Filters that Docker doesn't know let all through there, and here. That some are lost concerns everybody.
+    As there, filters unknown to Docker match everything. `LOST` events concern everybody.
     """
     if one.action == LOST:
         return True
@@ -71,7 +71,7 @@ def is_wanted(wanted: filters.Filters, one: Occurrence) -> bool:
 def _without_tag(image: str) -> str:
     try:
         return Reference.parse(image).familiar_name
-    except InvalidArgument:  # an id
+    except InvalidArgument:  # an ID
         return image
 
 

@@ -1,1 +1,1 @@
-"""A container's settings: checked, completed, and said in the terms of the kernel and the OCI runtime."""
+"""A container's settings: checked, completed, and translated to the terms of the kernel and the OCI runtime."""

@@ -1,7 +1,7 @@
-"""What Docker's resource fields can't say: any control file of cgroup v2, and alerts of pressure.
+"""What Docker's resource fields can't express: any control file of cgroup v2, and pressure alerts.
 
-Clients of ours fill in `Unified` and `PsiAlerts` of the host configuration. Docker's say the same by annotations,
-which only the one who makes a container can set, never an image:
+Our own clients set `Unified` and `PsiAlerts` in the host configuration. Docker's clients use annotations instead,
+which only the creator of a container can set, never an image:
 
     docker run --annotation sampan.cgroup.memory.high=512M --annotation sampan.psi-alert=memory:some:150ms/1s …
 """
@@ -23,7 +23,7 @@ _WINDOW_US = range(500_000, 10_000_001)  # kernel Documentation/accounting/psi.r
 
 
 def unified(host: HostConfig) -> Mapping[str, str]:
-    """Control files by name, and what is to be written to them."""
+    """Names of control files and the values to write to them."""
     annotated = {
         name.removeprefix(_FILE_ANNOTATION): value
         for name, value in (host.annotations or {}).items()
@@ -33,14 +33,14 @@ def unified(host: HostConfig) -> Mapping[str, str]:
 
 
 def pressure_alerts(host: HostConfig) -> tuple[PressureAlert, ...]:
-    """The alerts asked for. Raises `InvalidArgument` for what is none."""
+    """The alerts asked for. Raises `InvalidArgument` for an invalid one."""
     annotated = (host.annotations or {}).get(_ALERT_ANNOTATION, "")
     texts = [*(host.psi_alerts or ()), *filter(None, annotated.split(","))]
     return tuple(map(parse_alert, texts))
 
 
 def parse_alert(text: str) -> PressureAlert:
-    """`RESOURCE:KIND:STALL/WINDOW`, such as `memory:some:150ms/1s`. Raises `InvalidArgument`."""
+    """Parse `RESOURCE:KIND:STALL/WINDOW`, such as `memory:some:150ms/1s`. Raises `InvalidArgument`."""
     found = _ALERT.fullmatch(text)
     if not found:
         raise InvalidArgument(f"invalid pressure alert {text!r}: it must have the form memory:some:150ms/1s")

@@ -1,4 +1,4 @@
-"""What is refused or warned of before a container is made, in Docker's words."""
+"""Checks before a container is created: what is refused or warned about, with Docker's messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NAME_BYTES = 64  # HOST_NAME_MAX of include/uapi/linux/limits.h
 
 
 async def check(daemon: Daemon, request: CreateContainer) -> list[str]:
-    """Raise for what can't be; answer warnings for what this host doesn't do.
+    """Raise for invalid settings; return warnings about those that this host does not support.
 
     Source: moby daemon/container.go, verifyContainerSettings, and daemon_unix.go, verifyPlatformContainerSettings.
     """
@@ -52,9 +52,9 @@ async def check(daemon: Daemon, request: CreateContainer) -> list[str]:
 
 
 async def limit_warnings(daemon: Daemon, host: HostConfig, placement: Placement = ANYWHERE) -> list[str]:
-    """A sentence for each limit that this host can't enforce; `Unsupported` if the daemon is strict about it.
+    """A sentence for each limit that this host can't enforce; `Unsupported` if the daemon is strict about that.
 
-    Raises `InvalidArgument` for limits and a placement that can't be.
+    Raises `InvalidArgument` for invalid limits and an invalid placement.
     """
     warnings = [
         *await asyncio.to_thread(daemon.resources.validate, resources_of(host), placement),
@@ -112,13 +112,13 @@ def _check_config(config: ContainerConfig) -> None:
 
 
 def check_texts(config: ContainerConfig) -> None:
-    """Raise `InvalidArgument` for what no system call takes; an image may say such things too."""
+    """Raise `InvalidArgument` for strings that no system call accepts; an image may contain them too."""
     if any("\0" in word for word in _texts(config)):
         raise InvalidArgument("environment, command, user and paths can't contain a NUL character")
 
 
 def _texts(config: ContainerConfig) -> Iterator[str]:
-    """All that becomes an argument of a system call."""
+    """All strings that become arguments of system calls."""
     yield from config.env or ()
     yield from config.cmd or ()
     yield from config.entrypoint or ()
@@ -141,7 +141,10 @@ def _check_host(daemon: Daemon, host: HostConfig) -> None:
 
 
 def quota_bytes(daemon: Daemon, host: HostConfig) -> int | None:
-    """The size asked for of the writable layer. Raises `InvalidArgument` if the storage driver can't limit it."""
+    """The size asked for the writable layer, in bytes.
+
+    Raises `InvalidArgument` if the storage driver can't limit it.
+    """
     size = None
     for name, value in (host.storage_opt or {}).items():
         if name.lower() != "size":

@@ -1,15 +1,15 @@
-"""Lists of CPUs and memory nodes (`0-2,7`). Source of rules and words: moby pkg/sysinfo/sysinfo_linux.go."""
+"""Lists of CPUs and memory nodes (`0-2,7`). Source of rules and messages: moby pkg/sysinfo/sysinfo_linux.go."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-_MOST = 8192  # beyond it nothing is, and a set of what a request may name would fill the memory (CVE-2018-20699)
+_MOST = 8192  # beyond any hardware; without it, a request's set could fill the memory (CVE-2018-20699)
 
 
 def cpuset_rules(field: str, what: str, asked: str, online: Path) -> Iterator[tuple[bool, str]]:
-    """What is wrong with the list `asked`; `online` is the kernel's file of what is there."""
+    """What is wrong with the list `asked`; `online` is the kernel's file of what exists."""
     if not asked:
         return
     try:
@@ -19,14 +19,14 @@ def cpuset_rules(field: str, what: str, asked: str, online: Path) -> Iterator[tu
         return
     try:
         there = online.read_text().strip()
-    except FileNotFoundError:  # a kernel without memory nodes has one
+    except FileNotFoundError:  # a kernel without memory nodes has node 0
         there = "0"
     available = f"Requested {what} are not available - requested {asked}, available: {there}"
     yield not wanted <= parse_list(there), available
 
 
 def parse_list(text: str) -> set[int]:
-    """The numbers of a list. Raises `ValueError` in Docker's words."""
+    """The numbers in a list. Raises `ValueError` with Docker's message."""
     numbers: set[int] = set()
     for part in text.split(",") if text else ():
         first, dash, last = part.partition("-")

@@ -1,4 +1,4 @@
-"""What the engine says where the user said nothing, so that inspect tells it too.
+"""The engine's defaults for what the user did not specify, filled in so that inspect shows them too.
 
 Source: moby daemon/daemon_unix.go (adaptContainerSettings), create_unix.go (createContainerOSSpecificSettings),
 daemon/logs.go (mergeAndVerifyLogConfig), server/router/container (postContainersCreate).

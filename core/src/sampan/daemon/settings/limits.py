@@ -1,4 +1,4 @@
-"""Docker's resource fields in the kernel's terms."""
+"""Docker's resource fields, translated to the kernel's terms."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _CPUS = Path("/sys/devices/system/cpu/online")
 _NODES = Path("/sys/devices/system/node/online")
 _MIN_MEMORY_BYTES = 6 * 1024 * 1024
 _LEAST_NANO_CPUS = 10_000_000
-"""0.01 CPUs, as Docker's words say: the kernel takes no quota below 1 ms."""
+"""0.01 CPUs, as Docker's message says: the kernel accepts no quota below 1 ms."""
 
 
 def resources_of(host: HostConfig) -> Resources:
-    """The limits that `host` asks for. Raises `InvalidArgument` in Docker's words for what contradicts itself.
+    """The limits that `host` asks for. Raises `InvalidArgument` with Docker's message for contradictions.
 
-    cgroup v1's figures become v2's as runc does it (opencontainers/cgroups utils.go).
+    Values for cgroup v1 are converted to v2 as in runc (opencontainers/cgroups utils.go).
     """
     _check(host)
     memory = host.memory or None
@@ -51,7 +51,7 @@ def resources_of(host: HostConfig) -> Resources:
 
 
 def resource_warnings(host: HostConfig) -> Iterator[str]:
-    """What Docker discards on cgroup v2, or on Linux, with a warning."""
+    """Warnings about what Docker discards on cgroup v2, or on Linux."""
     unknown = "Your kernel does not support"
     if host.memory_swappiness not in (None, -1):
         yield (f"{unknown} memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded.")
@@ -68,7 +68,7 @@ def _check(host: HostConfig) -> None:
 
 
 def _old_rules(host: HostConfig) -> Iterator[tuple[bool, str]]:
-    """What only Windows or cgroup v1 has."""
+    """Rules for what exists only on Windows or in cgroup v1."""
     refused = "invalid option: QoS maximum"
     yield host.io_maximum_bandwidth != 0, f"{refused} bandwidth configuration is not supported on linux"
     yield host.io_maximum_iops != 0, f"{refused} IOPs configuration is not supported on linux"
@@ -112,7 +112,9 @@ def _cpu_rules(host: HostConfig) -> Iterator[tuple[bool, str]]:
 
 
 def _swap_bytes(host: HostConfig) -> int | None:
-    """Docker counts memory and swap together and by default allows as much swap as memory; the kernel counts swap."""
+    """Docker counts memory and swap together and by default allows as much swap as memory; the kernel counts only
+    swap.
+    """
     memory, swap = host.memory, host.memory_swap
     if not memory:
         return None
@@ -122,14 +124,14 @@ def _swap_bytes(host: HostConfig) -> int | None:
 
 
 def cpu_quota_us(host: HostConfig) -> int | None:
-    """CPU time in each period; `None` without a limit."""
+    """CPU time per period in microseconds; `None` without a limit."""
     if host.nano_cpus:
         return host.nano_cpus * _CPU_PERIOD_US // 1_000_000_000
     return max(host.cpu_quota, UNLIMITED) or None
 
 
 def cpu_period_us(host: HostConfig) -> int | None:
-    """The period of the quota; `None` without a limit."""
+    """The period of the quota in microseconds; `None` without a limit."""
     return host.cpu_period or (_CPU_PERIOD_US if host.nano_cpus else None)
 
 

@@ -1,4 +1,4 @@
-"""Log drivers and their options: what is taken, and what it means.
+"""Log drivers and their options: which are accepted, and what they mean.
 
 Source: moby daemon/logs.go, daemon/logger/factory.go (ValidateLogOpts) and the jsonfilelog and local drivers.
 """
@@ -25,7 +25,7 @@ _DETAILS = ("env", "env-regex", "labels", "labels-regex", "tag")
 
 @dataclass(frozen=True)
 class _Driver:
-    """A log driver: what its options for rotation begin with, and what holds without them."""
+    """A log driver: the prefix of its rotation options, and the limits that apply without them."""
 
     title: str
     limits: LogLimits
@@ -39,12 +39,12 @@ _DRIVERS = {
     JOURNALD: _Driver("journald log driver", LogLimits(20 * 1024 * 1024, 5), _CACHE, _DETAILS),
 }
 LOG_DRIVERS = tuple(sorted(_DRIVERS))
-"""Those that keep or tell what a container writes; beside them there is `none`."""
+"""The drivers that store or forward what a container writes. In addition there is `none`."""
 _NO_DRIVER = _Driver("", LogLimits())
 
 
 def complete(asked: LogConfig, default: LogConfig) -> LogConfig:
-    """What the user asked for, with the daemon's driver and, for that one, its options where the user named none."""
+    """What the user asked for, completed with the daemon's driver and, if that is the one used, with its options."""
     kind = asked.type or default.type
     options = dict(asked.config or {})
     if kind == default.type:
@@ -53,12 +53,12 @@ def complete(asked: LogConfig, default: LogConfig) -> LogConfig:
 
 
 def is_kept(config: LogConfig) -> bool:
-    """Whether what a container says is kept in files of ours."""
+    """Whether a container's output is kept in our own files."""
     return config.type in _DRIVERS
 
 
 def check(config: LogConfig) -> None:
-    """Raise `InvalidArgument` in Docker's words for a driver or an option that can't be. The tag is not looked at."""
+    """Raise `InvalidArgument` with Docker's message for an invalid driver or option. The tag is not checked."""
     options = config.config or {}
     if config.type == NONE:
         return
@@ -77,9 +77,9 @@ def check(config: LogConfig) -> None:
 
 
 def limits_of(config: LogConfig) -> LogLimits:
-    """How large the log's files become, and how many are kept. Raises `InvalidArgument`.
+    """The maximum size of the log's files, and how many are kept. Raises `InvalidArgument`.
 
-    Unlike with Docker a log without options is bounded; with a size and no number it is one file, as with Docker.
+    Unlike in Docker, a log without options is limited. With a size but no number it is one file, as in Docker.
     """
     options = config.config or {}
     driver = _DRIVERS.get(config.type, _NO_DRIVER)
@@ -110,7 +110,9 @@ def _check_mode(options: Mapping[str, str]) -> None:
 
 
 def _check_cache(options: Mapping[str, str]) -> None:
-    """What Docker keeps for drivers that can't be read; here it bounds what `docker logs` reads of the journal's."""
+    """Check Docker's cache options for unreadable drivers; here they limit the log that `docker logs` reads with
+    journald.
+    """
     disabled = options.get(f"{_CACHE}disabled", "")
     try:
         parse_bool(disabled or "false")

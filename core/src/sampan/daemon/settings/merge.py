@@ -1,4 +1,4 @@
-"""What the image says where the user said nothing. Source: moby daemon/commit.go, merge."""
+"""Completes the user's configuration from the image's. Source: moby daemon/commit.go, merge."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sampan.models import ContainerConfig, Healthcheck
 
 
 def merge(user: ContainerConfig, image: ContainerConfig) -> ContainerConfig:
-    """The user's configuration, filled up from the image's."""
+    """The user's configuration, with the image's values where the user gave none."""
     merged = user.model_copy()
     merged.user = user.user or image.user
     merged.working_dir = user.working_dir or image.working_dir
@@ -27,7 +27,7 @@ def merge(user: ContainerConfig, image: ContainerConfig) -> ContainerConfig:
 
 
 def command_line(config: ContainerConfig) -> list[str]:
-    """Entrypoint and command as one. Raises `InvalidArgument` if there is neither."""
+    """Entrypoint and command combined. Raises `InvalidArgument` if there is neither."""
     args = [*(config.entrypoint or []), *(config.cmd or [])]
     if not args:
         raise InvalidArgument("no command specified")

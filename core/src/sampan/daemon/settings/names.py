@@ -1,4 +1,4 @@
-"""Names of containers: what is allowed, and what an unnamed one is called."""
+"""Names of containers: which are allowed, and how unnamed containers are named."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHIPS = (  # noqa: SIM905
 
 
 def check_name(name: str) -> str:
-    """The name without its leading slash. Raises `InvalidArgument` in Docker's words."""
+    """The name without its leading slash. Raises `InvalidArgument` with Docker's message."""
     bare = name.removeprefix("/")
     if not _ALLOWED.fullmatch(bare):
         raise InvalidArgument(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
@@ -34,6 +34,6 @@ def check_name(name: str) -> str:
 
 
 def random_name(*, digit: bool) -> str:
-    """A name for a container that was given none; `digit` makes a clash less likely."""
+    """A name for a container created without one; `digit` makes a clash less likely."""
     name = f"{secrets.choice(_ADJECTIVES)}_{secrets.choice(_SHIPS)}"
     return f"{name}{secrets.randbelow(10)}" if digit else name

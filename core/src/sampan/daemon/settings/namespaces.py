@@ -1,6 +1,6 @@
-"""Which namespaces a container has of its own, shares with the host, or joins.
+"""Which namespaces a container has for itself, shares with the host, or joins.
 
-Source of rules and words: moby daemon/internal/runconfig, daemon/daemon_unix.go (adaptSharedNamespaceContainer,
+Source of rules and messages: moby daemon/internal/runconfig, daemon/daemon_unix.go (adaptSharedNamespaceContainer,
 verifyPlatformContainerSettings), daemon/oci_linux.go (WithNamespaces), container_operations_unix.go (setupIPCDirs).
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HOST, BRIDGE = "host", "bridge"
 SHARED = "container:"
 SHM = "shm"
-"""The tree that is the `/dev/shm` of a container whose IPC namespace can be shared."""
+"""The mount tree for the `/dev/shm` of a container whose IPC namespace can be shared."""
 
 _UNDEFINED = "This would result in undefined behavior"
 _IPC = frozenset({"", "none", "private", "host", "shareable"})
@@ -36,17 +36,17 @@ def network_mode(host: HostConfig) -> str:
 
 
 def check_modes(config: ContainerConfig, host: HostConfig) -> None:
-    """Raise `InvalidArgument` in Docker's words for modes that don't exist or contradict other options."""
+    """Raise `InvalidArgument` with Docker's message for modes that don't exist or contradict other options."""
     for is_wrong, words in (*_network_rules(config, host), *_rules(config, host)):
         if is_wrong:
             raise InvalidArgument(words)
 
 
 def resolve_shared(daemon: Daemon, host: HostConfig) -> None:
-    """Name the containers whose namespaces are joined by their ids, as these may be renamed.
+    """Replace the names of containers whose namespaces are joined by their IDs, as containers may be renamed.
 
-    Raises `InvalidArgument` if one whose IPC or PID namespace is to be joined is not there; for the network's it is
-    soon enough at the start. Source: moby daemon/container.go, generateSecurityOpt.
+    Raises `InvalidArgument` if a container whose IPC or PID namespace is to be joined does not exist; for the network
+    namespace, that is checked at the start. Source: moby daemon/container.go, generateSecurityOpt.
     """
     for field in ("network_mode", "ipc_mode", "pid_mode"):
         mode = getattr(host, field)
@@ -72,7 +72,7 @@ def namespaces(daemon: Daemon, container: Container, netns: Path | None) -> dict
 
 
 def shm_tree(daemon: Daemon, container: Container) -> Tree | None:
-    """The `/dev/shm` that others may join, or that is joined; `None` for one that is nobody else's."""
+    """The `/dev/shm` that others can join or that is joined from another container; `None` if it is private."""
     host = container.record.host_config
     if host.ipc_mode == "shareable":
         options = ("nosuid", "noexec", "nodev", "mode=1777", f"size={host.shm_size or daemon.settings.shm_bytes}")

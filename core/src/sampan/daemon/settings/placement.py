@@ -1,7 +1,7 @@
-"""Where a container's cgroup lies: Docker's `CgroupParent` as a path below the resource driver's slice.
+"""Where a container's cgroup is placed: Docker's `CgroupParent` as a path below the resource driver's slice.
 
-dockerd with the driver cgroupfs takes the parent from the root of all cgroups (moby daemon/oci_linux.go,
-WithCgroups); here the slice is the root of what the daemon may touch, so `/batch` is `batch` in the slice.
+dockerd with the cgroupfs driver resolves the parent from the root of the hierarchy (moby daemon/oci_linux.go,
+WithCgroups). Here the slice is the root of what the daemon may touch, so `/batch` means `batch` in the slice.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _NAME_BYTES = 255  # NAME_MAX of include/uapi/linux/limits.h
 
 
 def placement_of(host: HostConfig, labels: dict[str, str]) -> Placement:
-    """What the container's maker said. Raises `InvalidArgument` for a parent that can't be one."""
+    """The placement asked for. Raises `InvalidArgument` for an invalid parent."""
     return Placement(_parent(host.cgroup_parent), labels)
 
 
 def _parent(asked: str) -> str:
     names = [name for name in asked.split("/") if name not in ("", ".")]
     if names and names[-1].endswith(".slice"):
-        raise InvalidArgument("systemd slice received as cgroup parent when using cgroupfs")  # Podman's words
+        raise InvalidArgument("systemd slice received as cgroup parent when using cgroupfs")  # Podman's message
     if len(asked) > _MOST or not all(map(_can_be, names)):
         raise InvalidArgument(f"invalid cgroup-parent: {json.dumps(asked)}")
     return "/".join(names)
 
 
 def _can_be(name: str) -> bool:
-    """The kernel takes no line breaks; a container's cgroup is no place for another container's."""
+    """The kernel accepts no line breaks, and a container's cgroup can't be another container's parent."""
     printable = name.isprintable() and len(os.fsencode(name)) <= _NAME_BYTES
     return printable and name != ".." and not _ID.fullmatch(name)

@@ -1,4 +1,4 @@
-"""Ports: what a container exposes and publishes. Raises `InvalidArgument` in Docker's words for what is no port."""
+"""Ports that a container exposes and publishes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sampan.models import ContainerConfig, HostConfig
 from sampan.network.records import PortBinding
 
 _PROTOCOLS = {protocol.value: protocol for protocol in L4}
-_MOST_PORTS = 3 * 65535  # each of each protocol, once
+_MOST_PORTS = 3 * 65535  # every port of every protocol once
 
 
 def port_bindings(config: ContainerConfig, host: HostConfig) -> Iterator[PortBinding]:
-    """The ports to publish. Raises `InvalidArgument` in Docker's words for what is no port."""
+    """The ports to publish. Raises `InvalidArgument` with Docker's message for an invalid port."""
     for spec, bindings in (host.port_bindings or {}).items():
         port, protocol = parse_port(spec)
         for binding in bindings or ():
@@ -30,11 +30,11 @@ def port_bindings(config: ContainerConfig, host: HostConfig) -> Iterator[PortBin
 
 
 def exposed_ports(config: ContainerConfig) -> list[str]:
-    """The exposed ports one by one, as `80/tcp`; `8000-8010/tcp` stands for each of its ports."""
+    """The exposed ports one by one, such as `80/tcp`; `8000-8010/tcp` is expanded. Raises `InvalidArgument`."""
     ports: list[str] = []
     for spec in config.exposed_ports or {}:
         ports += _expanded(spec)
-        if len(ports) > _MOST_PORTS:  # an image may name the same ones over and over
+        if len(ports) > _MOST_PORTS:  # an image may repeat the same ones over and over
             raise InvalidArgument("too many exposed ports")
     return list(dict.fromkeys(ports))
 
@@ -52,7 +52,7 @@ def _expanded(spec: str) -> list[str]:
 
 
 def parse_port(spec: str) -> tuple[int, L4]:
-    """`80/tcp` or `80`. Raises `InvalidArgument` in Docker's words."""
+    """Parse `80/tcp` or `80`. Raises `InvalidArgument` with Docker's message."""
     number, _, protocol = spec.partition("/")
     try:
         return _port(number), _PROTOCOLS[protocol.lower() or "tcp"]
@@ -83,7 +83,7 @@ def _port(text: str, *, least: int = 1) -> int:
     return number
 
 
-@lru_cache(maxsize=64)  # a thousand bindings mostly name one address
+@lru_cache(maxsize=64)  # a thousand bindings usually name the same address
 def _host_ip(text: str | None) -> IPv4Address | IPv6Address | None:
     if not text:
         return None

@@ -1,4 +1,4 @@
-"""A container's settings in the runtime's terms: the OCI spec of its init, and the process of an exec."""
+"""A container's settings in the runtime's terms: the OCI spec for its init, and the process of an exec."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the host has ready for a container about to start. `netns` and `cgroup` are paths as in the spec."""
+    """What is prepared on the host for a container about to start. `netns` and `cgroup` are paths as in the spec."""
 
     rootfs: Sequence[Mount]
     mounted: Mounting
@@ -40,7 +40,7 @@ class Prepared:
 
 
 async def build_spec(daemon: Daemon, container: Container, prepared: Prepared) -> dict[str, Any]:
-    """The OCI runtime spec of a container about to start. Raises `InvalidArgument` in Docker's words."""
+    """The OCI runtime spec of a container about to start. Raises `InvalidArgument` with Docker's message."""
     who = await asyncio.to_thread(_prepare_files, prepared.rootfs, container, daemon.settings.exec_root)
     document = spec.build(_spec_settings(daemon, container, prepared, who))
     labels = container.record.config.labels or {}
@@ -49,9 +49,9 @@ async def build_spec(daemon: Daemon, container: Container, prepared: Prepared) -
 
 
 def exec_process(container: Container, request: CreateExec, *, console_size: Sequence[int] | None) -> dict[str, Any]:
-    """The `process` of the OCI spec for an exec: the container's own settings, where the request has none. Blocks.
+    """The OCI spec's `process` for an exec: the container's own settings where the request has none. Blocks.
 
-    Raises `InvalidArgument` in Docker's words for a user whom the container doesn't know, `Conflict` if it has ended.
+    Raises `InvalidArgument` with Docker's message for an unknown user, `Conflict` if the container has ended.
     """
     config, host = container.record.config, container.record.host_config
     who, security = _look_up(container, request.user or config.user), SecurityOptions(host.security_opt or ())
@@ -113,7 +113,7 @@ def _init_process(container: Container, who: user.User, security: SecurityOption
 
 
 def _like_init(container: Container, who: user.User, security: SecurityOptions) -> partial[spec.ProcessSettings]:
-    """What an exec has as init has it; the rest is to be given."""
+    """The settings that an exec shares with init; the caller supplies the rest."""
     host = container.record.host_config
     return partial(
         spec.ProcessSettings,
@@ -138,7 +138,7 @@ def _look_up(container: Container, name: str) -> user.User:
 
 
 def _prepare_files(rootfs: Sequence[Mount], container: Container, state_dir: Path) -> user.User:
-    """Make the working directory, and look up who the process is in the container's own files."""
+    """Create the working directory, and look up the process's user in the container's own files."""
     record = container.record
     with open_rootfs(rootfs, state_dir) as root:
         make_directory(root, record.config.working_dir)

@@ -1,6 +1,6 @@
-"""What a container may do: security options, capabilities, devices, limits of its processes, kernel parameters.
+"""What a container may do: security options, capabilities, devices, process limits, kernel parameters.
 
-Source of rules and words: moby daemon/daemon_unix.go (parseSecurityOpt), container.go (validateCapabilities),
+Source of rules and messages: moby daemon/daemon_unix.go (parseSecurityOpt), container.go (validateCapabilities),
 devices.go, daemon/pkg/oci.
 """
 
@@ -21,9 +21,9 @@ _ACCESS = frozenset("rwm")
 
 
 class SecurityOptions:
-    """HostConfig.SecurityOpt, read. Raises `InvalidArgument` in Docker's words.
+    """HostConfig.SecurityOpt, parsed. Raises `InvalidArgument` with Docker's message.
 
-    `seccomp` is `default`, `unconfined` or a profile in JSON; `writable_cgroups` of `None` leaves it to `Privileged`.
+    `seccomp` is `default`, `unconfined` or a profile in JSON; if `writable_cgroups` is `None`, `Privileged` decides.
     """
 
     def __init__(self, options: Iterable[str]) -> None:
@@ -59,7 +59,7 @@ class SecurityOptions:
 
 
 def check_security(host: HostConfig) -> list[str]:
-    """Raise `InvalidArgument` for what can't be granted; answer a warning for each limit that had to be lowered."""
+    """Raise `InvalidArgument` for what can't be granted; return a warning for each limit that had to be lowered."""
     _check_capabilities(host)
     options = SecurityOptions(host.security_opt or ())
     if options.seccomp not in ("default", "unconfined"):
@@ -77,7 +77,7 @@ def check_security(host: HostConfig) -> list[str]:
 
 
 def rlimits(host: HostConfig) -> Iterable[Rlimit]:
-    """The limits asked for of the container's processes."""
+    """The limits asked for the container's processes."""
     return [Rlimit(one.name, one.soft, one.hard) for one in host.ulimits or ()]
 
 
@@ -100,7 +100,7 @@ def _check_devices(host: HostConfig) -> None:
 
 
 def _no_driver(request: DeviceRequest) -> str:
-    """This engine has no device drivers; Go prints lists without commas."""
+    """The message when no driver is found; this engine has no device drivers. Go prints lists without commas."""
     capabilities = " ".join(f"[{' '.join(names)}]" for names in request.capabilities or ())
     return f'could not select device driver "{request.driver}" with capabilities: [{capabilities}]'
 

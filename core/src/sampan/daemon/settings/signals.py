@@ -12,7 +12,7 @@ _REALTIME = re.compile(r"RTM(?:IN\+(\d+)|AX-(\d+))")
 
 
 def parse_signal(text: str) -> int:
-    """The number of `KILL`, `SIGKILL`, `9` or `RTMIN+3`. Raises `InvalidArgument` in Docker's words."""
+    """The number of `KILL`, `SIGKILL`, `9` or `RTMIN+3`. Raises `InvalidArgument` with Docker's message."""
     if text.isdecimal():
         return _checked(int(text), text)
     name = text.upper().removeprefix("SIG")

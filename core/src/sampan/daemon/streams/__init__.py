@@ -1,1 +1,1 @@
-"""Standard streams: attach, exec, and the logs that are kept of them."""
+"""Standard streams: attach, exec, and the logs of their output."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def container_attach(daemon: Daemon, job: Job[AttachContainer]) -> None:
-    """Join the caller's streams with the container's; one that does not run yet is joined as it starts."""
+    """Connect the caller's streams to the container's; if it does not run yet, when it starts."""
     streams, request = job.require_streams(), job.request
     container = daemon.containers.get(request.name)
     _check(container, request.name)
@@ -71,7 +71,7 @@ def _check(container: Container, name: str) -> None:
 
 @asynccontextmanager
 async def _joined(daemon: Daemon, container: Container) -> AsyncIterator[asyncio.Future[Attached]]:
-    """The container's streams: at once if it runs, else as it starts. At the end they are let go of."""
+    """The container's streams: at once if it runs, else when it starts. They are closed at the end of the context."""
     joined: asyncio.Future[Attached] = asyncio.get_running_loop().create_future()
     if container.running:
         joined.set_result(await daemon.runtime.attach(container.id))

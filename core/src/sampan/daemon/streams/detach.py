@@ -9,7 +9,7 @@ _CONTROL = {chr(code + 96): code for code in range(1, 27)} | {"@": 0, "[": 27, "
 
 
 def parse_keys(text: str) -> bytes:
-    """`ctrl-p,ctrl-q` or `a,b` as bytes (moby/term ascii.go). Raises `InvalidArgument` in Docker's words."""
+    """Parse `ctrl-p,ctrl-q` or `a,b` (moby/term ascii.go). Raises `InvalidArgument` with Docker's message."""
     keys = bytearray()
     for key in text.split(","):
         name = key.lower()
@@ -23,7 +23,7 @@ def parse_keys(text: str) -> bytes:
 
 
 class DetachFilter:
-    """Looks for the keys in what is typed, over the borders of reads, and holds back what may become them."""
+    """Finds the keys in the input, even across reads, and holds back what may be the beginning of them."""
 
     def __init__(self, keys: bytes) -> None:
         self._keys = keys
@@ -31,7 +31,7 @@ class DetachFilter:
         self.detached = False
 
     def feed(self, typed: bytes) -> bytes:
-        """What of `typed`, and of what was held back, is for the process. Sets `detached` once the keys came."""
+        """The part of `typed`, and of what was held back, that is for the process. Sets `detached` after the keys."""
         content = self._held + typed
         at = content.find(self._keys)
         if at >= 0:

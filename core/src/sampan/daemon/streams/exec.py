@@ -1,4 +1,4 @@
-"""exec_create, exec_start, exec_resize and exec_inspect: further processes in a running container."""
+"""exec_create, exec_start, exec_resize and exec_inspect: additional processes in a running container."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 _UNKNOWN_FAILURE = 126
 _END_PATIENCE_S = 2.0
-_REMEMBERED_S = 300.0  # as long as Docker does at least (moby daemon/exec.go, execCommandGC)
+_REMEMBERED_S = 300.0  # at least as long as Docker (moby daemon/exec.go, execCommandGC)
 
 
 class ExecInstance:
-    """One exec: its request, and once started its process. It is remembered for a while after its end."""
+    """One exec: its request and, once started, its process. It is remembered for a while after its end."""
 
     def __init__(self, container: Container, request: CreateExec) -> None:
         self.id = secrets.token_hex(32)
@@ -46,7 +46,7 @@ class ExecInstance:
 
 
 class Execs:
-    """All execs of this daemon's life, by id."""
+    """All execs since the daemon started, by ID."""
 
     def __init__(self) -> None:
         self._execs: dict[str, ExecInstance] = {}
@@ -57,25 +57,25 @@ class Execs:
         self._execs[instance.id] = instance
 
     def get(self, id: str) -> ExecInstance:
-        """Raises `NotFound` in Docker's words."""
+        """Raises `NotFound` with Docker's message."""
         try:
             return self._execs[id]
         except KeyError:
             raise NotFound(f"No such exec instance: {id}") from None
 
     def of(self, container: Container) -> list[str]:
-        """The ids of a container's running execs."""
+        """The IDs of a container's running execs."""
         return [one.id for one in self._execs.values() if one.container is container and one.running]
 
     def note_end(self, instance: ExecInstance) -> None:
-        """It has ended: it can be forgotten some time later, as others can be now."""
+        """Schedule a finished exec to be forgotten, and forget those that are due."""
         now = time.monotonic()
         self._ended.append((now, instance.id))
         while now - self._ended[0][0] > _REMEMBERED_S:
             self._execs.pop(self._ended.popleft()[1], None)
 
     def forget_unstarted(self, container: Container) -> None:
-        """The container has ended, and so have its execs before they began. Those that ran can be asked after yet."""
+        """Forget the execs of an ended container that never started. Those that ran can still be inspected."""
         for one in [one for one in self._execs.values() if one.container is container and not one.started]:
             del self._execs[one.id]
 
@@ -85,7 +85,7 @@ class Execs:
 
 
 async def exec_create(daemon: Daemon, job: Job[CreateExec]) -> ExecCreated:
-    """Note what is to be run; nothing runs yet."""
+    """Register what is to be run; nothing runs yet."""
     request = job.request
     if not request.cmd:
         raise InvalidArgument("No exec command specified")
@@ -95,7 +95,7 @@ async def exec_create(daemon: Daemon, job: Job[CreateExec]) -> ExecCreated:
 
 
 def register(daemon: Daemon, container: Container, request: CreateExec) -> ExecInstance:
-    """Remember an exec that is to be begun, and tell of it."""
+    """Register an exec that is to be started, and publish the event."""
     instance = ExecInstance(container, request)
     daemon.execs.add(instance)
     daemon.publish(container, f"exec_create: {_told(instance)}", execID=instance.id)
@@ -103,15 +103,15 @@ def register(daemon: Daemon, container: Container, request: CreateExec) -> ExecI
 
 
 async def begin(daemon: Daemon, instance: ExecInstance) -> Exec:
-    """Start an exec of the daemon's own. Not to be cancelled half way."""
+    """Start an exec on the daemon's own behalf. Must not be cancelled halfway."""
     instance.started = True
     return await _start(daemon, instance, StartExec(id=instance.id), stdin=False)
 
 
 async def exec_start(daemon: Daemon, job: Job[StartExec]) -> None:
-    """Run it: detached, or joined with the caller's streams until it ends.
+    """Run it: detached, or attached to the caller's streams until it ends.
 
-    A joined caller is told of a command that can't be started as Docker tells it: on its stdout.
+    If the command can't be started, an attached caller is told as in Docker: on stdout.
     """
     instance = daemon.execs.get(job.request.id)
     _active(instance.container, instance.container.id)
@@ -136,7 +136,7 @@ async def exec_start(daemon: Daemon, job: Job[StartExec]) -> None:
 
 
 def _told(instance: ExecInstance) -> str:
-    """The command in an event: a blank follows the program, be there arguments or not (moby daemon/exec.go)."""
+    """The command as shown in an event: a space follows the program even without arguments (moby daemon/exec.go)."""
     program, *arguments = instance.command
     return f"{program} {' '.join(arguments)}"
 
@@ -151,7 +151,7 @@ async def exec_resize(daemon: Daemon, job: Job[ResizeExec]) -> None:
 
 
 async def exec_inspect(daemon: Daemon, job: Job[InspectExec]) -> ExecInspect:
-    """What became of it."""
+    """The state of an exec."""
     instance = daemon.execs.get(job.request.id)
     request, command = instance.request, instance.command
     return ExecInspect(
@@ -175,7 +175,7 @@ async def exec_inspect(daemon: Daemon, job: Job[InspectExec]) -> ExecInspect:
 
 
 async def _launch(daemon: Daemon, instance: ExecInstance, start: StartExec, *, stdin: bool) -> Exec:
-    """Start the process. A caller who goes away meanwhile leaves one that runs and is followed, never half of one."""
+    """Start the process. If the caller goes away in the meantime, the process still runs and is supervised."""
     starting = asyncio.ensure_future(_start(daemon, instance, start, stdin=stdin))
     try:
         await settled(starting)
@@ -210,8 +210,8 @@ async def _supervise(daemon: Daemon, instance: ExecInstance, running: Exec) -> N
 
 
 async def _await_end(instance: ExecInstance) -> None:
-    """Clients ask for the exit code once their streams have ended, which a process's do a moment before itself."""
-    with contextlib.suppress(TimeoutError):  # it goes on without them
+    """Wait briefly: clients ask for the exit code once the streams end, which is just before the process does."""
+    with contextlib.suppress(TimeoutError):  # it keeps running without its streams
         async with asyncio.timeout(_END_PATIENCE_S):
             await instance.ended.wait()
 

@@ -1,7 +1,7 @@
-"""The log driver `journald`: what a container writes is kept as always, and told to the host's journal besides.
+"""The log driver `journald`: output is stored as with other drivers, and also sent to the host's journal.
 
-So `docker logs` needs no journal, and when the journal or the daemon was away nothing is missing: the telling goes on
-where it ended. After a kill -9 what was said last may be told twice. The fields are Docker's (moby
+So `docker logs` needs no journal, and nothing is missing if the journal or the daemon was down: sending resumes where
+it stopped. After a kill -9, the last messages may be sent twice. The fields are Docker's (moby
 daemon/logger/journald).
 """
 
@@ -39,8 +39,11 @@ _ERROR, _INFORMATIONAL = b"3", b"6"  # as in syslog(3)
 
 @dataclass
 class _Telling:
-    """A log that is told. `ended` says that it does not grow, `is_stuck` that the journal does not take it; `told` is
-    the place up to which it did."""
+    """A log that is being sent.
+
+    `ended` means that it does not grow any more, `is_stuck` that the journal does not accept it; `told` is the place
+    up to which it was sent.
+    """
 
     container: Container
     told: Place = (0, 0)
@@ -50,12 +53,12 @@ class _Telling:
 
     @property
     def place_file(self) -> Path:
-        """Where stands how far it was told: in a directory of its own, as that of the log is watched."""
+        """The file with the place up to which it was sent, in its own directory as the log's directory is watched."""
         return self.container.dir / "journal/place"
 
 
 class Journal:
-    """Tells the journal what is new in the logs of containers that have this driver."""
+    """Sends new output of containers with this log driver to the journal."""
 
     def __init__(self, path: Path) -> None:
         self._socket = JournalSocket(path)
@@ -64,17 +67,17 @@ class Journal:
         self._closing = asyncio.Event()
 
     def is_there(self) -> bool:
-        """Whether this host has a journal that listens."""
+        """Whether a journal is listening on this host."""
         return self._socket.is_there()
 
     def why_not(self, config: LogConfig) -> str | None:
-        """In one sentence, which begins with Docker's, why the driver asked for can't be had; `None` if it can."""
+        """Why the log driver can't be used, in one sentence that begins like Docker's; `None` if it can."""
         if config.type != JOURNALD or self.is_there():
             return None
         return f"journald is not enabled on this host: nobody listens on {self._socket.path}"
 
     def tell(self, container: Container) -> None:
-        """Tell what the container has written and will write, until `end`; nothing if it has another log driver."""
+        """Send what the container has written and will write, until `end`; does nothing for other log drivers."""
         if container.record.host_config.log_config.type != JOURNALD:
             return
         telling = self._told.setdefault(container.id, _Telling(container))
@@ -83,13 +86,13 @@ class Journal:
             telling.task = asyncio.create_task(self._tell(telling), name=f"tell the journal of {container.id[:12]}")
 
     def tell_rest(self, container: Container) -> None:
-        """Tell what an earlier daemon left of a container that does not run."""
+        """Send what an earlier daemon left over from a container that is not running."""
         self.tell(container)
         if telling := self._told.get(container.id):
             telling.ended.set()
 
     async def end(self, container: Container) -> None:
-        """The container writes no more. A journal that takes it has all of it when this comes back."""
+        """Called when the container writes no more. On return, a journal that accepts it has received everything."""
         telling = self._told.get(container.id)
         if telling is None or telling.task is None:
             return
@@ -98,12 +101,12 @@ class Journal:
             await asyncio.wait((telling.task,), timeout=_PATIENCE_S)
 
     async def forget(self, container: Container) -> None:
-        """The container is about to be removed: what the journal did not take goes with it."""
+        """Called before the container is removed: what the journal did not accept is lost."""
         await self.end(container)
         await self._stop(container.id)
 
     async def close(self) -> None:
-        """Tell nothing any more; the next daemon goes on where the last message ended."""
+        """Stop sending; the next daemon resumes after the last message."""
         self._closing.set()
         if tasks := [one.task for one in self._told.values() if one.task]:
             await asyncio.wait(tasks, timeout=_CLOSE_PATIENCE_S)
@@ -122,7 +125,7 @@ class Journal:
         try:
             while not self._closing.is_set():
                 await self._tell_all(telling)
-                if telling.ended.is_set():  # else it was started again just now
+                if telling.ended.is_set():  # else it has just been started again
                     break
         except OSError as error:
             _log.error("the output of container %s can't be sent to the journal: %s", container.id, error)
@@ -150,9 +153,9 @@ class Journal:
             await self._send(telling, [(_entry(one, fields), one.after) for one in messages.rest()])
 
     async def _send(self, telling: _Telling, entries: list[tuple[bytes, Place]]) -> None:
-        """Send all, however long the journal is away, or what it takes until the daemon closes; note how far it came.
+        """Send all entries, however long the journal is down, or until the daemon closes; record how far it got.
 
-        With each entry comes the place after it.
+        Each entry comes with the place after it.
         """
         entries.reverse()
         while entries and not self._closing.is_set():
@@ -182,7 +185,7 @@ class Journal:
 
 
 def fields_of(record: Record) -> Mapping[str, bytes]:
-    """What every entry of a container says of it."""
+    """The fields common to all entries of a container."""
     tag = tag_of(record, default=_TAG)
     fields = {
         "CONTAINER_ID": record.id[:12],
@@ -214,10 +217,10 @@ def _entry(message: Message, fields: Mapping[str, bytes]) -> bytes:
 
 
 def _go(reader: LogReader, place_file: Path) -> None:
-    """To where an earlier telling ended; without one to the beginning."""
+    """Move to where sending stopped last time; without a record of that, stay at the beginning."""
     try:
         number, offset = map(int, place_file.read_text().split())
-    except (FileNotFoundError, ValueError):  # none, or one that a full disk cut off
+    except (FileNotFoundError, ValueError):  # none, or truncated by a full disk
         return
     reader.go(number, offset)
 

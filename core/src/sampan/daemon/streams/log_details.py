@@ -1,4 +1,4 @@
-"""What stands before each line of `docker logs --details`: labels, variables and the tag that log options name.
+"""The prefix of each line of `docker logs --details`: labels, variables and the tag that the log options select.
 
 Source: moby daemon/logger/loginfo.go (ExtraAttributes), loggerutils/log_tag.go, httputils/write_log_stream.go.
 """
@@ -18,12 +18,12 @@ _PLACEHOLDER = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
 
 
 def check_tag(template: str) -> None:
-    """Raise `InvalidArgument` for a tag that can't be filled in."""
+    """Raise `InvalidArgument` for a tag that is not a valid template."""
     _fill_in(template, dict.fromkeys(_FIELDS, str))
 
 
 def details_of(record: Record) -> bytes:
-    """What stands before each line with `--details`: `key=value,…` and a space."""
+    """The prefix of each line with `--details`: `key=value,…` and a space."""
     chosen = attributes_of(record)
     if tag := tag_of(record):
         chosen["tag"] = tag
@@ -32,7 +32,7 @@ def details_of(record: Record) -> bytes:
 
 
 def attributes_of(record: Record) -> dict[str, str]:
-    """The labels and variables that the options name."""
+    """The labels and variables that the options select."""
     options = _options(record)
     environment = dict(entry.split("=", 1) for entry in record.config.env or () if "=" in entry)
     return {
@@ -42,7 +42,7 @@ def attributes_of(record: Record) -> dict[str, str]:
 
 
 def tag_of(record: Record, default: str = "") -> str:
-    """The tag, filled in; `default` is the template where no option names one."""
+    """The expanded tag; `default` is the template if no option gives one."""
     template = _options(record).get("tag", "") or default
     return _fill_in(template, {name: _value(record, field) for name, field in _FIELDS.items()})
 
@@ -60,7 +60,7 @@ def _chosen(names: str, pattern: str, values: Mapping[str, str]) -> dict[str, st
 
 
 def _fill_in(template: str, values: Mapping[str, Callable[[], str]]) -> str:
-    """`template` with its fields. Of Go's templates only these are taken: `{{.Name}}` and the like."""
+    """Expand `template`. Of Go's template language, only fields such as `{{.Name}}` are supported."""
     for name in _PLACEHOLDER.findall(template):
         if name not in values:
             raise InvalidArgument(

@@ -1,4 +1,4 @@
-"""Keeps the logs of running containers within their limits, and loses nothing of what the limits keep."""
+"""Keeps the logs of running containers within their limits, without losing anything that the limits keep."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATIENCE_S = 1.0
 
 @dataclass
 class _Kept:
-    """A log that is looked after; `current` is the inode that has a number, `turn` what is being done about it."""
+    """A log that is managed; `current` is the inode that has been numbered, `turn` the rotation in progress."""
 
     id: str
     files: LogFiles
@@ -35,15 +35,15 @@ class _Kept:
 
     @property
     def needs_file(self) -> bool:
-        """Whether the monitor is to be asked for another one; not again while it may be about to."""
+        """Whether the monitor should be asked for a new file, unless it was asked a moment ago."""
         return self.files.is_full() and time.monotonic() - self.asked_at > _PATIENCE_S
 
 
 class LogKeeper:
-    """Looks at a log when something was written to it, though not more often than twenty times a second.
+    """Checks a log after it was written to, at most twenty times a second.
 
-    When the current file is full it asks the monitor for another one, and numbers that as soon as it is there. So a
-    file may become larger than its limit by what a container writes in that time.
+    If the current file is full, it asks the monitor for a new one, and numbers that as soon as it exists. So a file
+    may exceed its limit by what a container writes in that time.
     """
 
     def __init__(self, reopen: Callable[[str], Awaitable[None]]) -> None:
@@ -53,17 +53,17 @@ class LogKeeper:
         self._kept: dict[str, _Kept] = {}
 
     async def keep(self, id: str, files: LogFiles) -> None:
-        """Look after the log of a container that runs or is about to."""
+        """Manage the log of a container that runs or is about to."""
         await self.forget(id)
         kept = self._kept[id] = _Kept(id, files)
         try:
             kept.watch.enter_context(self._writes.told(files.path.parent, lambda: self._look(kept)))
-        except OSError as error:  # the monitor's own limit holds
+        except OSError as error:  # the monitor's own limit still applies
             _log.error("the log of container %s can't be watched: %s", id, error)
         self._look(kept)
 
     async def forget(self, id: str) -> None:
-        """The container has ended: what it wrote last has its number when this comes back."""
+        """Called when the container has ended: on return, the last file is numbered."""
         kept = self._kept.pop(id, None)
         if kept is None:
             return
@@ -73,7 +73,7 @@ class LogKeeper:
         await asyncio.to_thread(_number, kept)
 
     async def close(self) -> None:
-        """Look after nothing any more."""
+        """Stop managing all logs."""
         for id in list(self._kept):
             await self.forget(id)
 
@@ -91,12 +91,12 @@ class LogKeeper:
             _log.debug("the log of container %s stays as it is: %s", kept.id, error)
         finally:
             kept.turn = None
-        if self._kept.get(kept.id) is kept and kept.needs_number:  # of what happened meanwhile nobody was told
+        if self._kept.get(kept.id) is kept and kept.needs_number:  # changes in the meantime were not reported
             self._look(kept)
 
 
 def _number(kept: _Kept) -> None:
-    """Give the current file a number, and remove those that are too old. Blocks."""
+    """Number the current file, and remove those that are too old. Blocks."""
     kept.current = kept.files.inode()
     try:
         if kept.files.number_current():

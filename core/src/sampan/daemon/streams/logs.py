@@ -1,4 +1,4 @@
-"""container_logs, and the replay that an attach may ask for."""
+"""container_logs, and the replay that an attach can request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def container_logs(daemon: Daemon, job: Job[ContainerLogs]) -> None:
-    """Send what the container has said and, if asked to follow, what it says until it ends."""
+    """Send the container's output so far and, if asked to follow, what it writes until it ends."""
     streams, request = job.require_streams(), job.request
     container = daemon.containers.get(request.name)
     if not (request.stdout or request.stderr):
@@ -47,12 +47,12 @@ async def container_logs(daemon: Daemon, job: Job[ContainerLogs]) -> None:
 
 
 async def replay(container: Container, streams: Streams, *, stdout: bool, stderr: bool) -> None:
-    """Send all that the container has said so far."""
+    """Send all of the container's output so far."""
     await _send(streams, logs.read(container.log, LogQuery(stdout=stdout, stderr=stderr)))
 
 
 async def _send(streams: Streams, batches: AsyncGenerator[Batch, None]) -> None:
-    """A reader that has gone holds no file and no task of its log any more."""
+    """Send, and close the reader even if the client is gone, so that it keeps no file and no task."""
     async with aclosing(batches):
         async for batch in batches:
             for stream, content in batch:
@@ -60,6 +60,6 @@ async def _send(streams: Streams, batches: AsyncGenerator[Batch, None]) -> None:
 
 
 def require_readable(container: Container) -> None:
-    """Raise `Unsupported` in Docker's words for a log that is kept nowhere."""
+    """Raise `Unsupported` with Docker's message if the log is not stored."""
     if container.record.host_config.log_config.type == NONE:
         raise Unsupported("configured logging driver does not support reading")

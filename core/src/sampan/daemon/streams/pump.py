@@ -1,4 +1,4 @@
-"""Moves bytes between a caller and a process, both ways, until one of them has had enough."""
+"""Copies bytes between a caller and a process, in both directions, until one of them ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sampan.runtime.interface import STDERR, STDOUT, Attached
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which streams the caller wants. `close_stdin` hands the end of its input on to the process."""
+    """The streams that the caller wants. `close_stdin` passes the end of the caller's input on to the process."""
 
     stdin: bool = False
     stdout: bool = False
@@ -23,12 +23,12 @@ class Wanted:
 
     @property
     def outputs(self) -> frozenset[int]:
-        """The streams of output, as numbers."""
+        """The output streams, by number."""
         return frozenset({STDOUT} if self.stdout else ()) | frozenset({STDERR} if self.stderr else ())
 
 
 async def pump(streams: Streams, attached: Attached, wanted: Wanted) -> bool:
-    """Run until the process's output ends (answers true), the caller detaches, or it is gone (false)."""
+    """Run until the process's output ends (returns true), or the caller detaches or disconnects (false)."""
     output = asyncio.create_task(_pump_output(streams, attached, wanted.outputs))
     tasks = {output}
     if wanted.stdin:
@@ -44,7 +44,7 @@ async def pump(streams: Streams, attached: Attached, wanted: Wanted) -> bool:
             task.cancel()
         try:
             await asyncio.gather(*tasks, return_exceptions=True)
-        finally:  # cancelled twice, by a client that goes as the daemon ends
+        finally:  # cancelled twice, if a client leaves while the daemon shuts down
             await attached.close()
 
 
@@ -64,12 +64,12 @@ async def _pump_output(streams: Streams, attached: Attached, outputs: frozenset[
 
 
 async def _pump_input(streams: Streams, attached: Attached, wanted: Wanted) -> bool:
-    """Answers whether the caller typed the detach keys."""
+    """Returns whether the caller typed the detach keys."""
     keys = DetachFilter(wanted.detach_keys) if wanted.detach_keys else None
     while typed := await streams.read():
         content = keys.feed(typed) if keys else typed
         if content:
-            with contextlib.suppress(ConnectionError):  # the process has closed its stdin; what it says goes on
+            with contextlib.suppress(ConnectionError):  # the process has closed its stdin; its output continues
                 await attached.write(content)
         if keys and keys.detached:
             return True

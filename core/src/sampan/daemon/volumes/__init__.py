@@ -1,1 +1,1 @@
-"""Volumes: kept, mounted, and their jobs."""
+"""Volumes: their storage, mounts, and jobs."""

@@ -1,4 +1,4 @@
-"""The jobs of volumes."""
+"""The jobs for volumes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FILTERS = frozenset({"dangling", "driver", "label", "name"})
 
 
 async def volume_create(daemon: Daemon, job: Job[CreateVolume]) -> Volume:
-    """The volume of this name, made if it isn't there."""
+    """Return the volume of this name, creating it if necessary."""
     request = job.request
     if request.cluster_volume_spec is not None:
         raise Unavailable(NO_SWARM)
@@ -46,7 +46,7 @@ async def volume_inspect(daemon: Daemon, job: Job[InspectVolume]) -> Volume:
 
 
 async def volume_list(daemon: Daemon, job: Job[ListVolumes]) -> VolumeList:
-    """The volumes that the filters let through."""
+    """The volumes that match the filters."""
     wanted = filters.checked(job.request.filters, _FILTERS)
     used = {point.name for container in daemon.containers for point in container.record.mounts}
     return VolumeList(
@@ -68,7 +68,7 @@ async def volume_update(daemon: Daemon, job: Job[UpdateVolume]) -> None:
 
 
 async def volume_remove(daemon: Daemon, job: Job[RemoveVolume]) -> None:
-    """Remove a volume that no container has; `force` takes one that is not there for removed."""
+    """Remove a volume that no container uses; with `force`, a missing volume is no error."""
     try:
         await remove(daemon, job.request.name)
     except NotFound:
@@ -77,14 +77,14 @@ async def volume_remove(daemon: Daemon, job: Job[RemoveVolume]) -> None:
 
 
 async def remove(daemon: Daemon, name: str) -> None:
-    """Remove a volume that no container has. Raises `NotFound`, `Conflict`."""
+    """Remove a volume that no container uses. Raises `NotFound`, `Conflict`."""
     driver = daemon.volumes.get(name).driver
     await daemon.volumes.remove(name, partial(daemon.volume_users, name))
     daemon.events.publish("volume", "destroy", name, {"driver": driver})
 
 
 def tell_mounted(daemon: Daemon, container: Container) -> None:
-    """Say that a container has its volumes now (moby daemon/volumes_unix.go, setupMounts)."""
+    """Publish that a container's volumes are mounted (moby daemon/volumes_unix.go, setupMounts)."""
     for point in _volumes_of(container):
         said = {
             "driver": point.driver or LOCAL_DRIVER,
@@ -97,7 +97,7 @@ def tell_mounted(daemon: Daemon, container: Container) -> None:
 
 
 def tell_unmounted(daemon: Daemon, container: Container) -> None:
-    """Say that a container has its volumes no longer."""
+    """Publish that a container's volumes are no longer mounted."""
     for point in _volumes_of(container):
         said = {"driver": point.driver or LOCAL_DRIVER, "container": container.id}
         daemon.events.publish("volume", "unmount", point.name or "", said)
@@ -121,7 +121,7 @@ def described(daemon: Daemon, record: VolumeRecord) -> Volume:
 
 
 def _mount_point(daemon: Daemon, record: VolumeRecord) -> str:
-    """Empty as long as the volume's driver is not installed."""
+    """The path of the volume; empty while its driver is not installed."""
     try:
         return str(daemon.volumes.path(record.name))
     except NotFound:

@@ -1,7 +1,8 @@
-"""The mounts of volumes with options, and of those that drivers keep: made for the first user, gone with the last.
+"""Mounts of volumes that have options or another driver: made for the first user, removed with the last.
 
-They are seen by the whole host, so that all who use a volume at the same time see the same content. What a killed
-daemon leaves mounted goes on serving the containers that run; the next one counts these and unmounts the rest.
+They are visible in the whole host, so that all concurrent users of a volume see the same content. What a killed
+daemon leaves mounted keeps serving the running containers; the next daemon counts these as users and unmounts the
+rest.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class VolumeMounts:
-    """Who uses which of these volumes now. Used from the event loop only."""
+    """Who uses which of these volumes. To be used from the event loop only."""
 
     def __init__(self, volumes: Volumes) -> None:
         self._volumes = volumes
@@ -31,7 +32,7 @@ class VolumeMounts:
         self._changing: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def use(self, user: str, points: Iterable[MountPoint]) -> None:
-        """Have the volumes among `points` mounted for `user`, all or none. Raises `SystemFailure`."""
+        """Mount the volumes among `points` for `user`, all or none. Raises `SystemFailure`."""
         try:
             for name in self._mounted_kind(points):
                 async with self._changing[name]:
@@ -43,7 +44,7 @@ class VolumeMounts:
             raise
 
     async def release(self, user: str) -> None:
-        """Nothing is used by `user` any more; also if nothing was. What can't be unmounted is a line in the log."""
+        """End all use by `user`, if there was any. Failures to unmount are only logged."""
         for name in [name for name, users in self._users.items() if user in users]:
             async with self._changing[name]:
                 self._users[name].discard(user)
@@ -51,7 +52,7 @@ class VolumeMounts:
 
     @asynccontextmanager
     async def lent(self, user: str, points: Iterable[MountPoint]) -> AsyncIterator[None]:
-        """Within this, the volumes are mounted."""
+        """In this context, the volumes are mounted."""
         await self.use(user, points)
         try:
             yield
@@ -59,12 +60,12 @@ class VolumeMounts:
             await self.release(user)
 
     def adopt(self, user: str, points: Iterable[MountPoint]) -> None:
-        """After a restart of the daemon: a container that runs uses its volumes."""
+        """After a restart of the daemon: record that a running container uses its volumes."""
         for name in self._mounted_kind(points):
             self._users[name].add(user)
 
     async def settle(self) -> None:
-        """After all that runs is adopted: unmount what nobody uses."""
+        """After all running containers are adopted: unmount what nobody uses."""
         for record in self._volumes:
             if _is_mounted(record):
                 async with self._changing[record.name]:

@@ -1,6 +1,6 @@
-"""Options of the local volume driver: what may be asked for, and the mount that it comes to.
+"""Options of the local volume driver: which are accepted, and the mount that results from them.
 
-Source of rules and words: moby daemon/volume/local/local_unix.go.
+Source of rules and messages: moby daemon/volume/local/local_unix.go.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PASSWORD = re.compile(r"(^|,)password=[^,]*")
 
 
 def check(name: str, options: Mapping[str, str]) -> None:
-    """Raise `InvalidArgument` in Docker's words for options that are not known, or not enough."""
+    """Raise `InvalidArgument` with Docker's message for unknown or missing options."""
     for option in options:
         if option not in _KNOWN:
             raise InvalidArgument(f'create {name}: invalid option: "{option}"')
@@ -37,12 +37,15 @@ def check(name: str, options: Mapping[str, str]) -> None:
 
 
 def needs_mount(options: Mapping[str, str]) -> bool:
-    """Whether the volume's content is something that is mounted, rather than its directory."""
+    """Whether the volume's content is a mount rather than its directory."""
     return bool(options.get("device") or options.get("type"))
 
 
 def mount_volume(path: Path, options: Mapping[str, str]) -> None:
-    """Mount the volume's content at `path`. Blocks; raises `SystemFailure` with the kernel's reason, no passwords."""
+    """Mount the volume's content at `path`.
+
+    Blocks; raises `SystemFailure` with the kernel's reason, without passwords.
+    """
     try:
         wanted = _mount_of(options)
         mount_with_options(wanted.source, path, wanted.type, wanted.options)
@@ -54,7 +57,7 @@ def mount_volume(path: Path, options: Mapping[str, str]) -> None:
 
 
 def _shown(options: tuple[str, ...]) -> str:
-    """Flags and data, as moby's sys/mount tells them of a mount that failed."""
+    """Flags and data as in moby's sys/mount when a mount fails."""
     flags, _, data = parse_options(options)
     hidden = _PASSWORD.sub(r"\1password=********", data)
     return (f", flags: {flags:#x}" if flags else "") + (f", data: {hidden}" if hidden else "")
@@ -68,7 +71,7 @@ def _mount_of(options: Mapping[str, str]) -> Mount:
 
 
 def _resolved(host: str) -> str:
-    """The kernel takes addresses only."""
+    """Resolve a host name, as the kernel accepts only addresses."""
     try:
         return str(ip_address(host))
     except ValueError:

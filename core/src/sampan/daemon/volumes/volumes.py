@@ -30,7 +30,8 @@ ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 class VolumeRecord(BaseModel):
     """One volume: the `document` of its row.
 
-    `owner` is the container without which it should not be: one that is not wholly made yet, or is removed with it.
+    `owner` is a container that is not fully created yet, or that is removed together with the volume; without it, the
+    volume should not exist.
     """
 
     name: str
@@ -42,18 +43,18 @@ class VolumeRecord(BaseModel):
 
     @property
     def anonymous(self) -> bool:
-        """Whether it was made for a container that named none."""
+        """Whether it was created for a container without being named."""
         return ANONYMOUS_LABEL in self.labels
 
 
 class Volumes:
-    """The volumes: those of the driver `local` below one directory, others where their drivers have them.
+    """The volumes: those of the driver `local` in one directory, others where their drivers keep them.
 
     Every change is written through to the database.
     """
 
     def __init__(self, database: Database, dir: Path, drivers: Mapping[str, VolumeDriver] | None = None) -> None:
-        """`drivers` are those besides `local`, by the name that selects them."""
+        """`drivers` are those other than `local`, by the name that selects them."""
         self._database = database
         self._dir = dir
         self.drivers = drivers or {}
@@ -61,7 +62,10 @@ class Volumes:
         self._lock = asyncio.Lock()
 
     def load(self) -> None:
-        """Read all volumes from the database. One that can't be read keeps its name and content, not its labels."""
+        """Read all volumes from the database.
+
+        One that can't be read keeps its name and content, but not its labels.
+        """
         for name, document in self._database.read(
             lambda c: c.execute("SELECT name, document FROM volumes").fetchall()
         ):
@@ -76,7 +80,7 @@ class Volumes:
         return iter(list(self._volumes.values()))
 
     def get(self, name: str) -> VolumeRecord:
-        """Raises `NotFound` in Docker's words."""
+        """Raises `NotFound` with Docker's message."""
         try:
             return self._volumes[name]
         except KeyError:
@@ -92,8 +96,10 @@ class Volumes:
         return self._local_path(name) if driver is None else driver.path(name)
 
     def driver(self, name: str) -> VolumeDriver | None:
-        """The driver of a volume; `None` for one that is local, or is not there. Raises `NotFound` if it is not
-        installed."""
+        """The driver of a volume; `None` if it is local or does not exist.
+
+        Raises `NotFound` if it is not installed.
+        """
         record = self._volumes.get(name)
         if record is None or record.driver == LOCAL_DRIVER:
             return None
@@ -119,9 +125,10 @@ class Volumes:
         labels: dict[str, str] | None = None,
         owner: str | None = None,
     ) -> tuple[VolumeRecord, bool]:
-        """The volume `name`, and whether it was made now, for `owner`; no name makes an anonymous one.
+        """The volume `name`, and whether it is new, in which case it belongs to `owner`; no name means anonymous.
 
-        One that is there is of any driver, unless one is asked for: then `Conflict` is raised in Docker's words.
+        An existing volume may have any driver, unless one is asked for: then `Conflict` is raised with Docker's
+        message.
         """
         keeper = None if driver in (LOCAL_DRIVER, "") else self._installed(name, driver)
         async with self._lock:
@@ -146,7 +153,7 @@ class Volumes:
             return record, True
 
     async def _add(self, record: VolumeRecord, keeper: VolumeDriver | None) -> None:
-        """Make the volume's directory and its row, or neither."""
+        """Create the volume's directory and its row, or neither."""
         await asyncio.to_thread(self._make, record, keeper)
         row = (record.name, record.model_dump_json())
         try:
@@ -157,7 +164,7 @@ class Volumes:
         self._volumes[record.name] = record
 
     def owned(self, names: Iterable[str], owner: str | None) -> Change:
-        """Give volumes an owner, or none; answers what writes that, for the transaction that is the reason for it."""
+        """Set or clear the owner of volumes; returns the write for it, to be part of the caller's transaction."""
         records = [record for name in names if (record := self.find(name)) and record.owner != owner]
         for record in records:
             record.owner = owner
@@ -165,13 +172,14 @@ class Volumes:
         return lambda connection: connection.executemany("UPDATE volumes SET document = ? WHERE name = ?", rows)
 
     async def disown(self, name: str) -> None:
-        """The volume is nobody's: it stays until somebody removes it."""
+        """Clear the volume's owner, so that it stays until somebody removes it."""
         await self._database.write(self.owned([name], None))
 
     async def remove(self, name: str, users: Callable[[], Iterable[str]] = tuple) -> None:
-        """Remove the volume and its content. Raises `NotFound`, or `Conflict` if `users` names containers with it.
+        """Remove the volume and its content. Raises `NotFound`, or `Conflict` if `users` returns containers that use
+        it.
 
-        They are asked for when nobody is being given the volume any more.
+        `users` is called when nobody can be given the volume any more.
         """
         async with self._lock:
             self.get(name)
@@ -185,7 +193,10 @@ class Volumes:
             await self._finish_removal(name)
 
     async def reconcile(self) -> None:
-        """Finish what a daemon that died left half done. Content that nobody asked to remove is never removed."""
+        """Complete what a killed daemon left half done.
+
+        Content is never removed unless somebody had asked for that.
+        """
         for entry in await asyncio.to_thread(_entries, self._dir):
             if entry.name.startswith(_TRASH):
                 await self._finish_removal(entry.name.removeprefix(_TRASH))
@@ -193,7 +204,10 @@ class Volumes:
                 _log.warning("%s belongs to no volume and is left alone", entry)
 
     async def _finish_removal(self, name: str) -> None:
-        """The content goes first: on a full disk the database may need the room. The trash says what was meant."""
+        """Remove the content first, as the database may need the space on a full disk.
+
+        The trash records the intention.
+        """
         trash = self._trash(name)
         await asyncio.to_thread(_clear, trash)
         await self._forget(name)
@@ -236,7 +250,7 @@ def _entries(dir: Path) -> list[Path]:
 
 
 def _move_away(directory: Path, trash: Path) -> None:
-    """Also if that was done before, or somebody has removed the directory by hand.
+    """Move a volume's directory to the trash, even if that was done before, or it was removed by hand.
 
     Raises `SystemFailure` if something is mounted there, which is not ours to remove.
     """
@@ -255,7 +269,7 @@ def _clear(directory: Path) -> None:
 
 def _remove_if_empty(entry: Path) -> bool:
     try:
-        with suppress(FileNotFoundError):  # a daemon that died may not have made it yet
+        with suppress(FileNotFoundError):  # a killed daemon may not have created it yet
             (entry / "_data").rmdir()
         entry.rmdir()
     except OSError:
