@@ -1,4 +1,4 @@
-"""What every network driver gets for free: namespaces, addresses, ports, names, and the files that name things."""
+"""What the core provides to every network driver: namespaces, addresses, ports, names, and network files."""
 
 from sampan.network.controller import NetworkController
 from sampan.network.files import ContainerFiles

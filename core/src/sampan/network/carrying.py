@@ -1,4 +1,4 @@
-"""Default routes and host ports: from one of a container's endpoints to another."""
+"""Moves default routes and host ports from one of a container's endpoints to another."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sampan.network.room import Room
 
 
 class Carrying:
-    """Has one endpoint of a container carry what another did. Used from the event loop only."""
+    """Moves what one endpoint of a container carries to another. Used from the event loop only."""
 
     def __init__(self, room: Room) -> None:
         self._room = room
 
     async def hand_over(self, old: EndpointRecord, new: EndpointRecord) -> EndpointRecord:
-        """Have `new` carry the default routes and the ports instead of `old`; answers it as it is then."""
+        """Move the default routes and the ports from `old` to `new`; returns `new` in its resulting state."""
         versions = {address.version for address in new.addresses} if self._room.takes_ports(new) else set()
         ports = tuple(port for port in old.ports if port.host_ip.version in versions)
         successor = replace(new, carries_gateway=True, ports=ports)

@@ -1,8 +1,8 @@
 """The networks of the engine: who is attached to what, with which addresses, ports and names.
 
-What is intended lies in the database, what is so in the drivers and the kernel; `open` brings the two together. All
-records are in memory; every change is written through. Nothing of a network outlives a reboot, so these writes
-don't wait for the disk, except the networks themselves.
+The database has the intended state, the drivers and the kernel have the actual one; `open` reconciles the two. All
+records are in memory; every change is written through. Attachments don't outlive a reboot, so writes don't wait for
+the disk, except those of the networks themselves.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _NO_WISH = EndpointWish()
 class NetworkController:
     """All networks, endpoints and sandboxes. Its methods are called from the event loop.
 
-    The caller sees to it that two calls for one container do not overlap.
+    The caller makes sure that calls for the same container do not overlap.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class NetworkController:
         kernel: SandboxKernel | None = None,
         resolv_conf: Path = HOST_RESOLV_CONF,
     ) -> None:
-        """`drivers` by the name that selects them. `kernel` and `resolv_conf` are for tests that are not root."""
+        """`drivers` are by the name that selects them. `kernel` and `resolv_conf` are for tests without root."""
         defaults = defaults or NetworkDefaults()
         self._has_default_bridge = defaults.has_bridge
         self._database = database
@@ -78,22 +78,22 @@ class NetworkController:
 
     @property
     def has_default_bridge(self) -> bool:
-        """Whether there is a network `bridge` to join; one that is not to be there may have containers still."""
+        """Whether there is a network `bridge` to join; one that has been disabled may still have containers."""
         return self._has_default_bridge
 
     @property
     def firewall_backend(self) -> str:
-        """The firewall that the driver of network `bridge` programs; empty if it doesn't say."""
+        """The firewall that the driver of the network `bridge` uses; empty if it does not say."""
         driver = self._networks.drivers.get("bridge")
         return driver.firewall_backend if isinstance(driver, FirewallDriver) else ""
 
     # --- life
 
     async def open(self) -> None:
-        """Load what is recorded, make the predefined networks, and bring records and kernel together.
+        """Load the records, create the predefined networks, and reconcile records and kernel.
 
-        What runs is adopted: its addresses, ports and links. What nobody owns is freed. Raises what the default
-        bridge's driver raises; any other network that can't be restored is a line in the log.
+        Running containers are adopted with their addresses, ports and links; what has no owner is freed. Raises what
+        the default bridge's driver raises; failures to restore other networks are only logged.
         """
         for problem in await self._database.write(store.delete_unreadable):
             _log.error("%s", problem)
@@ -112,9 +112,9 @@ class NetworkController:
         await self._guard.start()
 
     async def close(self) -> None:
-        """Finish what is under way and let go.
+        """Complete operations in progress and release everything.
 
-        Containers keep their networks. If there are none, nothing stays in the kernel either: the next `open` makes
+        Containers keep their networks. If there are none, nothing stays in the kernel either: the next `open` creates
         the networks again.
         """
         await self._guard.close()
@@ -128,9 +128,9 @@ class NetworkController:
     # --- networks
 
     def get(self, name_or_id: str) -> NetworkRecord:
-        """The network of that id, name or unique beginning of an id, in this order.
+        """The network with this ID, name or unique prefix of an ID, in this order.
 
-        Raises `NotFound`, or `InvalidArgument` if several ids begin so.
+        Raises `NotFound`, or `InvalidArgument` if several IDs have the prefix.
         """
         return self._networks.get(name_or_id)
 
@@ -146,10 +146,10 @@ class NetworkController:
         return sorted(self._networks, key=lambda network: network.name)
 
     async def create_network(self, record: NetworkRecord) -> NetworkRecord:
-        """Make a network. Families for which no pool is given get one from the default pools.
+        """Create a network. IP versions for which no pool is given get one from the default pools.
 
-        Raises `Conflict` if the name is taken, `InvalidArgument` for pools or options that can't be,
-        `NotFound` if the driver isn't installed.
+        Raises `Conflict` if the name is taken, `InvalidArgument` for invalid pools or options, `NotFound` if the
+        driver is not installed.
         """
         return await self._networks.create(record)
 
@@ -178,14 +178,14 @@ class NetworkController:
     # --- sandboxes
 
     async def acquire_sandbox(self, container_id: str) -> SandboxRecord:
-        """A network namespace for the container: loopback is up, nothing else is there. Mostly one made ahead.
+        """A network namespace for the container, with loopback up and nothing else, usually created in advance.
 
         Not needed for a container that shares the host's network or another container's.
         """
         return await self._sandboxes.acquire(container_id)
 
     def adopt_sandbox(self, container_id: str, pid: int) -> SandboxRecord:
-        """After a restart of the daemon: hold the namespace of a container that runs, by the pid of its init."""
+        """After a restart of the daemon: hold the namespace of a running container, found by the pid of its init."""
         record = self._sandboxes.adopt(container_id, pid)
         self._joining.adopt(container_id)
         return record
@@ -195,10 +195,10 @@ class NetworkController:
         return self._sandboxes.get(container_id)
 
     async def release_sandbox(self, container_id: str) -> None:
-        """Take the container off all networks and let go of its sandbox; also after a crash, and when it has none.
+        """Detach the container from all networks and release its sandbox, even after a crash or if it has none.
 
-        The processes in it should be gone. Ports are free on return, addresses as soon as the kernel has taken the
-        interfaces away. Raises `SystemFailure` if something could not be undone, having undone the rest.
+        The processes in it should be gone. On return, ports are free; addresses are free once the kernel has removed
+        the interfaces. Raises `SystemFailure` if a step failed, after trying all others.
         """
         self._name_servers.stop(container_id)
         leaving = self.endpoints(container_id)
@@ -209,7 +209,7 @@ class NetworkController:
             self._leaving.take_away(leaving)
 
     def owners(self) -> set[str]:
-        """The containers that hold a sandbox or are on a network, so that the daemon can release those it misses."""
+        """The containers that hold a sandbox or are on a network, so that the daemon can release unknown ones."""
         return self._sandboxes.owners() | {endpoint.container_id for endpoint in self._endpoints.all()}
 
     # --- endpoints
@@ -225,19 +225,19 @@ class NetworkController:
     async def connect(
         self, container_id: str, network: NetworkRecord, wish: EndpointWish = _NO_WISH
     ) -> EndpointRecord:
-        """Attach the container's sandbox to a network, with addresses, and lead the host's ports to it. All or none.
+        """Attach the container's sandbox to a network, with addresses, and publish its host ports; all or nothing.
 
-        Default routes and ports move here if this network is to carry them rather than the one that does now; see
-        `EndpointWish`. For `host` and `none` this only makes the record. Raises `Forbidden` if the container is on
-        the network or the address is taken, `InvalidArgument` for an address no container can have, `SystemFailure`
-        in Docker's words for a taken port.
+        Default routes and ports move here if this network should carry them rather than the current one; see
+        `EndpointWish`. For `host` and `none`, only the record is created. Raises `Forbidden` if the container is
+        already on the network or the address is taken, `InvalidArgument` for an address that no container can have,
+        `SystemFailure` with Docker's message for a port that is taken.
         """
         return await self._joining.connect(container_id, network, wish)
 
     async def disconnect(self, container_id: str, network: NetworkRecord) -> None:
-        """Take the container off a network; another one then carries default routes and ports, if this one did.
+        """Detach the container from a network; if this one carried default routes and ports, another one takes over.
 
-        Raises `NotFound` if it is not on it.
+        Raises `NotFound` if the container is not on the network.
         """
         endpoint = self._endpoints.find(container_id, network)
         if endpoint is None:
@@ -245,7 +245,7 @@ class NetworkController:
         await self._leaving.disconnect(endpoint)
 
     async def rename(self, container_id: str, name: str) -> None:
-        """The container is called otherwise: its endpoints and its neighbours call it so too."""
+        """Give the container a new name, which also applies to its endpoints and for its neighbours."""
         await self._endpoints.rename(container_id, name)
 
     # --- names
@@ -257,13 +257,13 @@ class NetworkController:
     def change_files(
         self, directory: Path, files: ContainerFiles, before: Sequence[EndpointRecord], container_id: str
     ) -> None:
-        """Bring the files of a running container up to date with its networks; what it wrote into them stays."""
+        """Update a running container's files for its current networks; what it wrote into them stays."""
         change_files(directory, files, self._view(before), self._view(self.endpoints(container_id)))
 
     async def serve_names(self, container_id: str, files: ContainerFiles) -> None:
-        """Answer the container's questions for names, if it is on a user-defined network and nobody does yet.
+        """Serve the container's DNS queries, if it is on a user-defined network and is not served yet.
 
-        It ends with the sandbox, or with the daemon: after a restart it is to be called again. Raises
+        This ends with the sandbox or with the daemon, so it must be called again after a restart. Raises
         `SystemFailure`.
         """
         await self._name_servers.start(container_id, files)

@@ -1,4 +1,4 @@
-"""The endpoints: who is on which network, with which addresses and names; in memory and in the database."""
+"""The endpoints: who is on which network, with which addresses and names, in memory and in the database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sampan.state import Database
 
 
 class Endpoints:
-    """All endpoints, and the addresses taken, which for a while outlive them. Used from the event loop only."""
+    """All endpoints, and the addresses in use, which outlive them for a while. Used from the event loop only."""
 
     def __init__(self, database: Database, names: Names) -> None:
         self._database = database
@@ -34,7 +34,7 @@ class Endpoints:
         return tuple(self._by_id.values())
 
     def get(self, id: str) -> EndpointRecord:
-        """An endpoint that is there, as it is now."""
+        """The current record of an existing endpoint."""
         return self._by_id[id]
 
     def of(self, container_id: str) -> tuple[EndpointRecord, ...]:
@@ -50,51 +50,51 @@ class Endpoints:
         return next((one for one in self.of(container_id) if one.network_id == network.id), None)
 
     def put(self, endpoint: EndpointRecord) -> None:
-        """Have the endpoint in memory, as it is now."""
+        """Store the endpoint's current record in memory."""
         self._by_id[endpoint.id] = endpoint
         self._sort(endpoint)
         if endpoint.network_name not in PREDEFINED:
             self._names.put(endpoint)
 
     def drop(self, endpoint: EndpointRecord) -> None:
-        """Have it no longer in memory; it is no error if it was not there."""
+        """Remove the endpoint from memory; no error if it is not there."""
         self._by_id.pop(endpoint.id, None)
         self._sort(endpoint)
         self._names.drop(endpoint)
 
     async def insert(self, endpoint: EndpointRecord) -> None:
-        """Record a new endpoint that is in memory."""
+        """Write a new endpoint, which is already in memory, to the database."""
         await self._database.write(lambda db: store.insert_endpoint(db, endpoint), durable=False)
 
     async def update(self, *endpoints: EndpointRecord) -> None:
-        """Record endpoints as they are now, all or none; in memory they are as they were until it is done."""
+        """Change endpoints in the database, all or none, and then in memory."""
         await self._database.write(lambda db: store.update_endpoints(db, endpoints), durable=False)
         for endpoint in endpoints:
             self.put(endpoint)
 
     async def delete(self, endpoints: Sequence[EndpointRecord]) -> None:
-        """Forget endpoints that are no longer in memory; their addresses stay taken."""
+        """Delete endpoints that are no longer in memory from the database; their addresses stay taken."""
         if endpoints:
             await self._database.write(lambda db: store.delete_endpoints(db, endpoints), durable=False)
 
     async def forget(self, endpoint: EndpointRecord) -> None:
-        """Drop an endpoint that has no interface any more, with its addresses."""
+        """Remove an endpoint that no longer has an interface, and free its addresses."""
         self.drop(endpoint)
         await self.delete([endpoint])
         await self.forget_addresses(endpoint)
 
     async def forget_addresses(self, endpoint: EndpointRecord) -> None:
-        """Others may have the addresses of an endpoint whose interface is gone."""
+        """Free the addresses of an endpoint whose interface is gone."""
         for address in endpoint.addresses:
             self.addresses.release(endpoint.network_id, address.ip)
         await self._database.write(lambda db: store.delete_addresses(db, endpoint), durable=False)
 
     async def rename(self, container_id: str, name: str) -> None:
-        """The container is called otherwise; its other names stay."""
+        """Rename the container; its other names stay."""
         await self.update(*(_renamed(endpoint, name) for endpoint in self.of(container_id)))
 
     def _sort(self, changed: EndpointRecord) -> None:
-        """A container's endpoints are asked for with each query for a name, so they are kept in order."""
+        """Keep a container's endpoints in order, as they are needed for each DNS query."""
         others = [one for one in self.of(changed.container_id) if one.id != changed.id]
         present = [self._by_id[changed.id]] if changed.id in self._by_id else []
         found = sorted((*others, *present), key=lambda endpoint: (not endpoint.carries_gateway, endpoint.ifname))

@@ -1,7 +1,7 @@
-"""The files that name things in a container: `hosts`, `hostname`, `resolv.conf`.
+"""A container's `hosts`, `hostname` and `resolv.conf` files.
 
-They are written in place, as they are bind-mounted into running containers. Contents follow Docker's
-(moby daemon/libnetwork/{etchosts,internal/resolvconf,sandbox_dns_unix.go}).
+They are written in place, as they are bind-mounted into running containers. Contents follow Docker's (moby
+daemon/libnetwork/{etchosts,internal/resolvconf,sandbox_dns_unix.go}).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from sampan.errdefs import InvalidArgument
 HOST_HOSTS = Path("/etc/hosts")
 HOST_RESOLV_CONF = Path("/etc/resolv.conf")
 RESOLVED_RESOLV_CONF = Path("/run/systemd/resolve/resolv.conf")
-"""Where systemd-resolved lists the real servers, if the usual file names only its own stub."""
+"""Where systemd-resolved lists the real servers if the usual file has only its stub."""
 
 MOST_BYTES = 1 << 20
-"""Of a file that a container writes and the daemon reads."""
+"""The limit for a file that a container writes and the daemon reads."""
 
 _RESOLVED_STUB = "127.0.0.53"
 _LOOPBACK = (
@@ -39,9 +39,12 @@ _WORD = re.compile(r"[^\s#;]+")
 
 @dataclass(frozen=True)
 class ContainerFiles:
-    """What a container's request says about names. `extra_hosts` are `name:address`, as `--add-host` takes them; the
-    address may be `host-gateway`. `links` are addresses of linked containers, each with its names. `host_network`: it
-    shares the host's network, so the host's own files hold."""
+    """What a container's request says about names.
+
+    `extra_hosts` are `name:address`, as for `--add-host`; the address may be `host-gateway`. `links` are addresses of
+    linked containers, each with its names. `host_network`: it shares the host's network, so the host's own files
+    apply.
+    """
 
     hostname: str
     domainname: str = ""
@@ -55,9 +58,9 @@ class ContainerFiles:
 
 @dataclass(frozen=True)
 class NetworkView:
-    """What the files tell of a container's networks: its own addresses, and what `host-gateway` stands for.
+    """What the files say about a container's networks: its own addresses, and what `host-gateway` stands for.
 
-    `ipv6`: it has an IPv6 address, so that name servers with one are of use to it. `name_server`: the engine's own,
+    `ipv6`: it has an IPv6 address, so it can use DNS servers with one. `name_server`: the engine's own DNS server,
     which asks the others.
     """
 
@@ -68,7 +71,7 @@ class NetworkView:
 
 
 def write_files(directory: Path, files: ContainerFiles, view: NetworkView) -> None:
-    """Write `hosts`, `hostname` and `resolv.conf` into `directory`. Raises `InvalidArgument` for a bad request."""
+    """Write `hosts`, `hostname` and `resolv.conf` to `directory`. Raises `InvalidArgument` for an invalid request."""
     contents = {
         "hostname": f"{files.hostname}\n",
         "hosts": hosts(files, view),
@@ -81,7 +84,7 @@ def write_files(directory: Path, files: ContainerFiles, view: NetworkView) -> No
 
 
 def check(files: ContainerFiles) -> None:
-    """Raise `InvalidArgument` in Docker's words for what can't be written into the files."""
+    """Raise `InvalidArgument` with Docker's message for what can't be written to the files."""
     for entry in files.extra_hosts:
         _extra_host(entry, _ANY_GATEWAY)
     for server in files.dns:
@@ -91,10 +94,10 @@ def check(files: ContainerFiles) -> None:
 
 
 def change_files(directory: Path, files: ContainerFiles, before: NetworkView, after: NetworkView) -> None:
-    """Bring the files of a running container from one state of its networks to another.
+    """Update a running container's files from one state of its networks to another.
 
-    Of `hosts` only the lines of its own addresses change. One that the container has made larger than `MOST_BYTES`
-    is left alone.
+    In `hosts`, only the lines with its own addresses change. If the container has made it larger than `MOST_BYTES`,
+    it is left alone.
     """
     _change_hosts(directory / "hosts", files, before, after)
     if before.name_server != after.name_server:
@@ -125,10 +128,10 @@ def hosts(files: ContainerFiles, view: NetworkView) -> str:
 
 
 def resolv_conf(files: ContainerFiles, view: NetworkView, *, source: Path | None = None) -> str:
-    """The text of `/etc/resolv.conf`: the host's, with the request's servers, search list and options instead.
+    """The text of `/etc/resolv.conf`: the host's, with servers, search list and options replaced by the request's.
 
-    Servers on the host's loopback can't be reached from a container, so they are left out; if none is left,
-    Docker's defaults are taken.
+    Servers on the host's loopback can't be reached from a container, so they are omitted; if none are left, Docker's
+    defaults are used.
     """
     servers, search, options, others = _parse(_host_resolv_conf() if source is None else source)
     if view.name_server is not None:
@@ -142,7 +145,7 @@ def resolv_conf(files: ContainerFiles, view: NetworkView, *, source: Path | None
     if files.dns_options:
         options = [_word(option) for option in files.dns_options]
     if view.name_server is not None and not any(option.startswith("ndots:") for option in options):
-        options = [*options, "ndots:0"]  # names without a dot are asked for as they are
+        options = [*options, "ndots:0"]  # names without a dot are looked up unchanged
     lines = [f"nameserver {server}" for server in servers]
     if search:
         lines.append(f"search {' '.join(search)}")
@@ -152,7 +155,7 @@ def resolv_conf(files: ContainerFiles, view: NetworkView, *, source: Path | None
 
 
 def asks_for_search(files: ContainerFiles) -> bool:
-    """Whether the options of resolv.conf say that names without dots are to be completed first (`ndots`, not 0)."""
+    """Whether resolv.conf's options have search domains tried first for names without dots (`ndots` above 0)."""
     options = files.dns_options or _parse(HOST_RESOLV_CONF)[2]
     return any(re.fullmatch("ndots:0*[1-9][0-9]*", option) for option in options)
 
@@ -175,7 +178,7 @@ def _parse(path: Path) -> tuple[list[str], list[str], list[str], list[str]]:
             case ["nameserver", server, *_]:
                 servers.append(server)
             case ["domain" | "search", *domains]:
-                search = domains  # the last one counts (resolv.conf(5))
+                search = domains  # the last one wins (resolv.conf(5))
             case ["options", *more]:
                 options += more
             case _:

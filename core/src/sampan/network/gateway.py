@@ -1,6 +1,6 @@
-"""Which of a container's networks leads out: it carries the default routes and the published ports.
+"""Chooses which of a container's networks carries the default routes and the published ports.
 
-Of those that lead out it is the one with the greatest priority, and of equals the first by name
+Among those with a gateway, it is the one with the highest priority, and among equals the first by name
 (docs.docker.com/engine/network, "How it works from the container's point of view").
 """
 
@@ -17,22 +17,22 @@ def leads_out(endpoint: EndpointRecord) -> bool:
 
 
 def rank(priority: int, network_name: str) -> tuple[int, str]:
-    """The lowest is the best."""
+    """A sort key; the lowest is the best."""
     return -priority, network_name
 
 
 def is_better(one: EndpointRecord, other: EndpointRecord) -> bool:
-    """Whether `one` is to lead out rather than `other`, which does now."""
+    """Whether `one` should carry the default routes instead of `other`, which does now."""
     return leads_out(one) and _rank(one) < _rank(other)
 
 
 def best(endpoints: Iterable[EndpointRecord]) -> EndpointRecord | None:
-    """The endpoint that is to lead out, if any can."""
+    """The endpoint that should carry the default routes, if any can."""
     return min(filter(leads_out, endpoints), key=_rank, default=None)
 
 
 def carrier(endpoints: Iterable[EndpointRecord]) -> EndpointRecord | None:
-    """The endpoint that leads out now."""
+    """The endpoint that carries the default routes now."""
     return next((endpoint for endpoint in endpoints if endpoint.carries_gateway), None)
 
 

@@ -1,4 +1,4 @@
-"""Putting right what other programs take away from networks while the daemon runs."""
+"""Restores what other programs remove from networks while the daemon runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 class Guard:
-    """Has the drivers that notice such things make their networks again. Used from the event loop only."""
+    """Lets drivers that detect such changes create their networks again. Used from the event loop only."""
 
     def __init__(self, networks: Networks) -> None:
         self._networks = networks
@@ -21,7 +21,10 @@ class Guard:
         self._repairs: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Begin to look, with each driver that can. One that can't on this host is a line in the log."""
+        """Start watching, with each driver that supports it.
+
+        Drivers that can't watch on this host are only logged.
+        """
         for name, driver in self._networks.drivers.items():
             if not isinstance(driver, DriftDetectionDriver):
                 continue
@@ -33,7 +36,7 @@ class Guard:
             self._look(name)
 
     async def close(self) -> None:
-        """Look no more; repairs under way are finished."""
+        """Stop watching; repairs in progress are completed."""
         watched, self._watched = self._watched, {}
         for _, fd in watched.values():
             asyncio.get_running_loop().remove_reader(fd)
@@ -48,7 +51,7 @@ class Guard:
 
     def _on_news(self, name: str) -> None:
         driver, fd = self._watched[name]
-        asyncio.get_running_loop().remove_reader(fd)  # until this has been looked into
+        asyncio.get_running_loop().remove_reader(fd)  # until this event has been handled
         task = asyncio.create_task(self._check(name, driver), name=f"check of the networks of {name}")
         self._repairs.add(task)
         task.add_done_callback(self._repairs.discard)

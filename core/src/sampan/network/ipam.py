@@ -1,4 +1,4 @@
-"""IP address management: choosing subnets that collide with nothing, and addresses within them."""
+"""IP address management: chooses subnets that don't overlap others, and addresses in them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sampan.network.records import AddressPool, NetworkRecord
 
 @dataclass(frozen=True)
 class PoolRange:
-    """A range to be cut into subnets of prefix length `size`, as `--default-address-pool base=…,size=…` says."""
+    """A range to be divided into subnets of prefix length `size`, as in `--default-address-pool base=…,size=…`."""
 
     base: IPv4Network | IPv6Network
     size: int
@@ -38,7 +38,7 @@ DEFAULT_POOLS: tuple[PoolRange, ...] = (
 def choose_subnet(
     ranges: Sequence[PoolRange], used: Iterable[IPv4Network | IPv6Network]
 ) -> IPv4Network | IPv6Network:
-    """The first subnet of `ranges` that overlaps none in use. Raises `InvalidArgument` in Docker's words."""
+    """The first subnet of `ranges` that overlaps none in use. Raises `InvalidArgument` with Docker's message."""
     taken = list(used)
     for subnet in (subnet for pool_range in ranges for subnet in pool_range.subnets()):
         if not any(overlap(subnet, other) for other in taken):
@@ -47,22 +47,23 @@ def choose_subnet(
 
 
 def overlap(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
-    """Whether two subnets share an address; those of different families never do."""
+    """Whether two subnets overlap; those of different IP versions never do."""
     if isinstance(one, IPv4Network):
         return isinstance(other, IPv4Network) and one.overlaps(other)
     return isinstance(other, IPv6Network) and one.overlaps(other)
 
 
 def local_ipv6_subnet(network_id: str) -> IPv6Network:
-    """A /64 for private use, the same for the same network (RFC 4193: `fd`, 40 random bits, 16 of subnet)."""
+    """A /64 for private use, always the same for a network (RFC 4193: `fd`, 40 random bits, 16 bits of subnet)."""
     prefix = b"\xfd" + hashlib.sha256(network_id.encode()).digest()[:7]
     return IPv6Network((prefix + bytes(8), 64))
 
 
 def pool_of(subnet: IPv4Network | IPv6Network, gateway: IPv4Address | IPv6Address | None = None) -> AddressPool:
-    """The pool of a subnet, its first address being the gateway unless another is given.
+    """The pool of a subnet, with its first address as the gateway unless another is given.
 
-    Raises `InvalidArgument` if the gateway is not in the subnet, or the subnet is too small for one and a container.
+    Raises `InvalidArgument` if the gateway is not in the subnet, or the subnet is too small for a gateway and a
+    container.
     """
     if subnet.num_addresses < 4:
         raise InvalidArgument(f"invalid subnet {subnet}: it is too small for a gateway and a container")
@@ -72,7 +73,7 @@ def pool_of(subnet: IPv4Network | IPv6Network, gateway: IPv4Address | IPv6Addres
 
 
 def check_kept(pool: AddressPool) -> None:
-    """Raise `Forbidden` in Docker's words if the gateway or an auxiliary address can't be used, or is used twice."""
+    """Raise `Forbidden` with Docker's message if gateway or auxiliary addresses are unusable or used twice."""
     kept: set[IPv4Address | IPv6Address] = set()
     named = {f"secondary ip address ({name}:{address})": address for name, address in pool.reserved.items()}
     for what, address in {f"gateway ({pool.gateway})": pool.gateway, **named}.items():
@@ -82,24 +83,24 @@ def check_kept(pool: AddressPool) -> None:
 
 
 class Addresses:
-    """Which addresses of which network are taken. In memory; the caller writes through."""
+    """The addresses in use, by network. In memory only; the caller writes through."""
 
     def __init__(self) -> None:
         self._taken: dict[str, set[IPv4Address | IPv6Address]] = {}
         self._passed: dict[str, dict[IPv4Network | IPv6Network, int]] = {}
-        """Of each range that addresses are chosen from, how many of the first ones are known not to be free."""
+        """For each range that addresses are chosen from, how many of the first ones are known to be taken."""
 
     def take(self, network_id: str, address: IPv4Address | IPv6Address) -> None:
-        """Note an address that is in use already."""
+        """Record an address that is already in use."""
         self._taken.setdefault(network_id, set()).add(address)
 
     def reserve(
         self, network: NetworkRecord, pool: AddressPool, wanted: IPv4Address | IPv6Address | None
     ) -> IPv4Interface | IPv6Interface:
-        """Take the address wanted, or the lowest that is free.
+        """Take the address `wanted`, or the lowest free one.
 
         Raises `Forbidden` if it is taken, `InvalidArgument` if no container can have it, `Unavailable` if the pool is
-        used up: in Docker's words.
+        exhausted, with Docker's messages.
         """
         taken = self._taken.setdefault(network.id, set())
         if wanted is None:
@@ -114,7 +115,7 @@ class Addresses:
     def reserve_any(
         self, network: NetworkRecord, version: int, wanted: IPv4Address | IPv6Address | None
     ) -> tuple[IPv4Interface | IPv6Interface | None, IPv4Address | IPv6Address | None]:
-        """Take an address of this IP version from the pool that has it, and say that pool's gateway.
+        """Take an address of this IP version from the pool that contains it; also returns that pool's gateway.
 
         Both are `None` if the network has no such pool. Raises as `reserve` does.
         """
@@ -127,7 +128,7 @@ class Addresses:
         return self.reserve(network, pool, wanted), pool.gateway
 
     def release(self, network_id: str, address: IPv4Address | IPv6Address) -> None:
-        """Give an address back."""
+        """Free an address."""
         self._taken.get(network_id, set()).discard(address)
         passed = self._passed.get(network_id, {})
         for choice in passed:
@@ -135,7 +136,7 @@ class Addresses:
                 passed[choice] = min(passed[choice], int(address) - int(choice.network_address))
 
     def forget(self, network_id: str) -> None:
-        """Drop a network."""
+        """Forget a network."""
         self._taken.pop(network_id, None)
         self._passed.pop(network_id, None)
 
@@ -145,7 +146,7 @@ class Addresses:
         kept = _kept(pool)
         choice = pool.ip_range or pool.subnet
         passed = self._passed.setdefault(network.id, {})
-        # no more addresses than those taken or kept can be passed over before one is free
+        # at most as many addresses as are taken or kept must be skipped to find a free one
         for index in range(passed.get(choice, 0), min(choice.num_addresses, len(taken) + len(kept) + 3)):
             address = choice[index]
             if address not in taken and address not in kept and _can_be_given(pool, address):
@@ -168,5 +169,5 @@ def _can_be_given(pool: AddressPool, address: IPv4Address | IPv6Address) -> bool
 
 
 def mac_of(address: IPv4Address) -> str:
-    """Docker's MAC address for an IPv4 address: 02:42 and its four bytes, so that no neighbour's cache goes stale."""
+    """Docker's MAC address for an IPv4 address: 02:42 and its four bytes, so that neighbours' caches stay valid."""
     return ":".join(f"{byte:02x}" for byte in b"\x02\x42" + address.packed)

@@ -1,4 +1,4 @@
-"""Putting containers on networks, with addresses, routes and host ports."""
+"""Attaches containers to networks, with addresses, routes and host ports."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from sampan.tasks import in_thread
 
 IFNAME_OPTION = "com.docker.network.endpoint.ifname"
 SYSCTLS_OPTION = "com.docker.network.endpoint.sysctls"
-_IFNAME = re.compile(r"(?!\.{1,2}$)[^\s/:%\0]{1,15}")  # as the kernel's dev_valid_name; % would number it
+_IFNAME = re.compile(r"(?!\.{1,2}$)[^\s/:%\0]{1,15}")  # as in the kernel's dev_valid_name, which would replace %
 
 
 class Joining:
-    """Makes endpoints. Used from the event loop only.
+    """Creates endpoints. Used from the event loop only.
 
-    The caller sees to it that two calls for one container do not overlap.
+    The caller makes sure that calls for the same container do not overlap.
     """
 
     def __init__(self, room: Room, carrying: Carrying, leaving: Leaving) -> None:
@@ -37,7 +37,7 @@ class Joining:
         self._leaving = leaving
 
     async def connect(self, container_id: str, network: NetworkRecord, wish: EndpointWish) -> EndpointRecord:
-        """Attach the container's sandbox to a network. All or none; see `NetworkController.connect`."""
+        """Attach the container's sandbox to a network, all or nothing; see `NetworkController.connect`."""
         self._check(container_id, network, wish)
         endpoint = _new_endpoint(container_id, network, wish)
         before = gateway.carrier(self._room.endpoints.of(container_id))
@@ -46,7 +46,7 @@ class Joining:
                 endpoint = await self._address(endpoint, network, wish, undo)
                 if before is None and gateway.leads_out(endpoint):
                     endpoint = self._reserve_ports(replace(endpoint, carries_gateway=True), network, wish, undo)
-            self._room.networks.require_open(network)  # again: from now on who removes it sees the endpoint
+            self._room.networks.require_open(network)  # again: from now on, a removal sees the endpoint
             await self._enter(endpoint, undo)
             if not network.builtin:
                 endpoint = await self._plug(endpoint, network, wish, undo)
@@ -66,7 +66,7 @@ class Joining:
             raise InvalidArgument(f"invalid interface name: {ifname!r}")
 
     def adopt(self, container_id: str) -> None:
-        """Tell the drivers that need it in which sandbox the container's interfaces are."""
+        """Tell the drivers that need it which sandbox the container's interfaces are in."""
         for endpoint in self._room.endpoints.of(container_id):
             driver = self._room.find_driver(endpoint)
             if isinstance(driver, UnderlayDriver):
@@ -76,7 +76,7 @@ class Joining:
     async def _address(
         self, endpoint: EndpointRecord, network: NetworkRecord, wish: EndpointWish, undo: AsyncExitStack
     ) -> EndpointRecord:
-        """Give it an interface name, addresses and gateways, and the MAC address that goes with them."""
+        """Choose its interface name, addresses and gateways, and the matching MAC address."""
         endpoint = replace(endpoint, ifname=self._ifname(endpoint.container_id, wish))
         for version, wanted in ((4, wish.ipv4), (6, wish.ipv6)):
             address, leads_to = await self._reserve_address(network, version, wanted)
@@ -105,7 +105,7 @@ class Joining:
         except (Forbidden, Unavailable):
             if not self._leaving.is_under_way(network.id):
                 raise
-        await self._leaving.settle(network.id)  # an address is free only once its last interface is gone
+        await self._leaving.settle(network.id)  # an address is free only once the interface that had it is gone
         return self._room.endpoints.addresses.reserve_any(network, version, wanted)
 
     def _reserve_ports(

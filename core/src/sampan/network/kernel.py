@@ -1,4 +1,4 @@
-"""What the core itself does in a sandbox: making it, default routes, interfaces' settings, the name server."""
+"""What the core itself does in a sandbox: creation, default routes, interface settings, the DNS server."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sampan.syscalls.netns import new_netns, run_in_netns, set_link_up
 from sampan.syscalls.nftables import Nft
 
 SYSCTLS = {
-    # as Docker sets them for containers with a network namespace of their own (moby daemon/oci_linux.go)
+    # as Docker sets them for containers with their own network namespace (moby daemon/oci_linux.go)
     "net/ipv4/ping_group_range": "0 2147483647",
     "net/ipv4/ip_unprivileged_port_start": "0",
 }
 NAME_SERVER = "127.0.0.11"
-"""Where containers on user-defined networks ask for names: Docker's address for it."""
+"""Where containers on user-defined networks send DNS queries, as in Docker."""
 
 _SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.([a-zA-Z0-9_-]+)\.(?:IFNAME|ifname)\.([a-zA-Z0-9_-]+)=([ -~]*)")
 _TRIES = 8
@@ -33,7 +33,7 @@ _DNS_TABLE = "sampan_names"
 
 @dataclass(frozen=True)
 class NameSockets:
-    """Where queries of one sandbox arrive: a datagram socket, and a stream socket that listens. Neither blocks."""
+    """Where queries of one sandbox arrive: a datagram socket and a listening stream socket, both non-blocking."""
 
     udp: socket.socket
     tcp: socket.socket
@@ -45,24 +45,24 @@ class NameSockets:
 
 
 class SandboxKernel:
-    """The kernel's side of sandboxes. Blocks; for worker threads."""
+    """The kernel side of sandboxes. Blocks; for worker threads."""
 
     def make(self) -> int:
-        """A new network namespace, furnished for a container, as an open file. Raises `SystemFailure`."""
+        """A new network namespace, set up for a container, as a file descriptor. Raises `SystemFailure`."""
         try:
             return new_netns(_furnish)
         except OSError as error:
             raise SystemFailure(f"a network namespace can't be made: {error}") from error
 
     def set_default_routes(self, netns_fd: int, endpoint: EndpointRecord) -> None:
-        """Lead the default routes over this endpoint, and over no other. Raises `SystemFailure`."""
+        """Make this endpoint the only one that carries default routes. Raises `SystemFailure`."""
         try:
             run_in_netns(netns_fd, lambda: _set_default_routes(endpoint))
         except OSError as error:
             raise SystemFailure(f"the default route can't be set over {endpoint.network_name}: {error}") from error
 
     def add_addresses(self, netns_fd: int, ifname: str, addresses: Sequence[IPv4Interface | IPv6Interface]) -> None:
-        """Give an interface further addresses. Raises `SystemFailure`."""
+        """Give an interface additional addresses. Raises `SystemFailure`."""
         try:
             run_in_netns(netns_fd, lambda: _add_addresses(ifname, addresses))
         except OSError as error:
@@ -75,8 +75,11 @@ class SandboxKernel:
         run_in_netns(netns_fd, lambda: _set_sysctls(ifname, parsed))
 
     def listen_for_names(self, netns_fd: int, port: int) -> NameSockets:
-        """Listen for queries at 127.0.0.11:53, really at another port (`port`, if it is free), so that containers can
-        serve names of their own at port 53 of all addresses. Raises `SystemFailure`."""
+        """Listen for queries to 127.0.0.11:53. Raises `SystemFailure`.
+
+        The sockets are really bound to another port (`port`, if it is free), so that containers can run their own DNS
+        servers on port 53 of all addresses.
+        """
         try:
             return run_in_netns(netns_fd, lambda: _listen_for_names(port))
         except OSError as error:
@@ -84,7 +87,7 @@ class SandboxKernel:
 
 
 def parse_sysctl(text: str) -> tuple[str, str, str, str]:
-    """Family, area, name and value of a setting of an interface. Raises `InvalidArgument` in Docker's words."""
+    """Family, area, name and value of an interface setting. Raises `InvalidArgument` with Docker's message."""
     if not (match := _SYSCTL.fullmatch(text)):
         raise InvalidArgument(
             f"unrecognised network interface sysctl '{text}'; represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', "
@@ -135,7 +138,7 @@ def _set_sysctls(ifname: str, settings: Sequence[tuple[str, str, str, str]]) -> 
 
 
 def bind_name_sockets(address: str, port: int) -> NameSockets:
-    """Both sockets at one port of `address`: at `port`, or else at any that is free for both. Raises `OSError`."""
+    """Bind both sockets to the same port of `address`: to `port`, or else to any that is free. Raises `OSError`."""
     tried = (_bound(address, number) for number in (port, *[0] * _TRIES))
     sockets = next(filter(None, tried), None)
     if sockets is None:
@@ -144,7 +147,7 @@ def bind_name_sockets(address: str, port: int) -> NameSockets:
 
 
 def _bound(address: str, port: int) -> NameSockets | None:
-    """Both sockets at one port; `None` if it is taken."""
+    """Bind both sockets to one port; `None` if it is taken."""
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     sockets = NameSockets(udp, tcp)
@@ -170,7 +173,7 @@ def _listen_for_names(port: int) -> NameSockets:
 
 
 def _lead_queries_to(port: int) -> None:
-    """As Docker does (moby daemon/libnetwork/resolver_unix.go), but with a table that is made anew each time."""
+    """As in Docker (moby daemon/libnetwork/resolver_unix.go), but with a table that is created again each time."""
     rules = "".join(
         f"add rule ip {_DNS_TABLE} output ip daddr {NAME_SERVER} {protocol} dport 53 dnat to {NAME_SERVER}:{port}\n"
         for protocol in ("udp", "tcp")

@@ -1,4 +1,4 @@
-"""Taking containers off networks. Interfaces go last and in the background; until then their addresses are taken."""
+"""Detaches containers from networks. Interfaces go last, in the background; until then their addresses stay taken."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class Leaving:
-    """Takes endpoints away, and knows which interfaces are still going. Used from the event loop only."""
+    """Removes endpoints, and knows which interfaces are still being removed. Used from the event loop only."""
 
     def __init__(self, room: Room, carrying: Carrying) -> None:
         self._room = room
@@ -26,7 +26,7 @@ class Leaving:
         self._tasks: dict[str, set[asyncio.Task[None]]] = {}
 
     async def disconnect(self, endpoint: EndpointRecord) -> None:
-        """Take a container off one network; another of its networks then carries what this one did."""
+        """Detach a container from one network; another of its networks takes over what this one carried."""
         others = [other for other in self._room.endpoints.of(endpoint.container_id) if other.id != endpoint.id]
         if endpoint.carries_gateway and (successor := gateway.best(others)):
             await self._carrying.hand_over(endpoint, successor)
@@ -38,7 +38,7 @@ class Leaving:
         await self.settle(endpoint.network_id)
 
     async def leave(self, leaving: Sequence[EndpointRecord]) -> None:
-        """Unpublish and forget endpoints; addresses stay taken. Every step is tried, then the failures raised."""
+        """Unpublish and forget endpoints; addresses stay taken. Every step is tried before failures are raised."""
         failures: list[str] = []
         for endpoint in leaving:
             driver = self._room.find_driver(endpoint)
@@ -51,8 +51,10 @@ class Leaving:
             raise SystemFailure("; ".join(failures))
 
     def take_away(self, leaving: Sequence[EndpointRecord]) -> None:
-        """Begin to take interfaces away. It costs the kernel some 20 ms each, so nobody waits; where the namespace is
-        gone, the kernel does it by itself."""
+        """Start to remove interfaces in the background, as it takes the kernel some 20 ms each.
+
+        If the namespace is gone, the kernel has removed them by itself.
+        """
         for endpoint in leaving:
             task = asyncio.create_task(self._detach(self._room.find_driver(endpoint), endpoint))
             tasks = self._tasks.setdefault(endpoint.network_id, set())
@@ -60,14 +62,14 @@ class Leaving:
             task.add_done_callback(tasks.discard)
 
     def is_under_way(self, network_id: str) -> bool:
-        """Whether something is being taken off this network."""
+        """Whether interfaces are being removed from this network."""
         return bool(self._tasks.get(network_id))
 
     async def settle(self, *network_ids: str) -> None:
-        """Wait until nothing is being taken off these networks any more; without any, off all."""
+        """Wait until no interfaces are being removed from these networks; without arguments, from any."""
         ids = network_ids or tuple(self._tasks)
         if tasks := [task for id in ids for task in self._tasks.get(id, ())]:
-            await asyncio.wait(tasks)  # unlike gather, it leaves them alone when the waiting one is cancelled
+            await asyncio.wait(tasks)  # unlike gather, it does not cancel them if the caller is cancelled
 
     async def _detach(self, driver: NetworkDriver | None, endpoint: EndpointRecord) -> None:
         failures: list[str] = []

@@ -1,4 +1,4 @@
-"""The name servers of all sandboxes: one for each container on a user-defined network."""
+"""The DNS servers of all sandboxes: one for each container on a user-defined network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sampan.network.files import ContainerFiles, asks_for_search
 from sampan.network.records import PREDEFINED, EndpointRecord
 from sampan.network.sandbox import Sandboxes
 
-_FIRST_PORT, _PORTS = 32768, 28232  # the kernel's usual range for clients, where no program expects a port of its own
+_FIRST_PORT, _PORTS = 32768, 28232  # the kernel's usual range for clients, which programs don't listen on
 
 
 class NameServers:
@@ -32,7 +32,7 @@ class NameServers:
         self._running: dict[str, NameServer] = {}
 
     async def start(self, container_id: str, files: ContainerFiles) -> None:
-        """Serve the container's sandbox, if it needs it and nobody does yet. Raises `SystemFailure`."""
+        """Serve the container's sandbox, if necessary and not done yet. Raises `SystemFailure`."""
         if container_id in self._running or not self._named(container_id):
             return
         settings = ServerSettings(
@@ -47,7 +47,7 @@ class NameServers:
         await server.start()
 
     def stop(self, container_id: str) -> None:
-        """Serve the container no more, if it was served."""
+        """Stop serving the container, if it was served."""
         if (server := self._running.pop(container_id, None)) is not None:
             server.close()
 
@@ -60,8 +60,11 @@ class NameServers:
         return [one for one in self._endpoints.of(container_id) if one.network_name not in PREDEFINED]
 
     def _upstream(self, container_id: str, files: ContainerFiles) -> Sequence[Upstream]:
-        """The servers that were asked for are reached as the container reaches them; the host's own only by those who
-        are not kept from the outside: their names would be a way out (CVE-2024-29018)."""
+        """The servers to ask about unknown names.
+
+        Servers that the user chose are queried from the container's network. The host's own are used only for
+        containers with access to the outside: for others, names would be a way out (CVE-2024-29018).
+        """
         if files.dns:
             fd = self._sandboxes.fd(container_id)
             return [Upstream(server, fd) for server in files.dns if server != "127.0.0.11"]
@@ -71,5 +74,5 @@ class NameServers:
 
 
 def _port_of(container_id: str) -> int:
-    """Mostly free, and after a restart of the daemon the same: long-lived flows of the container go on."""
+    """A port that is probably free, and stays the same across restarts, so that the container's long flows go on."""
     return _FIRST_PORT + zlib.crc32(container_id.encode()) % _PORTS

@@ -1,4 +1,4 @@
-"""The networks: what is recorded of them, and making and removing them through their drivers."""
+"""The networks: their records, and their creation and removal by drivers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sampan.state import Database
 
 _log = logging.getLogger(__name__)
 
-# what Docker says of its default bridge; its clients look for some of these
+# Docker's values for its default bridge; its clients look for some of them
 DEFAULT_BRIDGE_OPTIONS: Mapping[str, str] = {
     "com.docker.network.bridge.default_bridge": "true",
     "com.docker.network.bridge.enable_icc": "true",
@@ -30,9 +30,11 @@ DEFAULT_BRIDGE_OPTIONS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class NetworkDefaults:
-    """How the predefined networks and pools are made. `has_bridge`: there is a network `bridge`. `bip` is its own
-    address and subnet, `binding` the host's address at which ports are published where neither who publishes them nor
-    a network's options name one."""
+    """Settings for the predefined networks and pools.
+
+    `has_bridge`: there is a network `bridge`. `bip` is its address and subnet; `binding` is the host address for
+    published ports if neither the publisher nor the network's options specify one.
+    """
 
     pools: Sequence[PoolRange] = DEFAULT_POOLS
     bip: IPv4Interface | None = None
@@ -42,7 +44,7 @@ class NetworkDefaults:
 
 
 class Networks:
-    """All networks, in memory and in the database. Used from the event loop only; one is changed at a time."""
+    """All networks, in memory and in the database. Used from the event loop only; changes are made one at a time."""
 
     def __init__(self, drivers: Mapping[str, NetworkDriver], database: Database, defaults: NetworkDefaults) -> None:
         self._drivers = dict(drivers)
@@ -64,9 +66,9 @@ class Networks:
         return id in self._by_id
 
     def get(self, name_or_id: str) -> NetworkRecord:
-        """The network of that id, name or unique beginning of an id, in this order.
+        """The network with this ID, name or unique prefix of an ID, in this order.
 
-        Raises `NotFound`, or `InvalidArgument` if several ids begin so.
+        Raises `NotFound`, or `InvalidArgument` if several IDs have the prefix.
         """
         if network := self._by_id.get(name_or_id) or self.find(name_or_id):
             return network
@@ -80,11 +82,11 @@ class Networks:
         return found[0]
 
     def find(self, name: str) -> NetworkRecord | None:
-        """The network of exactly that name."""
+        """The network with exactly that name."""
         return next((network for network in self._by_id.values() if network.name == name), None)
 
     def driver(self, name: str) -> NetworkDriver:
-        """The driver of that name. Raises `NotFound` in Docker's words."""
+        """The driver of that name. Raises `NotFound` with Docker's message."""
         try:
             return self._drivers[name]
         except KeyError:
@@ -100,10 +102,10 @@ class Networks:
         return self._drivers
 
     async def create(self, record: NetworkRecord) -> NetworkRecord:
-        """Make a network. Families for which it has no pool get one from the default pools.
+        """Create a network. IP versions for which it has no pool get one from the default pools.
 
-        Raises `Conflict` if the name is taken, `InvalidArgument` for pools or options that can't be,
-        `NotFound` if the driver isn't installed.
+        Raises `Conflict` if the name is taken, `InvalidArgument` for invalid pools or options, `NotFound` if the
+        driver is not installed.
         """
         async with self.changing:
             if self.find(record.name):
@@ -120,7 +122,7 @@ class Networks:
 
     @contextmanager
     def closed(self, network: NetworkRecord) -> Iterator[None]:
-        """Within this, nobody can join the network."""
+        """In this context, nobody can join the network."""
         self._closed.add(network.id)
         try:
             yield
@@ -128,39 +130,41 @@ class Networks:
             self._closed.discard(network.id)
 
     def require_open(self, network: NetworkRecord) -> None:
-        """Raise `NotFound` for a network that is gone, or about to be."""
+        """Raise `NotFound` for a network that is removed, or about to be."""
         if network.id not in self._by_id or network.id in self._closed:
             raise NotFound(f"network {network.name} not found")
 
     async def remove(self, network: NetworkRecord) -> None:
-        """Remove a network that nobody is on; whoever calls it holds `changing`."""
+        """Remove a network without endpoints; the caller holds `changing`."""
         if not network.builtin:
             await asyncio.to_thread(self.driver(network.driver).remove_network, network.for_driver())
         await self._database.write(lambda db: store.delete_network(db, network.id))
         self._by_id.pop(network.id, None)
 
     async def restore(self, network: NetworkRecord) -> None:
-        """Put right what is missing of a network in the kernel. What fails is a line in the log."""
+        """Restore what is missing of a network in the kernel. Failures are only logged."""
         if not network.builtin and network.name != BRIDGE:
             await self.put_right(network)
 
     async def put_right(self, network: NetworkRecord) -> None:
-        """Have the driver make what is missing of a network. What fails is a line in the log."""
+        """Let the driver create what is missing of a network. Failures are only logged."""
         try:
             await asyncio.to_thread(self.driver(network.driver).create_network, network.for_driver())
         except SampanError as error:
             _log.error("network %s can't be restored: %s", network.name, error)
 
     async def take_down(self) -> None:
-        """Leave nothing of the networks in the kernel; `open` makes them again."""
+        """Remove everything of the networks from the kernel; `open` creates them again."""
         for network in self:
             driver = self.find_driver(network)
             if driver is not None and not network.builtin:
                 await asyncio.to_thread(try_logged, driver.remove_network, network.for_driver())
 
     async def make_predefined(self, is_used: Callable[[NetworkRecord], bool]) -> None:
-        """Make `host`, `none` and, as the settings say, `bridge`; one that is used stays as it is, but nobody joins
-        one that there should not be."""
+        """Create `host`, `none` and, depending on the settings, `bridge`.
+
+        A `bridge` in use stays as it is, but can't be joined if there should be none.
+        """
         for name, driver in ((HOST, HOST_DRIVER), (NONE, NULL_DRIVER)):
             if self.find(name) is None:
                 await self.create(NetworkRecord.new(name, driver))
@@ -174,7 +178,7 @@ class Networks:
             bridge = await self.create(self._new_bridge())
         else:
             return
-        # as the settings say today, also where it is used and stays as it is
+        # always according to the current settings, even if it is in use and stays as it is
         options = {**bridge.options, HOST_BINDING: str(self._defaults.binding)}
         self._by_id[bridge.id] = replace(bridge, options=options)
         if not self._defaults.has_bridge:
@@ -217,7 +221,7 @@ class Networks:
 
 
 def try_logged(step: Callable[[Network], None], network: Network) -> None:
-    """Do one step of a teardown; a failure is a line in the log."""
+    """Do one step of a teardown; failures are only logged."""
     try:
         step(network)
     except SampanError as error:

@@ -1,4 +1,4 @@
-"""What a driver is asked to do for an endpoint."""
+"""The calls to a driver for an endpoint."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def for_driver(endpoint: EndpointRecord, network: NetworkRecord) -> Endpoint:
 
 
 def remove_endpoint(driver: NetworkDriver, endpoint: Endpoint) -> None:
-    """Undo all that a driver did for an endpoint; failures are lines in the log."""
+    """Undo everything that a driver did for an endpoint; failures are only logged."""
     for failure in (*try_step(driver.unpublish, endpoint), *try_step(driver.detach, endpoint)):
         _log.error("left over: %s", failure)
 
@@ -35,7 +35,7 @@ def remove_endpoint(driver: NetworkDriver, endpoint: Endpoint) -> None:
 def attach_and_publish(
     driver: NetworkDriver, endpoint: Endpoint, sandbox: Sandbox, ports: tuple[PublishedPort, ...]
 ) -> Attachment:
-    """Attach an endpoint and publish its ports; if the latter fails, the former is to be undone."""
+    """Attach an endpoint and publish its ports; if the latter fails, the caller must undo the former."""
     made = driver.attach(endpoint, sandbox)
     if ports:
         driver.publish(endpoint, ports)
@@ -43,16 +43,16 @@ def attach_and_publish(
 
 
 def try_step(step: Callable[[Endpoint], None], endpoint: Endpoint) -> list[str]:
-    """Do one step of a teardown; answers what went wrong, so that the further steps are done too."""
+    """Do one step of a teardown; returns what went wrong, so that later steps are done too."""
     try:
         step(endpoint)
-    except Exception as error:  # drivers are somebody else's, and may raise anything
+    except Exception as error:  # drivers are third-party code and may raise anything
         return [str(error) or type(error).__name__]
     return []
 
 
 def port_failure(endpoint: EndpointRecord, error: SampanError) -> SystemFailure:
-    """In Docker's words: a port can't be published."""
+    """Docker's error for a port that can't be published."""
     return SystemFailure(
         "driver failed programming external connectivity on endpoint "
         f"{endpoint.container_name} ({endpoint.id}): {error}"

@@ -1,4 +1,4 @@
-"""Host ports: choosing them, and holding each with a bound socket so that no other program takes it meanwhile."""
+"""Host ports: chooses them, and holds each with a bound socket so that no other program takes it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GATEWAY_MODE = {
     6: "com.docker.network.bridge.gateway_mode_ipv6",
 }
 ROUTED, UNPROTECTED = "routed", "nat-unprotected"
-"""Options of a network that say at which addresses its containers are reached; Docker's names and values."""
+"""Options of a network that say how its containers can be reached; Docker's names and values."""
 
 _KINDS = {
     L4.TCP: (socket.SOCK_STREAM | socket.SOCK_CLOEXEC, socket.IPPROTO_TCP),
@@ -39,7 +39,7 @@ _KINDS = {
 }
 
 Hold: TypeAlias = tuple[IPv4Address | IPv6Address, socket.SocketType | None]
-"""An address at which a port is held, and the socket; `None` where it can't be held."""
+"""An address at which a port is held, and the socket; `None` if it can't be held."""
 
 LOCAL_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
@@ -47,7 +47,7 @@ LOCAL_PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 class HostPorts:
     """The host ports that containers publish. Used from the event loop only.
 
-    `binding` is the address of those for which neither their publisher nor a network names one.
+    `binding` is the address for ports for which neither the publisher nor the network specifies one.
     """
 
     def __init__(self, binding: IPv4Address = ANY_V4) -> None:
@@ -56,9 +56,10 @@ class HostPorts:
         self._last_ephemeral = 0
 
     def reserve(self, bindings: Sequence[PortBinding], *, ipv4: bool, ipv6: bool) -> tuple[PublishedPort, ...]:
-        """Choose and hold a host port for each binding, all or none, in the families the container has.
+        """Choose and hold a host port for each binding, all or none, for the IP versions that the container has.
 
-        Raises `Conflict` in Docker's words if a port is taken, `Unsupported` for an address of another family.
+        Raises `Conflict` with Docker's message if a port is taken, `Unsupported` for an address of another IP
+        version.
         """
         ephemeral = _ephemeral_ports() if any(binding.first_host_port == 0 for binding in bindings) else range(0)
         every = (_host(ANY_V4),) * ipv4 + (_host(ANY_V6),) * ipv6
@@ -72,14 +73,14 @@ class HostPorts:
         except BaseException:
             self.release(ports)
             raise
-        return tuple(sorted(ports, key=lambda port: port.host_ip.version))  # those of one address side by side
+        return tuple(sorted(ports, key=lambda port: port.host_ip.version))  # grouped by address
 
     def reserve_on(
         self, options: Mapping[str, str], bindings: Sequence[PortBinding], *, versions: Collection[int]
     ) -> tuple[PublishedPort, ...]:
         """As `reserve`, on a network with these options and for containers with addresses of these IP versions.
 
-        Where the network is routed there are no host ports: the container's own are opened, as host port 0.
+        Routed networks have no host ports: the container's own ports are opened, as host port 0.
         """
         routed = {version for version in versions if options.get(GATEWAY_MODE[version]) == ROUTED}
         opened = dict.fromkeys(
@@ -98,7 +99,7 @@ class HostPorts:
         return (*(self.reserve(wanted, ipv4=4 in left, ipv6=6 in left) if left else ()), *opened)
 
     def adopt(self, ports: Iterable[PublishedPort]) -> None:
-        """Note ports that are published already, after a restart; hold those that can be held."""
+        """Record ports that are already published, after a restart, and hold those that can be held."""
         for port in ports:
             if port.host_port == 0:
                 continue
@@ -110,7 +111,7 @@ class HostPorts:
             self._held.setdefault((port.protocol, port.host_port), []).append((port.host_ip, held))
 
     def release(self, ports: Iterable[PublishedPort]) -> None:
-        """Let go of ports; those not held are passed over."""
+        """Release ports; those not held are ignored."""
         for port in ports:
             key = port.protocol, port.host_port
             holds = self._held.pop(key, [])
@@ -119,7 +120,7 @@ class HostPorts:
             _close(hold for hold in holds if hold not in left)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         _close(chain.from_iterable(self._held.values()))
         self._held.clear()
 
@@ -159,20 +160,20 @@ class HostPorts:
 
 @dataclass(frozen=True, slots=True)
 class _Host:
-    """An address of the host, and how the kernel is told of it."""
+    """An address of the host, and its representation for the kernel."""
 
     ip: IPv4Address | IPv6Address
     family: int
     text: str
 
 
-@lru_cache(maxsize=64)  # a thousand ports mostly are at one address
+@lru_cache(maxsize=64)  # a thousand ports usually have the same address
 def _host(ip: IPv4Address | IPv6Address) -> _Host:
     return _Host(ip, socket.AF_INET if ip.version == 4 else socket.AF_INET6, str(ip))
 
 
 def _host_addresses(binding: PortBinding, every: Sequence[_Host]) -> Sequence[_Host]:
-    """Those at which it is to be; `every` are those of the families that the container has."""
+    """The addresses for a binding; `every` are those for the IP versions that the container has."""
     if binding.host_ip is None:
         return every
     if all(binding.host_ip.version != host.ip.version for host in every):
@@ -189,7 +190,7 @@ def _ephemeral_ports() -> range:
 
 
 def _hold(protocol: L4, host: _Host, number: int) -> socket.SocketType | None:
-    """Bind the port and keep it. `None` if the kernel has no such protocol: then nobody else can listen either."""
+    """Bind the port and keep it. `None` if the kernel lacks the protocol, so that nobody else can listen either."""
     try:
         held = socket.SocketType(host.family, *_KINDS[protocol])
     except OSError:
@@ -200,7 +201,7 @@ def _hold(protocol: L4, host: _Host, number: int) -> socket.SocketType | None:
         if host.family == socket.AF_INET6:
             held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if protocol is L4.UDP:
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # nobody reads what might arrive
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # nobody reads what arrives
             held.bind((host.text, number))
         else:
             _bind_stream(held, (host.text, number))
@@ -217,7 +218,7 @@ def _close(holds: Iterable[Hold]) -> None:
 
 
 def _bind_stream(held: socket.SocketType, address: tuple[str, int]) -> None:
-    # As it does not listen, whoever comes to it past the published port is refused at once.
+    # As it does not listen, connections that bypass the published port are refused at once.
     try:
         held.bind(address)
     except OSError as error:
@@ -227,8 +228,9 @@ def _bind_stream(held: socket.SocketType, address: tuple[str, int]) -> None:
 
 
 def _bind_beside_ended_connections(held: socket.SocketType, address: tuple[str, int]) -> None:
-    # Reuse lets connections of a former server, still in TIME_WAIT, not be in the way. But then only listening tells
-    # whether another program listens. Afterwards the socket stays bound and, not reusable any more, keeps others off.
+    # SO_REUSEADDR ignores connections of an earlier server that are still in TIME_WAIT. But then only listen(2) tells
+    # whether another program is listening. Afterwards the socket stays bound and, no longer reusable, keeps others
+    # off.
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.bind(address)
     held.listen(0)

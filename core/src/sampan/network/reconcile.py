@@ -1,4 +1,4 @@
-"""What a daemon does with its networks as it starts: records and kernel are brought together."""
+"""Reconciles network records and kernel when a daemon starts."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _log = logging.getLogger(__name__)
 
 
 async def remove_strays(driver: NetworkDriver, networks: Networks, endpoints: Endpoints) -> None:
-    """Remove what the driver holds and no record knows, as after the data root was removed.
+    """Remove what the driver has but no record knows, for example after the data root was deleted.
 
-    It comes before networks are made: a bridge of that kind has the name and subnet that the next is to have.
+    This happens before networks are created, as a stray bridge may have the name and subnet of a new one.
     """
     held = await asyncio.to_thread(driver.list)
     for id in sorted(held.networks):
@@ -33,9 +33,9 @@ async def remove_strays(driver: NetworkDriver, networks: Networks, endpoints: En
 
 
 async def forget_ended(name: str, networks: Networks, endpoints: Endpoints) -> None:
-    """Forget the endpoints that the driver of this name no longer holds, as after a reboot.
+    """Forget the endpoints that this driver no longer has, for example after a reboot.
 
-    It comes before the default bridge is made: whether that is as the settings say depends on who is still on it.
+    This happens before the default bridge is created, as that depends on whether containers are still on it.
     """
     driver = networks.driver(name)
     held = await asyncio.to_thread(driver.list)
@@ -47,7 +47,7 @@ async def forget_ended(name: str, networks: Networks, endpoints: Endpoints) -> N
 
 
 async def adopt_endpoints(name: str, networks: Networks, endpoints: Endpoints, ports: HostPorts) -> None:
-    """Take over the endpoints that the driver of this name holds, with their ports."""
+    """Take over the endpoints that this driver has, with their ports."""
     for endpoint, network in _endpoints_of(name, networks, endpoints):
         await _adopt(networks.driver(name), endpoint, network, ports)
 
@@ -55,7 +55,7 @@ async def adopt_endpoints(name: str, networks: Networks, endpoints: Endpoints, p
 def _endpoints_of(
     name: str, networks: Networks, endpoints: Endpoints
 ) -> Iterator[tuple[EndpointRecord, NetworkRecord]]:
-    """The endpoints on the networks of the driver of this name."""
+    """The endpoints on this driver's networks."""
     for endpoint in endpoints.all():
         network = networks.get(endpoint.network_id)
         if network.driver == name:

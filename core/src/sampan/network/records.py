@@ -1,6 +1,6 @@
-"""What the network room keeps and answers: networks, endpoints, sandboxes, and the ports a container asks for.
+"""The records of networks, endpoints and sandboxes, and the ports that a container asks for.
 
-Networks and endpoints are stored as JSON documents; `encode` and `decode` turn them into text and back.
+Networks and endpoints are stored as JSON documents; `encode` and `decode` convert them.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ from sampan.drivers import L4, Network, Pool, PublishedPort
 
 HOST_DRIVER = "host"
 NULL_DRIVER = "null"
-"""The drivers of the predefined networks `host` and `none`; the core itself serves them."""
+"""The drivers of the predefined networks `host` and `none`, which the core itself implements."""
 
 BRIDGE, HOST, NONE = "bridge", "host", "none"
 PREDEFINED = frozenset({BRIDGE, HOST, NONE})
-"""The names of the networks that are always there."""
+"""The names of the networks that always exist."""
 
 
 @dataclass(frozen=True)
 class AddressPool:
-    """One subnet of a network. Addresses are taken from `ip_range` (the subnet, if it is `None`); `reserved` are
-    Docker's auxiliary addresses, never given to a container."""
+    """One subnet of a network.
+
+    Addresses are chosen from `ip_range`, or from the whole subnet if that is `None`; `reserved` are Docker's
+    auxiliary addresses, never given to a container.
+    """
 
     subnet: IPv4Network | IPv6Network
     gateway: IPv4Address | IPv6Address
@@ -42,7 +45,7 @@ class AddressPool:
 class NetworkRecord:
     """One network. `id` is 64 hex digits; `options` are the driver's.
 
-    One that is `config_only` is there for its settings, which others are made from: `config_from` is its name then.
+    A `config_only` network only provides settings for other networks, whose `config_from` is its name.
     """
 
     id: str
@@ -62,11 +65,11 @@ class NetworkRecord:
 
     @classmethod
     def new(cls, name: str, driver: str, **fields: Any) -> NetworkRecord:
-        """A network about to be made, with an id of its own."""
+        """A network about to be created, with a new ID."""
         return cls(secrets.token_hex(32), name, driver, time.time_ns(), **fields)
 
     def configured_by(self, config: NetworkRecord) -> NetworkRecord:
-        """This network with the pools, options and labels of a configuration."""
+        """This network with the pools, options and labels of a configuration network."""
         return replace(
             self,
             pools=config.pools,
@@ -80,12 +83,12 @@ class NetworkRecord:
 
     @property
     def user_defined(self) -> bool:
-        """Made by a user: its containers find each other by name."""
+        """Whether a user created it, so that its containers find each other by name."""
         return self.name not in PREDEFINED
 
     @property
     def builtin(self) -> bool:
-        """Served by the core itself: `host` and `none`."""
+        """Whether the core itself implements it: `host` and `none`."""
         return self.driver in (HOST_DRIVER, NULL_DRIVER)
 
     def for_driver(self) -> Network:
@@ -97,8 +100,8 @@ class NetworkRecord:
 class PortBinding(NamedTuple):
     """A port that a container asks to publish.
 
-    `host_ip` `None` is every address of the host, in both families that the container has. The host port is any
-    free one of `first_host_port` to `last_host_port`; zero is any ephemeral one.
+    If `host_ip` is `None`, it means every address of the host, for each IP version that the container has. The host
+    port is a free one from `first_host_port` to `last_host_port`; zero means any ephemeral one.
     """
 
     protocol: L4
@@ -110,12 +113,12 @@ class PortBinding(NamedTuple):
 
 @dataclass(frozen=True)
 class EndpointWish:
-    """What a container asks of its attachment to a network; what it leaves open is chosen.
+    """What a container asks of its attachment to a network; anything left open is chosen.
 
-    `names` are those by which its neighbours on a user-defined network find it, `links` further names by which it
-    finds others: its own name for each, and theirs. `link_local` are
-    addresses that its interface has besides. Of all its networks that lead out, the one with the greatest
-    `gateway_priority`, and of equals the first by name, carries the default routes and the `ports`.
+    `names` are those by which its neighbours on a user-defined network find it; `links` are additional names by which
+    it finds others: pairs of its own name and theirs. `link_local` are additional addresses of its interface. Among
+    all its networks with a gateway, the one with the highest `gateway_priority`, and among equals the first by name,
+    carries the default routes and the `ports`.
     """
 
     container_name: str = ""
@@ -131,8 +134,7 @@ class EndpointWish:
 
 
 class PortRange(NamedTuple):
-    """`length` published ports, each one up from the one before it, as they are stored: a thousand mostly are one
-    range."""
+    """`length` published ports with consecutive numbers, as stored: a thousand are usually one range."""
 
     protocol: L4
     host_ip: IPv4Address | IPv6Address
@@ -150,7 +152,7 @@ def _ranges_of(ports: tuple[PublishedPort, ...]) -> list[PortRange]:
 
 
 def _range_of(numbered: tuple[int, PublishedPort]) -> tuple[L4, IPv4Address | IPv6Address, int, int]:
-    """The same for all ports of one range, whose distances to their indices are the same."""
+    """A key that is equal for all ports of one range, as they have the same distance to their indices."""
     index, port = numbered
     return port.protocol, port.host_ip, port.host_port - index, port.container_port - index
 
@@ -172,10 +174,10 @@ _StoredPorts = Annotated[
 
 @dataclass(frozen=True)
 class EndpointRecord:
-    """One container's attachment to one network, with what it got: addresses, gateway, MAC, host ports chosen.
+    """One container's attachment to one network and what it got: addresses, gateway, MAC, chosen host ports.
 
-    Endpoints of `host` and `none` have none of these. `ipv4` and `ipv6` carry the prefix length. `carries_gateway`:
-    the default routes of the sandbox go over this endpoint.
+    Endpoints of `host` and `none` have none of these. `ipv4` and `ipv6` include the prefix length. `carries_gateway`:
+    the sandbox's default routes use this endpoint.
     """
 
     id: str
@@ -204,8 +206,10 @@ class EndpointRecord:
 
 @dataclass(frozen=True)
 class SandboxRecord:
-    """A container's network namespace. `path` can be opened, and given to an OCI runtime, as long as the daemon
-    lives; it is not a mount."""
+    """A container's network namespace.
+
+    `path` can be opened, and passed to an OCI runtime, as long as the daemon lives; it is not a mount.
+    """
 
     container_id: str
     path: Path
@@ -227,6 +231,6 @@ def encode(record: NetworkRecord | EndpointRecord) -> str:
 
 
 def decode(kind: type[RecordT], document: str) -> RecordT:
-    """The record of a document. Raises `ValueError` if it is not one."""
+    """The record in a document. Raises `ValueError` if the document is invalid."""
     record: RecordT = _ADAPTERS[kind].validate_json(document)
     return record

@@ -1,4 +1,4 @@
-"""What the parts of the network room work on together."""
+"""The shared state of the network package's parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sampan.network.sandbox import Sandboxes
 
 @dataclass(frozen=True)
 class Room:
-    """The networks, who is on them, in which sandboxes, at which ports of the host."""
+    """The networks, the endpoints on them, the sandboxes, and the host ports."""
 
     networks: Networks
     endpoints: Endpoints
@@ -35,5 +35,5 @@ class Room:
         return for_driver(endpoint, self.networks.get(endpoint.network_id))
 
     def takes_ports(self, endpoint: EndpointRecord) -> bool:
-        """Whether ports of the host lead to the endpoint, rather than its own being on the wire."""
+        """Whether host ports are published for the endpoint, rather than its own ports being on the underlay."""
         return not isinstance(self.driver(endpoint), UnderlayDriver)

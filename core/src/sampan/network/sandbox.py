@@ -1,8 +1,8 @@
-"""Sandboxes: the network namespaces of containers, made ahead.
+"""Sandboxes: the network namespaces of containers, created in advance.
 
-A sandbox is held by an open file of the daemon and, once the container runs, by its processes; never by a mount.
-So when the daemon is killed, the kernel takes away every namespace that no container runs in, and after a restart
-the others are found through the container's pid.
+A sandbox is held by an open descriptor of the daemon and, once the container runs, by its processes; never by a
+mount. So if the daemon is killed, the kernel removes every namespace without a container, and after a restart the
+others are found through the container's pid.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _REFILL_DELAY_S = 0.2
 
 
 class Sandboxes:
-    """The sandboxes in use, by container, and a few ready for the next ones. Used from the event loop only."""
+    """The sandboxes in use, by container, and a few spare ones. Used from the event loop only."""
 
     def __init__(self, kernel: SandboxKernel, *, warm: int) -> None:
-        """Keep `warm` namespaces ready."""
+        """Keep `warm` spare namespaces."""
         self.kernel = kernel
         self._target = warm
         self._warm: list[int] = []
@@ -33,14 +33,14 @@ class Sandboxes:
         self._closed = False
 
     def start(self) -> None:
-        """Begin to make namespaces ahead."""
+        """Start to create namespaces in advance."""
         if self._closed:
             return
         if self._refill is None or self._refill.done():
             self._refill = asyncio.create_task(self._fill())
 
     async def close(self) -> None:
-        """Let go of everything; the sandboxes of running containers live on in their processes."""
+        """Release everything; the sandboxes of running containers live on in their processes."""
         self._closed = True
         if self._refill is not None:
             await self._refill
@@ -50,11 +50,11 @@ class Sandboxes:
         self._used.clear()
 
     async def acquire(self, container_id: str) -> SandboxRecord:
-        """A sandbox for the container: the one it has, or else a new one. Raises `SystemFailure`."""
+        """The container's sandbox, created if it has none. Raises `SystemFailure`."""
         if container_id not in self._used:
             fd = self._warm.pop() if self._warm else await asyncio.to_thread(self.kernel.make)
             self._used[container_id] = fd
-            # Making one takes the kernel some 10 ms, which the start that takes this one need not share the CPU with.
+            # Creating one takes the kernel some 10 ms, which should not compete with the start that uses this one.
             asyncio.get_running_loop().call_later(_REFILL_DELAY_S, self.start)
         return self.get(container_id)
 
@@ -72,19 +72,19 @@ class Sandboxes:
         return SandboxRecord(container_id, Path(f"/proc/{os.getpid()}/fd/{self.fd(container_id)}"))
 
     def fd(self, container_id: str) -> int:
-        """The namespace as a file that stays open until `release`. Raises `NotFound`."""
+        """The namespace as a descriptor that stays open until `release`. Raises `NotFound`."""
         try:
             return self._used[container_id]
         except KeyError:
             raise NotFound(f"container {container_id} has no sandbox") from None
 
     def release(self, container_id: str) -> None:
-        """Let go of the container's sandbox, if it has one. The kernel ends it when no process is in it."""
+        """Release the container's sandbox, if it has one. The kernel removes it once no process is in it."""
         if (fd := self._used.pop(container_id, None)) is not None:
             os.close(fd)
 
     def owners(self) -> set[str]:
-        """The containers that have one."""
+        """The containers that have a sandbox."""
         return set(self._used)
 
     async def _fill(self) -> None:

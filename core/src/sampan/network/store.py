@@ -1,4 +1,4 @@
-"""The network room's rows in the database."""
+"""The network package's rows in the database."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from sampan.network.records import EndpointRecord, NetworkRecord, RecordT, decod
 
 
 def insert_network(db: sqlite3.Connection, record: NetworkRecord) -> None:
-    """Record a network."""
+    """Insert a network."""
     row = (record.id, record.name, record.driver, encode(record))
     db.execute("INSERT INTO networks (id, name, driver, document) VALUES (?, ?, ?, ?)", row)
 
 
 def delete_network(db: sqlite3.Connection, id: str) -> None:
-    """Forget a network. Raises `sqlite3.IntegrityError` if endpoints are on it."""
+    """Delete a network. Raises `sqlite3.IntegrityError` if it has endpoints."""
     db.execute("DELETE FROM addresses WHERE network_id = ?", (id,))
     db.execute("DELETE FROM networks WHERE id = ?", (id,))
 
 
 def insert_endpoint(db: sqlite3.Connection, record: EndpointRecord) -> None:
-    """Record an endpoint with its addresses, each of which only one endpoint can have.
+    """Insert an endpoint with its addresses, each of which only one endpoint can have.
 
-    Rows of an earlier one are replaced: those are left where a full disk kept them from being deleted.
+    Rows of an earlier one are replaced, which remain if a full disk kept them from being deleted.
     """
     left = db.execute(
         "SELECT id FROM endpoints WHERE network_id = ? AND container_id = ?", (record.network_id, record.container_id)
@@ -41,18 +41,18 @@ def insert_endpoint(db: sqlite3.Connection, record: EndpointRecord) -> None:
 
 
 def update_endpoints(db: sqlite3.Connection, records: Sequence[EndpointRecord]) -> None:
-    """Record endpoints as they are now."""
+    """Update endpoints."""
     for record in records:
         db.execute("UPDATE endpoints SET document = ? WHERE id = ?", (encode(record), record.id))
 
 
 def delete_endpoints(db: sqlite3.Connection, records: Sequence[EndpointRecord]) -> None:
-    """Forget endpoints; their addresses stay taken until the interfaces are gone."""
+    """Delete endpoints; their addresses stay taken until the interfaces are gone."""
     db.executemany("DELETE FROM endpoints WHERE id = ?", [(record.id,) for record in records])
 
 
 def delete_unreadable(db: sqlite3.Connection) -> list[str]:
-    """Forget networks and endpoints that can't be read, and what is on such a network; answers a line for each."""
+    """Delete unreadable networks and endpoints, and the endpoints on such networks; returns a message for each."""
     networks = _unreadable(NetworkRecord, db.execute("SELECT id, document FROM networks"))
     endpoints = _unreadable(EndpointRecord, db.execute("SELECT id, document FROM endpoints"))
     for network in networks:
@@ -77,12 +77,12 @@ def select_endpoints(db: sqlite3.Connection) -> list[EndpointRecord]:
 
 
 def delete_addresses(db: sqlite3.Connection, record: EndpointRecord) -> None:
-    """Give an endpoint's addresses back."""
+    """Free an endpoint's addresses."""
     db.execute("DELETE FROM addresses WHERE endpoint_id = ?", (record.id,))
 
 
 def delete_ownerless_addresses(db: sqlite3.Connection) -> None:
-    """Give back what endpoints left that were forgotten before their interfaces were gone."""
+    """Free addresses of endpoints that were deleted before their interfaces were gone."""
     db.execute("DELETE FROM addresses WHERE endpoint_id NOT IN (SELECT id FROM endpoints)")
 
 
@@ -92,7 +92,7 @@ def _delete_endpoint(db: sqlite3.Connection, id: str) -> None:
 
 
 def _unreadable(kind: type[RecordT], rows: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The rows that can't be decoded: why, by id."""
+    """Why rows can't be decoded, by ID."""
     found = {}
     for id, document in rows:
         try:

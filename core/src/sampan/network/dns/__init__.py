@@ -1,4 +1,4 @@
-"""The name server that each sandbox on a user-defined network has at 127.0.0.11."""
+"""The DNS server that each sandbox on a user-defined network has at 127.0.0.11."""
 
 from sampan.network.dns.names import Names
 from sampan.network.dns.relay import Relay, Upstream

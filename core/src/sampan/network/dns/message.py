@@ -1,7 +1,7 @@
 """DNS messages, packed by hand (RFC 1035, EDNS: RFC 6891).
 
-A library takes 50 to 100 µs for a query and its answer, this a tenth of it. Only what a name server of few names
-needs is understood; all else is relayed as it is.
+A library takes 50 to 100 µs for a query and its answer, this a tenth of that. It supports only what a DNS server with
+a few names needs; everything else is relayed unchanged.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ A, PTR, MX, AAAA, OPT = 1, 12, 15, 28, 41
 IN, ANY_CLASS = 1, 255
 NO_ERROR, FORMAT_ERROR, SERVER_FAILURE, NOT_IMPLEMENTED, REFUSED = 0, 1, 2, 4, 5
 PLAIN_SIZE, MOST_SIZE, OUR_SIZE = 512, 65535, 1232
-"""Bytes: of an answer over UDP without EDNS, of any message, and what we say that we take (no fragments)."""
+"""Bytes: of an answer over UDP without EDNS, of any message, and what we announce to accept (no fragments)."""
 
 TTL_S = 5
-"""How long an answer may be kept. Docker says 600, with which caching programs miss that a container has moved."""
+"""How long an answer may be cached. Docker says 600, so caching clients miss that a container has moved."""
 
 _HEADER = struct.Struct(">6H")  # id, flags, and the numbers of questions, answers, authorities and additionals
 _RECORD = struct.Struct(">HHIH")  # type, class, time to live, length
@@ -31,8 +31,11 @@ _LONGEST_NAME = 255
 
 
 class Query(NamedTuple):
-    """One question. `name` is in lower case and without the last dot; `question` are the bytes of the question, which
-    every answer repeats; `size` is how much of an answer the client takes over UDP."""
+    """One question.
+
+    `name` is in lower case and without the trailing dot; `question` has the bytes of the question, which every answer
+    repeats; `size` is how large an answer the client accepts over UDP.
+    """
 
     id: int
     flags: int
@@ -45,7 +48,7 @@ class Query(NamedTuple):
 
 
 def parse_query(packet: bytes) -> Query | None:
-    """The query in a packet; `None` for what is none, or none that anybody answers."""
+    """The query in a packet; `None` if it is not a query, or not one that any server answers."""
     if len(packet) < _HEADER.size + 5:
         return None
     id, flags, questions, answers, authorities, additionals = _HEADER.unpack_from(packet)
@@ -61,14 +64,14 @@ def parse_query(packet: bytes) -> Query | None:
 
 
 def is_standard(query: Query) -> bool:
-    """Whether it is an ordinary question about the internet, of which names can be known here."""
+    """Whether it is an ordinary Internet query, which may be about names known here."""
     return not query.flags & _OPCODE and query.class_ in (IN, ANY_CLASS)
 
 
 def answer(query: Query, records: Sequence[bytes], *, most: int | None = None) -> bytes:
-    """The answer whose records of the type asked for hold these data; no records say that there are none of it.
+    """The answer with these data as its records of the type asked for; no records mean that none of it exist.
 
-    What is more than `most` bytes (by default what the client takes) is cut off and marked as such.
+    What exceeds `most` bytes (by default, what the client accepts) is cut off, and the answer is marked as truncated.
     """
     head = [_TO_THE_QUESTION + _RECORD.pack(query.type, IN, TTL_S, len(data)) + data for data in records]
     room = (query.size if most is None else most) - _HEADER.size - len(query.question) - len(_opt(query))
@@ -79,31 +82,31 @@ def answer(query: Query, records: Sequence[bytes], *, most: int | None = None) -
 
 
 def refusal(query: Query, code: int) -> bytes:
-    """The answer that there is no answer, and why."""
+    """A response without an answer, with the reason as response code."""
     flags = _RESPONSE | (query.flags & (_OPCODE | _DESIRED)) | _AVAILABLE | code
     return _HEADER.pack(query.id, flags, 1, 0, 0, int(query.edns)) + query.question + _opt(query)
 
 
 def response_code(packet: bytes) -> int:
-    """The code of a response."""
+    """The response code of a response."""
     return packet[3] & _RCODE
 
 
 def answers_query(packet: bytes, id: int, query: Query) -> bool:
-    """Whether a packet is the response to `query` as it was sent under the number `id`."""
+    """Whether a packet is the response to `query`, which was sent with the ID `id`."""
     if len(packet) < _HEADER.size:
         return False
     found, flags, questions, *_ = _HEADER.unpack_from(packet)
     if found != id or not flags & _RESPONSE:
         return False
-    if questions == 0:  # some servers leave the question out when they refuse
+    if questions == 0:  # some servers omit the question when they refuse
         return bool(flags & _RCODE)
     asked = packet[_HEADER.size : _HEADER.size + len(query.question)]
     return questions == 1 and asked.lower() == query.question.lower()
 
 
 def with_id(packet: bytes, id: int) -> bytes:
-    """The same message under another number."""
+    """The same message with another ID."""
     return id.to_bytes(2, "big") + packet[2:]
 
 
@@ -119,7 +122,7 @@ def name_data(name: str) -> bytes:
 
 
 def reversed_address(name: bytes) -> IPv4Address | IPv6Address | None:
-    """The address that a name under in-addr.arpa or ip6.arpa stands for; `None` if it is not a whole one."""
+    """The address that a name under in-addr.arpa or ip6.arpa stands for; `None` if it is incomplete."""
     try:
         if name.endswith(_REVERSE_V4):
             numbers = name.removesuffix(_REVERSE_V4).decode().split(".")
@@ -134,7 +137,7 @@ def reversed_address(name: bytes) -> IPv4Address | IPv6Address | None:
 
 
 def _end_of_name(packet: bytes, offset: int) -> int | None:
-    """Where the name at `offset` ends; questions have no pointers, so one that has is none."""
+    """The end of the name at `offset`; `None` if it is malformed. Questions contain no pointers."""
     start = offset
     while offset < len(packet):
         length = packet[offset]
@@ -155,7 +158,7 @@ def _dotted(packet: bytes, offset: int) -> bytes:
 
 
 def _edns_size(packet: bytes, offset: int) -> int | None:
-    """The size that an OPT record tells, if the first additional record is one, as it is with all clients."""
+    """The size in an OPT record, if the first additional record is one, as with all clients."""
     if packet[offset : offset + 3] != b"\0\0" + bytes([OPT]) or len(packet) < offset + 11:
         return None
     return int.from_bytes(packet[offset + 3 : offset + 5], "big")

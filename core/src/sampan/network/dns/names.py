@@ -1,4 +1,4 @@
-"""Which name stands for whom, on each user-defined network."""
+"""Which name means which endpoint, for each user-defined network."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sampan.network.records import EndpointRecord
 
 
 class Names:
-    """The names of the endpoints of all user-defined networks. They are found whatever their letters' case.
+    """The names of the endpoints of all user-defined networks, compared without regard to case.
 
-    An endpoint is put in anew whenever it changes.
+    After each change of an endpoint, `put` must be called again.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Names:
         self._known: dict[str, EndpointRecord] = {}
 
     def put(self, endpoint: EndpointRecord) -> None:
-        """Make an endpoint known by its names and addresses, in place of what was known of it."""
+        """Register an endpoint's names and addresses, replacing earlier ones."""
         self.drop(endpoint)
         self._known[endpoint.id] = endpoint
         for name in _keys(endpoint):
@@ -29,7 +29,7 @@ class Names:
             self._by_address[endpoint.network_id, address.ip] = endpoint
 
     def drop(self, endpoint: EndpointRecord) -> None:
-        """Forget an endpoint, if it is known."""
+        """Forget an endpoint, if it is registered."""
         known = self._known.pop(endpoint.id, None)
         if known is None:
             return
@@ -43,8 +43,11 @@ class Names:
                 del self._by_address[known.network_id, address.ip]
 
     def find(self, name: bytes, seen_from: Sequence[EndpointRecord]) -> list[EndpointRecord]:
-        """Those that the container with these endpoints calls so: by its links, by a name on one of its networks, or
-        by `NAME.NETWORK`. The first network that knows the name has it."""
+        """The endpoints that the container with the endpoints `seen_from` means by a name.
+
+        That is by its links, by a name on one of its networks, or by `NAME.NETWORK`. The first network that has the
+        name wins.
+        """
         for endpoint in seen_from:
             for asked in (linked(endpoint, name), name):
                 if asked and (found := self._by_name.get((endpoint.network_id, asked))):
@@ -56,7 +59,7 @@ class Names:
         return []
 
     def name_of(self, address: IPv4Address | IPv6Address, seen_from: Iterable[EndpointRecord]) -> str | None:
-        """The name, with its network's, of whoever has the address on one of the networks of these endpoints."""
+        """The name, with its network's, of the endpoint with this address on a network of `seen_from`."""
         for endpoint in seen_from:
             found = self._by_address.get((endpoint.network_id, address))
             if found is not None and found.names:
@@ -65,7 +68,7 @@ class Names:
 
 
 def linked(endpoint: EndpointRecord, name: bytes) -> bytes | None:
-    """The name of the container that `endpoint` calls `name` by a link."""
+    """The name of the container for which `endpoint` has a link called `name`."""
     for alias, target in endpoint.links:
         if alias.lower().encode() == name:
             return target.lower().encode()

@@ -1,4 +1,4 @@
-"""Asking other name servers: the query goes on as it came, and so does the answer."""
+"""Forwards queries to other DNS servers; query and answer are passed on unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sampan.syscalls.netns import run_in_netns
 
 _log = logging.getLogger(__name__)
 
-MOST_AT_ONCE = 4096  # each holds a file; a name server has its own share
+MOST_AT_ONCE = 4096  # each holds a descriptor; each DNS server also has its own limit
 MOST_SERVERS = 3
 TIMEOUT_S = 4.0
 """As in Docker (moby daemon/libnetwork/resolver.go)."""
@@ -23,7 +23,7 @@ TIMEOUT_S = 4.0
 
 @dataclass(frozen=True)
 class Upstream:
-    """A name server. It is asked from the network namespace `netns_fd`, or else from the host's."""
+    """A DNS server. It is queried from the network namespace `netns_fd`, or else from the host's."""
 
     address: str
     netns_fd: int | None = None
@@ -31,14 +31,14 @@ class Upstream:
 
 
 class Relay:
-    """Relays queries, so many at once; one for the whole daemon."""
+    """Relays queries, up to a total limit; there is one for the whole daemon."""
 
     def __init__(self, *, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._under_way = 0
 
     async def ask(self, packet: bytes, query: Query, servers: Sequence[Upstream], *, tcp: bool) -> bytes:
-        """The answer of the first server that has one; over TCP if the client came so."""
+        """The answer of the first server that has one; asks over TCP if the client did."""
         if self._under_way >= MOST_AT_ONCE:
             return message.refusal(query, message.REFUSED)
         self._under_way += 1
@@ -52,8 +52,8 @@ class Relay:
         return message.refusal(query, message.SERVER_FAILURE)
 
     async def _ask_one(self, packet: bytes, query: Query, server: Upstream, *, tcp: bool) -> bytes | None:
-        """`None` if it has no answer; then the next one is asked, also after a failure or refusal of this one."""
-        id = secrets.randbelow(1 << 16)  # a number and a port that nobody can guess: what comes back is believed
+        """Ask one server; `None` if it has no answer, fails or refuses, so that the next one is asked."""
+        id = secrets.randbelow(1 << 16)  # as unpredictable as the port, since what comes back is trusted
         exchange = _over_tcp if tcp else _over_udp
         try:
             async with asyncio.timeout(self._timeout_s):

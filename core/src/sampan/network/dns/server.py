@@ -1,4 +1,4 @@
-"""One sandbox's name server: it answers what is known here and relays the rest."""
+"""One sandbox's DNS server: it answers queries about known names and relays the rest."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from sampan.network.records import EndpointRecord
 _log = logging.getLogger(__name__)
 
 _BATCH = 64
-"""Datagrams that are answered before the loop turns to something else."""
+"""The number of datagrams answered before the event loop gets a turn."""
 
 _MOST_CONNECTIONS = 64
 _MOST_RELAYED = 256
-"""Of one sandbox, so that one that asks for everything keeps no other from asking."""
+"""The limit for one sandbox, so that it can't keep the others from asking."""
 
 _IDLE_S = 10.0
 _ADDRESS_VERSIONS = {message.A: 4, message.AAAA: 6}
@@ -29,11 +29,11 @@ _ADDRESS_VERSIONS = {message.A: 4, message.AAAA: 6}
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """What a name server knows of its sandbox.
+    """What a DNS server needs to know about its sandbox.
 
-    `endpoints` answers the container's endpoints on user-defined networks, the one with the default routes first;
-    `upstream` the servers to ask for what is not known here. `single_labels`: names without a dot are asked for
-    elsewhere too; who sets `ndots` has the resolver of the container's libc add search domains instead.
+    `endpoints` returns the container's endpoints on user-defined networks, the one with the default routes first;
+    `upstream` returns the servers to ask about unknown names. `single_labels`: names without a dot are forwarded too;
+    without it, the container sets `ndots`, and its libc's resolver adds search domains.
     """
 
     endpoints: Callable[[], Sequence[EndpointRecord]]
@@ -42,7 +42,7 @@ class ServerSettings:
 
 
 class NameServer:
-    """Serves one sandbox from the event loop until it is closed."""
+    """Serves one sandbox from the event loop until closed."""
 
     def __init__(self, sockets: NameSockets, names: Names, relay: Relay, settings: ServerSettings) -> None:
         self._sockets = sockets
@@ -55,13 +55,13 @@ class NameServer:
         self._listener: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Begin to answer."""
+        """Start answering."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._sockets.udp, self._receive)
         self._listener = await asyncio.start_server(self._converse, sock=self._sockets.tcp)
 
     def close(self) -> None:
-        """Answer no more, and close the sockets."""
+        """Stop answering, and close the sockets."""
         asyncio.get_running_loop().remove_reader(self._sockets.udp)
         if self._listener is not None:
             self._listener.close()
@@ -96,7 +96,7 @@ class NameServer:
     def _send(self, packet: bytes, client: tuple[str, int]) -> None:
         try:
             self._sockets.udp.sendto(packet, client)
-        except OSError as error:  # it asks again
+        except OSError as error:  # the client will ask again
             _log.debug("an answer can't be sent to %s: %s", client, error)
 
     # --- over TCP
@@ -120,7 +120,7 @@ class NameServer:
                 writer.write(len(found).to_bytes(2, "big") + found)
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            return  # the client has gone or says nothing, or the server closes
+            return  # the client is gone or silent, or the server is closing
         finally:
             self._conversations.discard(task)
             writer.close()
@@ -128,7 +128,7 @@ class NameServer:
     # --- answers
 
     def answer(self, query: Query, *, most: int | None) -> bytes | None:
-        """The answer of at most so many bytes, from what is known here; `None` if others are to be asked."""
+        """The answer from known names, of at most `most` bytes; `None` if other servers must be asked."""
         if not message.is_standard(query):
             return None
         if query.type == message.PTR:
@@ -140,11 +140,12 @@ class NameServer:
             return None
         if query.type in _ADDRESS_VERSIONS:
             return message.answer(query, self._addresses(found, _ADDRESS_VERSIONS[query.type]), most=most)
-        # Mail goes to the address of a name that has no MX records (RFC 5321 section 5.1), if it is told so.
+        # For a name without MX records, mail goes to its address (RFC 5321 section 5.1), but only if the answer says
+        # so.
         return message.answer(query, []) if query.type == message.MX else None
 
     def _addresses(self, endpoints: Sequence[EndpointRecord], version: int) -> list[bytes]:
-        """Each time another one is first: clients take the first."""
+        """The addresses as record data, rotated each time, because clients take the first."""
         found = [
             message.address_data(address.ip)
             for endpoint in endpoints

@@ -1,4 +1,4 @@
-"""The host's own name servers, followed when they change."""
+"""The host's own DNS servers, reread when they change."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from sampan.network.dns.relay import Upstream
 
 
 class HostServers:
-    """The servers that the host's resolv.conf names. They are asked from the host's network, so that servers on its
-    loopback (systemd-resolved's, dnsmasq) are of use too."""
+    """The servers in the host's resolv.conf.
+
+    They are queried from the host's network namespace, so that servers on its loopback (systemd-resolved, dnsmasq)
+    work too.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -19,9 +22,9 @@ class HostServers:
         self._servers: tuple[Upstream, ...] = ()
 
     def get(self) -> tuple[Upstream, ...]:
-        """The servers as they are now; the file is read again when it has changed."""
+        """The current servers; the file is read again if it has changed."""
         try:
-            stat = os.stat(self._path)  # noqa: PTH116 - on the way of each query that is relayed
+            stat = os.stat(self._path)  # noqa: PTH116 - called for each relayed query
         except OSError:
             return ()
         seen = stat.st_mtime_ns, stat.st_ino, stat.st_size
