@@ -1,4 +1,4 @@
-"""AppArmor, where the kernel has it (containerd pkg/apparmor/apparmor_linux.go says how to see that)."""
+"""AppArmor, if the kernel supports it (detected as in containerd's pkg/apparmor/apparmor_linux.go)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _INTERFACE = Path("/sys/kernel/security/apparmor")
 
 @cache
 def supported() -> bool:
-    """Whether the kernel confines processes by profiles."""
+    """Whether the kernel can confine processes by profiles."""
     try:
         return _INTERFACE.is_dir() and _ENABLED.read_text().startswith("Y")
     except OSError:

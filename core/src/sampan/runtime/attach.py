@@ -17,17 +17,17 @@ from sampan.syscalls.unix_diag import peer_inode
 
 # conmon marks each packet with the pipe it came from (src/utils.h: STDOUT_PIPE 2, STDERR_PIPE 3).
 _STREAMS = {2: STDOUT, 3: STDERR}
-_STDIN_BYTES = 8192  # conmon reads at most 32767 of a packet and loses the rest
+_STDIN_BYTES = 8192  # conmon reads at most 32767 bytes of a packet and loses the rest
 _PIPE_BYTES = 65536
 _ACCEPT_LOOK_S = 0.001
 
 
 def connect(bundle: Path) -> socket.socket:
-    """A connection to the attach socket of the bundle's conmon. Blocks; raises `OSError` if conmon is gone."""
+    """Connect to the attach socket of the bundle's conmon. Blocks; raises `OSError` if conmon is gone."""
     directory = os.open(bundle, os.O_PATH | os.O_CLOEXEC)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        # Through /proc, as a socket's path has at most 107 bytes and a bundle's may have more.
+        # Through /proc, as a socket's path is limited to 107 bytes and a bundle's may be longer.
         connection.connect(f"/proc/self/fd/{directory}/{conmon.ATTACH_SOCKET}")
     except OSError:
         connection.close()
@@ -41,9 +41,9 @@ def connect(bundle: Path) -> socket.socket:
 async def until_accepted(connection: socket.socket, ended: asyncio.Future[ExitStatus]) -> None:
     """Wait until conmon has accepted the connection, or has ended.
 
-    To have connected is not enough. poll(2) looks at one descriptor after the other: a conmon that was held up
-    between its listening socket and the container's stdout is told of output, but not of the connection made before
-    that output, which then goes into the log only. Nothing tells of an accept, but the kernel can be asked.
+    A successful connect is not enough. poll(2) checks one descriptor after another: if conmon was delayed between its
+    listening socket and the container's stdout, it sees output, but not the connection made before that output, which
+    then goes only to the log. There is no event for an accept, but the kernel can be asked.
     """
     while peer_inode(connection) == 0 and not ended.done():
         await asyncio.wait((ended,), timeout=_ACCEPT_LOOK_S)
@@ -52,9 +52,9 @@ async def until_accepted(connection: socket.socket, ended: asyncio.Future[ExitSt
 class SocketAttached:
     """`Attached` through conmon.
 
-    conmon may take a caller that goes away for the end of the container's stdin. One that never wrote must not cause
-    that, so its connection is only deafened, and given to `park`, which keeps it while that matters. `widen`
-    is called, in a worker thread, when there is much to read for the first time.
+    conmon may take a caller's disconnection for the end of the container's stdin. A caller that never wrote must not
+    cause that, so its connection is only shut down for reading, and passed to `park`, which keeps it open as long as
+    necessary. `widen` is called once, in a worker thread, when there is much to read.
     """
 
     def __init__(
@@ -108,10 +108,12 @@ class SocketAttached:
 
 
 class FileAttached:
-    """`Attached` through our ends of pipes or of a terminal. Output ends with the process, whoever holds its pipes.
+    """`Attached` through our ends of pipes or of a terminal.
 
-    `outputs` maps file descriptors to streams; with a terminal its one descriptor is also `stdin`. They are owned
-    by this object and become non-blocking.
+    Output ends with the process, even if others hold its pipes.
+
+    `outputs` maps file descriptors to streams; a terminal's single descriptor is also `stdin`. They are owned by this
+    object and become non-blocking.
     """
 
     def __init__(self, outputs: dict[int, int], stdin: int | None) -> None:
@@ -119,7 +121,7 @@ class FileAttached:
         self._stdin = stdin
         self._terminal = stdin in outputs
         self._has_room: asyncio.Future[None] | None = None
-        self._wanted = True  # until the caller goes or has read all
+        self._wanted = True  # until the caller detaches or has read everything
         self._ended = asyncio.Event()
         for fd in {*outputs, *([stdin] if stdin is not None else [])}:
             os.set_blocking(fd, False)
@@ -164,7 +166,7 @@ class FileAttached:
             self._let_go_of_stdin()
 
     async def close(self) -> None:
-        """Detach: stdin ends, output is read and thrown away until the process ends, so that it goes on."""
+        """Detach: close stdin, and discard output until the process ends, so that it keeps running."""
         self._wanted = False
         await self.close_stdin()
         if self._ended.is_set():
@@ -174,7 +176,7 @@ class FileAttached:
             loop.add_reader(fd, self._take, fd)
 
     def end(self) -> None:
-        """The process has ended: what is in the pipes is the last of its output."""
+        """Called when the process has ended: what is in the pipes is the last of its output."""
         self._ended.set()
         if not self._wanted:
             self._release()
@@ -190,7 +192,7 @@ class FileAttached:
         self._let_go_of_stdin()
 
     def _let_go_of_stdin(self) -> None:
-        """Close it, and tell who waits for room in it: from now on the number may be another file's."""
+        """Close it, and wake a writer that waits for room in it, as the number may soon be another file's."""
         if self._stdin is None:
             return
         if self._has_room is not None:
@@ -200,7 +202,7 @@ class FileAttached:
         self._stdin = None
 
     def _take(self, fd: int) -> bytes:
-        """What `fd` has now; at its end it is forgotten, and closed unless it is the terminal."""
+        """Read what `fd` has now; at end of file it is forgotten, and closed unless it is the terminal."""
         try:
             content = os.read(fd, _PIPE_BYTES)
         except BlockingIOError:
@@ -229,7 +231,7 @@ class FileAttached:
                 loop.remove_reader(fd)
 
     async def _writable(self) -> None:
-        """Wait for room in stdin, or for its end."""
+        """Wait for room in stdin, or until it is closed."""
         loop = asyncio.get_running_loop()
         self._has_room = loop.create_future()
         if self._stdin is not None:

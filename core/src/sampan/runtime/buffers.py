@@ -1,8 +1,8 @@
-"""Room between a container that says much, its conmon and us.
+"""Larger buffers between a container with much output, its conmon and us.
 
-By default a pipe holds 64 KiB and the socket of an attach a dozen of conmon's packets: each side sleeps until the
-other has made room, some ten thousand times for 100 MB, and on a virtual machine whose processors rest meanwhile it
-is the waking that takes the time.
+By default, a pipe holds 64 KiB and an attach socket a dozen of conmon's packets: each side sleeps until the other has
+made room, some ten thousand times for 100 MB, and on a virtual machine whose processors go idle in between, most of
+the time is spent on wakeups.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _SO_SNDBUFFORCE = 32  # include/uapi/asm-generic/socket.h
 
 
 def widen(conmon: int, pid: int) -> None:
-    """Widen the pipes and attach sockets of a running conmon, given as pidfd and pid; as far as it can be done."""
+    """Enlarge the pipes and attach sockets of a running conmon, given by pidfd and pid, as far as possible."""
     with contextlib.suppress(OSError):  # it has ended
         for one in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):  # closed since it was listed; or Linux before 5.6
+            with contextlib.suppress(OSError):  # closed in the meantime; or Linux before 5.6
                 fd = pidfd_getfd(conmon, int(one.name))
                 try:
                     _widen(fd)

@@ -1,4 +1,4 @@
-"""Linux capabilities by name: Docker's default set, and what `--cap-add`, `--cap-drop`, `--privileged` make of it.
+"""Linux capabilities by name: Docker's default set, and the effect of `--cap-add`, `--cap-drop`, `--privileged`.
 
 Source: moby daemon/pkg/oci/caps. Numbers: include/uapi/linux/capability.h.
 """
@@ -55,7 +55,7 @@ _NAMES = [
     "CHECKPOINT_RESTORE",
 ]
 KNOWN = tuple(f"CAP_{name}" for name in _NAMES)
-"""All capabilities there are, in the order of their numbers."""
+"""All capabilities, ordered by number."""
 
 DEFAULT = (
     "CAP_CHOWN",
@@ -78,7 +78,7 @@ _ALL = "ALL"
 
 @functools.cache
 def available() -> tuple[str, ...]:
-    """Those that this process can give away: its bounding set, as far as they are known here."""
+    """Those that this process can pass on: its bounding set, as far as it is known here."""
     bounding = _status_set("CapBnd")
     return tuple(name for number, name in enumerate(KNOWN) if bounding >> number & 1)
 
@@ -89,9 +89,9 @@ def is_effective(name: str) -> bool:
 
 
 def capability_set(add: Iterable[str], drop: Iterable[str], *, privileged: bool) -> tuple[str, ...]:
-    """A container's capabilities. Raises `InvalidArgument` in Docker's words for an unknown one or one not to be had.
+    """A container's capabilities. Raises `InvalidArgument` with Docker's message for an unknown or unavailable one.
 
-    Of the defaults, those that this process does not have itself are left out.
+    Defaults that this process itself does not have are omitted.
     """
     if privileged:
         return available()

@@ -11,14 +11,14 @@ from typing import Any
 from sampan.runtime.device_filter import take_over
 from sampan.runtime.failure import last_error
 
-_PATIENCE_S = 60  # in a frozen cgroup it waits for ever, and with it whoever wants its thread
+_PATIENCE_S = 60  # in a frozen cgroup it would wait forever, and block its thread
 
 
 @dataclass(frozen=True)
 class RuntimeCommand:
-    """One OCI runtime: its name in the configuration, its program, arguments of the configuration, its state.
+    """One OCI runtime: its name in the configuration, program, configured arguments, and state directory.
 
-    `kind` is what the program calls itself (`runc`, `crun`).
+    `kind` is the program's name for itself (`runc`, `crun`).
     """
 
     name: str
@@ -28,15 +28,18 @@ class RuntimeCommand:
     kind: str = ""
 
     def fitted(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """The spec as this program takes it, in a thread that sees the cgroups as it does (see `device_filter`)."""
+        """The spec adapted to this program.
+
+        To be called in a thread that sees cgroups as it does (see `device_filter`).
+        """
         return take_over(spec) if self.kind == "crun" else spec
 
     def global_arguments(self, log: Path) -> tuple[str, ...]:
-        """What stands before the subcommand. `log` takes its errors, as JSON lines."""
+        """The arguments before the subcommand. `log` receives its errors, as JSON lines."""
         return (*self.arguments, "--root", str(self.state_dir), "--log", str(log), "--log-format", "json")
 
     def run(self, log: Path, *arguments: str) -> str | None:
-        """Run a subcommand that needs no stdio; the words of its error, or `None`. Blocks."""
+        """Run a subcommand that needs no stdio; returns its error message, or `None`. Blocks."""
         log.unlink(missing_ok=True)
         try:
             done = subprocess.run(

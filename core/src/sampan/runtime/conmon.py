@@ -1,4 +1,4 @@
-"""conmon, the monitor of one container: it is the parent of init and holds its stdio, log and exit code.
+"""conmon, the monitor of one container: it is the parent of init and owns its stdio, log and exit code.
 
 Source of facts: conmon 2.1.6, src/conmon.c (start), conn_sock.c (attach), ctrl.c (resize), parent_pipe_fd.c (sync).
 """
@@ -21,16 +21,16 @@ from sampan.runtime.interface import Bundle
 ATTACH_SOCKET = "attach"
 CONTROL_FIFO = "ctl"
 RESIZE_FIFO = "winsz"
-RESIZE, REOPEN_LOG = 1, 2  # the types of messages in the control fifo, which hold two numbers each
+RESIZE, REOPEN_LOG = 1, 2  # types of messages in the control fifo, each with two numbers
 
 
 @dataclass(frozen=True)
 class Monitor:
     """How to start conmon for one container.
 
-    `runtime` and `runtime_args` are the OCI runtime and what comes before its subcommand. `dir` is where conmon
-    leaves its pid, init's pid and the exit code; the sockets and fifos lie in the bundle. `tmp_dir` must be short:
-    the console socket's path has to fit into 107 bytes.
+    `runtime` and `runtime_args` are the OCI runtime and its arguments before the subcommand. `dir` is where conmon
+    writes its pid, init's pid and the exit code; the sockets and fifos are in the bundle. `tmp_dir` must be short, as
+    the path of the console socket is limited to 107 bytes.
     """
 
     conmon: Path
@@ -53,24 +53,24 @@ class Monitor:
 
     @property
     def conmon_pid_file(self) -> Path:
-        """Written by conmon before `start` comes back."""
+        """Written by conmon before `start` returns."""
         return self.dir / "conmon.pid"
 
 
 def closes_stdin(bundle: Bundle) -> bool:
-    """Whether the container's stdin is to end when an attached caller goes away; a terminal's never does."""
+    """Whether the container's stdin ends when an attached caller disconnects; a terminal's never does."""
     return bundle.stdin and bundle.stdin_once and not bundle.terminal
 
 
 def start(monitor: Monitor) -> int:
-    """Start conmon, which creates the container, and answer the pid of init.
+    """Start conmon, which creates the container, and return the pid of init.
 
-    To be called in the thread whose namespaces conmon shall live in. Raises `SystemFailure` with conmon's words;
-    why the *runtime* failed, its own log says.
+    To be called in the thread whose namespaces conmon should run in. Raises `SystemFailure` with conmon's message;
+    why the *runtime* failed is in its own log.
     """
     with _pipe() as (sync, write_end), _short_tmp_dir(monitor) as tmp_dir, _memory_file() as words:
-        # TZ: conmon stamps log lines in local time. LC_ALL: it refuses arguments that are not of its locale. Nothing
-        # of the daemon's environment is passed on.
+        # TZ: conmon writes log timestamps in local time. LC_ALL: it rejects arguments that are invalid in its locale.
+        # Nothing of the daemon's environment is passed on.
         environment = {
             "PATH": os.defpath,
             "TZ": "UTC",
@@ -89,14 +89,14 @@ def start(monitor: Monitor) -> int:
             start_new_session=True,
         )
         write_end.close()
-        process.wait()  # the first conmon only forks the second one and ends
+        process.wait()  # the first conmon only forks the second one and exits
         report = sync.readline()
         words.seek(0)
         return _init_pid(report, words.read(4096))
 
 
 def command_line(monitor: Monitor) -> list[str]:
-    """conmon's arguments."""
+    """conmon's command line."""
     arguments = [
         str(monitor.conmon),
         *("--api-version", "--cid", monitor.id, "--cuuid", monitor.id, "--name", monitor.id),
@@ -113,7 +113,7 @@ def command_line(monitor: Monitor) -> list[str]:
     if monitor.stdin:
         arguments.append("--stdin")
     if not monitor.stdin_once:
-        # Without this conmon closes stdin, and with a terminal half of that, as soon as one attacher goes.
+        # Without this, conmon closes stdin (a terminal's only by half) as soon as one attached caller disconnects.
         arguments.append("--leave-stdin-open")
     return arguments
 
@@ -142,7 +142,7 @@ def _memory_file() -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _short_tmp_dir(monitor: Monitor) -> Iterator[str]:
-    """Where conmon makes its console socket, which it leaves there if the runtime fails."""
+    """The directory for conmon's console socket, which it leaves behind if the runtime fails."""
     if not monitor.terminal:
         yield str(monitor.tmp_dir)
         return

@@ -1,4 +1,4 @@
-"""Messages to a running conmon, and the size of terminals."""
+"""Messages to a running conmon, and terminal sizes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _set_window_size(terminal: int, height: int, width: int) -> None:
 
 
 def resize_exec(container: WatchedContainer, exec_id: str, height: int, width: int) -> None:
-    """Set the size of an exec's terminal. Raises `NotFound`, or `Conflict` if it has none any more."""
+    """Set the size of an exec's terminal. Raises `NotFound`, or `Conflict` if it no longer has one."""
     try:
         _set_window_size(container.execs[exec_id].attached.terminal, height, width)
     except KeyError:
@@ -35,11 +35,11 @@ def resize_exec(container: WatchedContainer, exec_id: str, height: int, width: i
 
 
 async def tell_monitor(container: WatchedContainer, message: str) -> None:
-    """Tell conmon, and wait until it has read it. Raises `Conflict` if conmon is gone.
+    """Send conmon a message, and wait until it has read it. Raises `Conflict` if conmon is gone.
 
-    Given two messages at once, conmon 2.1 obeys the first one twice (src/ctrl.c, read_from_ctrl_buffer). A resize
-    passes through two fifos, so both must be empty before the next. A conmon that waits for a slow attacher reads
-    nothing; then this message takes the place of those that it has not read, and is obeyed later.
+    Given two messages at once, conmon 2.1 executes the first one twice (src/ctrl.c, read_from_ctrl_buffer). A resize
+    goes through two fifos, so both must be empty before the next message. A conmon that waits for a slow attached
+    caller reads nothing; then this message replaces those that it has not read, and is executed later.
     """
     path = container.bundle / conmon.CONTROL_FIFO
     try:
@@ -54,9 +54,9 @@ async def tell_monitor(container: WatchedContainer, message: str) -> None:
 
 
 async def _read_by_monitor(*fifos: int) -> bool:
-    """Whether it happens within the time that a conmon at leisure needs."""
+    """Whether it reads everything within the time that an idle conmon needs."""
     deadline = time.monotonic() + _CONTROL_PATIENCE_S
-    while unread := any(_unread(fifo) for fifo in fifos):  # no event tells
+    while unread := any(_unread(fifo) for fifo in fifos):  # there is no event for it
         if time.monotonic() > deadline:
             break
         await asyncio.sleep(0.001)
@@ -64,14 +64,17 @@ async def _read_by_monitor(*fifos: int) -> bool:
 
 
 def _taken_back(path: Path) -> str:
-    """The messages that conmon has not read; now it will not."""
+    """Take back the messages that conmon has not read."""
     with _fifo(path, os.O_RDONLY) as control, contextlib.suppress(BlockingIOError):
         return os.read(control, _MOST_BYTES).decode()
     return ""
 
 
 def _newest(messages: str) -> str:
-    """The last of each kind. The order to open the log anew comes first: of two, only the first is surely obeyed."""
+    """The last of each kind.
+
+    Reopening the log comes first: only the first of two messages is certain to be executed.
+    """
     by_kind = {int(message.split()[0]): message for message in messages.splitlines(keepends=True)}
     return "".join(by_kind[kind] for kind in sorted(by_kind, key=(conmon.REOPEN_LOG, conmon.RESIZE).index))
 

@@ -1,4 +1,4 @@
-"""How a container is made: what is noted of it, the bundle, and conmon, which has the OCI runtime make it."""
+"""Creates containers: the record, the bundle, and conmon, which has the OCI runtime create it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sampan.syscalls.pidfd import start_time
 
 
 class Creation:
-    """Makes containers. `record_of` finds the record of one that runs, or raises `NotFound`."""
+    """Creates containers. `record_of` returns the record of a running one, or raises `NotFound`."""
 
     def __init__(
         self, layout: Layout, namespace: RuntimeNamespace, conmon_path: Path, record_of: Callable[[str], Record]
@@ -31,10 +31,10 @@ class Creation:
         self._record_of = record_of
 
     def create(self, bundle: Bundle, command: RuntimeCommand) -> int:
-        """Write all that the runtime is told, and have it make the container; answers the pid of init.
+        """Write everything that the runtime needs, and have it create the container; returns the pid of init.
 
-        To be called where `RuntimeNamespace.run_in_new_mounts` calls. Raises `StartFailure`, `SystemFailure`, and
-        `NotFound` if a tree is missing that another container has.
+        To be called by `RuntimeNamespace.run_in_new_mounts`. Raises `StartFailure`, `SystemFailure`, and `NotFound`
+        if another container's tree is missing.
         """
         directory = self._layout.container(bundle.id)
         directory.mkdir(mode=0o700)
@@ -95,5 +95,5 @@ class Creation:
 
 
 def _process(pid: int) -> Process:
-    # One that has ended meanwhile gets a start time that nothing has, and is found to be gone.
+    # A process that has already ended gets an impossible start time, and is found to be gone.
     return Process(pid, start_time(pid) or 0)

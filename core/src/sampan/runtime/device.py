@@ -1,6 +1,7 @@
-"""Devices of a container: nodes copied from the host's, and rules of the device cgroup.
+"""A container's devices: nodes copied from the host's, and device cgroup rules.
 
-Source: moby daemon/pkg/oci/devices_linux.go, oci.go; containerd pkg/oci/utils_unix.go (which of /dev is passed over).
+Source: moby daemon/pkg/oci/devices_linux.go, oci.go; containerd pkg/oci/utils_unix.go (which entries of /dev to
+skip).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _NOT_COPIED = frozenset({"pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-
 
 @dataclass(frozen=True)
 class DeviceMapping:
-    """`--device HOST:CONTAINER:ACCESS`; a directory stands for all devices in it. `access` is of `rwm`."""
+    """`--device HOST:CONTAINER:ACCESS`; a directory means all devices in it. `access` is a subset of `rwm`."""
 
     host_path: str
     path: str
@@ -32,7 +33,7 @@ class DeviceMapping:
 
 
 def default_rules() -> list[dict[str, Any]]:
-    """Nothing but null, zero, urandom, random, tty and console; the runtime adds what it makes itself."""
+    """Only null, zero, urandom, random, tty and console; the runtime adds the devices that it creates itself."""
     allowed = [(1, 5), (1, 3), (1, 9), (1, 8), (5, 0), (5, 1)]
     return [
         {"allow": False, "access": "rwm"},
@@ -42,7 +43,7 @@ def default_rules() -> list[dict[str, Any]]:
 
 
 def parse_rule(text: str) -> dict[str, Any]:
-    """A rule as in `--device-cgroup-rule` (`c 42:* rmw`). Raises `InvalidArgument` in Docker's words."""
+    """Parse a rule as in `--device-cgroup-rule` (`c 42:* rmw`). Raises `InvalidArgument` with Docker's message."""
     match = _RULE.fullmatch(text)
     if not match:
         raise InvalidArgument(f"invalid device cgroup rule format: '{text}'")
@@ -54,7 +55,7 @@ def parse_rule(text: str) -> dict[str, Any]:
 
 
 def mapped(mapping: DeviceMapping) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The nodes and the rules for one mapping. Raises `InvalidArgument` in Docker's words."""
+    """The nodes and the rules for one mapping. Raises `InvalidArgument` with Docker's message."""
     source = Path(mapping.host_path).resolve()
     nodes = [node for path in _tree(source) if (node := _node(path, _moved(path, source, mapping.path)))]
     if not nodes:
@@ -69,7 +70,7 @@ def mapped(mapping: DeviceMapping) -> tuple[list[dict[str, Any]], list[dict[str,
 
 
 def host_nodes() -> list[dict[str, Any]]:
-    """Every device of the host's /dev, for a privileged container."""
+    """All devices in the host's /dev, for a privileged container."""
     return [node for path in _tree(Path("/dev")) if (node := _node(path, str(path)))]
 
 
@@ -90,7 +91,7 @@ def _moved(path: Path, source: Path, target: str) -> str:
 def _node(path: Path, inside: str) -> dict[str, Any] | None:
     try:
         status = path.lstat()
-    except OSError:  # went away while we looked
+    except OSError:  # disappeared in the meantime
         return None
     if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
         return None

@@ -1,9 +1,9 @@
-"""Which devices a container may use, as an eBPF program on its cgroup.
+"""Restricts a container's devices by an eBPF program on its cgroup.
 
-runc loads such a program itself. crun raises RLIMIT_MEMLOCK first, which takes CAP_SYS_RESOURCE and has not been
-needed since Linux 5.11; so for crun the filter is set here, before the container is made, and its rules are left out
-of the spec. Source: kernel Documentation/userspace-api/ebpf and cgroup-v2.rst, "Device controller"; the rules that
-every container has: OCI runtime-spec config-linux.md, "Default Devices".
+runc loads such a program itself. crun first raises RLIMIT_MEMLOCK, which requires CAP_SYS_RESOURCE and has not been
+necessary since Linux 5.11; so for crun the filter is installed here, before the container is created, and its rules
+are omitted from the spec. Source: kernel Documentation/userspace-api/ebpf and cgroup-v2.rst, "Device controller"; the
+rules that every container has: OCI runtime-spec config-linux.md, "Default Devices".
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ _DEFAULT_RULES: tuple[Mapping[str, Any], ...] = (
 _LOAD_WORD, _AND, _SHIFT_RIGHT, _MOVE, _MOVE_REGISTER = 0x61, 0x54, 0x74, 0xB7, 0xBC
 _JUMP_UNLESS_EQUAL, _JUMP_UNLESS_SAME, _EXIT = 0x55, 0x5D, 0x95
 _Test: TypeAlias = tuple[list[bytes], tuple[int, int, int, int]]
-"""Instructions to prepare, and the jump (opcode, register, other register, value) that leaves the rule."""
+"""Preparing instructions, and the jump (opcode, register, other register, value) to the next rule."""
 
 _ANSWER, _CONTEXT, _TYPE, _ASKED, _MAJOR, _MINOR, _SCRATCH = 0, 1, 2, 3, 4, 5, 6
 
 
 def take_over(spec: dict[str, Any], cgroups: Path = Path("/sys/fs/cgroup")) -> dict[str, Any]:
-    """Set the spec's device rules here, and answer the spec without them.
+    """Apply the spec's device rules here, and return the spec without them.
 
-    A spec without a cgroup, and any on a host with cgroup v1, which has no such programs, is left as it is.
+    A spec without a cgroup, or any spec on a host with cgroup v1, which has no such programs, is returned unchanged.
     """
     linux = spec["linux"]
     path, rules = linux.get("cgroupsPath"), linux.get("resources", {}).get("devices")
@@ -61,7 +61,7 @@ def take_over(spec: dict[str, Any], cgroups: Path = Path("/sys/fs/cgroup")) -> d
 
 
 def attach(cgroup: Path, rules: Sequence[Mapping[str, Any]]) -> None:
-    """Let the processes of `cgroup` use only what `rules` (`linux.resources.devices`) allow; the last that fits wins.
+    """Restrict the processes of `cgroup` to what `rules` (`linux.resources.devices`) allow; the last match wins.
 
     Raises `SystemFailure`: a container without its filter must not start.
     """
@@ -80,7 +80,7 @@ def attach(cgroup: Path, rules: Sequence[Mapping[str, Any]]) -> None:
 
 
 def compile_rules(rules: Sequence[Mapping[str, Any]]) -> bytes:
-    """The program: for each rule, the last one first, answer it if it fits; else deny."""
+    """The program: for each rule, starting with the last, return its answer if it matches; else deny."""
     return b"".join(_program(rules))
 
 
@@ -95,7 +95,7 @@ def _program(rules: Sequence[Mapping[str, Any]]) -> Iterator[bytes]:
     for rule in reversed(rules):
         tests = list(_tests(rule))
         yield from _rule(rule, tests)
-        if not tests:  # it fits always; the kernel refuses a program with instructions that are never reached
+        if not tests:  # it always matches; the kernel rejects programs with unreachable instructions
             return
     yield from _answer(allow=False)
 
@@ -114,7 +114,7 @@ def _tests(rule: Mapping[str, Any]) -> Iterator[_Test]:
     if kind in "bc":
         yield [], (_JUMP_UNLESS_EQUAL, _TYPE, 0, _BLOCK if kind == "b" else _CHARACTER)
     access = sum(_ACCESS[letter] for letter in set(rule.get("access") or "rwm"))
-    if access != _ALL_ACCESS:  # all that is asked for must be in the rule
+    if access != _ALL_ACCESS:  # the rule must include all of the access asked for
         prepare = [_instruction(_MOVE_REGISTER, _SCRATCH, _ASKED), _instruction(_AND, _SCRATCH, value=access)]
         yield prepare, (_JUMP_UNLESS_SAME, _SCRATCH, _ASKED, 0)
     for register, number in ((_MAJOR, rule.get("major")), (_MINOR, rule.get("minor"))):

@@ -1,8 +1,8 @@
-"""Further processes in a container, started by the OCI runtime straight from the daemon.
+"""Additional processes in a container, started by the OCI runtime directly from the daemon.
 
-Why not under a conmon of their own, as init is: measured with runc 1.1.5 on two cores, `runc exec` of `true` takes
-39 ms (median of 25) and through conmon 48 ms. What is given up: the stdio of an exec ends with the daemon. The
-daemon is a subreaper (see `OciRuntime.open`), so an exec becomes its child when the runtime has ended.
+Why not under their own conmon, like init: measured with runc 1.1.5 on two cores, `runc exec` of `true` takes 39 ms
+(median of 25), and 48 ms through conmon. The price: an exec's stdio ends with the daemon. The daemon is a subreaper
+(see `OciRuntime.open`), so an exec becomes its child when the runtime has ended.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from sampan.runtime.interface import STDERR, STDOUT
 from sampan.syscalls.pidfd import pidfd_open, pidfd_send_signal
 from sampan.syscalls.process import ends_within, kill_session, reap
 
-_RUNTIME_PATIENCE_S = 60  # in a frozen cgroup it waits for ever, and with it whoever wants its thread
-_CONSOLE_TIMEOUT_S = 5  # the runtime has sent the terminal before it ends; this bounds a runtime that lies
+_RUNTIME_PATIENCE_S = 60  # in a frozen cgroup it would wait forever, and block its thread
+_CONSOLE_TIMEOUT_S = 5  # a correct runtime sends the terminal before it ends
 
 
 @dataclass(frozen=True)
 class ExecRequest:
-    """One exec to start. `dir` is there while it is started; `tmp_dir` is a short path (see `conmon.Monitor`)."""
+    """One exec to start. `dir` exists while it is being started; `tmp_dir` is a short path (see `conmon.Monitor`)."""
 
     command: RuntimeCommand
     id: str
@@ -49,7 +49,7 @@ class ExecRequest:
 
 @dataclass(frozen=True)
 class Started:
-    """A process that runs, and our ends of its stdio: output descriptors by stream, stdin or `None`."""
+    """A running process, and our ends of its stdio: output descriptors with their streams, and stdin or `None`."""
 
     pid: int
     pidfd: int
@@ -58,8 +58,10 @@ class Started:
 
 
 def start(request: ExecRequest) -> Started:
-    """Start it. Blocks; to be run in a thread of the runtime's namespace. Raises as `exec_failure` says, and
-    `SystemFailure` where the host has run out of something."""
+    """Start it. Blocks; to be run in a thread of the runtime's namespace.
+
+    Raises the errors of `exec_failure`, and `SystemFailure` if the host has run out of a resource.
+    """
     try:
         return _start(request)
     except OSError as error:
@@ -79,7 +81,7 @@ def _start(request: ExecRequest) -> Started:
 
 
 class ExecProcess:
-    """`Exec`: a started process, watched by the loop."""
+    """`Exec`: a started process, watched by the event loop."""
 
     def __init__(self, started: Started) -> None:
         self._pid = started.pid
@@ -100,7 +102,7 @@ class ExecProcess:
         return await asyncio.shield(self._code)
 
     async def kill(self) -> None:
-        """The runtime was started in a session of its own (see `_run`), so what is in that is the exec's."""
+        """Kill its session, which is the exec's own, as the runtime was started in a new one (see `_run`)."""
         if self._code.done():
             return
         session = os.getsid(self._pid)  # it is not reaped yet
@@ -108,7 +110,7 @@ class ExecProcess:
         await asyncio.to_thread(kill_session, session)
 
     def when_ended(self, callback: Callable[[], object]) -> None:
-        """Call `callback` in the loop, once, after it has ended."""
+        """Call `callback` in the event loop, once, after it has ended."""
         self._code.add_done_callback(lambda _: callback())
 
     def _ended(self) -> None:
@@ -116,12 +118,13 @@ class ExecProcess:
         code = reap(self._pidfd)
         os.close(self._pidfd)
         self._attached.end()
-        # Not our child only if the process that called `open` is no subreaper any more: then nobody knows.
+        # It is not our child only if the process that called `open` is no longer a subreaper: then the code is
+        # unknown.
         self._code.set_result(255 if code is None else code)
 
 
 def _start_on_pipes(request: ExecRequest, undo: ExitStack) -> Started:
-    """Our ends of the pipes are closed by `undo`, if it is called; the process's ends always."""
+    """`undo` closes our ends of the pipes; the process's ends are always closed."""
     with ExitStack() as theirs:
         outputs, sinks = {}, []
         for stream in (STDOUT, STDERR):
@@ -163,7 +166,7 @@ def _receive_terminal(listener: socket.socket) -> int:
         _, fds, _, _ = socket.recv_fds(connection, 4096, 1, socket.MSG_CMSG_CLOEXEC)
     if not fds:
         raise SystemFailure("the runtime did not send a terminal")
-    # runc clears ONLCR; without it lines are stairs on a raw client terminal. conmon sets it for init as well.
+    # runc clears ONLCR, which staircases lines on a client's raw terminal. conmon sets it for init as well.
     settings = termios.tcgetattr(fds[0])
     settings[1] |= termios.ONLCR
     termios.tcsetattr(fds[0], termios.TCSANOW, settings)
@@ -171,7 +174,7 @@ def _receive_terminal(listener: socket.socket) -> int:
 
 
 def _run(request: ExecRequest, options: tuple[str, ...], stdio: list[int]) -> tuple[int, int]:
-    """Run the runtime's `exec --detach` on `stdio`; the new process's pid and a pidfd of it."""
+    """Run the runtime's `exec --detach` on `stdio`; returns the new process's pid and a pidfd for it."""
     log, pid_file = request.dir / "log", request.dir / "pid"
     with subprocess.Popen(
         [

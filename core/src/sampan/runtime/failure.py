@@ -1,7 +1,7 @@
-"""What an OCI runtime says when it fails, in Docker's words.
+"""Translates an OCI runtime's errors into Docker's.
 
-Docker's text is layers of prefixes around the runtime's own; clients match parts of it (docker's CLI takes its exit
-status 126 or 127 from it). Source: moby daemon/errors.go, setExitCodeFromError.
+Docker's message consists of layers of prefixes around the runtime's own; clients match parts of it (docker's CLI
+derives its exit status 126 or 127 from it). Source: moby daemon/errors.go, setExitCodeFromError.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NOT_FOUND = 127
 _CREATE = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
 _EXEC = "OCI runtime exec failed: "
 _CRUN_WORDS = (
-    # crun's words for what Docker's clients know in runc's (crun src/libcrun/container.c)
+    # crun's messages, and runc's equivalents that Docker's clients know (crun src/libcrun/container.c)
     (
         re.compile(r"executable file `(.*)` not found in \$PATH.*", re.DOTALL),
         "executable file not found in $PATH",
@@ -34,7 +34,7 @@ _KIND_HINT = (
 
 
 class StartFailure(InvalidArgument):
-    """The runtime refused to start a process; `exit_code` is what Docker records for it (127 or 126)."""
+    """The runtime could not start a process; `exit_code` is what Docker records for that (127 or 126)."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class StartFailure(InvalidArgument):
 
 
 def create_failure(words: str, command: str = "") -> SampanError:
-    """The error for a container that the runtime could not create or start; `command` is what it was to run."""
+    """The error for a container that the runtime could not create or start; `command` is what it should have run."""
     return _classified(f"{_CREATE}{_known_words('crun create failed', words, command)}: unknown")
 
 
@@ -52,7 +52,7 @@ def exec_failure(words: str, command: str = "") -> SampanError:
 
 
 def last_error(log: Path) -> str:
-    """What the runtime's JSON log says last of level error, or ""; runc wraps each cause once more per process."""
+    """The last error in the runtime's JSON log, or "". runc repeats and wraps each cause once per process."""
     try:
         lines = log.read_bytes().splitlines()
     except FileNotFoundError:
@@ -81,7 +81,7 @@ def _classified(message: str) -> SampanError:
     if "permission denied" in lowered:
         return StartFailure(message, NOT_EXECUTABLE)
     if "is a directory" in lowered:
-        # The client looks for the words of EACCES to tell 126 from 125.
+        # The client looks for the text of EACCES to distinguish 126 from 125.
         return StartFailure(f"{message}: permission denied", NOT_EXECUTABLE)
     if "not a directory" in lowered:
         return StartFailure(message + _KIND_HINT, NOT_FOUND)

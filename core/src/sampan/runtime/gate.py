@@ -19,11 +19,11 @@ def _pass_gate(gate: Path, fifo: int) -> bool:
 
 
 async def _open_runc_gate(gate: Path, exit: asyncio.Future[ExitStatus]) -> None:
-    """Let init of a runc container go on, as `runc start` does, without the 8 ms for a program to do it.
+    """Let init of a runc container continue, as `runc start` does, without the 8 ms that running it takes.
 
-    runc's init blocks while it opens this fifo for writing; when a reader has come it writes a byte and executes the
+    runc's init blocks while opening this fifo for writing; when there is a reader, it writes a byte and executes the
     command, and the reader removes the fifo, which turns `created` into `running` (runc libcontainer,
-    container_linux.go handleFifo, standard_init_linux.go). Hooks are what `runc start` may do besides.
+    container_linux.go handleFifo, standard_init_linux.go). `runc start` also runs hooks, if there are any.
     """
     loop = asyncio.get_running_loop()
     fifo = os.open(gate, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -41,14 +41,14 @@ async def _open_runc_gate(gate: Path, exit: asyncio.Future[ExitStatus]) -> None:
 
 
 async def _open_crun_gate(gate: Path, exit: asyncio.Future[ExitStatus]) -> None:
-    """Let init of a crun container go on, as `crun start` does (crun src/libcrun/status.c).
+    """Let init of a crun container continue, as `crun start` does (crun src/libcrun/status.c).
 
-    Its init holds this fifo open and reads a byte; whoever writes it removes the fifo first, by which crun knows that
-    the container has been started.
+    Its init holds this fifo open and reads a byte; the writer removes the fifo first, from which crun knows that the
+    container has been started.
     """
     try:
         fifo = os.open(gate, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:  # ENXIO: nobody reads
+    except OSError:  # ENXIO: there is no reader
         raise create_failure("the container's init ended before it was started") from None
     try:
         os.unlink(gate)  # noqa: PTH108  one call, and nothing to wait for
@@ -61,4 +61,4 @@ OPENERS: Mapping[str, Callable[[Path, asyncio.Future[ExitStatus]], Awaitable[Non
     "runc": _open_runc_gate,
     "crun": _open_crun_gate,
 }
-"""How a container that waits for its start is let go, by the program that made it; saves the 8 ms of running that."""
+"""How to start a created container, by the program that created it; saves the 8 ms of running that program."""

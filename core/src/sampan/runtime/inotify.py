@@ -1,4 +1,4 @@
-"""inotify(7) in the loop: being told that something happened to the files of a directory."""
+"""inotify(7) in the event loop: notifications about changes to the files in a directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IN_CREATE = 0x00000100
 IN_Q_OVERFLOW = 0x00004000
 IN_IGNORED = 0x00008000
 _MASK = IN_MODIFY | IN_MOVED_TO | IN_CREATE
-_HEAD = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
+_HEAD = struct.Struct("iIII")  # watch, mask, cookie, length of the following name
 _READ_BYTES = 65536
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -24,23 +24,23 @@ _libc.inotify_add_watch.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint
 
 
 class Watch:
-    """Tells that files of a directory were written, made or renamed into it. Made by `Inotify.watch`."""
+    """Notifies when files in a directory were written, created or renamed into it. Created by `Inotify.watch`."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
         self.tell = self._changed.set
 
     async def wait(self) -> None:
-        """Until something changed since the last call came back."""
+        """Wait until something has changed since the last call returned."""
         await self._changed.wait()
         self._changed.clear()
 
 
 class Inotify:
-    """One inotify instance for any number of directories: a user may have but 128 of them.
+    """One inotify instance for any number of directories, as a user is limited to 128 instances.
 
-    It is there while something is watched. With `gather_s`, events are told that much after the first of them, so
-    that a file written a thousand times a second wakes nobody a thousand times.
+    It exists while something is watched. With `gather_s`, notifications are delayed by that time after the first
+    event, so that a file written a thousand times a second does not cause a thousand wakeups.
     """
 
     def __init__(self, gather_s: float = 0.0) -> None:
@@ -51,14 +51,14 @@ class Inotify:
 
     @contextlib.contextmanager
     def watch(self, directory: Path) -> Iterator[Watch]:
-        """Watch `directory` as long as the context lasts. Raises `OSError` (ENOSPC: too many watches)."""
+        """Watch `directory` during the context. Raises `OSError` (ENOSPC: too many watches)."""
         watch = Watch()
         with self.told(directory, watch.tell):
             yield watch
 
     @contextlib.contextmanager
     def told(self, directory: Path, listener: Callable[[], None]) -> Iterator[None]:
-        """Have `listener` called, as long as the context lasts. Raises `OSError`."""
+        """Call `listener` on changes during the context. Raises `OSError`."""
         number = self._add(directory)
         listeners = self._listeners.setdefault(number, [])
         listeners.append(listener)
@@ -81,7 +81,7 @@ class Inotify:
     def _remove(self, number: int) -> None:
         del self._listeners[number]
         if self._fd is not None:
-            _libc.inotify_rm_watch(self._fd, number)  # fails if the directory is gone, and the watch with it
+            _libc.inotify_rm_watch(self._fd, number)  # fails if the directory is gone, and its watch with it
         self._close_if_idle()
 
     def _open(self) -> int:
@@ -125,7 +125,7 @@ class Inotify:
                 listener()
 
     def _take(self) -> set[int]:
-        """The watches that have events; all of them if there are too many to be told one by one."""
+        """The watches with events; all watches if there are too many events to distinguish."""
         assert self._fd is not None  # noqa: S101 for the type checker
         with contextlib.suppress(BlockingIOError):
             events = os.read(self._fd, _READ_BYTES)
@@ -137,7 +137,7 @@ class Inotify:
 
 
 def _watches(events: bytes) -> set[int]:
-    """The watches named in `events`; none after an overflow, by which events of any were lost."""
+    """The watches in `events`; none after an overflow, as events of any watch may be lost."""
     watches = set()
     at = 0
     while at < len(events):

@@ -1,7 +1,7 @@
 """The journal's socket: entries in journald's native protocol.
 
-Source: https://systemd.io/JOURNAL_NATIVE_PROTOCOL. One datagram is one entry, a list of fields. What is too large for
-one is handed over in a sealed memory file, whose descriptor is all that the datagram has.
+Source: https://systemd.io/JOURNAL_NATIVE_PROTOCOL. One datagram is one entry, a list of fields. If an entry is too
+large, it is passed in a sealed memory file, whose descriptor is the datagram's only content.
 """
 
 from __future__ import annotations
@@ -24,22 +24,25 @@ _NOT_IN_NAMES = re.compile("[^A-Z0-9]")
 
 
 class JournalSocket:
-    """Where the journal takes entries. Its calls may block, and come from several threads."""
+    """The journal's socket for entries. Its methods may block, and are thread-safe."""
 
     def __init__(self, path: Path = SOCKET) -> None:
         self.path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        # In the kernel: poll(2) takes a socket for writable that has no peer, and so would wait for no journal.
+        # In the kernel, as poll(2) reports a socket without a peer as writable, and so would not wait for the
+        # journal.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, int(_PATIENCE_S * 1e6)))
 
     def is_there(self) -> bool:
-        """Whether a journal listens."""
+        """Whether a journal is listening."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as trial:
             return trial.connect_ex(str(self.path)) == 0
 
     def send(self, entry: bytes) -> None:
-        """Hand over an encoded entry. Raises `BlockingIOError` if the journal takes nothing for half a second,
-        `OSError` if it is away."""
+        """Send an encoded entry. Raises `OSError` if the journal is down.
+
+        If it accepts nothing for half a second, that is a `BlockingIOError`.
+        """
         try:
             self._socket.sendto(entry, str(self.path))
         except OSError as error:
@@ -48,7 +51,7 @@ class JournalSocket:
             self._send_in_file(entry)
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         self._socket.close()
 
     def _send_in_file(self, entry: bytes) -> None:
@@ -64,7 +67,7 @@ class JournalSocket:
 
 
 def encode(fields: Mapping[str, bytes]) -> bytes:
-    """The fields of an entry as the journal reads them."""
+    """Encode the fields of an entry for the journal."""
     return b"".join(_field(name.encode(), value) for name, value in fields.items())
 
 
@@ -75,7 +78,7 @@ def _field(name: bytes, value: bytes) -> bytes:
 
 
 def field_name(text: str) -> str:
-    """`text` as the name of a field: capitals, digits and underscores, the first of which is none of these.
+    """`text` as a field name: capitals, digits and underscores, without leading underscores.
 
     Source: moby daemon/logger/journald, sanitizeKeyMod.
     """

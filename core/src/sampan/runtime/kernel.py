@@ -7,7 +7,7 @@ import re
 
 
 def is_at_least(version: str) -> bool:
-    """Whether the kernel is of this version (`5.12`) or newer. Raises `ValueError` for what is no version."""
+    """Whether the kernel has this version (`5.12`) or a newer one. Raises `ValueError` for an invalid version."""
     return _numbers(platform.release()) >= _numbers(version)
 
 

@@ -21,20 +21,20 @@ class Layout:
 
     @property
     def containers(self) -> Path:
-        """A directory for each container."""
+        """The directory with one directory for each container."""
         return self.exec_root / "containers"
 
     @property
     def tmp(self) -> Path:
-        """For what is there for a moment only."""
+        """The directory for short-lived files."""
         return self.exec_root / "tmp"
 
     def state(self, runtime: str) -> Path:
-        """What an OCI runtime notes of its containers."""
+        """The state directory of an OCI runtime."""
         return self.exec_root / "state" / runtime
 
     def container(self, id: str) -> Path:
-        """What is noted of a container."""
+        """The directory with a container's files."""
         return self.containers / id
 
     def log(self, id: str) -> Path:
@@ -42,9 +42,9 @@ class Layout:
         return self.container(id) / "log"
 
     def exit_file(self, id: str) -> Path:
-        """Written by conmon, at once and whole, when init has ended; its modification time is the time of that."""
+        """Written by conmon, atomically, when init has ended; its modification time is the time of the exit."""
         return self.container(id) / id
 
     def exec(self, id: str, exec_id: str) -> Path:
-        """Of an exec while it runs."""
+        """The directory of an exec while it runs."""
         return self.container(id) / "exec" / exec_id

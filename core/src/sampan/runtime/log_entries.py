@@ -1,4 +1,4 @@
-"""A container's log as messages for somebody else's log: line by line, and from where it was left."""
+"""Reads a container's log as messages for another logging system: line by line, and resuming where it stopped."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sampan.runtime.log_lines import Piece, piece_of
 from sampan.runtime.log_tail import Place
 
 MOST_BYTES = 16 * 1024
-"""Of one message: a longer line becomes several (moby daemon/logger/copier.go, defaultBufSize)."""
+"""The size of one message: a longer line is split (moby daemon/logger/copier.go, defaultBufSize)."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Which part of a long line a message is: the line's own id, the number from 1, whether it is the last."""
+    """The part of a long line that a message is: the line's ID, a number from 1, and whether it is the last."""
 
     id: str
     ordinal: int
@@ -26,9 +26,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Message:
-    """A line of output, or part of a long one. `stamp` is the time of its beginning, RFC 3339 in UTC.
+    """A line of output, or part of a long one. `stamp` is the time when it began, RFC 3339 in UTC.
 
-    `after` is where the next reader has to begin, so that it misses nothing of what comes after this message.
+    `after` is where a later reader must start, so that it misses nothing that follows this message.
     """
 
     stamp: str
@@ -40,7 +40,7 @@ class Message:
 
 @dataclass
 class _Line:
-    """A stream's line that has not ended yet. `begin` is where in the log its first piece is that was not told."""
+    """A stream's unfinished line. `begin` is the place in the log of its first piece that was not returned yet."""
 
     stamp: str = ""
     begin: Place | None = None
@@ -49,7 +49,7 @@ class _Line:
 
 
 class LogMessages:
-    """Reads messages from a log. Its calls may block."""
+    """Reads messages from a log. Its methods may block."""
 
     def __init__(self, reader: LogReader) -> None:
         self._reader = reader
@@ -59,16 +59,16 @@ class LogMessages:
 
     @property
     def place(self) -> Place:
-        """Where the next reader has to begin, so that it misses nothing of what was not read here as a message."""
+        """Where a later reader must start, so that it misses nothing that was not returned as a message."""
         return min([self._here, *(line.begin for line in self._lines.values() if line.begin)])
 
     def read(self, most: int) -> list[Message] | None:
-        """The messages that end in about the next `most` bytes; `None` at the end of the log, for now."""
+        """The messages that end within about the next `most` bytes; `None` at the current end of the log."""
         content = self._reader.read(most)
         return list(self._messages(content)) if content else None
 
     def rest(self) -> list[Message]:
-        """Nothing will come any more: what there is of lines that never ended."""
+        """To be called at the end: what there is of lines that never ended."""
         unended = [(stream, line) for stream, line in self._lines.items() if line.words]
         return [self._cut(stream, line, last=True) for stream, line in unended]
 
@@ -94,7 +94,7 @@ class LogMessages:
             yield self._cut(piece.stream, line, last=True)
 
     def _cut(self, stream: int, line: _Line, *, last: bool) -> Message:
-        """Take a message off the beginning of a line."""
+        """Take a message from the beginning of a line."""
         part = line.part
         if part or not last:
             part = Part(part.id if part else os.urandom(32).hex(), part.ordinal + 1 if part else 1, last)

@@ -1,10 +1,10 @@
-"""The files of a container's log: the one that conmon writes, and those before it.
+"""The files of a container's log: the one that conmon writes, and older ones.
 
-conmon knows one name. Told to reopen its log, or when the file has reached the size that conmon was started with, it
-makes a new file and renames it over that name (conmon src/ctr_logging.c, reopen_k8s_file), and the file before would
-be gone. So each file has a second name with a number, `output.log.7`, given to it while it is the current one; the
-larger the number the newer the file. What nobody numbered in time is lost, which takes two renewals by conmon itself
-with no daemon in between.
+conmon knows one name. When told to reopen its log, or when the file has reached the size that conmon was started
+with, it creates a new file and renames it over that name (conmon src/ctr_logging.c, reopen_k8s_file), so the older
+file would be lost. So each file also gets a numbered name, such as `output.log.7`, while it is the current one;
+higher numbers are newer. A file that was not numbered in time is lost, but that takes two rotations by conmon itself
+without a daemon.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _LEAST_OWN_LIMIT = 16 << 20
 
 @dataclass(frozen=True)
 class LogLimits:
-    """A file is to have about `file_bytes`, and the `files` newest are kept; `None` is no bound."""
+    """The size that a file should have, `file_bytes`, and how many of the newest are kept; `None` means no limit."""
 
     file_bytes: int | None = None
     files: int = 1
 
     @property
     def monitor_bytes(self) -> int | None:
-        """After how much conmon is to begin anew by itself: what bounds the log while no daemon looks at it."""
+        """The size at which conmon itself starts a new file, which limits the log while no daemon manages it."""
         return None if self.file_bytes is None else max(self.file_bytes * self.files, _LEAST_OWN_LIMIT)
 
 
 class LogFiles:
-    """The files of the log at `path`. Its readers keep what they have not read from being removed, up to a bound."""
+    """The files of the log at `path`. Files that readers have not finished are not removed, up to a limit."""
 
     def __init__(self, path: Path, limits: LogLimits) -> None:
         self.path = path
@@ -42,7 +42,7 @@ class LogFiles:
         self.readers: set[LogReader] = set()
 
     def begin(self) -> None:
-        """Make ready for a writer: a current file, with a number, that ends in a whole line and is not full."""
+        """Prepare for a writer: a current file that is numbered, ends in a complete line and is not full."""
         if self.is_full():
             self.path.unlink()
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -54,19 +54,19 @@ class LogFiles:
             self.prune()
 
     def inode(self) -> int:
-        """The current file's; 0 if there is none."""
+        """The current file's inode; 0 if there is none."""
         try:
             return self.path.stat().st_ino
         except FileNotFoundError:
             return 0
 
     def is_full(self) -> bool:
-        """Whether another file should take the place of the current one."""
+        """Whether the current file should be replaced by a new one."""
         most = self.limits.file_bytes
         return most is not None and _size(self.path) >= most
 
     def number_current(self) -> bool:
-        """Give the current file a number; answers false if it has one. No error if there is none."""
+        """Give the current file a number; returns false if it already has one or does not exist."""
         last = max(self.numbers(), default=0)
         try:
             if last and self.path.samefile(self.numbered(last)):
@@ -87,18 +87,19 @@ class LogFiles:
         return sorted(int(ending) for ending in endings if ending.isdecimal())
 
     def numbered(self, number: int) -> Path:
-        """The lasting name of a file."""
+        """The permanent name of a file."""
         return self.path.with_name(f"{self.path.name}.{number}")
 
     def prune(self) -> None:
         """Remove the oldest files: those that neither the limits nor a reader keep.
 
-        conmon's own renewals leave short files, so the newest are kept by number *and* by the size they should have.
+        conmon's own rotations leave short files, so the newest are kept by number *and* by the total size they should
+        have.
         """
         if self.limits.file_bytes is None:
             return
         needed = min((reader.number for reader in self.readers), default=None)
-        older = 0  # bytes in files that are newer than the one looked at, the current one apart
+        older = 0  # bytes in files newer than this one, except the current one
         for place, number in enumerate(reversed(self.numbers())):
             kept = place < self.limits.files or older < self.limits.file_bytes * (self.limits.files - 1)
             held = needed is not None and number >= needed and older < _MOST_HELD_BYTES
@@ -113,13 +114,13 @@ class LogFiles:
 
 
 class LogReader:
-    """The log's bytes from one place on, over all its files. A context manager; its calls may block."""
+    """The log's bytes from a given place on, across all its files. A context manager; its methods may block."""
 
     def __init__(self, files: LogFiles) -> None:
         self.files = files
         self.number = 0
         self._fd: int | None = None
-        self._whole = True  # whether what was handed out ends in a newline
+        self._whole = True  # whether the bytes returned so far end in a newline
 
     def __enter__(self) -> LogReader:
         self.files.readers.add(self)
@@ -132,7 +133,7 @@ class LogReader:
             self.files.prune()
 
     def read(self, most: int) -> bytes:
-        """The next bytes; b"" at the end, for now. A file that ends within a line is ended by a newline."""
+        """The next bytes; b"" at the current end. If a file ends within a line, a newline is added."""
         while True:
             if self._fd is not None and (content := os.read(self._fd, most)):
                 self._whole = content.endswith(b"\n")
@@ -145,19 +146,20 @@ class LogReader:
 
     @property
     def place(self) -> tuple[int, int]:
-        """Where reading goes on: a file's number, and an offset in it."""
+        """Where reading continues: a file's number, and an offset in it."""
         return self.number, 0 if self._fd is None else os.lseek(self._fd, 0, os.SEEK_CUR)
 
     def go(self, number: int, offset: int) -> None:
-        """Read on from there."""
+        """Continue reading from there."""
         self._open(number)
         if self._fd is not None:
             os.lseek(self._fd, offset, os.SEEK_SET)
 
     def _next(self) -> bool:
-        """Go on with what follows the current file's end, if anything does.
+        """Continue with what follows the current file's end, if anything.
 
-        Nothing is written to a file once there is a newer one; until that was looked for it may have grown.
+        Once there is a newer file, nothing is written to the current one, but it may have grown until that was
+        checked.
         """
         newer = [number for number in self.files.numbers() if number > self.number]
         if not newer:
@@ -191,5 +193,5 @@ def _size(path: Path) -> int:
 def _end_line(fd: int) -> None:
     size = os.fstat(fd).st_size
     if size and os.pread(fd, 1, size - 1) != b"\n":
-        with suppress(OSError):  # the disk is full still, which is how the line came to be torn
+        with suppress(OSError):  # the disk is still full, which is why the line is incomplete
             os.write(fd, b"\n")

@@ -1,8 +1,8 @@
-"""Taking apart what conmon writes (its `k8s-file` format).
+"""Parses conmon's log (its `k8s-file` format).
 
 A line is `2026-11-23T22:46:12.180698579+00:00 stdout F words`: time (conmon is started with TZ=UTC), stream, and `F`
-for a full line or `P` for a piece of one that goes on in the stream's next line (conmon src/ctr_logging.c). All but
-the words has a fixed width, so lines are taken apart by column: 200,000 of them must not take long.
+for a full line or `P` for a part that is continued in the stream's next line (conmon src/ctr_logging.c). All fields
+but the last have a fixed width, so lines are parsed by column: 200,000 of them must not take long.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TypeAlias
 from sampan.runtime.interface import STDERR, STDOUT
 
 Batch: TypeAlias = list[tuple[int, bytes]]
-"""Output in order, each piece with its stream; whole lines end in a newline."""
+"""Output in order, each piece with its stream; complete lines end in a newline."""
 
 _STAMP = slice(0, 29)  # to the nanosecond, without the zone
 _STREAM = slice(36, 42)
@@ -30,10 +30,10 @@ _STREAMS = {b"stdout": STDOUT, b"stderr": STDERR}
 
 @dataclass(frozen=True)
 class LogQuery:
-    """What of a log is wanted. `tail` counts lines of both streams, before any other choice; `None` is all.
+    """What is wanted of a log. `tail` counts lines of both streams, before other criteria; `None` means all.
 
-    Times are nanoseconds since the epoch, both ends included. `timestamps` puts Docker's before each line, `details`
-    is put there after that.
+    Times are nanoseconds since the epoch, inclusive. `timestamps` adds Docker's timestamp before each line, followed
+    by `details`.
     """
 
     stdout: bool = True
@@ -46,7 +46,7 @@ class LogQuery:
 
 
 class Lines:
-    """Takes chunks of a log apart into the lines that are asked for."""
+    """Parses chunks of a log into the lines that are wanted."""
 
     def __init__(self, query: LogQuery) -> None:
         self.query = query
@@ -59,7 +59,7 @@ class Lines:
         self._streams = {name: stream for name, stream in _STREAMS.items() if wanted[stream]}
 
     def take(self, content: bytes) -> Batch:
-        """The output of the lines that end in `content`; of one stream in a row it is one piece."""
+        """The output of the lines that end in `content`; consecutive lines of one stream are joined."""
         whole = (self._torn + content).split(b"\n")
         self._torn = whole.pop()
         if self._since or self._until:
@@ -69,7 +69,7 @@ class Lines:
         return [(stream, _plain(lines)) for stream, lines in self._runs(whole)]
 
     def _runs(self, lines: list[bytes]) -> Iterator[tuple[int, list[bytes]]]:
-        """Lines of one stream that follow each other, where the stream is wanted."""
+        """Consecutive lines of one stream, if it is wanted."""
         for name, run in groupby(lines, key=_stream_of):
             if name in self._streams:
                 yield self._streams[name], list(run)
@@ -77,7 +77,7 @@ class Lines:
                 yield from self._runs([line for torn in run if (line := _without_torn(torn))])
 
     def _with_heads(self, stream: int, lines: list[bytes]) -> Iterator[bytes]:
-        """The time, whose zone is Docker's Z, and the details before each line that begins."""
+        """The lines' text, each line prefixed by time, with Docker's zone Z, and details."""
         stamp, details = self.query.timestamps, self.query.details
         for line in lines:
             if stream not in self._inside_line:
@@ -90,7 +90,7 @@ class Lines:
                 self._inside_line.add(stream)
 
     def _in_time(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        """Stamps of one length and zone compare as bytes."""
+        """The lines in the time range. Stamps have equal length and zone, so they compare as bytes."""
         for line in lines:
             stamp = line[_STAMP]
             if self._until is not None and stamp > self._until:
@@ -102,7 +102,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class Piece:
-    """What stands in one line of a log: a whole line of output, or a piece of one. `stamp` is RFC 3339 in UTC."""
+    """The content of one line of a log: a whole line of output, or a part of one. `stamp` is RFC 3339 in UTC."""
 
     stamp: str
     stream: int
@@ -111,7 +111,7 @@ class Piece:
 
 
 def piece_of(line: bytes) -> Piece | None:
-    """A line taken apart; `None` if nothing can be made of it."""
+    """Parse a line; `None` if it is invalid."""
     if _stream_of(line) not in _STREAMS:
         line = _without_torn(line)
         if not line:
@@ -125,7 +125,7 @@ def _stream_of(line: bytes) -> bytes:
 
 
 def _without_torn(line: bytes) -> bytes:
-    """The line that was written right after the beginning of one for which the disk had no room; b"" if none was."""
+    """The line written right after a line that was cut off by a full disk; b"" if there is none."""
     begin = next((found.start() for found in _LINE.finditer(line)), None)
     return b"" if begin is None else line[begin:]
 

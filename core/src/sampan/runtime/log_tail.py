@@ -1,4 +1,4 @@
-"""Where in a log to begin to read."""
+"""Finds the place in a log to start reading from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sampan.runtime.log_files import LogFiles
 _BLOCK_BYTES = 256 << 10
 _FLAG = slice(43, 44)
 _FULL = b"F"
-_CLOCK_NS = 1_000_000_000  # a file's time may lag behind the clock by a tick of the kernel's
+_CLOCK_NS = 1_000_000_000  # a file's time may lag behind the clock by a kernel tick
 
 Place = tuple[int, int]
 """A file's number and an offset in it."""
@@ -19,12 +19,12 @@ Place = tuple[int, int]
 def place_of_tail(files: LogFiles, count: int) -> Place | None:
     """Where the last `count` lines begin; `None` if nothing was ever written.
 
-    Pieces belong to the full line after them; pieces at the very end are a line.
+    Parts belong to the full line after them; parts at the very end count as a line.
     """
     numbers = files.numbers()
     tail = _Tail(count)
     for number in reversed(numbers):
-        with suppress(FileNotFoundError):  # removed meanwhile
+        with suppress(FileNotFoundError):  # removed in the meantime
             fd = os.open(files.numbered(number), os.O_RDONLY | os.O_CLOEXEC)
             try:
                 offset = tail.search(fd, newest=number == numbers[-1])
@@ -46,7 +46,7 @@ def place_of_time(files: LogFiles, since_ns: int) -> Place | None:
 
 
 class _Tail:
-    """Looks for the last `count` lines, file by file from the newest."""
+    """Finds the last `count` lines, file by file from the newest."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -57,7 +57,7 @@ class _Tail:
         position = size = os.lseek(fd, 0, os.SEEK_END)
         if self._count <= 0:
             return size
-        carry = b""  # the beginning of a line whose start is in the block before
+        carry = b""  # the end of a line that begins in an earlier block
         while position > 0:
             start = max(0, position - _BLOCK_BYTES)
             block = os.pread(fd, position - start, start) + carry

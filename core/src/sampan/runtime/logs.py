@@ -1,4 +1,4 @@
-"""Reading a container's log: what is there, and what comes."""
+"""Reading a container's log: existing content, and new output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHUNK_BYTES = 256 << 10
 
 
 async def read(files: LogFiles, query: LogQuery) -> AsyncGenerator[Batch, None]:
-    """Yield what is in the log now. One that is not there is empty. May be cancelled at any point."""
+    """Yield the log's current content. A missing log is empty. May be cancelled at any point."""
     lines = Lines(query)
     with LogReader(files) as reader:
         await asyncio.to_thread(_seek, reader, query)
@@ -27,9 +27,9 @@ async def read(files: LogFiles, query: LogQuery) -> AsyncGenerator[Batch, None]:
 async def follow(
     files: LogFiles, query: LogQuery, *, changes: Inotify, ended: Awaitable[object]
 ) -> AsyncGenerator[Batch, None]:
-    """Yield what is in the log, and what comes until `ended` is done and the log read to its end, or until a time.
+    """Yield the log's content, and new output until `ended` is done and the log is read to its end, or until a time.
 
-    `ended` is this reader's own: it is cancelled when the reader goes. May be cancelled at any point.
+    `ended` belongs to this reader: it is cancelled when the reader is closed. May be cancelled at any point.
     """
     lines = Lines(query)
     with (
@@ -40,7 +40,7 @@ async def follow(
     ):
         await asyncio.to_thread(_seek, reader, query)
         while True:
-            # Looked at before reading: what the container said until it ended is in the log by then.
+            # Checked before reading: if it has ended, all its output is in the log by then.
             over = end.done() or late.done()
             async for batch in _rest(reader, lines):
                 yield batch

@@ -44,23 +44,23 @@ _MOUNTS = {"unified": CGROUP_ROOT, "hybrid": HYBRID_ROOT}
 
 
 def host_kind() -> str:
-    """`unified`, `hybrid` or `legacy`."""
+    """The kind of host: `unified`, `hybrid` or `legacy`."""
     if (CGROUP_ROOT / "cgroup.controllers").exists():
         return "unified"
     return "hybrid" if (HYBRID_ROOT / "cgroup.controllers").exists() else "legacy"
 
 
 def default_slice(name: str) -> str:
-    """Where the daemon's slice `name` lies: in its unit's cgroup if systemd delegated that, else below the root."""
+    """The daemon's slice `name`: in its unit's cgroup if systemd delegated that, else below the root."""
     mount = _MOUNTS.get(host_kind())
     return (delegated_cgroup(mount, own_cgroup()) if mount else "") + f"/{name}"
 
 
 class RuntimeNamespace:
-    """Runs functions in threads that see the host as the OCI runtime is to see it. One for each daemon.
+    """Runs functions in threads that see the host as the OCI runtime should see it. One for each daemon.
 
-    `slice` is the resource driver's parent cgroup. Make it before the process has other children: on a hybrid
-    host the process passes through the slice for a moment, and what it starts then would stay there.
+    `slice` is the resource driver's parent cgroup. Create it before the process has other children: on a hybrid host,
+    the process enters the slice for a moment, and children started then would stay there.
     """
 
     def __init__(self, slice: str = "/sampan", *, threads: int = 4) -> None:
@@ -68,16 +68,16 @@ class RuntimeNamespace:
         self._cgroups = _MOUNTS.get(host_kind())
         if host_kind() == "unified":
             _make_room(slice)
-        if self._cgroups:  # before a runtime makes it on its way: one that is not of our making would stay
+        if self._cgroups:  # before a runtime creates it implicitly, since it would not be removed then
             make_cgroups(self._cgroups / slice.lstrip("/"), self._cgroups)
         self._cgroup_ns = self._make_cgroup_namespace() if host_kind() == "hybrid" else None
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="runtime", initializer=self._enter_for_good)
-        # All threads at once and now: a later one would hold on to whatever is mounted on the host by then.
+        # Start all threads now: a later one would keep alive whatever is mounted on the host by then.
         together = threading.Barrier(threads)
         list(self._threads.map(lambda _: together.wait(), range(threads)))
 
     def close(self) -> None:
-        """End the threads and forget the namespace; what was started in it goes on. An empty slice is removed."""
+        """End the threads and close the namespace; processes started in it continue. An empty slice is removed."""
         self._threads.shutdown()
         if self._cgroups:
             remove_cgroups(self._cgroups / self.slice.lstrip("/"), self._cgroups)
@@ -86,7 +86,7 @@ class RuntimeNamespace:
             self._cgroup_ns = None
 
     def cgroups_path(self, path: str) -> str:
-        """`path`, absolute in the host's cgroup file system, as the runtime must be told it."""
+        """Translate `path`, absolute in the host's cgroup file system, for the runtime."""
         if self._cgroup_ns is None or self.slice == "/":
             return path
         if not path.startswith(f"{self.slice}/"):
@@ -94,13 +94,13 @@ class RuntimeNamespace:
         return path.removeprefix(self.slice)
 
     def own_cgroup(self, id: str) -> str | None:
-        """Where the cgroup of a container lies if no resource driver made one; with v1 only the runtime chooses."""
+        """The path of a container's cgroup if no resource driver creates one; `None` with v1: the runtime chooses."""
         return f"{self.slice.rstrip('/')}/{id}" if self._cgroups else None
 
     def remove_own_cgroup(self, id: str) -> None:
-        """Remove that cgroup, if the runtime has not done so or did not get so far."""
+        """Remove that cgroup, if the runtime has not done so or did not get that far."""
         if self._cgroups:
-            with contextlib.suppress(OSError):  # it is not there, or something is in it
+            with contextlib.suppress(OSError):  # it does not exist, or is not empty
                 (self._cgroups / self.slice.lstrip("/") / id).rmdir()
 
     async def run(self, function: Callable[[], T]) -> T:
@@ -108,9 +108,9 @@ class RuntimeNamespace:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
     async def run_in_new_mounts(self, below: Path, function: Callable[[], T]) -> T:
-        """Run `function` in a new thread with a mount namespace of its own, copied from the host's as it is now.
+        """Run `function` in a new thread with its own mount namespace, copied from the host's current one.
 
-        What is mounted below the directory `below` is seen there only, by processes that the function starts.
+        Mounts below the directory `below` are visible only there, to processes that the function starts.
         """
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
@@ -127,7 +127,7 @@ class RuntimeNamespace:
                 self._see_only_the_slice()
                 _stop_propagation_from(below)
                 result = function()
-            except BaseException as error:  # whoever awaits the outcome raises it
+            except BaseException as error:  # raised where the outcome is awaited
                 loop.call_soon_threadsafe(settle, outcome.set_exception, error)
             else:
                 loop.call_soon_threadsafe(settle, outcome.set_result, result)
@@ -141,15 +141,15 @@ class RuntimeNamespace:
             self._see_only_the_slice()
 
     def _see_only_the_slice(self) -> None:
-        """On a hybrid host; the thread must have a mount namespace of its own."""
+        """On a hybrid host only; the thread must have its own mount namespace."""
         if self._cgroup_ns is not None:
             setns(self._cgroup_ns, CLONE_NEWCGROUP)
-            # Private, so that the new mount stays here even where the host's mounts are shared.
+            # Private, so that the new mount stays here even if the host's mounts are shared.
             mount(None, CGROUP_ROOT, None, MS_PRIVATE | MS_REC)
             mount("cgroup2", CGROUP_ROOT, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
     def _make_cgroup_namespace(self) -> int:
-        """A cgroup namespace rooted at the slice: its root is where the thread's process is when it unshares."""
+        """A cgroup namespace rooted at the slice: its root is the cgroup of the process when it unshares."""
         slice_dir = HYBRID_ROOT / self.slice.lstrip("/")
         home = HYBRID_ROOT / own_cgroup().lstrip("/")
 
@@ -166,17 +166,20 @@ class RuntimeNamespace:
 
 
 def _make_room(slice: str) -> None:
-    """Be in no cgroup above the slice: a runtime would hand down what the kernel lets it, and so make the slice a
-    threaded cgroup, in which no container can live; and whom we start would be in the way as well."""
+    """Leave any cgroup above the slice.
+
+    Otherwise a runtime would enable the controllers that the kernel still allows, and so make the slice a threaded
+    cgroup, which can't contain containers; processes that we start would be in the way as well.
+    """
     own = own_cgroup()
     is_above = Path(slice).is_relative_to(own)
-    if is_above and (CGROUP_ROOT / own.lstrip("/") / "cgroup.type").exists():  # only the root of all has no type
+    if is_above and (CGROUP_ROOT / own.lstrip("/") / "cgroup.type").exists():  # only the root cgroup has no type
         step_aside(CGROUP_ROOT / own.lstrip("/"))
 
 
 def _stop_propagation_from(directory: Path) -> None:
-    """Keep mounts below `directory` from the host, but go on receiving the host's.
+    """Keep mounts below `directory` from propagating to the host, but still receive the host's.
 
-    Only the one mount that holds the directory is changed: binds of any other may still be `rshared`.
+    Only the mount that contains the directory is changed: binds of others may still be `rshared`.
     """
     mount(None, find_mount_point(directory), None, MS_SLAVE)

@@ -32,8 +32,8 @@ _RECURSIVE_SINCE = "5.12"  # mount_setattr(2)
 class OciRuntime:
     """`Runtime` on the real kernel.
 
-    `runtimes` are those found, by their name in the configuration; what has a problem is left out.
-    All its coroutines must run in one loop.
+    `runtimes` are the runtimes found, by their name in the configuration; those with a problem are ignored. All
+    coroutines must run in the same event loop.
     """
 
     def __init__(
@@ -54,8 +54,7 @@ class OciRuntime:
         self._orphans = OrphanReaper(self._watch.pids)
 
     def offer(self, runtimes: Mapping[str, FoundRuntime], default_runtime: str) -> None:
-        """Offer these too from now on, or in place of what had their names; one that is offered no more still ends
-        what it runs."""
+        """Add these runtimes, or replace those of the same name; others stay, to end what they run."""
         self._offer(runtimes, default_runtime)
         self._make_states()
 
@@ -72,7 +71,7 @@ class OciRuntime:
             command.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def open(self) -> None:
-        """Make the directories, and this process the one that gets our orphans: execs, and conmon's if it dies."""
+        """Create the directories, and make this process the reaper of our orphans: execs, and conmon's if it dies."""
         for directory in (self._layout.containers, self._layout.tmp):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._make_states()
@@ -82,7 +81,7 @@ class OciRuntime:
         self._orphans.start()
 
     def close(self) -> None:
-        """Stop watching. The containers go on."""
+        """Stop watching. The containers keep running."""
         self._orphans.stop()
         self._watch.close()
 
@@ -92,7 +91,7 @@ class OciRuntime:
         command = self._command(bundle.runtime)
         try:
             pid = await self._namespace.run_in_new_mounts(bundle.dir, lambda: self._creation.create(bundle, command))
-        except Exception:  # not if cancelled: the thread goes on, and what it makes is the next `delete`'s
+        except Exception:  # not if cancelled: the thread continues, and `delete` removes what it creates
             await self._erase(bundle.id)
             raise
         self._adopt_if_there(bundle.id)
@@ -201,7 +200,7 @@ class OciRuntime:
         return True
 
     async def _erase(self, id: str) -> None:
-        """Remove what is left of the container, also of one whose creation was cut off."""
+        """Remove what is left of the container, even if its creation was interrupted."""
         record = Record.load(self._layout.container(id))
         for command in self._runtimes.values():
             if (command.state_dir / id).exists() and not _is_only_state(record, command):
@@ -224,11 +223,11 @@ class OciRuntime:
 
 
 def _is_only_state(record: Record | None, command: RuntimeCommand) -> bool:
-    """Whether the state's directory is all that the runtime keeps of a container that has ended.
+    """Whether the state directory is all that the runtime still has of an ended container.
 
-    It is if the container was made whole, has no hooks to be run at its end, and its cgroup is somebody else's (runc
-    libcontainer/state_linux.go, destroy; crun src/libcrun/container.c, libcrun_container_delete). Not to run the
-    program saves the 10 ms that whoever waits for a removal would wait for it.
+    It is if the container was created completely, has no hooks to run at its end, and its cgroup belongs to someone
+    else (runc libcontainer/state_linux.go, destroy; crun src/libcrun/container.c, libcrun_container_delete). Then the
+    program is not run, which saves 10 ms for each removal.
     """
     return (
         record is not None

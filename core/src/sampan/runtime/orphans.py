@@ -1,12 +1,12 @@
-"""Children that nobody waits for.
+"""Reaps children that nobody waits for.
 
 The daemon is a subreaper, so what an OCI runtime, a monitor or an exec leaves behind becomes its child. Such an
 orphan stays a zombie until somebody waits for it, and a zombie in a container's PID namespace keeps that container's
 init from ending.
 
-Which children are orphans? The kernel gives them to the main thread (kernel/exit.c, find_new_reaper), and they are in
-a session of their own, as OCI runtimes are started in a new one. What this process starts by itself is another
-thread's child, or in its own session.
+Which children are orphans? The kernel assigns them to the main thread (kernel/exit.c, find_new_reaper), and they are
+in another session, as OCI runtimes are started in a new one. What this process itself starts is a child of another
+thread, or in its own session.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class OrphanReaper:
-    """Waits for orphans that have ended, from `start` to `stop`. One for each process, in the main thread's loop.
+    """Waits for orphans that have ended, from `start` to `stop`.
 
-    `watched` answers the pids of those that somebody else waits for.
+    There is one for each process, in the main thread's event loop.
+
+    `watched` returns the pids of children that somebody else waits for.
     """
 
     def __init__(self, watched: Callable[[], Set[int]]) -> None:
@@ -38,19 +40,19 @@ class OrphanReaper:
         self._spared: list[int] = []
 
     def start(self) -> None:
-        """Look soon after each SIGCHLD, in the running loop."""
+        """Check soon after each SIGCHLD, in the running event loop."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._look_soon)
         self._look_soon()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
         if self._sweep is not None:
             self._sweep.cancel()
 
     @contextlib.contextmanager
     def sparing(self) -> Iterator[None]:
-        """While an orphan is made that is going to be watched: leave alone what is started from now on."""
+        """In this context, leave processes alone that are started from now on, as one of them will be watched."""
         now = int(time.clock_gettime(time.CLOCK_BOOTTIME) * _TICKS_PER_S)
         self._spared.append(now)
         try:
@@ -67,7 +69,7 @@ class OrphanReaper:
         self._sweep = None
         watched, session = self._watched(), os.getsid(0)
         for pid in map(int, _CHILDREN.read_text().split()):
-            with contextlib.suppress(ProcessLookupError, ChildProcessError):  # another thread has waited for its own
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):  # reaped by another thread
                 if pid not in watched and os.getsid(pid) != session and not self._is_spared(pid):
                     os.waitpid(pid, os.WNOHANG)
 

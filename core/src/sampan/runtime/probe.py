@@ -1,8 +1,8 @@
-"""Which OCI runtimes are here, which of them work on this host, and what is known against their versions.
+"""Finds the OCI runtimes that are installed, whether they work on this host, and known flaws of their versions.
 
-That a program is there does not say that it works: crun needs an eBPF program and so, before Linux 5.11, a higher
-RLIMIT_MEMLOCK, which not every host gives. So each is tried once, with a container whose command does not exist:
-a runtime that complains of just that has done everything else. The answer is kept until program or kernel change.
+An installed program does not necessarily work: crun needs an eBPF program and so, before Linux 5.11, a higher
+RLIMIT_MEMLOCK, which not every host allows. So each is tried once, with a container whose command does not exist: a
+runtime that complains only about that has done everything else. The result is cached until program or kernel change.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from sampan.runtime.command import RuntimeCommand
 from sampan.runtime.namespace import RuntimeNamespace, host_kind
 
 STOCK = ("crun", "runc")
-"""The runtimes looked for in PATH, best first."""
+"""The runtimes searched in PATH, best first."""
 
 _TRIAL = 2
-"""Counts the ways in which runtimes were tried: an answer to another one is worth nothing."""
+"""The version of the trial: cached results of another one are ignored."""
 
 _TRIAL_COMMAND = "/sampan-trial"
 _TRIAL_ID = "sampan-trial"
 _NO_SUCH_COMMAND = re.compile(rf"{_TRIAL_COMMAND}.*(no such file|not found)", re.IGNORECASE | re.DOTALL)
 
-# Per program: what is wrong, and for each minor version the patch that mends it; newer minors have it from the start.
+# Per program: the flaws, and for each minor version the patch that fixes them; newer minors are not affected.
 _FLAWS: Mapping[str, tuple[tuple[str, tuple[tuple[int, int, int], ...]], ...]] = {
     "runc": (
         ("CVE-2025-31133, CVE-2025-52565, CVE-2025-52881", ((1, 2, 8), (1, 3, 3))),
@@ -48,9 +48,9 @@ _FLAWS: Mapping[str, tuple[tuple[str, tuple[tuple[int, int, int], ...]], ...]] =
 
 @dataclass(frozen=True)
 class FoundRuntime:
-    """A runtime of the configuration or of PATH. `kind` is what the program calls itself (`runc`, `crun`).
+    """A runtime from the configuration or PATH. `kind` is the program's name for itself (`runc`, `crun`).
 
-    `problem` says why it can't be used here, in one sentence; `warnings` are sentences for people.
+    `problem` says in one sentence why it can't be used here; `warnings` are sentences for the user.
     """
 
     name: str
@@ -65,9 +65,10 @@ class FoundRuntime:
 async def find_runtimes(
     namespace: RuntimeNamespace, configured: Mapping[str, tuple[str, tuple[str, ...]]], *, cache: Path, work_dir: Path
 ) -> dict[str, FoundRuntime]:
-    """The configured runtimes (name → program, arguments) and the stock ones in PATH, each tried.
+    """The configured runtimes (name → program, arguments) and the stock ones in PATH, each of them tried.
 
-    `cache` is a file for the answers, `work_dir` a directory for trials. About 50 ms for each program not tried yet.
+    `cache` is a file for the results, `work_dir` a directory for trials. Takes about 50 ms for each program not
+    cached.
     """
     wanted = {name: (path, ()) for name in STOCK if (path := shutil.which(name))} | dict(configured)
     known = _load(cache)
@@ -100,7 +101,7 @@ def default_runtime(found: Mapping[str, FoundRuntime], wanted: str | None) -> st
 
 
 def flaws(program: str, version: str) -> tuple[str, ...]:
-    """Sentences about what is known against this version of `runc` or `crun`."""
+    """Sentences about known flaws of this version of `runc` or `crun`."""
     match = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", version)
     if not match:
         return ()
@@ -142,7 +143,7 @@ def _version(text: str) -> tuple[str, str]:
 
 
 def _trial(command: RuntimeCommand, namespace: RuntimeNamespace, work_dir: Path) -> str | None:
-    """What the runtime says against a container, other than that its command is not there."""
+    """The runtime's error for a container, unless it is only that the command does not exist."""
     with tempfile.TemporaryDirectory(dir=work_dir, prefix="trial-") as name:
         directory = Path(name)
         (directory / "rootfs").mkdir()
@@ -156,8 +157,8 @@ def _trial(command: RuntimeCommand, namespace: RuntimeNamespace, work_dir: Path)
 
 
 def _trial_spec(namespace: RuntimeNamespace) -> dict[str, Any]:
-    """An ordinary container: what a host can't do, it can't do for any."""
-    # Named as a container's, so that the resource driver finds it should we be killed meanwhile.
+    """The spec of an ordinary container: what fails with it would fail with any."""
+    # Named like a container's, so that the resource driver finds it if we are killed in the meantime.
     id = hashlib.sha256(f"{_TRIAL_ID}-{os.getpid()}".encode()).hexdigest()
     path = namespace.cgroups_path(f"{namespace.slice.rstrip('/')}/{id}")
     return spec.build(spec.SpecSettings(spec.ProcessSettings([_TRIAL_COMMAND]), cgroups_path=path))

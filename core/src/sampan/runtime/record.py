@@ -1,4 +1,4 @@
-"""What the runtime writes down of a container in the exec root, so that a later daemon finds it again."""
+"""What the runtime records about a container in the exec root, so that a later daemon finds it again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAME = "record.json"
 
 @dataclass(frozen=True)
 class Process:
-    """A process for the length of this boot: a pid alone is used again, with the start time it is not."""
+    """A process, unique until the next boot: a pid can be reused, but not with the same start time."""
 
     pid: int
     started: int
@@ -20,9 +20,12 @@ class Process:
 
 @dataclass(frozen=True)
 class Record:
-    """One container; `hooks` tells that its spec has some, `own_cgroup` that no resource driver made its cgroup, so
-    that it goes with the container, `stdin_once` that its stdin ends when a caller goes away. The processes are
-    `None` until create has succeeded."""
+    """One container.
+
+    `hooks`: its spec has hooks. `own_cgroup`: no resource driver created its cgroup, so it is removed with the
+    container. `stdin_once`: its stdin ends when a caller disconnects. The processes are `None` until create has
+    succeeded.
+    """
 
     id: str
     bundle: str
@@ -35,14 +38,14 @@ class Record:
     conmon: Process | None = None
 
     def save(self, directory: Path) -> None:
-        """Write it, whole or not at all. The exec root does not outlive the boot: no fsync."""
+        """Write it atomically. The exec root does not outlive the boot, so no fsync is needed."""
         new = directory / f"{_NAME}.new"
         new.write_text(json.dumps(asdict(self)))
         new.replace(directory / _NAME)
 
     @classmethod
     def load(cls, directory: Path) -> Record | None:
-        """The record in `directory`; `None` if there is none, or none that can be read."""
+        """The record in `directory`; `None` if there is none, or it can't be read."""
         try:
             fields: dict[str, Any] = json.loads((directory / _NAME).read_bytes())
             init, conmon = fields.pop("init"), fields.pop("conmon")

@@ -1,4 +1,4 @@
-"""Resource limits of a process (setrlimit(2)), kept to what this host lets the daemon give."""
+"""A process's resource limits (setrlimit(2)), restricted to what the daemon can set on this host."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NUMBERS = {"locks": 10, "sigpending": 11, "msgqueue": 12, "nice": 13, "rtprio":
 
 @dataclass(frozen=True)
 class Rlimit:
-    """`--ulimit NAME=SOFT:HARD`; the name as in `nofile`; -1 is no limit."""
+    """`--ulimit NAME=SOFT:HARD`; the name as in `nofile`; -1 means no limit."""
 
     name: str
     soft: int
@@ -43,10 +43,10 @@ class Rlimit:
 
 
 def clamp(limits: Iterable[Rlimit]) -> tuple[tuple[Rlimit, ...], tuple[str, ...]]:
-    """The limits that can be set here, and a sentence for each that had to be lowered.
+    """The limits as they can be set here, and a sentence for each that had to be lowered.
 
-    Above its own hard limit a process needs CAP_SYS_RESOURCE, and no file limit may be above `fs.nr_open`.
-    Raises `InvalidArgument` in Docker's words for an unknown name or a soft limit above the hard one.
+    To exceed its own hard limit, a process needs CAP_SYS_RESOURCE, and no file limit may exceed `fs.nr_open`. Raises
+    `InvalidArgument` with Docker's message for an unknown name or a soft limit above the hard one.
     """
     clamped, warnings = [], []
     for limit in limits:

@@ -1,7 +1,7 @@
-"""Docker's seccomp profiles, made into what the OCI runtime spec takes.
+"""Converts Docker's seccomp profiles to the form of the OCI runtime spec.
 
-A profile's rules may be conditional: on the container's capabilities, the architecture, the kernel's version.
-Source of the rules: github.com/moby/profiles seccomp/seccomp_linux.go.
+A profile's rules may depend on the container's capabilities, the architecture, and the kernel's version. Source of
+the rules: github.com/moby/profiles seccomp/seccomp_linux.go.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _DEFAULT = Path(__file__).parent / "profiles" / "seccomp-default.json"
 _X32 = "SCMP_ARCH_X32"
 _X32_GETPID = 0x40000000 | 39  # arch/x86/include/uapi/asm/unistd.h: __X32_SYSCALL_BIT
 _CONDITIONS = frozenset({"includes", "excludes", "comment", "name"})
-# What uname calls the machine: the profile's word in conditions, and libseccomp's constant.
+# By uname's machine: the profile's name in conditions, and libseccomp's constant.
 _MACHINES = {
     "x86_64": ("amd64", "SCMP_ARCH_X86_64"),
     "i686": ("x86", "SCMP_ARCH_X86"),
@@ -36,13 +36,13 @@ _MACHINES = {
 
 
 def supported() -> bool:
-    """Whether the kernel has seccomp filters."""
+    """Whether the kernel supports seccomp filters."""
     return Path("/proc/sys/kernel/seccomp/actions_avail").exists()
 
 
 @functools.lru_cache(maxsize=32)
 def default_profile(capabilities: frozenset[str]) -> dict[str, Any]:
-    """`linux.seccomp` of a container with these capabilities. The answer is shared: not to be changed."""
+    """`linux.seccomp` for a container with these capabilities. The result is shared and must not be changed."""
     return resolve(_DEFAULT.read_text(), capabilities)
 
 
@@ -72,13 +72,14 @@ def _resolve(document: dict[str, Any], capabilities: frozenset[str]) -> dict[str
 
 @functools.cache
 def _kernel_has_x32() -> bool:
-    """Whether programs of the x32 ABI can run here; hardly any kernel has it.
+    """Whether programs of the x32 ABI can run here; hardly any kernel supports it.
 
     Its part of the filter costs each start of a container or an exec 10 ms (measured: runc 1.1.5, libseccomp 2.5.4).
-    Without that part an x32 system call ends the process instead of failing with ENOSYS, so nothing is allowed by it.
+    Without that part, an x32 system call kills the process instead of failing with ENOSYS, so nothing more is
+    allowed.
     """
     if "Seccomp:\t0\n" not in Path("/proc/self/status").read_text():
-        return True  # trying could end this process in turn
+        return True  # trying might kill this process too
     return bool(ctypes.CDLL(None).syscall(_X32_GETPID) == os.getpid())
 
 
@@ -97,7 +98,7 @@ def _applies(rule: dict[str, Any], arch: str, capabilities: frozenset[str]) -> b
 
 
 def _plain(rule: dict[str, Any]) -> dict[str, Any]:
-    """The rule without conditions; the old form with one `name` becomes `names`."""
+    """The rule without conditions; the old form with a single `name` is converted to `names`."""
     if "name" in rule and rule.get("names"):
         raise ValueError("both 'name' and 'names' are specified in the seccomp profile")
     plain = {key: value for key, value in rule.items() if key not in _CONDITIONS and value is not None}

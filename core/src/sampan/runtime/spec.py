@@ -1,7 +1,7 @@
-"""The OCI runtime spec of a container, from plain settings, with Docker's defaults.
+"""The OCI runtime spec of a container, built from plain settings, with Docker's defaults.
 
-Source of the defaults: moby daemon/pkg/oci/defaults.go and daemon/oci_linux.go; of the form: OCI runtime-spec 1.2,
-config.md and config-linux.md. Limits of memory, CPU and so on are the resource driver's work, not the spec's.
+Source of the defaults: moby daemon/pkg/oci/defaults.go and daemon/oci_linux.go; of the format: OCI runtime-spec 1.2,
+config.md and config-linux.md. Limits of memory, CPU etc. are set by the resource driver, not by the spec.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sampan.runtime.user import ROOT, User
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INIT_PATH = "/sbin/docker-init"
-"""Where `--init`'s program lies in the container."""
+"""The path of `--init`'s program in the container."""
 
 PRIVATE, HOST = "private", "host"
 DEFAULT_SHM_BYTES = 64 << 20
@@ -58,7 +58,8 @@ class SpecMount:
 class ProcessSettings:
     """A process of a container: init, or an exec.
 
-    `env` is whole (see `environment`). `console_size` is (height, width). A privileged process has every capability.
+    `env` is complete (see `environment`). `console_size` is (height, width). A privileged process has all
+    capabilities.
     """
 
     args: Sequence[str]
@@ -80,12 +81,11 @@ class ProcessSettings:
 class SpecSettings:
     """A container.
 
-    `namespaces` maps `pid`, `ipc`, `uts`, `network`, `cgroup` to `PRIVATE`, `HOST` or a path to join; what is not
-    named is private. `own_network` is false where the network namespace is another container's. `mounts` are the
-    user's; they take the place of a default one at the same destination. `masked_paths` and `readonly_paths` of
-    `None` are the defaults. `seccomp` is `default`, `unconfined` or a profile in Docker's JSON. `init` is the host's
-    path of an init program. `cgroups_path` is the resource driver's answer. `shm_bytes` of `None` leaves
-    `/dev/shm` out.
+    `namespaces` maps `pid`, `ipc`, `uts`, `network`, `cgroup` to `PRIVATE`, `HOST` or a path to join; the default is
+    private. `own_network` is false if the network namespace is another container's. `mounts` are the user's; they
+    replace default ones with the same destination. `masked_paths` and `readonly_paths` of `None` mean the defaults.
+    `seccomp` is `default`, `unconfined` or a profile in Docker's JSON. `init` is the host's path of an init program.
+    `cgroups_path` comes from the resource driver. `shm_bytes` of `None` omits `/dev/shm`.
     """
 
     process: ProcessSettings
@@ -109,7 +109,7 @@ class SpecSettings:
 
 
 def build(settings: SpecSettings) -> dict[str, Any]:
-    """The whole document. Raises `InvalidArgument` in Docker's words for capabilities, devices or a profile."""
+    """The whole document. Raises `InvalidArgument` with Docker's message for capabilities, devices or a profile."""
     process = build_process(settings.process)
     if settings.init is not None and settings.namespaces.get("pid", PRIVATE) == PRIVATE:
         process["args"] = [INIT_PATH, "--", *process["args"]]
@@ -125,7 +125,7 @@ def build(settings: SpecSettings) -> dict[str, Any]:
 
 
 def build_process(settings: ProcessSettings) -> dict[str, Any]:
-    """The spec's `process`, also for an exec. Raises `InvalidArgument` for a capability in Docker's words."""
+    """The spec's `process`, also for an exec. Raises `InvalidArgument` with Docker's message for capabilities."""
     capabilities = list(capability_set(settings.cap_add, settings.cap_drop, privileged=settings.privileged))
     process: dict[str, Any] = {
         "terminal": settings.terminal,
@@ -133,7 +133,7 @@ def build_process(settings: ProcessSettings) -> dict[str, Any]:
         "args": list(settings.args),
         "env": list(settings.env),
         "cwd": settings.cwd or "/",
-        # No inheritable ones: they would come back in every program with file capabilities (CVE-2022-24769).
+        # No inheritable ones: programs with file capabilities would get them back (CVE-2022-24769).
         "capabilities": dict.fromkeys(("bounding", "permitted", "effective"), capabilities),
         "rlimits": rlimit.to_spec(settings.rlimits),
         "noNewPrivileges": settings.no_new_privileges,
@@ -147,7 +147,7 @@ def build_process(settings: ProcessSettings) -> dict[str, Any]:
 
 
 def environment(hostname: str, env: Iterable[str], *, terminal: bool) -> list[str]:
-    """Docker's PATH, HOSTNAME and TERM, then `env` (`NAME=VALUE`), which wins; a bare `NAME` takes one away."""
+    """Docker's PATH, HOSTNAME and TERM, overridden by `env` (`NAME=VALUE`); a bare `NAME` removes a variable."""
     variables = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
     if terminal:
         variables["TERM"] = "xterm"
@@ -165,7 +165,7 @@ def _user(user: User) -> dict[str, Any]:
 
 
 def _oom_score_adj(asked: int) -> int:
-    """Without CAP_SYS_RESOURCE a process can't go below what it has (proc_pid_oom_score_adj(5))."""
+    """Limit the value: without CAP_SYS_RESOURCE a process can't lower its own (proc_pid_oom_score_adj(5))."""
     if is_effective("CAP_SYS_RESOURCE"):
         return asked
     return max(asked, int(Path("/proc/self/oom_score_adj").read_text()))
@@ -194,7 +194,7 @@ def _linux(settings: SpecSettings, process: dict[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def default_masked_paths() -> tuple[str, ...]:
-    """Docker's masked paths on this host; the CPUs' throttle counts tell of other containers' work."""
+    """Docker's masked paths on this host; the CPUs' throttle counts would reveal other containers' activity."""
     throttle = sorted(str(path) for path in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle"))
     return (*_MASKED_PATHS, *throttle)
 
@@ -236,14 +236,14 @@ def _sysctls(settings: SpecSettings) -> dict[str, str]:
     if settings.own_network and settings.namespaces.get("network") != HOST:
         sysctls |= _network_sysctls()
     if settings.domainname:
-        # The spec's `domainname` is newer than the runtimes in use; this does the same.
+        # The spec's `domainname` is newer than the runtimes in use; this is equivalent.
         sysctls["kernel.domainname"] = settings.domainname
     return sysctls | dict(settings.sysctls)
 
 
 @functools.cache
 def _network_sysctls() -> dict[str, str]:
-    """Ping for everybody, and low ports for everybody: inside a container they are nobody else's."""
+    """Allow ping and low ports to all users, as nobody else has them inside a container."""
     wanted = {"net.ipv4.ping_group_range": "0 2147483647", "net.ipv4.ip_unprivileged_port_start": "0"}
     return {name: value for name, value in wanted.items() if Path("/proc/sys", *name.split(".")).exists()}
 
@@ -259,7 +259,7 @@ def _seccomp(settings: SpecSettings, capabilities: frozenset[str]) -> dict[str, 
 
 
 def _root_propagation(mounts: Sequence[SpecMount]) -> str | None:
-    """A bind can only share or receive mounts if the container's root does."""
+    """The propagation of the container's root, which a bind needs to share or receive mounts."""
     options = {option for mount in mounts for option in mount.options}
     if options & {"shared", "rshared"}:
         return "shared"
@@ -275,7 +275,7 @@ def _mounts(settings: SpecSettings) -> list[dict[str, Any]]:
     ]
     if settings.readonly_root:
         defaults = [_read_only(mount) for mount in defaults]
-    # A parent's mount must come before those below it.
+    # Mounts must come before those below them.
     asked = sorted(settings.mounts, key=lambda mount: mount.destination.rstrip("/").count("/"))
     return [_mount(mount) for mount in (*defaults, *asked, *_init_mount(settings))]
 

@@ -1,7 +1,7 @@
-"""Which sysctls a container may set: those that belong to a namespace of its own.
+"""The sysctls that a container may set: those of its own namespaces.
 
-Source of list and words: runc libcontainer/configs/validate/validator.go, sysctl. A runtime makes a path of a name,
-so names are held to a grammar (CVE-2022-0811 of CRI-O was a name that was not).
+Source of list and messages: runc libcontainer/configs/validate/validator.go, sysctl. A runtime turns the name into a
+path, so names must match a grammar (in CVE-2022-0811, CRI-O did not check that).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _IPC = frozenset(
 
 
 def check(sysctls: Mapping[str, str], *, own_network: bool, own_ipc: bool, own_uts: bool) -> None:
-    """Raise `InvalidArgument` for a sysctl that is not of the container's own namespaces."""
+    """Raise `InvalidArgument` for a sysctl that does not belong to the container's own namespaces."""
     for name, value in sysctls.items():
         plain = name.replace("/", ".")
         if not _NAME.fullmatch(name) or not value.isprintable():

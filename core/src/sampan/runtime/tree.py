@@ -1,7 +1,7 @@
-"""Trees: what a container's mounts take from, besides its rootfs, in the mount namespace that its monitor lives in.
+"""Trees: what a container's mounts use in addition to its rootfs, in its monitor's mount namespace.
 
-Like the rootfs they are gone with it, however it ends. Everything here runs in the thread that makes the container,
-in that namespace.
+Like the rootfs, they disappear with the container, however it ends. Everything here runs in the thread that creates
+the container, in that namespace.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _WHOLE = ".whole"
 def make_tree(tree: Tree, bundle: Path) -> None:
     """Mount the tree at `bundle/NAME`.
 
-    Raises in Docker's words: `NotFound` for a subpath that is not there or is a link, `InvalidArgument` for one that
-    leads out.
+    Raises, with Docker's messages, `NotFound` for a subpath that does not exist or is a symbolic link,
+    `InvalidArgument` for one that leads outside.
     """
     place = bundle / tree.name
     whole = bundle / f"{tree.name}{_WHOLE}" if tree.subpath else place
@@ -40,7 +40,7 @@ def make_tree(tree: Tree, bundle: Path) -> None:
 def join_tree(monitor: int, theirs: Path, place: Path) -> None:
     """Mount at `place` what the container whose monitor is `monitor` has at `theirs`.
 
-    A mount of another namespace can't be bound, but copied there, and the copy attached here.
+    A mount of another namespace can't be bound, but it can be copied there, and the copy attached here.
     """
     place.mkdir(exist_ok=True)
     own = open_namespace("mnt")
@@ -69,7 +69,7 @@ def _copy_in(monitor: int, path: Path, own: int) -> int:
 
 
 def _bind_below(whole: Path, subpath: str, place: Path) -> None:
-    """As Docker does, no link is followed, not even one that stays inside (moby daemon/volume/safepath)."""
+    """As in Docker, no symbolic link is followed, not even one that stays inside (moby daemon/volume/safepath)."""
     root = os.open(whole, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS

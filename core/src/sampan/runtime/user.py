@@ -1,7 +1,7 @@
-"""Who a container's process is: `USER[:GROUP]`, looked up in the image's own /etc/passwd and /etc/group.
+"""The user of a container's process: `USER[:GROUP]`, looked up in the image's own /etc/passwd and /etc/group.
 
-These files are an image's, so hostile: they are read below the root's descriptor with no way out of it, up to a
-bound, and lines that make no sense are passed over. Rules and words as in github.com/moby/sys/user: digits are a
+These files come from an image, so they may be hostile: they are resolved below the root's descriptor with no way out,
+read up to a limit, and invalid lines are ignored. Rules and messages as in github.com/moby/sys/user: digits are a
 number, never a name; numbers need no entry; the first match wins.
 """
 
@@ -51,9 +51,9 @@ class _Group:
 
 
 def look_up(root: int, spec: str, group_add: Sequence[str] = ()) -> User:
-    """The user that `spec` names in the root file system opened as `root`, with `--group-add`'s groups.
+    """The user that `spec` names in the root file system opened as `root`, with the groups of `--group-add`.
 
-    Raises `InvalidArgument` in Docker's words (`unable to find user x: no matching entries in passwd file`).
+    Raises `InvalidArgument` with Docker's message (`unable to find user x: no matching entries in passwd file`).
     """
     name, _, group = spec.partition(":")
     account = _find_account(root, name)
@@ -75,7 +75,7 @@ def _find_account(root: int, name: str) -> _Account:
 
 
 def _find_groups(groups: list[_Group], account: _Account, name: str) -> tuple[int, list[int]]:
-    """The primary group and the supplementary ones, which a user has only if the primary one is not given."""
+    """The primary group and the supplementary ones, which apply only if no primary one is given."""
     if name:
         return _find_group(groups, name), []
     return account.gid, [group.gid for group in groups if account.name and account.name in group.members]
@@ -92,7 +92,7 @@ def _find_group(groups: list[_Group], name: str) -> int:
 
 
 def _number(text: str) -> int | None:
-    """The id that `text` is; `None` for a name. Raises `InvalidArgument` for one out of range."""
+    """The ID in `text`; `None` for a name. Raises `InvalidArgument` for one out of range."""
     if not _NUMBER.fullmatch(text):
         return None
     number = int(text) if len(text) <= 20 else _MAX_ID + 1
@@ -121,16 +121,16 @@ def _id_field(fields: list[str], index: int) -> int | None:
 
 
 def _lines(root: int, path: bytes, tokens: set[str]) -> Iterator[list[str]]:
-    """The fields of each line with one of the `tokens` in it; nothing if the file is missing or no ordinary file.
+    """The fields of each line that contains one of `tokens`; none if the file is missing or not a regular file.
 
-    Only these are taken apart: the file may have a million lines, and its container may ask for execs all the time.
+    Only these are parsed: the file may have a million lines, and its container may ask for execs all the time.
     """
     try:
         place = openat2(root, path, os.O_PATH, RESOLVE_IN_ROOT)
     except OSError:
         return
     try:
-        # Looked at before it is opened: the image may have a fifo or a device there.
+        # Checked before it is opened: the image may have a fifo or a device there.
         content = _read(place) if stat.S_ISREG(os.fstat(place).st_mode) else b""
     finally:
         os.close(place)

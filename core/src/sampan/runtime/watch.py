@@ -1,4 +1,4 @@
-"""Finds out how containers end: by pidfds in the loop, and by what conmon writes."""
+"""Detects how containers end, through pidfds in the event loop and conmon's files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KILL_PATIENCE_S = 10
 
 
 class Watch:
-    """The containers that are watched, those that have ended too until they are forgotten. For one loop."""
+    """The watched containers, including ended ones until they are forgotten. For one event loop."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -40,7 +40,7 @@ class Watch:
             raise NotFound(f"No such container: {id}") from None
 
     def add(self, record: Record) -> None:
-        """Watch the container from now on."""
+        """Start watching the container."""
         loop = asyncio.get_running_loop()
         container = WatchedContainer(record, loop.create_future(), _open(record.init), _open(record.conmon))
         self._containers[record.id] = container
@@ -50,16 +50,16 @@ class Watch:
             loop.add_reader(container.conmon_pidfd, self._conmon_ended, container)
 
     def forget(self, id: str) -> None:
-        """Watch it no longer."""
+        """Stop watching it."""
         self._containers.pop(id).release()
 
     def close(self) -> None:
-        """Watch none any longer. They go on."""
+        """Stop watching all containers. They keep running."""
         for id in list(self._containers):
             self.forget(id)
 
     async def end(self, container: WatchedContainer) -> None:
-        """Kill it, and return when it has ended. Raises `SystemFailure` if it does not."""
+        """Kill it, and return when it has ended. Raises `SystemFailure` if it does not end."""
         if container.exit.done():
             return
         if container.init_pidfd is not None:
@@ -71,7 +71,7 @@ class Watch:
             raise SystemFailure(f"Could not kill container {container.record.id}: it does not exit") from None
 
     def pids(self) -> set[int]:
-        """All that is waited for."""
+        """The pids that are waited for."""
         records = [container.record for container in self._containers.values()]
         processes = [process for record in records for process in (record.init, record.conmon) if process]
         execs = [running.pid for container in self._containers.values() for running in container.execs.values()]
@@ -90,14 +90,14 @@ class Watch:
             self._end_unmonitored(container, container.init_pidfd)
 
     def _end_unmonitored(self, container: WatchedContainer, init: int) -> None:
-        """conmon died before init: stdio and log are lost, so the container must not go on."""
+        """conmon died before init: stdio and log are lost, so the container must end."""
         with contextlib.suppress(ProcessLookupError):
             pidfd_send_signal(init, signal.SIGKILL)
         asyncio.get_running_loop().add_reader(init, self._unmonitored_ended, container, init)
 
     def _unmonitored_ended(self, container: WatchedContainer, init: int) -> None:
         asyncio.get_running_loop().remove_reader(init)
-        code = reap(init)  # it became our child when conmon died, unless that was while no daemon ran
+        code = reap(init)  # it became our child when conmon died, unless no daemon was running then
         container.settle(ExitStatus(_KILLED if code is None else code, time.time_ns()))
 
 

@@ -16,7 +16,7 @@ from sampan.runtime.record import Record
 
 @dataclass
 class WatchedContainer:
-    """The record it was started with, and what this daemon holds of it: descriptors and futures."""
+    """The record of its creation, and what this daemon holds of it: descriptors and futures."""
 
     record: Record
     exit: asyncio.Future[ExitStatus]
@@ -28,16 +28,16 @@ class WatchedContainer:
 
     @property
     def bundle(self) -> Path:
-        """Where its files lie."""
+        """The directory with its files."""
         return Path(self.record.bundle)
 
     def settle(self, status: ExitStatus) -> None:
-        """It has ended, and all its output has been handed out."""
+        """Called when it has ended, and all its output has been handed out."""
         self.exit.set_result(status)
         self._close_parked()
 
     def park(self, connection: socket.socket) -> None:
-        """Keep a connection to conmon open until the container ends, if its end would be that of stdin."""
+        """Keep a connection to conmon open until the container ends, if closing it would end stdin."""
         if not self.record.stdin_once:
             connection.close()
             return
@@ -46,12 +46,12 @@ class WatchedContainer:
             self._close_parked()
 
     def widen(self) -> None:
-        """Give what it says more room on its way to us. Blocks for a moment."""
+        """Enlarge the buffers for its output. Blocks for a moment."""
         if self.record.conmon is not None and self.conmon_pidfd is not None:
             widen(self.conmon_pidfd, self.record.conmon.pid)
 
     def release(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         for fd in (self.init_pidfd, self.conmon_pidfd):
             if fd is not None:
                 asyncio.get_running_loop().remove_reader(fd)
