@@ -1,5 +1,4 @@
-"""The resource driver `tenants`: within the slice, each tenant has a parent cgroup that holds its containers'
-cgroups.
+"""The resource driver `tenants`: within the slice, each tenant has a parent for its containers' cgroups.
 
 It is the driver `cgroups_v2` with one addition: a tenant's containers are placed in the tenant's parent, whose limits
 are the tenant's budget.
@@ -37,9 +36,7 @@ class TenantDriver(CgroupDriver):
         return super().validate(resources, placement)
 
     def create(self, id: str, resources: Resources, placement: Placement = ANYWHERE) -> Cgroup:
-        """Create the group in its tenant's parent, below the parent asked for; the parent's budget is applied again
-        first.
-        """
+        """Create the group in its tenant's parent, in the parent asked for, after applying the budget again."""
         budgets = read_budgets(self._file)
         tenant = budgets.tenant_of(placement.labels)
         if tenant is None:
