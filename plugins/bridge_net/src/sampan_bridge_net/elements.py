@@ -53,9 +53,7 @@ class Change:
 
 
 def encoded(key: bytes, data: bytes = b"", comment: str | None = None) -> bytes:
-    """Encode an element: its key, the data if it is in a map (both padded to four bytes in each part), and nft's
-    comment.
-    """
+    """Encode an element: its key, in a map its data (all parts padded to four bytes), and nft's comment."""
     parts = _nested(_KEY, _attribute(_VALUE, key))
     if data:
         parts += _nested(_DATA, _attribute(_VALUE, data))

@@ -126,10 +126,10 @@ table {family} {table} {{
         return declared + rules
 
     def _marking_text(self, table: str) -> str:
-        """Marks that let IPv6 packets pass a strict reverse path filter that checks `fib saddr . mark . iif`, as
-        firewalld's.
+        """Marks that let IPv6 packets pass a strict reverse path filter such as firewalld's.
 
-        They are removed before the packet is routed. (For IPv4, this is a setting of the link.)
+        Such a filter checks `fib saddr . mark . iif`. The marks are removed before the packet is routed. (For IPv4,
+        this is a setting of the link.)
         """
         return f"""
 table ip6 {table} {{
