@@ -182,9 +182,7 @@ class OverlayDriver:
         self._layout.link(number).symlink_to(self._layout.link_target(number))
 
     def _limit(self, number: int, size_bytes: int) -> None:
-        """Limit the layer and the work directory, where overlayfs creates files before it renames them into the
-        layer.
-        """
+        """Limit the layer and the work directory, in which overlayfs creates files before it renames them."""
         trees = (self._layout.files(number), self._layout.work(number))
         self._quota.limit(number, [tree for tree in trees if tree.exists()], size_bytes)
 

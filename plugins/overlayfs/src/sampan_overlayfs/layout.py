@@ -1,9 +1,9 @@
-"""Where things lie in the driver's state directory.
+"""The layout of the driver's state directory.
 
-metadata.db          which snapshots there are
+metadata.db          the list of snapshots
 snapshots/<n>/fs     the files of snapshot number n: an overlay layer
-snapshots/<n>/work   overlayfs's own work directory, of an active snapshot with a parent
-l/<n>                symbolic link to snapshots/<n>/fs: short, as all of them must fit into one page of options
+snapshots/<n>/work   overlayfs's work directory, for an active snapshot with a parent
+l/<n>                symbolic link to snapshots/<n>/fs: short, as a mount's options must fit into one page
 trash/               what is being deleted
 """
 
