@@ -115,8 +115,8 @@ class Parts:
 class Daemon:
     """Owns the containers, images, networks and volumes of one data root.
 
-    Its methods are the handlers of the engine's jobs; each lives in the module of its verb or resource and takes
-    the daemon first, and `install` binds them.
+    The handlers of the engine's jobs are functions in the modules of their verbs or resources; `install` binds the
+    daemon as their first argument.
     """
 
     def __init__(self, settings: Settings, parts: Parts, serial: Serial) -> None:

@@ -140,9 +140,7 @@ class EventLog:
         return told
 
     def _lost(self, first: int, found: Occurrence) -> Occurrence:
-        """An event that stands for those from `first` to the one before `found`; its number is that of the last of
-        them.
-        """
+        """An event that stands for those from `first` to the one before `found`, with the number of the last."""
         last = found.seq - 1
         said = {"first": str(first), "last": str(last), "count": str(found.seq - first)}
         return Occurrence(last, found.time_ns, "daemon", LOST, self._owner, said)

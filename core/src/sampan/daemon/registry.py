@@ -114,9 +114,7 @@ class Containers:
         )
 
     async def try_save(self, container: Container) -> None:
-        """As `save`, but only logs failures, for changes that have happened already: until the daemon ends, memory
-        has them.
-        """
+        """As `save`, but failures are only logged, for changes that have happened already and are kept in memory."""
         try:
             await self.save(container)
         except SystemFailure as error:

@@ -111,8 +111,9 @@ async def _clear(daemon: Daemon, container: Container) -> None:
 
 
 async def run_policies(daemon: Daemon) -> None:
-    """Restart what should run according to its policy; with `always`, even if it was stopped by a user (moby
-    daemon.go).
+    """Restart what should run according to its policy.
+
+    That includes containers with `always` which a user has stopped (moby daemon.go).
     """
     for container in daemon.containers:
         always = container.record.host_config.restart_policy.name == "always"

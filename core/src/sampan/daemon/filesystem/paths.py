@@ -33,8 +33,7 @@ _GO_BITS = {stat.S_ISUID: 1 << 23, stat.S_ISGID: 1 << 22, stat.S_ISVTX: 1 << 20}
 
 
 def absolute(path: bytes) -> bytes:
-    """`path` below the root, normalized except for a trailing `/` or `/.`, which means the directory that it leads
-    to.
+    """`path` below the root, normalized except for a trailing `/` or `/.`, which means the directory it leads to.
 
     Raises `InvalidArgument` for what can't be a path.
     """

@@ -1,5 +1,4 @@
-"""Health checks: a command that runs in a container periodically, and the container's health derived from its
-results.
+"""Health checks: a command runs in a container periodically, and its results determine the container's health.
 
 Source: moby daemon/health.go. Unlike there, the state is part of the record: a container that was healthy is still
 healthy after a restart of the daemon, and its next check follows one interval later.

@@ -90,8 +90,9 @@ async def let_go(daemon: Daemon, container: Container) -> None:
 
 
 async def call_off(daemon: Daemon, container: Container) -> None:
-    """Record that a user wants it stopped, so that no policy restarts it, even if the daemon dies before it has
-    ended.
+    """Record that a user wants it stopped, so that no policy restarts it.
+
+    This holds even if the daemon dies before the container has ended.
     """
     if container.state.stopped_by_user:
         return

@@ -90,9 +90,7 @@ async def attach(daemon: Daemon, container: Container, network: NetworkRecord, s
 
 
 def by_name(daemon: Daemon, container: Container) -> dict[str, EndpointSettings]:
-    """The networks that the container asks for, by name, even if it used an ID; a missing network keeps the name
-    given.
-    """
+    """The networks that the container asks for, by name even where it used an ID; missing ones stay as given."""
     known = {name: daemon.networks.find(name) for name in container.record.networks}
     return {
         network.name if (network := known[name]) else name: settings

@@ -58,9 +58,7 @@ async def port_list(daemon: Daemon, job: Job[ListExposedPorts]) -> list[ExposedP
 
 
 def _outward(daemon: Daemon, addresses: Sequence[tuple[str, _Address]]) -> list[tuple[str, _Address]]:
-    """The host's interfaces that others use to reach it, with their addresses; bridges to its own containers are left
-    out.
-    """
+    """The host's interfaces by which others reach it, with their addresses; its containers' bridges are left out."""
     gateways = {pool.gateway for network in daemon.networks.list() for pool in network.pools}
     inward = {ifname for ifname, address in addresses if address in gateways}
     return [(ifname, address) for ifname, address in addresses if ifname not in inward and not address.is_loopback]

@@ -61,7 +61,7 @@ def networks(daemon: Daemon, container: Container) -> dict[str, EndpointSettings
 
 
 def ports(daemon: Daemon, container: Container) -> list[PublishedPort]:
-    """The host ports that lead to the container now."""
+    """The host ports currently published for the container."""
     endpoints = daemon.networks.endpoints(container.id)
     return [port for endpoint in endpoints for port in endpoint.ports if port.host_port]
 

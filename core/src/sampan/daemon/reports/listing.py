@@ -80,9 +80,7 @@ def _surroundings(daemon: Daemon, containers: Iterable[Container]) -> _Surroundi
 
 
 def _image_names(daemon: Daemon, containers: Iterable[Container]) -> Mapping[tuple[str, str], str]:
-    """What to call the containers' images now, by name and ID at creation: the ID if the name means another image
-    today.
-    """
+    """What to call images now, by name and ID at creation: the ID if the name means another image by now."""
     pairs = {(one.record.image_name, one.record.image_id) for one in containers}
     return {(name, id): name if _means(daemon, name) == id else id for name, id in pairs}
 

@@ -112,9 +112,7 @@ def _cpu_rules(host: HostConfig) -> Iterator[tuple[bool, str]]:
 
 
 def _swap_bytes(host: HostConfig) -> int | None:
-    """Docker counts memory and swap together and by default allows as much swap as memory; the kernel counts only
-    swap.
-    """
+    """Docker's limit includes memory, and defaults to twice the memory; the kernel's limit is for swap alone."""
     memory, swap = host.memory, host.memory_swap
     if not memory:
         return None

@@ -110,9 +110,7 @@ def _check_mode(options: Mapping[str, str]) -> None:
 
 
 def _check_cache(options: Mapping[str, str]) -> None:
-    """Check Docker's cache options for unreadable drivers; here they limit the log that `docker logs` reads with
-    journald.
-    """
+    """Check Docker's cache options for unreadable drivers; here they limit the stored log of journald containers."""
     disabled = options.get(f"{_CACHE}disabled", "")
     try:
         parse_bool(disabled or "false")

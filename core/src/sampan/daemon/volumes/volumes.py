@@ -176,8 +176,7 @@ class Volumes:
         await self._database.write(self.owned([name], None))
 
     async def remove(self, name: str, users: Callable[[], Iterable[str]] = tuple) -> None:
-        """Remove the volume and its content. Raises `NotFound`, or `Conflict` if `users` returns containers that use
-        it.
+        """Remove the volume and its content. Raises `NotFound`, or `Conflict` if `users` returns any containers.
 
         `users` is called when nobody can be given the volume any more.
         """
