@@ -69,7 +69,7 @@ def is_standard(query: Query) -> bool:
 
 
 def answer(query: Query, records: Sequence[bytes], *, most: int | None = None) -> bytes:
-    """The answer with these data as its records of the type asked for; no records mean that none of it exist.
+    """The answer with these data as its records of the type asked for; no records mean that there are none.
 
     What exceeds `most` bytes (by default, what the client accepts) is cut off, and the answer is marked as truncated.
     """
