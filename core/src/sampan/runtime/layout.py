@@ -1,10 +1,10 @@
-"""Where things lie in the exec root, all of it gone with the boot.
+"""The layout of the exec root, which does not outlive the boot.
 
 state/NAME/            the state of the OCI runtime NAME
 containers/ID/         record.json, init.pid, conmon.pid, log (the runtime's errors)
 containers/ID/ID       the exit code, once init has ended
-containers/ID/exec/ID  of a running exec
-tmp/                   console sockets, for a moment
+containers/ID/exec/ID  files of a running exec
+tmp/                   short-lived console sockets
 """
 
 from __future__ import annotations

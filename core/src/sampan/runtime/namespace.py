@@ -8,8 +8,8 @@ Three kinds of host (see the kernel's admin-guide/cgroup-v2.rst):
   a unified host whose root is the slice. Nothing of v1 is touched.
 - *legacy*: v1 only. The runtime sees the host's tree.
 
-On every host a container's rootfs is mounted in a mount namespace of its own, the one its monitor lives in: when
-the monitor and the container are gone, however they went, the kernel has unmounted everything.
+On every host, a container's rootfs is mounted in a separate mount namespace, that of its monitor: when the monitor
+and the container are gone, however they ended, the kernel has unmounted everything.
 """
 
 from __future__ import annotations
