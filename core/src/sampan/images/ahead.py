@@ -1,7 +1,7 @@
-"""Layers of an archive that are unpacked while the rest of it is still read.
+"""Unpacks layers of an archive while the rest of it is still being read.
 
-Which of its files are layers, and on top of what, an archive says at its end only. A layer can be unpacked without
-knowing the latter, and what is large is a layer, as good as always.
+An archive says only at its end which of its files are layers, and what they go on top of. A layer can be unpacked
+without knowing the latter, and a large file is nearly always a layer.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ Filled = tuple[str, Unpacked]
 
 
 class Blob(NamedTuple):
-    """A blob that is here."""
+    """A blob in the content store."""
 
     digest: Digest
     size_bytes: int
 
 
 class Ahead:
-    """At most `at_most` blobs that are being unpacked. At the end of this context those that nobody took are removed.
+    """At most `at_most` blobs that are being unpacked. Those not taken are removed at the end of this context.
 
-    `fill` unpacks a blob into a new snapshot, and leaves nothing if it fails; `discard` removes the snapshot of a
-    key. `followed` are the blobs of all archives that are unpacked while they are being written: only a few, because
-    a client that stalls keeps their processes waiting.
+    `fill` unpacks a blob into a new snapshot, and leaves nothing behind if it fails; `discard` removes the snapshot
+    of a key. `followed` are the blobs of all archives that are unpacked while being written: only a few, because a
+    client that stalls keeps their processes waiting.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class Ahead:
         self._unnamed: dict[GrowingBlob, asyncio.Future[Filled]] = {}
 
     def begin(self, blob: Blob) -> None:
-        """Unpack `blob`, which is here, in a task, unless that was begun already or too many were."""
+        """Unpack `blob` in a task, unless that has been started already or too many have."""
         if blob.digest not in self._begun and not self._is_full():
             self._begun[blob.digest] = asyncio.ensure_future(self._fill(blob))
 
     def follow(self, path: Path, size_bytes: int) -> GrowingBlob | None:
-        """Unpack, in a task, the blob that is about to be written to the file `path`; `None` if too many were begun.
+        """Unpack, in a task, the blob about to be written to the file `path`; `None` if too many were started.
 
-        The writer reports to the answer how the file grows, and then calls `name`.
+        The writer reports the file's growth to the object returned, and then calls `name`.
         """
         if self._is_full() or len(self._followed) >= _FOLLOWED_MAX:
             return None
@@ -74,7 +74,7 @@ class Ahead:
         return blob
 
     def name(self, blob: GrowingBlob, digest: Digest) -> None:
-        """Report that `blob` is complete and what its digest is: from now on it can be taken."""
+        """Report that `blob` is complete and what its digest is, so that it can be taken."""
         self._followed.discard(blob)
         if not blob.digest.done():
             blob.digest.set_result(digest)
@@ -85,15 +85,15 @@ class Ahead:
         return blob in self._begun
 
     async def take(self, blob: Digest) -> Filled | None:
-        """The snapshot with `blob` unpacked, which is the caller's from now on.
+        """The snapshot with `blob` unpacked, which belongs to the caller from now on.
 
-        `None` if there is none or it could not be unpacked: who tries again is told why.
+        `None` if there is none or it could not be unpacked: whoever tries again gets the error.
         """
         filling = self._begun.get(blob)
         if filling is None:
             return None
-        await asyncio.wait((filling,))  # who is cancelled meanwhile has taken nothing
-        if self._begun.pop(blob, None) is None:  # somebody else has
+        await asyncio.wait((filling,))  # a caller that is cancelled here has taken nothing
+        if self._begun.pop(blob, None) is None:  # somebody else has taken it
             return None
         with suppress(SampanError):
             return filling.result()

@@ -1,4 +1,4 @@
-"""Loads images from what `docker save` and `skopeo copy` write: docker-archives, OCI layouts, or both in one.
+"""Loads images from the archives of `docker save` and `skopeo copy`: docker-archives, OCI layouts, or both in one.
 
 Formats: moby daemon/internal/image/tarexport (`manifest.json`), OCI image-spec image-layout.md (`index.json`).
 """
@@ -41,14 +41,14 @@ _MANIFEST = "manifest.json"
 _INDEX = "index.json"
 _IMAGES_MAX = 1000
 _INDEX_DEPTH = 4
-_AHEAD_BYTES_MIN = 1 << 20  # for a smaller one it is not worth it
+_AHEAD_BYTES_MIN = 1 << 20  # not worth it for smaller ones
 _FULL_NAME = "io.containerd.image.name"
 _REF_NAME = "org.opencontainers.image.ref.name"
 
 
 @dataclass(frozen=True)
 class Found:
-    """An image in an archive: its config, its layers' blobs, and the names it is to have."""
+    """An image in an archive: its config, its layers' blobs, and its names."""
 
     config: Member
     layers: tuple[Member, ...]
@@ -57,9 +57,9 @@ class Found:
 
 
 class Loader:
-    """Loads one archive into a store: its images for one of `platforms`, if any are named.
+    """Loads an archive's images into a store, only those for one of `platforms` if any are given.
 
-    Of an index with images for several, that for the first of `platforms` is taken, else for this machine.
+    From an index with images for several platforms, it takes that for the first of `platforms`, or for this machine.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Loader:
     async def load(self, body: AsyncIterator[bytes], report: Report, *, quiet: bool) -> list[Image]:
         """Load all images of `body`, or none. Raises `InvalidArgument`, `DataLoss`, `NotFound`, `SystemFailure`."""
         progress = _silent if quiet else _as_loading(report)
-        # If platforms are named, the archive has several, and most of its layers are not wanted.
+        # If platforms are given, the archive usually has several, and most of its layers are not wanted.
         async with self._layers.ahead(0 if self._platforms else DEPTH_MAX) as ahead:
             follower = _LayersAhead(ahead, self._content, self._layers)
             archive = await read_archive(body, self._content, self._lease, follower)
@@ -133,7 +133,7 @@ class Loader:
 
 
 class _LayersAhead:
-    """Starts to unpack those files of an archive that are most likely layers and not here yet."""
+    """Starts to unpack those files of an archive that are probably layers and not in the store yet."""
 
     def __init__(self, ahead: Ahead, content: ContentStore, layers: Layers) -> None:
         self._ahead = ahead
@@ -141,7 +141,7 @@ class _LayersAhead:
         self._layers = layers
 
     async def begins(self, path: Path, size_bytes: int) -> GrowingBlob | None:
-        # Its digest is known at its end only. If a blob of the same size is here, it is most likely that one.
+        # Its digest is known only at its end. A blob of the same size in the store is probably the same blob.
         if size_bytes < _AHEAD_BYTES_MIN or self._content.has_size(size_bytes):
             return None
         return self._ahead.follow(path, size_bytes)
@@ -176,9 +176,9 @@ def _docker_images(archive: Archive, platform: Platform) -> list[Found]:
 
 
 def _described_beside(archive: Archive, platform: Platform) -> dict[tuple[Member, ...], tuple[Digest, ...]]:
-    """The manifests of an OCI layout that is in the same archive, by what they name: config and layers.
+    """The manifests of an OCI layout in the same archive, by what they refer to: config and layers.
 
-    They are not needed here, so nothing is refused for their sake.
+    They are not required, so errors in them are ignored.
     """
     if archive.find(_INDEX) is None:
         return {}
@@ -245,7 +245,7 @@ def _oci_blob(archive: Archive, descriptor: Descriptor) -> Member:
 
 
 def _oci_names(entry: Descriptor) -> tuple[Reference, ...]:
-    """A name that says the repository; a mere tag, as OCI has it, can't be the name of an image here."""
+    """The names that include a repository; a mere tag, as allowed in OCI, can't be an image's name here."""
     full, ref = entry.annotations.get(_FULL_NAME), entry.annotations.get(_REF_NAME, "")
     text = full or (ref if ":" in ref or "/" in ref else "")
     if not text:
@@ -275,7 +275,7 @@ def _line(text: str) -> dict[str, Any]:
 
 
 def _as_loading(report: Report) -> Report:
-    """Of what happens to a layer, Docker shows only this when it loads one."""
+    """Pass on only what Docker shows about a layer when it loads one."""
 
     def pass_on(item: dict[str, Any]) -> None:
         if item["status"] == "Extracting":

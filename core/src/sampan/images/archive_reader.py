@@ -1,7 +1,7 @@
 """Reads the tar of an archive into the content store.
 
-A compressed one is decompressed by a confined process. Every file of it becomes a blob under its digest. Its names
-are keys of a dictionary here and never anything else: no path of an archive is ever a path of the host.
+A compressed archive is decompressed by a confined process. Each file in it becomes a blob under its digest. File
+names are used only as keys of a dictionary: no path of an archive is ever a path of the host.
 """
 
 from __future__ import annotations
@@ -39,46 +39,49 @@ AnswerT = TypeVar("AnswerT")
 
 @dataclass(frozen=True)
 class Member:
-    """A file of an archive, kept as a blob."""
+    """A file of an archive, stored as a blob."""
 
     digest: Digest
     size_bytes: int
 
 
 class Follower(Protocol):
-    """Hears of the files of an archive as they are read."""
+    """Is told about the files of an archive as they are read."""
 
     async def begins(self, path: Path, size_bytes: int) -> GrowingBlob | None:
-        """A file of `size_bytes` is about to be written to `path`. A blob that is answered hears of its growth."""
+        """A file of `size_bytes` is about to be written to `path`.
+
+        A blob that is returned is told about its growth.
+        """
 
     async def ends(self, member: Member, blob: GrowingBlob | None) -> None:
-        """A file is complete; `blob` is what `begins` answered for it."""
+        """A file is complete; `blob` is what `begins` returned for it."""
 
 
 class Bulk(Protocol):
-    """Most of a body, for a thread to read by itself; what is behind it comes the usual way."""
+    """Most of a body, which a thread can read by itself; the rest comes the usual way."""
 
     async def beginning(self, count: int) -> bytes:
-        """The first `count` bytes, which stay to be read; fewer if that can't be told."""
+        """The first `count` bytes, without consuming them; fewer if that is not possible."""
 
     def blocks(self) -> AbstractContextManager[Iterator[bytes]]:
-        """For a thread that has ended before the context does."""
+        """The blocks, for a thread that ends before the context does."""
 
     def stop(self) -> None:
-        """Have the thread wait no longer."""
+        """Stop the thread's waiting."""
 
 
 @runtime_checkable
 class BulkSource(Protocol):
-    """A body that may be read in bulk."""
+    """A body that may support bulk reading."""
 
     @property
     def bulk(self) -> Bulk | None:
-        """`None` if this one can't be."""
+        """`None` if this body does not support it."""
 
 
 class Archive:
-    """The members of an archive by name."""
+    """The members of an archive, by name."""
 
     def __init__(self, content: ContentStore) -> None:
         self._content = content
@@ -86,7 +89,7 @@ class Archive:
         self._links: dict[str, str] = {}
 
     def find(self, path: str) -> Member | None:
-        """The file that `path` names, through links within the archive."""
+        """The file at `path`, following links within the archive."""
         name = _normal(path)
         for _ in range(_LINKS_MAX):
             if name in self._members:
@@ -111,7 +114,7 @@ class Archive:
         return self._content.read(member.digest, limit)
 
     def add(self, header: Header, member: Member | None) -> None:
-        """Know one entry of the tar."""
+        """Record one entry of the tar."""
         name = _normal(header.name.decode(errors="surrogateescape"))
         self._members.pop(name, None)
         self._links.pop(name, None)
@@ -126,10 +129,10 @@ class Archive:
 async def read_archive(
     body: AsyncIterator[bytes], content: ContentStore, lease: Lease, follower: Follower
 ) -> Archive:
-    """Read all of `body`, compressed or not; `lease` holds every blob, and `follower` is told of each.
+    """Read all of `body`, compressed or not; `lease` holds every blob, and `follower` is told about each.
 
-    Raises `DataLoss` if it is cut off or broken, `InvalidArgument` if it is no tar, or a bomb, `SystemFailure` if the
-    disk is full.
+    Raises `DataLoss` if it is truncated or corrupt, `InvalidArgument` if it is not a tar, or a decompression bomb,
+    `SystemFailure` if the disk is full.
     """
     loop = asyncio.get_running_loop()
     bridge = _Bridge(loop)
@@ -148,7 +151,7 @@ async def read_archive(
 
 @asynccontextmanager
 async def _blocks_of(body: AsyncIterator[bytes], bridge: _Bridge, limits: Limits) -> AsyncIterator[Iterator[bytes]]:
-    """What `body` says, decompressed, for a thread."""
+    """The content of `body`, decompressed, for a thread."""
     bulk = body.bulk if isinstance(body, BulkSource) else None
     beginning = await bulk.beginning(MAGIC_BYTES) if bulk else b""
     if bulk and len(beginning) == MAGIC_BYTES and compression_of(beginning) is None:
@@ -161,13 +164,18 @@ async def _blocks_of(body: AsyncIterator[bytes], bridge: _Bridge, limits: Limits
 
 
 def _stand_back() -> None:
-    """Let the unpackers go first. If this thread is ahead of them, the last of them works on alone in the end, while
-    the other processors have nothing to do. It is the thread's own: on Linux priorities are (setpriority(2))."""
+    """Lower this thread's priority below that of the unpackers; on Linux, each thread has its own (setpriority(2)).
+
+    If it ran ahead of them, the last of them would finish alone while other processors are idle.
+    """
     os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICER)
 
 
 class _Bridge:
-    """Lets a thread wait for coroutines of the loop, until it is closed. `stops` ends what else it may wait for."""
+    """Lets a thread wait for coroutines of the event loop, until closed.
+
+    `stops` ends any other waiting of the thread.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.stops: Callable[[], None] | None = None
@@ -177,8 +185,8 @@ class _Bridge:
         self._closed = False
 
     def call(self, coroutine: Coroutine[Any, Any, AnswerT]) -> AnswerT:
-        """The coroutine's answer; for the thread. Raises `DataLoss` once the bridge is closed."""
-        with self._lock:  # else the loop could close it when the coroutine runs already, and nobody knows of it yet
+        """Wait for the coroutine's result; for the thread. Raises `DataLoss` once the bridge is closed."""
+        with self._lock:  # otherwise close() might miss a coroutine that has just been started
             if self._closed:
                 coroutine.close()
                 raise DataLoss("the archive broke off")
@@ -190,7 +198,7 @@ class _Bridge:
         return answer
 
     def close(self) -> None:
-        """End what the thread waits for; for the loop."""
+        """End the thread's waiting; for the event loop."""
         with self._lock:
             self._closed = True
         if self._waiting is not None:
@@ -201,7 +209,7 @@ class _Bridge:
 
 @dataclass(frozen=True)
 class _Keeper:
-    """Makes blobs of an archive's files; for the thread."""
+    """Turns an archive's files into blobs; for the thread."""
 
     bridge: _Bridge
     content: ContentStore
@@ -209,7 +217,7 @@ class _Keeper:
     follower: Follower
 
     def keep(self, reader: TarReader, header: Header) -> Member:
-        """The file that `reader` stands at."""
+        """Store the file that `reader` is positioned at."""
         if header.segments is not None:
             raise InvalidArgument("invalid archive: it holds a sparse file")
         with self.content.ingest() as ingest:

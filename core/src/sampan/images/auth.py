@@ -1,4 +1,4 @@
-"""Says to a registry who asks: basic credentials, or a bearer token that its token server gives for some scopes.
+"""Authenticates to a registry: by basic credentials, or a bearer token that its token server issues for some scopes.
 
 Protocol: distribution docs/spec/auth (token.md, oauth.md, scope.md). Credentials belong to one registry, a token to
 one registry and its scopes; neither is sent anywhere else (CVE-2020-15157).
@@ -26,27 +26,27 @@ from sampan.images.transport import Asked, Transport
 
 _CLIENT_ID = "sampan"
 _TOKEN_BYTES_MAX = 1 << 20
-_TOKEN_LIFE_S = 60.0  # of one that doesn't say how long it lives (token.md)
-_TOKEN_LIFE_MAX_S = 86_400.0  # of one that says so in more digits than a float has
+_TOKEN_LIFE_S = 60.0  # if the token has no lifetime (token.md)
+_TOKEN_LIFE_MAX_S = 86_400.0  # if its lifetime has more digits than a float
 _RENEW_BEFORE_S = 10.0
 _PART = re.compile(
     r'\s*,?\s*(?:(?P<name>[\w-]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s,"]+))|(?P<scheme>[\w-]+))'
 )
 
 Scopes = tuple[str, ...]
-"""What is to be allowed, such as `repository:library/alpine:pull`."""
+"""What to be authorized for, such as `repository:library/alpine:pull`."""
 
 
 @dataclass(frozen=True)
 class Challenge:
-    """What a registry wants to be shown: its `scheme`, in lower case, and the parameters that came with it."""
+    """The authentication that a registry asks for: its `scheme`, in lower case, and its parameters."""
 
     scheme: str
     parameters: Mapping[str, str]
 
 
 def parse_challenges(header: str) -> list[Challenge]:
-    """The challenges of a `WWW-Authenticate` header (RFC 9110, 11.6.1); what makes no sense is left out."""
+    """The challenges of a `WWW-Authenticate` header (RFC 9110, 11.6.1); malformed ones are ignored."""
     found: list[tuple[str, dict[str, str]]] = []
     position = 0
     while match := _PART.match(header, position):
@@ -67,7 +67,7 @@ class _Token:
 
 
 class Authorizer:
-    """Keeps what one registry was told and has given, for as long as one pull, push or login lasts."""
+    """Keeps one registry's challenge and tokens for the duration of a pull, push or login."""
 
     def __init__(
         self,
@@ -85,12 +85,12 @@ class Authorizer:
         self._tokens: dict[Scopes, _Token] = {}
         self._lock = asyncio.Lock()
         self.identity_token = self._auth.identity_token
-        """What can be shown instead of a password from now on; "" if the registry gives none."""
+        """What to use instead of the password from now on; "" if the registry gives none."""
 
     async def header(self, scopes: Scopes, *, offline: bool = False) -> str | None:
-        """What to put into `Authorization`; `None` if nothing was asked for, or nothing is known.
+        """The value for `Authorization`; `None` if none was asked for, or nothing is known.
 
-        With `offline` the token server is asked for an identity token too. Raises `Unauthorized`, `Interrupted`,
+        With `offline`, the token server is also asked for an identity token. Raises `Unauthorized`, `Interrupted`,
         `SystemFailure`.
         """
         if self._auth.registry_token:
@@ -106,8 +106,10 @@ class Authorizer:
         return f"Bearer {token.text}"
 
     def learn(self, response: aiohttp.ClientResponse, scopes: Scopes, shown: str | None) -> bool:
-        """Note what an answer of status 401 asks for. Whether asking again with `header` may help, where `shown` was
-        not enough."""
+        """Record what a response of status 401 asks for, after a request with the authorization `shown`.
+
+        Returns whether another request with `header` may help.
+        """
         if self._auth.registry_token:
             return False
         header = ", ".join(response.headers.getall("WWW-Authenticate", []))
@@ -129,7 +131,7 @@ class Authorizer:
         return self._token(content)
 
     def _realm(self, challenge: Challenge) -> URL:
-        """The token server. A registry behind TLS can't have the credentials sent in the clear."""
+        """The token server's URL. A registry behind TLS can't have credentials sent in the clear."""
         try:
             realm = URL(challenge.parameters.get("realm", ""))
         except ValueError:

@@ -1,4 +1,4 @@
-"""A blob on its way: each byte goes to the content store and to the unpacker as it comes in, and is read once."""
+"""A blob in transit: each byte goes to the content store and to the unpacker as it arrives, and is read once."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ _BATCH_BYTES = 1 << 20
 
 
 class BlobStream:
-    """Writes what `source` yields to `ingest`; a context, at whose end an uncommitted blob is thrown away.
+    """Writes what `source` yields to `ingest`; a context, at whose end an uncommitted blob is discarded.
 
-    `source` is asked from the byte on that is not there yet. What was being fetched when something broke off stays,
-    to be gone on with.
+    `source` is called with the offset of the first missing byte. An interrupted download is kept, to be continued.
     """
 
     def __init__(self, ingest: Ingest, source: Callable[[int], AsyncIterator[bytes]]) -> None:
@@ -30,16 +29,16 @@ class BlobStream:
 
     @property
     def size_bytes(self) -> int:
-        """How much has been written."""
+        """The number of bytes written."""
         return self._ingest.size_bytes
 
     @property
     def digest(self) -> Digest:
-        """The digest of what has been written; call it when nothing is being written."""
+        """The digest of what has been written; to be called while nothing is being written."""
         return self._ingest.digest
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The blob in large pieces, each written to the disk while the caller works on it."""
+        """The blob in large pieces, each written to disk while the caller processes it."""
         while batch := await in_thread(self._ingest.read_on, _BATCH_BYTES):
             yield batch
         self._batches = batches(self._source(self.size_bytes))
@@ -49,12 +48,12 @@ class BlobStream:
             await self._written()
 
     def verify(self, expected: Digest, size_bytes: int) -> None:
-        """Raises `DataLoss` if what came is not the blob `expected`."""
+        """Raise `DataLoss` if what was received is not the blob `expected`."""
         if self.size_bytes != size_bytes or self._ingest.digest != expected:
             raise DataLoss(f"filesystem layer verification failed for digest {expected}")
 
     async def commit(self, expected: Digest | None = None) -> Digest:
-        """Keep the blob, and answer its digest. Raises `DataLoss` if it is not `expected`."""
+        """Keep the blob, and return its digest. Raises `DataLoss` if it is not `expected`."""
         await self._written()
         return await asyncio.to_thread(self._ingest.commit, expected)
 
@@ -80,7 +79,7 @@ class BlobStream:
 
 
 async def batches(source: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """What `source` yields, in pieces of about a megabyte: less often from thread to thread. Closes `source`."""
+    """What `source` yields, in pieces of about a megabyte, to switch threads less often. Closes `source`."""
     parts: list[bytes] = []
     size = 0
     try:

@@ -1,7 +1,7 @@
-"""The certificates for one registry, in a directory as Docker's `certs.d` has them.
+"""The certificates for one registry, in a directory such as Docker's `certs.d`.
 
-`*.crt` are authorities to trust there, `NAME.cert` with `NAME.key` is shown to the registry
-(moby daemon/pkg/registry registry.go, ReadCertsDirectory).
+`*.crt` are authorities to trust there; `NAME.cert` with `NAME.key` is presented to the registry (moby
+daemon/pkg/registry registry.go, ReadCertsDirectory).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from sampan.errdefs import InvalidArgument
 
 
 def context(directory: Path | None, *, ca_file: Path | None, verify: bool) -> ssl.SSLContext:
-    """What connections to a registry are made with. Raises `OSError`, `ssl.SSLError`, `InvalidArgument`."""
+    """The TLS context for connections to a registry. Raises `OSError`, `ssl.SSLError`, `InvalidArgument`."""
     made = ssl.create_default_context()
-    # Python 3.13 refuses authorities without a key usage, which Go's clients trust and `openssl req -x509` makes.
+    # Python 3.13 rejects authorities without key usage, which Go's clients accept and `openssl req -x509` creates.
     made.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if not verify:
         made.check_hostname = False

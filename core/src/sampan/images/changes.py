@@ -1,7 +1,7 @@
-"""Dockerfile instructions that change an image's configuration: what `docker import --change` and commit take.
+"""Dockerfile instructions that change an image's configuration, as in `docker import --change` and commit.
 
-Source: Dockerfile reference; the set of moby daemon/builder/dockerfile/builder.go, validCommitCommands; words of
-errors from buildkit frontend/dockerfile/instructions.
+Source: Dockerfile reference; the set of instructions from moby daemon/builder/dockerfile/builder.go,
+validCommitCommands; error messages from buildkit frontend/dockerfile/instructions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NANOSECONDS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, 
 
 
 def apply_changes(changes: Sequence[str], base: Config | None = None) -> Config:
-    """The configuration that `changes`, one or more instructions each, make of `base`. Raises `InvalidArgument`."""
+    """Apply `changes`, one or more instructions each, to the configuration `base`. Raises `InvalidArgument`."""
     config = {name: copy.deepcopy(value) for name, value in (base or {}).items() if value is not None}
     lines = _lines(changes)
     if _sets(lines, "entrypoint") and not _sets(lines, "cmd"):
@@ -48,7 +48,7 @@ def _sets(lines: Sequence[str], name: str) -> bool:
 
 
 def _lines(changes: Sequence[str]) -> list[str]:
-    """Logical lines: a backslash at the end joins the next one, comments and empty lines are dropped."""
+    """Logical lines: a trailing backslash joins the next line; comments and empty lines are dropped."""
     joined = re.sub(r"\\[ \t]*\n", "", "\n".join(changes))
     stripped = (line.strip().replace("\t", " ", 1) for line in joined.splitlines())
     return [line for line in stripped if line and not line.startswith("#")]
@@ -165,7 +165,7 @@ def _health_flag(check: Config, name: str, value: str) -> None:
 
 
 def _pairs(rest: str, instruction: str) -> list[tuple[str, str]]:
-    """`a=b c="d e"`, or the old form `a b c`, which is one name and one value."""
+    """Parse `a=b c="d e"`, or the old form `a b c`, which is one name and one value."""
     words = _WORD.findall(rest)
     if not words or "=" not in words[0]:
         name, _, value = rest.partition(" ")

@@ -1,4 +1,4 @@
-"""Requests to one registry on behalf of somebody: asked again with what the registry wants to be shown."""
+"""Requests to one registry with someone's credentials, repeated if the registry asks for authentication."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sampan.images.transport import Asked, Content, Transport
 
 
 class Channel:
-    """One endpoint, and who speaks to it. A mirror is never told who."""
+    """One endpoint, and the credentials for it, which a mirror never gets."""
 
     def __init__(self, transport: Transport, endpoint: Endpoint, auth: RegistryAuth | None) -> None:
         self.endpoint = endpoint
@@ -24,7 +24,7 @@ class Channel:
         self._origin = URL(endpoint.url).origin()
 
     def url(self, path: str) -> URL:
-        """The URL of `path`, which is below `/v2/` of this registry."""
+        """The URL of `path`, relative to this registry's `/v2/`."""
         return URL(f"{self.endpoint.url}/v2/{path}", encoded=True)
 
     @asynccontextmanager
@@ -37,7 +37,7 @@ class Channel:
         headers: Mapping[str, str] | None = None,
         content: Content = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Ask for `url`; only this registry is shown who asks. A body that is no `bytes` can be sent once only.
+        """Request `url`; credentials are sent only to this registry. A body other than `bytes` can be sent only once.
 
         Raises what `Transport.request` and `Authorizer.header` raise.
         """

@@ -1,7 +1,7 @@
-"""Looks for what is wrong in the store: it reads everything and changes nothing.
+"""Finds what is wrong in the store: reads everything and changes nothing.
 
-Pulls, removals and containers go on meanwhile. What they have in hand just now is no problem: files being written and
-snapshots being filled are known, and what has gone since it was listed is looked at once more.
+Pulls, removals and containers may run at the same time. What they are working on is not a problem: files and
+snapshots being written are known, and what has disappeared since it was listed is checked again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sampan.storage.copy_changes import CopiedTree
 from sampan.tasks import in_thread
 
 Owned = Callable[[Snapshot], bool]
-"""Whether a snapshot belongs to a container that is there or is being made."""
+"""Whether a snapshot belongs to a container that exists or is being created."""
 
 
 _VERBS = {ChangeKind.MODIFIED: "changed", ChangeKind.ADDED: "added", ChangeKind.DELETED: "removed"}
@@ -34,7 +34,7 @@ _NO_CHANGE = Change("", ChangeKind.MODIFIED)
 
 
 class Fault(enum.StrEnum):
-    """What is wrong; the values are those that clients see."""
+    """What is wrong; clients see these values."""
 
     CORRUPT_BLOB = "corrupt blob"
     MISSING_BLOB = "missing blob"
@@ -49,7 +49,7 @@ class Fault(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: what `name` is depends on the fault; `detail` is for people."""
+    """One problem: the meaning of `name` depends on the fault; `detail` is for people."""
 
     fault: Fault
     name: str
@@ -68,9 +68,9 @@ class Checker:
         self._garbage = parts.garbage
 
     async def find(self, owned: Owned, is_writing: Callable[[str], bool], *, files: bool = False) -> list[Problem]:
-        """All problems; those of single files of layers only with `files`, as each layer is unpacked for them.
+        """All problems; with `files`, also those of single files, for which each layer is unpacked again.
 
-        `is_writing` tells the keys of snapshots that are at work just now. Raises `SystemFailure`.
+        `is_writing` says whether the snapshot of a key is in use by an operation. Raises `SystemFailure`.
         """
         found = [*await self._blobs(), *await self._snapshots_of_layers()]
         if files:
@@ -83,7 +83,7 @@ class Checker:
         ]
 
     async def _blobs(self) -> list[Problem]:
-        """Every blob's digest, and of layers that of the tar in it, which is the diff ID."""
+        """Check every blob's digest, and for layers also the diff ID, which is that of the tar in it."""
         diff_ids = {layer.blob: layer.diff_id for layer in self._layers.list()}
         found = []
         for digest in {*self._garbage.needed_blobs(), *self._content}:
@@ -137,8 +137,7 @@ class Checker:
         return None
 
     async def _changed_snapshots(self, broken: set[str]) -> list[Problem]:
-        """Layers whose files are not what their blobs make of their parents. What is on or of something `broken` is
-        left out."""
+        """Layers whose files differ from those in their blobs. Anything on top of a `broken` layer is skipped."""
         found = []
         async with self._leases.lease() as lease:
             for layer in reversed(self._layers.list()):
@@ -160,8 +159,10 @@ class Checker:
         ]
 
     async def _stray_snapshots(self, owned: Owned, is_writing: Callable[[str], bool]) -> list[Problem]:
-        """Children before their parents. Owners are asked for after the list was made: whatever was in it has one by
-        now, or is gone, or has none."""
+        """Children before their parents.
+
+        Owners are determined after listing: what was listed has an owner by now, is gone, or has none.
+        """
         listed = await in_thread(lambda: list(self._storage.list()))
         known = {layer.chain_id for layer in self._layers.list()}
         strays = [
@@ -188,11 +189,11 @@ class Checker:
 
 
 def _difference(kept: Path, made: Path) -> str | None:
-    """What is otherwise in the tree `kept` than in `made`: the first such file."""
+    """The first file that differs in the tree `kept` from `made`, as a message."""
     changes = list(CopiedTree(kept, made, copied_at_ns=0).changes())
     if not changes:
         return None
-    # A directory comes before what differs in it, and says less.
+    # A directory comes before differences in it, which say more.
     first = next(one for one, after in pairwise([*changes, _NO_CHANGE]) if not after.path.startswith(one.path + "/"))
     path = shown(os.fsencode(first.path))
     return f"{path} was {_VERBS[first.kind]}; {len(changes)} files and directories differ from its blob's"

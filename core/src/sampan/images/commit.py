@@ -1,4 +1,4 @@
-"""The config of an image made of another one and a layer on top (moby daemon/internal/image, NewChildImage)."""
+"""The config of an image created from another one with a layer on top (moby daemon/internal/image, NewChildImage)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KEPT = ("architecture", "variant", "os", "os.version", "os.features")
 
 @dataclass(frozen=True)
 class Committed:
-    """What is said of a new image; `config` is of the containers made of it, in Docker's names."""
+    """The metadata of a new image; `config` is for containers created from it, with Docker's field names."""
 
     config: Mapping[str, Any]
     author: str = ""

@@ -1,4 +1,4 @@
-"""Compresses the blob of a layer that came as a bare tar, for registries."""
+"""Compresses the blob of a layer that was loaded as a bare tar, for registries."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sampan.images.content import Ingest
 from sampan.images.layer.decompress import BLOCK_BYTES, decompress, sniff
 
 _LEVEL = 2  # of 0 to 3: ten times as fast as zlib's level 3, and a tenth larger
-_GZIP = 31  # window bits that ask for gzip's header (zlib.h, deflateInit2), whose time is 0: the bytes are repeatable
+_GZIP = 31  # window bits for gzip's header (zlib.h, deflateInit2), with time 0 for reproducible output
 
 
 def compress(blob: Path, into: Ingest, *, diff_id: Digest) -> None:
-    """Write the tar in `blob`, whatever that is compressed with, to `into` as gzip. Blocks.
+    """Write the tar in `blob`, however compressed, to `into` as gzip. Blocks.
 
-    Raises `DataLoss` if the tar is not `diff_id` any more, `SystemFailure` if the disk is full.
+    Raises `DataLoss` if the tar no longer has the digest `diff_id`, `SystemFailure` if the disk is full.
     """
     compressor = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP)
     tar = hashlib.sha256()

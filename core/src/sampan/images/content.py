@@ -1,12 +1,12 @@
-"""The content store: blobs under their digests.
+"""The content store: blobs by digest.
 
-    blobs/sha256/<hex>    whole and verified
-    ingest/<random>       being written; what a killed daemon left there is thrown away at open
-    begun/                what of fetched blobs came before something broke off (see `begun`)
+    blobs/sha256/<hex>    complete and verified
+    ingest/<random>       being written; what a killed daemon left there is removed by `open`
+    begun/                partial downloads of blobs (see `begun`)
 
-A blob's digest is computed as it is written and checked before it gets its name, so no name is ever a lie. Small
-documents are synced to the disk before they are named, layers are not: losing power within seconds of a pull may
-cut a layer's blob short, which `open` sees by its size.
+A blob's digest is computed while it is written and checked before it gets its name, so a name is always correct.
+Small documents are synced to disk before they get their name, layers are not: a power failure within seconds of a
+pull may truncate a layer's blob, which `open` detects by its size.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DIRECTORY_MODE = 0o700
 
 
 class ContentStore:
-    """Keeps blobs below one directory. Its methods block; several threads may use them at once."""
+    """Stores blobs in one directory. Its methods block, and are thread-safe."""
 
     def __init__(self, root: Path) -> None:
         self._blobs = root / "blobs"
@@ -40,9 +40,9 @@ class ContentStore:
         self._naming = threading.Lock()
 
     def open(self, expected: Mapping[Digest, int | None]) -> list[Digest]:
-        """Look at what is there; keep only blobs of `expected` (sizes in bytes, `None` if not known).
+        """Look at what is there; keep only blobs of `expected` (sizes in bytes, `None` if unknown).
 
-        Answers the digests of those that were thrown away.
+        Returns the digests of those that were removed.
         """
         for directory in (self._blobs, self._ingest):
             directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ class ContentStore:
         return dropped
 
     def path(self, digest: Digest) -> Path:
-        """Where the blob is, or would be."""
+        """The path of the blob, whether it exists or not."""
         return self._blobs / digest.algorithm / digest.hex
 
     def size_bytes(self, digest: Digest) -> int:
@@ -71,20 +71,22 @@ class ContentStore:
             raise NotFound(f"blob {digest} is not here") from None
 
     def has_size(self, size_bytes: int) -> bool:
-        """Whether there is a blob of just this size."""
+        """Whether there is a blob of exactly this size."""
         return size_bytes in self._sizes.values()
 
     def is_fresh(self, digest: Digest) -> bool:
-        """Whether this very store hashed the blob as it wrote it; one of an earlier daemon's may have changed."""
+        """Whether this process hashed the blob when writing it; one from an earlier daemon may have changed."""
         return digest in self._fresh
 
     def total_bytes(self) -> int:
-        """The size of all blobs, and of what was fetched of others."""
+        """The size of all blobs, including partial downloads."""
         return sum(self._sizes.values()) + self.begun.total_bytes()
 
     def read(self, digest: Digest, limit: int) -> bytes:
-        """A whole small blob, verified again. Raises `NotFound`, or `DataLoss` if it is larger than `limit` bytes or
-        not what was written."""
+        """A whole small blob, verified again.
+
+        Raises `NotFound`, `DataLoss` if it is larger than `limit` bytes or changed.
+        """
         if self.size_bytes(digest) > limit:
             raise DataLoss(f"blob {digest} is larger than {limit} bytes")
         content = self.path(digest).read_bytes()
@@ -93,7 +95,7 @@ class ContentStore:
         return content
 
     def put(self, content: bytes) -> Digest:
-        """Keep a small document, synced to the disk."""
+        """Store a small document, synced to disk."""
         digest = Digest.of(content)
         if digest not in self._sizes:
             with self.ingest() as ingest:
@@ -102,12 +104,14 @@ class ContentStore:
         return digest
 
     def ingest(self, algorithm: str = "sha256") -> Ingest:
-        """Begin to write a blob; leaving its context without a commit throws it away."""
+        """Start to write a blob; leaving its context without a commit discards it."""
         return Ingest(self, self._ingest / secrets.token_hex(16), algorithm)
 
     def resume(self, digest: Digest) -> Ingest:
-        """Begin to fetch the blob `digest`, or go on where an earlier attempt broke off: `read_on` gives what that
-        brought. While another ingest fetches it, this one is of its own."""
+        """Start to download the blob `digest`, or continue an earlier attempt, whose bytes `read_on` returns.
+
+        While another ingest is downloading it, this one is independent.
+        """
         path = self.begun.take(digest)
         if path is None:
             return self.ingest(digest.algorithm)
@@ -118,28 +122,31 @@ class ContentStore:
             raise
 
     def remove(self, digest: Digest) -> None:
-        """Remove a blob; no error if it is gone. One that was fetched for an image not made is begun again."""
+        """Remove a blob; no error if it is gone.
+
+        One downloaded for an image that was not created becomes a partial download.
+        """
         with self._naming:
             self._sizes.pop(digest, None)
             self._fresh.discard(digest)
             self._discard(digest)
 
     def throw_away(self, digest: Digest) -> None:
-        """Remove a blob that is not what it is said to be: it is not begun again either."""
+        """Remove a blob that does not match its digest, without keeping it as a partial download."""
         self.begun.forget([digest])
         self.remove(digest)
 
     def strays(self) -> list[Path]:
-        """Files that are neither a blob of this store nor being written just now: nobody will ever ask for them."""
+        """Files that are neither blobs of this store nor being written, so nobody will ever need them."""
         with self._naming:
             before = self._in_use()
             found = [*self._ingest.iterdir(), *self._blobs.glob("*/*")]
-            # Files are begun, and thrown away, without the lock: what was begun since is in use only now.
+            # Files are created and discarded without the lock: those created since are only in use now.
             in_use = before | self._in_use()
         return [path for path in found if path not in in_use and path.exists()]
 
     def remove_stray(self, path: Path) -> bool:
-        """Remove one of `strays`; not if it has become a blob meanwhile. Whether it is gone."""
+        """Remove one of `strays`, unless it has become a blob in the meantime. Returns whether it is gone."""
         with self._naming:
             if path in self._in_use():
                 return False
@@ -160,7 +167,7 @@ class ContentStore:
             try:
                 yield Digest(f"{blob.parent.name}:{blob.name}"), blob.lstat()
             except InvalidArgument:
-                blob.unlink()  # nothing that was written here
+                blob.unlink()  # not a file of ours
 
     def _discard(self, digest: Digest) -> None:
         path = self.path(digest)
@@ -180,7 +187,7 @@ class ContentStore:
 class Ingest:
     """A blob being written to the file `path`, and its digest so far.
 
-    One that is `begun` may go on where another ended.
+    If it is `begun`, it may continue an earlier download.
     """
 
     def __init__(self, store: ContentStore, path: Path, algorithm: str, begun: Digest | None = None) -> None:
@@ -205,14 +212,14 @@ class Ingest:
         return Digest(f"{self._algorithm}:{self._hash.hexdigest()}")
 
     def read_on(self, count: int) -> bytes:
-        """The next `count` bytes that an earlier attempt left, fewer at their end; b"" when all were read."""
+        """The next `count` bytes left by an earlier attempt, fewer at their end; b"" when all were read."""
         content = os.read(self._fd, count)
         self._hash.update(content)
         self.size_bytes += len(content)
         return content
 
     def write(self, content: bytes | memoryview) -> None:
-        """Append `content`. Raises `SystemFailure` if the disk won't take it."""
+        """Append `content`. Raises `SystemFailure` if it can't be written."""
         self._hash.update(content)
         rest = memoryview(content)
         try:
@@ -236,7 +243,7 @@ class Ingest:
         return digest
 
     def close(self, *, keep: bool = False) -> None:
-        """End writing; what was not committed is thrown away, unless it is to be kept and was fetched."""
+        """Stop writing; an uncommitted blob is discarded, unless it is a download and should be kept."""
         if self._fd < 0:
             return
         os.close(self._fd)

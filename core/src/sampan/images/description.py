@@ -1,4 +1,4 @@
-"""The manifest of an image that is here, as a registry or an archive is given it."""
+"""The manifest of an image in the store, as sent to registries and written to archives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HEAD_BYTES = 16
 
 @dataclass(frozen=True)
 class Description:
-    """A manifest, its bytes, and the blobs of the layers that it names, lowest first."""
+    """A manifest, its bytes, and the blobs of its layers, lowest first."""
 
     content: bytes
     media_type: str
@@ -37,22 +37,24 @@ class Description:
 
 
 def known(content: ContentStore, image: Image) -> list[Description]:
-    """The manifests that an image came with or was pushed with, oldest first. The blobs they name may be others than
-    those that are here. Reads files."""
+    """The manifests that an image was obtained or pushed with, oldest first. Reads files.
+
+    The blobs that they refer to may differ from those in the store.
+    """
     found, layers = [], len(image.layers)
     for digest in image.documents:
         try:
             document = content.read(digest, DOCUMENT_BYTES_MAX)
             parsed = parse_document(document)
         except SampanError:
-            continue  # gone, or of a kind that is not given on
+            continue  # gone, or of a kind that is not passed on
         if isinstance(parsed, Manifest) and parsed.config.digest == image.id and len(parsed.layers) == layers:
             found.append(Description(document, parsed.media_type, parsed.layers))
     return found
 
 
 def described(content: ContentStore, image: Image, layers: Sequence[Layer]) -> Description:
-    """A manifest of our own: the same bytes for the same image and blobs. Reads files."""
+    """A manifest of our own: always the same bytes for the same image and blobs. Reads files."""
     manifest = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
@@ -71,11 +73,11 @@ def described(content: ContentStore, image: Image, layers: Sequence[Layer]) -> D
 
 
 def is_distributable(content: ContentStore, layer: Layer) -> bool:
-    """Whether registries take the layer's blob as it is: compressed, and so that all can read it. Reads a file."""
+    """Whether registries accept the layer's blob: it must be compressed, in a common format. Reads a file."""
     return compression_of(content.path(layer.blob)) in ("gzip", "zstd")
 
 
 def compression_of(blob: Path) -> str | None:
-    """What a blob is compressed with, `None` if it is not."""
+    """A blob's compression, `None` if it has none."""
     with blob.open("rb") as file:
         return sniff(iter([file.read(_HEAD_BYTES)]))[0]

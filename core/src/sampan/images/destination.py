@@ -1,4 +1,4 @@
-"""A repository that is pushed to: which blobs it has, sending the others, and the manifest last.
+"""A repository to push to: finds missing blobs, uploads them, and finally the manifest.
 
 Protocol: OCI distribution-spec, Push; distribution docs/spec/api.md.
 """
@@ -29,11 +29,11 @@ _MONOLITHIC_BYTES = 1 << 20  # in one request, which can be sent again as a whol
 _OCTETS = {"Content-Type": "application/octet-stream"}
 
 Sent = Callable[[int], None]
-"""Is told how many bytes of a blob have gone out."""
+"""Is called with the number of bytes of a blob that have been sent."""
 
 
 class Destination:
-    """One repository of one registry, and the right to write there."""
+    """One repository of one registry, with permission to write to it."""
 
     def __init__(self, channel: Channel, reference: Reference) -> None:
         self._channel = channel
@@ -41,7 +41,7 @@ class Destination:
         self._scopes = (f"repository:{reference.path}:pull,push",)
 
     async def has(self, digest: Digest) -> bool:
-        """Whether the blob is there. Raises what `put_manifest` raises."""
+        """Whether the blob exists there. Raises what `put_manifest` raises."""
 
         async def ask() -> bool:
             async with self._channel.request("HEAD", self._url(f"blobs/{digest}"), self._scopes) as response:
@@ -52,12 +52,15 @@ class Destination:
         return await retried(ask, self._channel.config)
 
     async def mount(self, digest: Digest, source: Reference) -> bool:
-        """Have the registry take the blob from another of its repositories. Whether it did: it need not."""
+        """Ask the registry to take the blob from another of its repositories.
+
+        Returns whether it did, as it need not.
+        """
         url = self._url("blobs/uploads/").with_query({"mount": digest, "from": source.path})
         scopes = (*self._scopes, f"repository:{source.path}:pull")
         try:
             async with self._channel.request("POST", url, scopes) as response:
-                if response.status == 202:  # it has begun an upload instead, which nobody will use
+                if response.status == 202:  # it has started an upload instead, which will not be used
                     await self._abandon(self._location(response, url))
                 return response.status == 201
         except SampanError as error:
@@ -65,7 +68,7 @@ class Destination:
             return False
 
     async def send(self, blob: Path, digest: Digest, size_bytes: int, sent: Sent) -> None:
-        """Send a blob, going on where it broke off. Raises what `put_manifest` raises."""
+        """Upload a blob, continuing after interruptions. Raises what `put_manifest` raises."""
         upload = _Upload(self, blob, digest, size_bytes, sent)
         failures = 0
         while True:
@@ -80,8 +83,10 @@ class Destination:
             await asyncio.sleep(failures * self._channel.config.retry_delay_s)
 
     async def put_manifest(self, name: str, content: bytes, media_type: str) -> None:
-        """Give the manifest its tag. Raises `NotFound`, `Unauthorized`, `Unavailable` in Docker's words,
-        `Interrupted`, `SystemFailure`."""
+        """Upload the manifest with its tag.
+
+        Raises `NotFound`, `Unauthorized`, `Unavailable` with Docker's message, `Interrupted`, `SystemFailure`.
+        """
 
         async def ask() -> None:
             url = self._url(f"manifests/{name}")
@@ -115,7 +120,7 @@ class Destination:
 
 
 class _Upload:
-    """A blob on its way out."""
+    """The upload of a blob."""
 
     def __init__(self, to: Destination, blob: Path, digest: Digest, size_bytes: int, sent: Sent) -> None:
         self._to = to
@@ -129,7 +134,7 @@ class _Upload:
         self.offset = 0
 
     async def attempt(self) -> None:
-        """Send what is not there yet, and finish. Raises `Interrupted` if it breaks off."""
+        """Upload what is missing, and finish. Raises `Interrupted` on a network failure."""
         if self._location is not None:
             await self._find_offset(self._location)
         location = self._location or await self._begin()
@@ -149,13 +154,13 @@ class _Upload:
         return self._location
 
     async def _find_offset(self, location: URL) -> None:
-        """How far the registry got; if it knows nothing of the upload, it is begun anew."""
+        """Ask how much the registry has; if it does not know the upload, start again."""
         async with self._channel.request("GET", location, self._scopes) as response:
             last = number_in(response.headers.get("Range", "").rpartition("-")[2])
             if response.status != 204 or last is None or self._size_bytes <= _MONOLITHIC_BYTES:
                 self._location, self.offset = None, 0
                 return
-            self.offset = last + 1 if last else 0  # "0-0" is what an empty upload is said to be
+            self.offset = last + 1 if last else 0  # "0-0" is what registries report for an empty upload
             self._location = self._to._location(response, location) if "Location" in response.headers else location
 
     async def _send_rest(self, location: URL) -> URL:
@@ -183,8 +188,10 @@ class _Upload:
 
 
 class _Pieces:
-    """What is still to be sent of a blob, once. No generator: when a connection breaks, aiohttp may be waiting in it
-    for a moment longer, and it could not be closed."""
+    """The remaining pieces of a blob, once.
+
+    This is not a generator: when a connection breaks, aiohttp may still be waiting in it, and it could not be closed.
+    """
 
     def __init__(self, upload: _Upload, file: BinaryIO) -> None:
         self._upload = upload

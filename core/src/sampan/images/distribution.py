@@ -1,4 +1,4 @@
-"""What a registry has under a name, without pulling it: `docker manifest inspect` and the like ask for it.
+"""What a registry has under a name, without pulling it, as for `docker manifest inspect`.
 
 Rules: moby daemon/server/router/distribution/distribution_routes.go.
 """
@@ -18,7 +18,7 @@ from sampan.images.registry_config import RegistryConfig
 
 @dataclass(frozen=True)
 class Distribution:
-    """A manifest or index at a registry, and the platforms that it has images for."""
+    """A manifest or index in a registry, and the platforms for which it has images."""
 
     media_type: str
     digest: Digest
@@ -27,7 +27,7 @@ class Distribution:
 
 
 async def describe(repository: Repository, reference: Reference, config: RegistryConfig) -> Distribution:
-    """What `reference` names there. Raises as `Repository.document` and `parse_document` do."""
+    """What `reference` refers to there. Raises as `Repository.document` and `parse_document` do."""
     document = await retried(lambda: repository.document(reference), config)
     parsed = parse_document(document.content, document.media_type)
     if isinstance(parsed, Index):

@@ -1,4 +1,4 @@
-"""What a blob really is: its digest, and the diff ID of the tar in it."""
+"""Examines a blob: its actual digest, and the diff ID of the tar in it."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class _Hash(Protocol):
 
 @dataclass(frozen=True)
 class Examined:
-    """`diff_id` is `None` for what can't be decompressed, or is a bomb."""
+    """`diff_id` is `None` if the blob can't be decompressed, or is a decompression bomb."""
 
     digest: Digest
     diff_id: Digest | None
 
 
 def digest_of(blob: Path, algorithm: str) -> Digest:
-    """The digest of what the file holds. Blocks; raises `OSError`."""
+    """The digest of the file's content. Blocks; raises `OSError`."""
     with blob.open("rb") as file:
         return Digest(f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}")
 
 
 def examine(blob: Path, algorithm: str) -> Examined:
-    """Read a layer's blob once. Blocks, for as long as decompressing takes; raises `OSError`."""
+    """Read a layer's blob once. Blocks as long as decompression takes; raises `OSError`."""
     whole, tar = hashlib.new(algorithm), hashlib.sha256()
     with blob.open("rb", buffering=0) as file:
         pieces = _pieces(file, whole)
@@ -45,7 +45,7 @@ def examine(blob: Path, algorithm: str) -> Examined:
                 tar.update(block)
         except (DataLoss, InvalidArgument):
             is_sound = False
-        for _ in pieces:  # what is behind the compressed data, or behind where it broke
+        for _ in pieces:  # what follows the compressed data, or the place where it is corrupt
             pass
     diff_id = Digest(f"sha256:{tar.hexdigest()}") if is_sound else None
     return Examined(Digest(f"{algorithm}:{whole.hexdigest()}"), diff_id)

@@ -1,4 +1,4 @@
-"""Fetches a blob, going on where it broke off."""
+"""Downloads a blob, continuing after interruptions."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from sampan.images.registry import Repository
 from sampan.images.registry_config import RegistryConfig
 
 _log = logging.getLogger(__name__)
-_SMALL_RETRY_DELAY = 0.05  # of a layer's delay: 250 ms, as moby has for configs
+_SMALL_RETRY_DELAY = 0.05  # relative to a layer's delay: 250 ms, as moby has for configs
 AnswerT = TypeVar("AnswerT")
 
 
 async def fetch(
     repository: Repository, blob: Descriptor, config: RegistryConfig, *, offset: int, retrying: Callable[[int], None]
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes of `blob` from `offset` on. `retrying` is told each second how many seconds are left until the next
-    attempt.
+    """The bytes of `blob` from `offset` on. `retrying` is called each second with the seconds until the next attempt.
 
-    An attempt that brings a byte makes all attempts available again. Raises what `Repository.blob` raises, its
-    `Interrupted` after the last attempt.
+    After an attempt that brings at least a byte, all attempts are available again. Raises what `Repository.blob`
+    raises, its `Interrupted` after the last attempt.
     """
     failures = 0
     while offset < blob.size_bytes:
@@ -52,7 +51,7 @@ async def _wait(delay_s: float, retrying: Callable[[int], None]) -> None:
 
 
 async def retried(ask: Callable[[], Awaitable[AnswerT]], config: RegistryConfig) -> AnswerT:
-    """The answer to a small request, asked again while the network fails. Raises as `ask` does."""
+    """The response to a small request, repeated on network failures. Raises as `ask` does."""
     for attempt in range(1, config.attempts):
         try:
             return await ask()

@@ -1,4 +1,4 @@
-"""Work that several callers wait for, and that ends when the last of them has left."""
+"""Work shared by several callers, which ends when the last of them has left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ResultT = TypeVar("ResultT")
 
 
 class Flight(Generic[ResultT]):
-    """One piece of shared work, and those who watch it; who comes late is told the last thing first."""
+    """A piece of shared work, and its watchers; a watcher that comes later first gets the last report."""
 
     def __init__(self) -> None:
         self._watchers: list[Report] = []
@@ -21,44 +21,44 @@ class Flight(Generic[ResultT]):
 
     @classmethod
     def landed(cls, result: ResultT) -> Flight[ResultT]:
-        """One that is over."""
+        """A flight that is already complete."""
         flight = cls()
         flight.task.set_result(result)
         return flight
 
     def start(self, work: Coroutine[Any, Any, ResultT]) -> None:
-        """Set out."""
+        """Start the work."""
         self.task = asyncio.ensure_future(work)
 
     @property
     def is_watched(self) -> bool:
-        """Whether anybody still waits for it."""
+        """Whether anybody still watches it."""
         return bool(self._watchers)
 
     def watch(self, watcher: Report) -> None:
-        """Tell `watcher` what happens from now on."""
+        """Report to `watcher` from now on."""
         self._watchers.append(watcher)
         if self._last is not None:
             watcher(self._last)
 
     def unwatch(self, watcher: Report) -> None:
-        """Tell `watcher` no more."""
+        """Stop reporting to `watcher`."""
         if watcher in self._watchers:
             self._watchers.remove(watcher)
 
     def report(self, item: dict[str, Any]) -> None:
-        """Tell all watchers."""
+        """Report to all watchers."""
         self._last = item
         for watcher in self._watchers:
             watcher(item)
 
     async def landing(self) -> ResultT:
-        """The result; a caller that is cancelled leaves the work going on."""
+        """The result; if the caller is cancelled, the work continues."""
         return await asyncio.shield(self.task)
 
 
 async def all_landed(flights: Sequence[Flight[ResultT]]) -> list[ResultT]:
-    """The results of all. Raises the first error as soon as there is one."""
+    """All results. Raises the first error as soon as there is one."""
     if not flights:
         return []
     await asyncio.wait([flight.task for flight in flights], return_when=asyncio.FIRST_EXCEPTION)

@@ -1,4 +1,4 @@
-"""Throws away what no image, container or lease has any more: layers, their snapshots, blobs."""
+"""Removes what no image, container or lease needs any more: layers, their snapshots, blobs."""
 
 from __future__ import annotations
 
@@ -31,14 +31,17 @@ class Garbage:
         self._leases = leases
 
     async def collect(self) -> list[Digest]:
-        """Remove all garbage; the chain IDs of the layers removed. A layer under a container's snapshot stays."""
+        """Remove all garbage; returns the chain IDs of the layers removed.
+
+        A layer below a container's snapshot stays.
+        """
         async with self._leases.lock:
             removed = await self._collect_layers()
             await in_thread(self._collect_blobs)
         return removed
 
     async def collect_blobs(self) -> None:
-        """Remove the blobs that neither an image nor a layer has."""
+        """Remove the blobs that neither an image nor a layer uses."""
         async with self._leases.lock:
             await in_thread(self._collect_blobs)
 
@@ -51,8 +54,10 @@ class Garbage:
         return removed
 
     async def remove_layer(self, layer: Layer) -> bool:
-        """Remove a layer, whoever may want it, unless something stands on it. Whether it is gone. Hold the leases'
-        lock."""
+        """Remove a layer even if it is needed, unless something is on top of it. The caller holds the leases' lock.
+
+        Returns whether it is gone.
+        """
         if not await self._take(layer):
             return False
         await self._index.forget_layers([layer.chain_id])
@@ -71,7 +76,7 @@ class Garbage:
                 self._content.remove(digest)
 
     def needed_blobs(self) -> dict[Digest, int | None]:
-        """The blobs that images and layers have, with their sizes in bytes where they are known."""
+        """The blobs that images and layers use, with their sizes in bytes if known."""
         needed: dict[Digest, int | None] = {}
         for image in self._index.list():
             needed.update(dict.fromkeys((image.id, *image.documents)))
@@ -79,7 +84,7 @@ class Garbage:
         return needed
 
     def clear_snapshots(self) -> None:
-        """Remove what a killed daemon left in the storage driver: layers that are half written, or of no image."""
+        """Remove a killed daemon's leftovers in the storage driver: layers that are incomplete, or of no image."""
         known = {layer.chain_id for layer in self._layers.list()}
         children_first = sorted(self._storage.list(), key=lambda snapshot: snapshot.kind is SnapshotKind.COMMITTED)
         left = [one.name for one in children_first if is_ours(one.name) and layer_name(one.name) not in known]
@@ -91,7 +96,7 @@ class Garbage:
         return self._remove(init_name(chain_id)) and self._remove(chain_id)
 
     def _remove(self, name: str) -> bool:
-        """Whether the snapshot is gone now."""
+        """Returns whether the snapshot is gone now."""
         try:
             self._storage.remove(name)
         except NotFound:
@@ -102,7 +107,7 @@ class Garbage:
 
 
 def is_ours(name: str) -> bool:
-    """Whether a snapshot of this name is an image's: a layer, one being written, or what containers stand on."""
+    """Whether a snapshot of this name belongs to an image: a layer, an unfinished one, or an init snapshot."""
     if name.startswith((KEY_PREFIX, INIT_PREFIX)):
         return True
     try:
@@ -113,5 +118,5 @@ def is_ours(name: str) -> bool:
 
 
 def layer_name(name: str) -> str:
-    """The chain ID of the layer that the snapshot is, or stands on."""
+    """The chain ID of the layer that the snapshot is, or is on top of."""
     return name.removeprefix(INIT_PREFIX)

@@ -1,4 +1,4 @@
-"""How an image was made, as its config tells it (OCI image-spec config.md, `history`)."""
+"""How an image was built, according to its config (OCI image-spec config.md, `history`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sampan.images.layer_maker import Layer
 
 @dataclass(frozen=True)
 class Step:
-    """One step; `size_bytes` is what its layer's files take, 0 if it made none. `created` is RFC 3339."""
+    """One step; `size_bytes` is the size of its layer's files, 0 if it has no layer. `created` is RFC 3339."""
 
     created: str
     created_by: str
@@ -21,7 +21,7 @@ class Step:
 
 
 def steps(image: Image, layers: Sequence[Layer]) -> list[Step]:
-    """The steps of an image, newest first. One too many for the layers is shown as it is told, without a size."""
+    """The steps of an image, newest first. If there are more steps than layers, the excess ones have no size."""
     sizes = iter([layer.size_bytes for layer in layers])
     told = image.config.get("history", ())
     made = [_step(entry, 0 if entry.get("empty_layer") else next(sizes, 0)) for entry in told]

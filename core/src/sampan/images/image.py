@@ -10,13 +10,13 @@ from sampan.digest import Digest
 
 @dataclass(frozen=True)
 class Image:
-    """An image that is here.
+    """An image in the store.
 
-    `id` is the digest of its config, `config` what is used of that document. `references` are the tags
-    (`alpine:3`) and `repo_digests` the digests (`alpine@sha256:…`) that name it, in familiar form. `layers` are chain
-    IDs, of which the last names the snapshot that containers stand on; an image made from nothing has none.
-    `size_bytes` counts all its layers. `documents` are the manifest and index it came with; times are RFC 3339,
-    `tagged_at` empty for one that never got a name here.
+    `id` is the digest of its config, `config` has the fields of it that are used. `references` are the tags
+    (`alpine:3`) and `repo_digests` the digests (`alpine@sha256:…`) that refer to it, in familiar form. `layers` are
+    chain IDs, of which the last names the snapshot that containers are based on; an empty image has none.
+    `size_bytes` is the size of all its layers. `documents` are the manifest and index it was pulled with; times are
+    RFC 3339, `tagged_at` is empty if it never had a name here.
     """
 
     id: Digest
@@ -31,10 +31,10 @@ class Image:
 
     @property
     def snapshot(self) -> str | None:
-        """The name of the snapshot that holds its files; `None` if it has none."""
+        """The name of the snapshot with its files; `None` if it has no layers."""
         return self.layers[-1] if self.layers else None
 
     @property
     def is_dangling(self) -> bool:
-        """Whether no name leads to it."""
+        """Whether it has no name."""
         return not self.references and not self.repo_digests

@@ -1,6 +1,6 @@
-"""What is used of an image's config: it is checked, and nothing else of it is kept in memory.
+"""The fields of an image's config that are used; they are validated, and nothing else is kept in memory.
 
-Fields: OCI image-spec config.md, moby daemon/internal/image/image.go. The document itself stays a blob.
+Fields: OCI image-spec config.md, moby daemon/internal/image/image.go. The document itself is stored as a blob.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sampan.errdefs import InvalidArgument
 from sampan.models import ContainerConfig
 from sampan.models.base import Model, omitempty
 
-_ERRORS_MAX = 1000  # of a million, each made into an object, the loop would hear nothing else for seconds
+_ERRORS_MAX = 1000  # creating objects for a million errors would block the event loop for seconds
 
 
 class _RootFS(Model):
@@ -44,10 +44,10 @@ class _Document(Model):
 
 
 def known_fields(content: bytes) -> dict[str, Any]:
-    """The fields of a config that mean something here, as far as they are set.
+    """The fields of a config that are used here, as far as they are set.
 
-    Names are taken as Go takes them, whatever their case. Raises `InvalidArgument` for what is no JSON object, and
-    if a field is of another type.
+    Names are matched as in Go, regardless of case. Raises `InvalidArgument` if it is not a JSON object, or a field
+    has the wrong type.
     """
     try:
         checked = _Document.model_validate_json(content)

@@ -1,4 +1,4 @@
-"""The config of an image made of a bare root file system (moby daemon/images/image_import.go)."""
+"""The config of an image created from a bare root file system (moby daemon/images/image_import.go)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sampan.images.platform import Platform
 
 
 class ImportConfig:
-    """What the importer asked for. Raises `InvalidArgument` for a bad change, before anything is read."""
+    """What the importer asked for. Raises `InvalidArgument` for an invalid change, before anything is read."""
 
     def __init__(self, changes: Sequence[str], message: str, platform: Platform) -> None:
         if platform.os != "linux":
@@ -24,7 +24,7 @@ class ImportConfig:
         self._platform = platform
 
     def document(self, diff_id: Digest) -> bytes:
-        """The config of an image that has this one layer."""
+        """The config of an image with this single layer."""
         created = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         variant = {"variant": self._platform.variant} if self._platform.variant else {}
         document: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The index of images: in memory for every question, in SQLite for every change."""
+"""The index of images: in memory for reading, with every change written to SQLite."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ThingT = TypeVar("ThingT")
 
 @dataclass(frozen=True)
 class NewImage:
-    """An image to be put into the index, all of whose content is here."""
+    """An image to be added to the index, whose content is complete."""
 
     id: Digest
     config: dict[str, Any]
@@ -41,7 +41,7 @@ class NewImage:
 
 
 class ImageIndex:
-    """All images, by ID and by name. Changes are made one after the other, each of them whole."""
+    """All images, by ID and by name. Changes are made one at a time, and atomically."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -52,9 +52,9 @@ class ImageIndex:
         self._lost_layers: builtins.list[Digest] = []
 
     def load(self, snapshots: AbstractSet[str]) -> builtins.list[Layer]:
-        """Read what SQLite holds, and answer those of its layers that are in `snapshots`.
+        """Read the database, and return those of its layers that are in `snapshots`.
 
-        A row that makes no sense is told of and left out; so is an image that lost a layer, until `drop_lost`.
+        Invalid rows are logged and left out; so are images that lost a layer, until `drop_lost` removes them.
         """
         found = self._database.read(rows.select)
         layers = {layer.chain_id: layer for row in found.layers if (layer := _sound(rows.layer_of, row))}
@@ -74,7 +74,7 @@ class ImageIndex:
         return [layers[chain_id] for chain_id in here]
 
     def senseless(self) -> builtins.list[rows.RowName]:
-        """The rows of SQLite that make no sense: `load` leaves them out. Blocks."""
+        """The invalid rows of the database, which `load` leaves out. Blocks."""
         found = self._database.read(rows.select)
         return [
             *(rows.RowName("images", row[0]) for row in found.images if not _makes_sense(rows.image_of, row)),
@@ -87,7 +87,7 @@ class ImageIndex:
         ]
 
     async def drop_senseless(self, names: Iterable[rows.RowName]) -> None:
-        """Take rows out that make no sense."""
+        """Delete invalid rows."""
 
         def change(connection: sqlite3.Connection) -> None:
             for name in names:
@@ -96,7 +96,7 @@ class ImageIndex:
         await self._database.write(change)
 
     async def drop_lost(self) -> None:
-        """Take out of SQLite what `load` found to be lost."""
+        """Delete from the database what `load` found to be lost."""
         images, layers = self._lost_images, self._lost_layers
 
         def change(connection: sqlite3.Connection) -> None:
@@ -108,9 +108,9 @@ class ImageIndex:
             await self._database.write(change)
 
     def get(self, name: str) -> Image:
-        """The image that `name` (a reference, an ID, or the beginning of one) means.
+        """The image that `name` (a reference, an ID, or the beginning of one) refers to.
 
-        Raises `NotFound`, `InvalidArgument` in Docker's words.
+        Raises `NotFound`, `InvalidArgument` with Docker's message.
         """
         id = parse_id(name)
         if id is not None:
@@ -124,12 +124,12 @@ class ImageIndex:
         return found
 
     def find(self, reference: Reference) -> Image | None:
-        """The image that bears this very name (`latest` if it says neither tag nor digest)."""
+        """The image with exactly this name (`latest` if it has neither tag nor digest)."""
         id = self._names.get(_key(reference))
         return self._images[id] if id else None
 
     def find_by_id(self, id: Digest) -> Image | None:
-        """The image of this ID."""
+        """The image with this ID."""
         return self._images.get(id)
 
     def list(self) -> builtins.list[Image]:
@@ -142,23 +142,23 @@ class ImageIndex:
         return sorted(names, key=lambda name: (name.digest is not None, str(name)))
 
     def tags(self, repository: str) -> builtins.list[Reference]:
-        """All tags of a repository (`docker.io/library/alpine`) that are here."""
+        """All tags of a repository (`docker.io/library/alpine`) in the store."""
         names = (Reference.parse(text) for text in self._names if text.startswith(f"{repository}:"))
         return sorted((name for name in names if name.name == repository and not name.digest), key=str)
 
     def layer_users(self) -> Counter[Digest]:
-        """How many images have each layer, by chain ID."""
+        """The number of images that have each layer, by chain ID."""
         return Counter(chain_id for image in self._images.values() for chain_id in image.layers)
 
     async def add(self, new: NewImage, names: Sequence[Reference]) -> Image:
-        """Put an image in and give it `names`, taking them from any other; one that is here gets them too."""
+        """Add an image with `names`, taking them from any other; an existing image gets them too."""
         async with self._changing:
             if known := self._images.get(new.id):
                 return await self._note(known, names, new.documents)
             return await self._put(_image(new), names, new.layers)
 
     async def name(self, id: Digest, names: Sequence[Reference], documents: Sequence[Digest] = ()) -> Image:
-        """Give an image that is here `names`, taking them from any other, and note what else it is known by.
+        """Give an existing image `names`, taking them from any other, and record its `documents`.
 
         Raises `NotFound` if it is gone.
         """
@@ -168,7 +168,7 @@ class ImageIndex:
             return await self._note(self._images[id], names, documents)
 
     async def update_layer(self, layer: Layer) -> None:
-        """Note that a layer has another blob."""
+        """Record that a layer has another blob."""
         row = rows.layer_row(layer)
         await self._database.write(
             lambda connection: connection.execute(
@@ -177,7 +177,7 @@ class ImageIndex:
         )
 
     async def remove_names(self, names: Iterable[Reference]) -> None:
-        """Take names away; no error if they are gone."""
+        """Remove names; no error if they are gone."""
         keys = [_key(name) for name in names]
 
         def change(connection: sqlite3.Connection) -> None:
@@ -191,7 +191,7 @@ class ImageIndex:
             await self._change(change, show)
 
     async def remove(self, image: Image) -> None:
-        """Take an image and all its names out. Its layers and blobs are garbage then, if nobody else has them."""
+        """Remove an image and all its names. Its layers and blobs become garbage, unless others use them."""
 
         def show() -> None:
             self._names = {key: id for key, id in self._names.items() if id != image.id}
@@ -201,7 +201,7 @@ class ImageIndex:
             await self._change(lambda connection: rows.delete(connection, rows.RowName("images", image.id)), show)
 
     async def forget_layers(self, chain_ids: Sequence[str]) -> None:
-        """Take layers out whose snapshots are gone."""
+        """Remove layers whose snapshots are gone."""
         await self._database.write(lambda connection: _delete_layers(connection, chain_ids), durable=False)
 
     async def _note(self, known: Image, names: Sequence[Reference], documents: Sequence[Digest]) -> Image:
@@ -236,7 +236,7 @@ class ImageIndex:
         return self._images[image.id]
 
     async def _change(self, change: Callable[[sqlite3.Connection], object], show: Callable[[], None]) -> None:
-        """Change SQLite and then, with `show`, memory: both or neither, also if the caller is cancelled meanwhile."""
+        """Change the database and then, with `show`, memory: both or neither, even if the caller is cancelled."""
         writing = asyncio.ensure_future(self._database.write(change))
         try:
             await settled(writing)
@@ -280,7 +280,7 @@ def _delete_layers(connection: sqlite3.Connection, chain_ids: Sequence[str]) -> 
 
 
 def _key(reference: Reference) -> str:
-    """A name as it is stored: one with a tag and a digest counts by its digest (moby refstore, Get)."""
+    """A name as stored: if it has a tag and a digest, only the digest counts (moby refstore, Get)."""
     return str(reference.with_digest(reference.digest) if reference.digest else reference.tagged())
 
 

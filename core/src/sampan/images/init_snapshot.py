@@ -1,8 +1,8 @@
-"""The snapshot between an image and its containers: mount points that are what the runtime takes them for.
+"""The snapshot between an image and its containers, which makes mount points real files and directories.
 
-A hostile image may have `/dev` as a link to the host's; above it lies a layer of our own in which all that the
-engine mounts over is a real directory or file (moby daemon/initlayer/setup_unix.go has the list). All containers of
-an image share it.
+A hostile image may have `/dev` as a symbolic link to the host's. On top of it there is a layer of our own in which
+everything that the engine mounts on is a real directory or file (the list is in moby daemon/initlayer/setup_unix.go).
+All containers of an image share it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 INIT_PREFIX = "init-"
 SCRATCH = "scratch"
-"""In the place of a snapshot, of an image that has no layer."""
+"""Takes the place of the snapshot's name for an image without layers."""
 
 _DIRECTORIES = ("dev/pts", "dev/shm", "proc", "sys")
 _FILES = (".dockerenv", "etc/resolv.conf", "etc/hosts", "etc/hostname", "dev/console")
@@ -28,7 +28,7 @@ def init_name(snapshot: str | None) -> str:
 
 
 def make_mount_points(rootfs: Path) -> None:
-    """Make all mount points in `rootfs`; what is in the way and is no directory goes. Raises `OSError`."""
+    """Create all mount points in `rootfs`, replacing anything in the way except directories. Raises `OSError`."""
     root = os.open(rootfs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for path in _DIRECTORIES:
@@ -42,7 +42,7 @@ def make_mount_points(rootfs: Path) -> None:
 
 
 def _enter(root: int, path: str) -> int:
-    """A file descriptor of the directory `path`, made where it is missing; no link is followed."""
+    """A file descriptor of the directory `path`, created if missing; symbolic links are not followed."""
     at = os.dup(root)
     for name in path.split("/") if path else []:
         below = _enter_one(at, name)
@@ -81,7 +81,7 @@ def _make_link(root: int, path: str, target: str) -> None:
 
 
 def _clear(at: int, name: str) -> bool:
-    """Unlink what bears `name`, unless it is a directory; then answers true."""
+    """Unlink `name`, unless it is a directory; returns whether it is one."""
     try:
         os.unlink(name, dir_fd=at)
     except FileNotFoundError:

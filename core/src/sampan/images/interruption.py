@@ -1,4 +1,4 @@
-"""What breaks off and may go on later, told from what is wrong and stays so."""
+"""Distinguishes interruptions, after which one may continue, from permanent errors."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from sampan.errdefs import DeadlineExceeded, SystemFailure, Unavailable
 
 
 class Interrupted(SystemFailure):
-    """The registry or the way to it failed; trying again may help."""
+    """The registry or the connection to it failed; trying again may help."""
 
 
 def may_go_on(error: BaseException | None) -> bool:
-    """Whether what was fetched before `error` is good for another attempt: a caller left, or the network failed."""
+    """Whether a download can be continued after `error`: the caller left, or the network failed."""
     return isinstance(error, (asyncio.CancelledError, ConnectionError, Interrupted, DeadlineExceeded, Unavailable))

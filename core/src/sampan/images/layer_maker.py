@@ -1,4 +1,4 @@
-"""Makes one layer: from a stream of compressed bytes to a committed snapshot."""
+"""Creates one layer: from a stream of compressed bytes to a committed snapshot."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sampan.tasks import in_thread, to_the_end
 
 _log = logging.getLogger(__name__)
 KEY_PREFIX = "layer-"
-"""Of the snapshots that are being written; what a killed daemon left of them is thrown away at open."""
+"""The prefix for snapshots that are being written; a killed daemon's are removed at the next start."""
 
 PROCESSES = max(2, os.cpu_count() or 1)
 """How many layers are unpacked at once."""
@@ -37,9 +37,9 @@ PROCESSES = max(2, os.cpu_count() or 1)
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer that is here: the snapshot named by its chain ID, and the blob it was made of.
+    """A layer in the store: the snapshot named by its chain ID, and the blob it was created from.
 
-    `size_bytes` is what its files take, `blob_bytes` the size of the blob.
+    `size_bytes` is the size of its files, `blob_bytes` that of the blob.
     """
 
     chain_id: Digest
@@ -52,7 +52,7 @@ class Layer:
 
 
 def lowest_first(layers: Iterable[Layer]) -> list[Layer]:
-    """The layers, each behind its parent; those that stand on what is not among them are left out."""
+    """The layers, each after its parent; those whose parent is missing are left out."""
     above: dict[Digest | None, list[Layer]] = {}
     for layer in layers:
         above.setdefault(layer.parent, []).append(layer)
@@ -66,10 +66,10 @@ def lowest_first(layers: Iterable[Layer]) -> list[Layer]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A layer to be made: what it must be, and where its blob comes from. `id` names it in progress items.
+    """A layer to be created: what it must be, and the source of its blob. `id` is its ID in progress items.
 
-    `source` is asked only if the blob is not here already, and from the byte on that is not. `ahead` may have
-    unpacked it by then.
+    `source` is used only if the blob is not in the store, and from the first missing byte on. `ahead` may already
+    have unpacked it.
     """
 
     id: str
@@ -85,11 +85,11 @@ Parent = Callable[[], Awaitable[Layer | None]]
 """Waits for the layer below; `None` if there is none."""
 
 UnpackInto = Callable[[str, Source, Digest | None, int | None], Awaitable[Unpacked]]
-"""Unpacks into the snapshot of a key a blob, of a digest and size if they are known."""
+"""Unpacks a blob, whose digest and size may be known, into the snapshot of a key."""
 
 
 class LayerMaker:
-    """Makes layers in one storage driver, fetching at most `downloads` at once."""
+    """Creates layers in one storage driver, downloading at most `downloads` at once."""
 
     def __init__(self, storage: StorageDriver, content: ContentStore, state_dir: Path, *, downloads: int) -> None:
         self._storage = storage
@@ -103,16 +103,18 @@ class LayerMaker:
         self._keys: set[str] = set()
 
     def is_writing(self, key: str) -> bool:
-        """Whether the snapshot of this key is at work just now, or will be removed as soon as that can be done."""
+        """Whether the snapshot of this key is being worked on, or is waiting to be removed."""
         return key in self._keys or key in self._left
 
     def is_whole(self, layer: Layer) -> bool:
-        """Whether the layer has its blob."""
+        """Whether the layer's blob is in the store."""
         return layer.blob in self._content
 
     async def fetch_again(self, layer: Layer, wanted: Wanted, report: Report) -> Layer:
-        """The layer, whose blob was lost, with the one that is wanted. Raises what fetching raises, `DataLoss` if it
-        is a blob of something else."""
+        """Download the blob of a layer again, because it was lost.
+
+        Raises the errors of downloading, `DataLoss` if it is a blob of something else.
+        """
         async with self._downloading(wanted, report):
             await self._fetch(wanted, report)
         examined = await in_thread(examine, self._content.path(wanted.blob), wanted.blob.algorithm)
@@ -122,11 +124,11 @@ class LayerMaker:
         return replace(layer, blob=wanted.blob, blob_bytes=wanted.blob_bytes, media_type=wanted.media_type)
 
     def fetch_at_once(self, downloads: int) -> None:
-        """Change how many are fetched at once; those that are under way don't count."""
+        """Change how many layers are downloaded at once, not counting those in progress."""
         self._downloads = asyncio.Semaphore(downloads)
 
     async def make(self, chain_id: Digest, wanted: Wanted, parent: Parent, report: Report) -> Layer:
-        """Fetch, verify, unpack and commit. Raises what these raise, and then leaves nothing."""
+        """Download, verify, unpack and commit. Raises the errors of these steps, and then leaves nothing behind."""
         make = self._make_detached if self._detached else self._make_attached
         was_begun = wanted.blob in self._content.begun
         try:
@@ -134,27 +136,29 @@ class LayerMaker:
         except DataLoss:
             if not was_begun:
                 raise
-            # What an earlier attempt left was no beginning of it, and is gone now.
+            # What an earlier attempt left was not its beginning, and is gone now.
             layer = await make(chain_id, wanted, parent, report)
         report(step(wanted.id, "Pull complete"))
         return layer
 
     def ahead(self, at_most: int) -> Ahead:
-        """For `at_most` layers to be unpacked before they are asked for; for none if the driver can't do that without
-        knowing their parents."""
+        """For unpacking up to `at_most` layers before they are asked for.
+
+        It is none if the driver can't do that without knowing their parents.
+        """
         most = at_most if self._detached else 0
         return Ahead(self._fill_ahead, self._discard, at_most=most, followed=self._followed)
 
     async def clear(self) -> None:
-        """Remove the snapshots that could not be removed when they should have been."""
+        """Remove the snapshots that could not be removed earlier."""
         for key in list(self._left):
             await self._discard(key)
 
     @asynccontextmanager
     async def unpacked(self, source: AsyncIterator[bytes], parent: Layer | None) -> AsyncIterator[NewLayer]:
-        """Keep and unpack a layer of which nothing is known beforehand; to be committed within the context.
+        """Store and unpack a layer about which nothing is known in advance; to be committed within the context.
 
-        It goes on top of `parent`, where there is one, and then has an entry for each directory on the way.
+        It goes on top of `parent`, if any, and then has entries for all parent directories.
         """
         below = parent.chain_id if parent else None
         attached = None if self._detached else below
@@ -165,9 +169,9 @@ class LayerMaker:
 
     @asynccontextmanager
     async def made_again(self, layer: Layer) -> AsyncIterator[tuple[Path, Path]]:
-        """What the layer's snapshot shows, and what one shows that is made of the same blob now, on the same parent.
+        """Mount the layer's snapshot, and a new one created from the same blob on the same parent.
 
-        Raises what unpacking raises, `NotFound` or `DataLoss` if there is no such snapshot or parent.
+        Raises the errors of unpacking, `NotFound` or `DataLoss` if there is no such snapshot or parent.
         """
         async with self._snapshot(layer.parent) as key:
             async with self._unpacking:
@@ -177,7 +181,7 @@ class LayerMaker:
                 yield kept, made
 
     async def _make_detached(self, chain_id: Digest, wanted: Wanted, parent: Parent, report: Report) -> Layer:
-        """Unpack while the parent is still being made, and put the layer on top of it last."""
+        """Unpack while the parent is still being created, and put the layer on top of it at the end."""
         async with self._filled(wanted, report) as (key, unpacked):
             below = await parent()
             if not below or not await self._hides_links(key, below, unpacked):
@@ -201,7 +205,7 @@ class LayerMaker:
             await self._discard_uncommitted(key)
 
     async def _taken(self, wanted: Wanted, report: Report) -> Filled | None:
-        """What was unpacked ahead, if it was; said as if it happened now."""
+        """What was unpacked ahead, if it was, reported as if it happened now."""
         if wanted.ahead is None or wanted.blob not in wanted.ahead:
             return None
         report(step(wanted.id, "Extracting", 0, wanted.blob_bytes))
@@ -225,7 +229,7 @@ class LayerMaker:
             raise
 
     async def _fill_in_turn(self, key: str, wanted: Wanted, report: Report) -> Unpacked:
-        """Unpack while fetching if a process is free for it; else fetch now, and unpack when one is."""
+        """Unpack while downloading if a process is free for that; else download now, and unpack when one is."""
         async with self._downloading(wanted, report):
             if not self._unpacking.locked():
                 async with self._unpacking:
@@ -235,7 +239,7 @@ class LayerMaker:
             return await self._fill(key, wanted, report, self._detached_into)
 
     async def _make_attached(self, chain_id: Digest, wanted: Wanted, parent: Parent, report: Report) -> Layer:
-        """Fetch the blob meanwhile, and unpack it on top of the finished parent."""
+        """Download the blob in the meantime, and unpack it on top of the complete parent."""
         async with self._downloading(wanted, report):
             await self._fetch(wanted, report)
         below = await parent()
@@ -280,16 +284,16 @@ class LayerMaker:
     async def _unpack(
         self, source: Source, target: Path, format: WhiteoutFormat, expected: Digest | None, size: int | None
     ) -> Unpacked:
-        # Once is enough: what a load has just written was hashed on its way, and a stream raises at its end if it was
-        # not what is expected.
+        # Hashing once is enough: a load has just hashed what it has written, and a stream raises an error at its end
+        # if it has unexpected content.
         hashed = expected is not None and (not isinstance(source, Path) or self._content.is_fresh(expected))
         return await unpack(source, target, format=format, expected=expected, size=size, hashed=hashed)
 
     async def _hides_links(self, key: str, below: Layer, unpacked: Unpacked) -> bool:
-        """Give directories that the tar left out the looks they have below.
+        """Give directories that are missing in the tar the metadata they have below.
 
-        Answers whether one of them is something else there, a link mostly (`bin/x` on top of a `bin` that leads to
-        `usr/bin`): such a layer must be unpacked through it.
+        Returns whether one of them is something else there, usually a symbolic link (`bin/x` on top of a `bin` that
+        leads to `usr/bin`): such a layer must be unpacked through it.
         """
         if not unpacked.implicit_dirs:
             return False
@@ -325,8 +329,11 @@ class LayerMaker:
             await self._discard(key)
 
     async def _commit(self, chain_id: str, key: str, parent: str | None = None) -> None:
-        """Make the snapshot a layer's. From here to where the layer is known there is nothing to wait for: whoever is
-        cancelled then would leave a snapshot of nobody's in the way of the next one."""
+        """Commit the snapshot as a layer.
+
+        From here until the layer is recorded, there must be no other wait: a cancellation there would leave a
+        snapshot without an owner, in the way of the next one.
+        """
         await to_the_end(self._storage.commit, chain_id, key, parent=parent)
         self._keys.discard(key)
 
@@ -340,13 +347,13 @@ class LayerMaker:
         return key
 
     async def _discard(self, key: str) -> None:
-        self._left.add(key)  # until it is known to be gone, which a caller that is cancelled meanwhile is not told
+        self._left.add(key)  # until it is known to be gone, which a cancelled caller does not learn
         try:
             await in_thread(self._storage.remove, key)
         except NotFound:
             pass
         except SystemFailure as error:
-            # On a full disk, mostly, where it succeeds as soon as others have given up too.
+            # Usually on a full disk, where it succeeds as soon as others have given up too.
             _log.warning("snapshot %s can't be removed now: %s", key, error)
             return
         finally:
@@ -355,7 +362,7 @@ class LayerMaker:
 
 
 class NewLayer:
-    """A layer that is unpacked and not yet committed; `commit_snapshot` takes its chain ID and its key."""
+    """A layer that is unpacked but not committed; `commit_snapshot` is called with its chain ID and key."""
 
     def __init__(
         self,
@@ -375,14 +382,14 @@ class NewLayer:
         self.blob = stream.digest
 
     async def commit(self) -> Layer:
-        """Make it a layer."""
+        """Commit it."""
         await self._stream.commit()
         await self._commit_snapshot(self.chain_id, self._key)
         return Layer(self.chain_id, self._diff_id, self._parent, self._size_bytes, self.blob, self._stream.size_bytes)
 
 
 async def _told(stream: BlobStream, wanted: Wanted, report: Report) -> AsyncIterator[bytes]:
-    """The chunks of `stream`; behind the last one, says what happens next."""
+    """The chunks of `stream`; after the last one, reports the next steps."""
     async for chunk in stream.chunks():
         yield chunk
     report(step(wanted.id, "Verifying Checksum"))
@@ -398,7 +405,7 @@ def _check_diff_id(unpacked: Unpacked, wanted: Wanted) -> None:
 
 @asynccontextmanager
 async def _entered(context: AbstractContextManager[Path]) -> AsyncIterator[Path]:
-    """`context` entered and left in threads: mounting and unmounting may take their time."""
+    """Enter and leave `context` in threads, as mounting and unmounting may take a while."""
     undo = ExitStack()
     try:
         yield await in_thread(undo.enter_context, context)

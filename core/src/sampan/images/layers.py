@@ -1,4 +1,4 @@
-"""The layers that are here, and those on their way: each is made once, however many ask for it."""
+"""The layers in the store or being created: each is created once, however many ask for it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from sampan.images.progress import Report, step
 from sampan.tasks import end
 
 DEPTH_MAX = 125
-"""Layers on top of each other, as with moby (daemon/internal/layer/layer_store.go, maxLayerDepth)."""
+"""The maximum number of layers in a stack, as in moby (daemon/internal/layer/layer_store.go, maxLayerDepth)."""
 
 
 class Layers:
-    """All layers by chain ID. Whoever makes some holds a lease, so that nothing is thrown away meanwhile."""
+    """All layers by chain ID. Whoever creates layers holds a lease, so that nothing is removed in the meantime."""
 
     def __init__(self, maker: LayerMaker, save: Callable[[Layer], Awaitable[None]]) -> None:
-        """`save` notes down a layer that has got another blob."""
+        """`save` records a layer that has another blob now."""
         self._maker = maker
         self._save = save
         self._layers: dict[Digest, Layer] = {}
@@ -40,7 +40,7 @@ class Layers:
             raise NotFound(f"layer {chain_id} is not here") from None
 
     def is_writing(self, key: str) -> bool:
-        """Whether the snapshot of this key is at work just now."""
+        """Whether the snapshot of this key is being worked on."""
         return self._maker.is_writing(key)
 
     def list(self) -> builtins.list[Layer]:
@@ -48,30 +48,30 @@ class Layers:
         return lowest_first(self._layers.values())[::-1]
 
     def is_made_of(self, blob: Digest) -> bool:
-        """Whether there is a layer of this blob, or of this tar."""
+        """Whether there is a layer with this blob, or this tar."""
         return any(blob in (layer.blob, layer.diff_id) for layer in self._layers.values())
 
     def made_again(self, layer: Layer) -> AbstractAsyncContextManager[tuple[Path, Path]]:
-        """What the layer's snapshot shows, and what it should: see `LayerMaker.made_again`."""
+        """Mount the layer's actual and expected content: see `LayerMaker.made_again`."""
         return self._maker.made_again(layer)
 
     def ahead(self, at_most: int) -> Ahead:
-        """For layers to be unpacked before it is known what they are for: as many as an image may have."""
+        """For unpacking layers before it is known what they belong to: as many as an image may have."""
         return self._maker.ahead(at_most)
 
     def adopt(self, layers: Iterable[Layer]) -> None:
-        """Know layers whose snapshots are there."""
+        """Add layers whose snapshots exist."""
         self._layers.update((layer.chain_id, layer) for layer in layers)
 
     def forget(self, chain_id: Digest) -> None:
-        """Know a layer no longer: its snapshot is gone."""
+        """Forget a layer whose snapshot is gone."""
         self._layers.pop(chain_id, None)
 
     async def make(self, stack: Sequence[Wanted], lease: Lease, report: Report) -> builtins.list[Layer]:
-        """Make all layers of an image, lowest first, all at once; those that are here are not touched.
+        """Create all layers of an image, lowest first, in parallel; existing ones are not touched.
 
-        Raises `InvalidArgument` if they are too many, and what fetching and unpacking raise. Whole layers made before
-        an error stay until garbage is collected.
+        Raises `InvalidArgument` if they are too many, and the errors of downloading and unpacking. Layers completed
+        before an error stay until garbage is collected.
         """
         _check_depth(len(stack))
         chain = chain_ids([wanted.diff_id for wanted in stack])
@@ -85,9 +85,9 @@ class Layers:
             await _leave(joined, report)
 
     async def add(self, source: AsyncIterator[bytes], lease: Lease, parent: Layer | None = None) -> Layer:
-        """Make a layer, on top of `parent`, of a tar of which nothing is known beforehand.
+        """Create a layer on top of `parent` from a tar about which nothing is known in advance.
 
-        Raises `InvalidArgument` if there are too many below it, and what unpacking raises.
+        Raises `InvalidArgument` if there are too many layers below, and the errors of unpacking.
         """
         _check_depth(self._depth(parent) + 1)
         async with self._maker.unpacked(source, parent) as new:
@@ -152,7 +152,7 @@ def _check_depth(depth: int) -> None:
 
 
 async def _leave(joined: Sequence[Flight[Layer]], report: Report) -> None:
-    """Stop watching; what nobody watches any more ends before this returns."""
+    """Stop watching; work that nobody watches any more has ended when this returns."""
     for flight in joined:
         flight.unwatch(report)
     await end(*(flight.task for flight in joined if not flight.is_watched))

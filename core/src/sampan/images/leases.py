@@ -1,4 +1,4 @@
-"""What may not be thrown away just now, though no image has it yet."""
+"""Protects content from removal while no image uses it yet."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from sampan.digest import Digest
 
 
 class Leases:
-    """Counts who holds which blob or layer.
+    """Counts the holders of each blob and layer.
 
-    `lock` is held while something is thrown away, and while something is leased: so what a lease's holder then finds
-    there, stays.
+    `lock` is held during removals and while something is leased: so what a lease's holder finds afterwards, stays.
     """
 
     def __init__(self) -> None:
@@ -39,14 +38,14 @@ class Leases:
 
 
 class Lease:
-    """What one holder holds."""
+    """What one holder has leased."""
 
     def __init__(self, leases: Leases) -> None:
         self._leases = leases
         self.digests: list[Digest] = []
 
     async def add(self, *digests: Digest) -> None:
-        """Hold `digests` too."""
+        """Lease `digests` too."""
         async with self._leases.lock:
             for digest in digests:
                 self._leases._hold(digest)

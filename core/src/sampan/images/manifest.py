@@ -1,8 +1,8 @@
-"""The documents of an image: manifest, index and config, read with distrust.
+"""The documents of an image: manifest, index and config, parsed defensively.
 
-A document is one thing only: it may not be read as a manifest by one program and as an index by another
-(CVE-2021-41190), so the media types must agree and what belongs to the other kind is refused. Formats: OCI
-image-spec manifest.md, image-index.md, config.md; Docker Image Manifest Version 2, Schema 2.
+A document must have a single meaning: it must not be a manifest to one program and an index to another
+(CVE-2021-41190), so the media types must agree, and fields of the other kind are refused. Formats: OCI image-spec
+manifest.md, image-index.md, config.md; Docker Image Manifest Version 2, Schema 2.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ INDEXES = (OCI_INDEX, DOCKER_INDEX)
 ACCEPTED = (*MANIFESTS, *INDEXES)
 
 DOCUMENT_BYTES_MAX = 4 << 20
-"""Of a manifest or a config: what registries take (OCI distribution-spec, Pushing Manifests), and podman pulls."""
+"""The limit for a manifest or config, as in registries (OCI distribution-spec, Pushing Manifests) and podman."""
 
 _BLOB_BYTES_MAX = 1 << 40
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1"
-# moby daemon/internal/distribution/registry.go, supportedMediaTypes: what an image is made of, and the wrong names
-# that old registries gave to it
+# moby daemon/internal/distribution/registry.go, supportedMediaTypes: the types of an image's parts, and the wrong
+# ones that old registries used
 _IMAGE_PREFIXES = ("application/vnd.oci.image.", "application/vnd.docker.")
 _IMAGE_TYPES = ("", "application/octet-stream", "application/json", "text/html")
 _PLUGIN_CONFIG = "application/vnd.docker.plugin.v1+json"
@@ -39,7 +39,7 @@ _PLUGIN_CONFIG = "application/vnd.docker.plugin.v1+json"
 
 @dataclass(frozen=True)
 class Descriptor:
-    """What a document says of a blob: its digest, size and kind."""
+    """A document's description of a blob: its digest, size and media type."""
 
     media_type: str
     digest: Digest
@@ -59,7 +59,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Index:
-    """Manifests (or further indexes), mostly one for each platform."""
+    """Manifests (or other indexes), usually one for each platform."""
 
     manifests: tuple[Descriptor, ...]
     media_type: str = OCI_INDEX
@@ -67,7 +67,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Config:
-    """The config of an image: what is used of the document, and what of that was looked at closer."""
+    """The config of an image: the fields used, and some of them parsed."""
 
     document: dict[str, Any]
     diff_ids: tuple[Digest, ...]
@@ -75,10 +75,10 @@ class Config:
 
 
 def parse_document(content: bytes, media_type: str | None = None) -> Manifest | Index:
-    """A manifest or an index.
+    """Parse a manifest or an index.
 
-    `media_type` is what the registry or the descriptor called it. Raises `InvalidArgument` for what is neither, or
-    could be taken for both, or is not what it was called.
+    `media_type` is the type given by the registry or the descriptor. Raises `InvalidArgument` for what is neither, is
+    ambiguous, or does not match that type.
     """
     document = _load(content)
     kind = _kind(document, _plain(media_type))
@@ -92,7 +92,7 @@ def parse_document(content: bytes, media_type: str | None = None) -> Manifest | 
 
 
 def parse_config(content: bytes) -> Config:
-    """The config of an image. Raises `InvalidArgument` if there is no usable one in `content`."""
+    """The config of an image. Raises `InvalidArgument` if `content` is not a usable one."""
     _check_size(content, "image configuration")
     document = known_fields(content)
     platform = Platform.of(document)
@@ -102,7 +102,7 @@ def parse_config(content: bytes) -> Config:
 
 
 def choose(index: Index, platform: Platform) -> Descriptor:
-    """The manifest of `index` that fits `platform` best, the first of equals. Raises `NotFound` if none does."""
+    """The manifest in `index` that fits `platform` best, the first of equals. Raises `NotFound` if none does."""
     ranked = [
         (rank, entry)
         for entry in index.manifests

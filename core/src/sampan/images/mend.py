@@ -1,4 +1,4 @@
-"""Mends what a check has found, as far as that can be done without losing anything that is still good."""
+"""Repairs what a check has found, as far as that is possible without losing anything intact."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Mended:
-    """What was done about a problem, or has to be done by somebody if it is still there."""
+    """What was done about a problem or, if it persists, has to be done by somebody."""
 
     problem: Problem
     action: str
@@ -37,7 +37,7 @@ class Mended:
 
 
 class Mender:
-    """Mends one store."""
+    """Repairs one store."""
 
     def __init__(self, parts: StoreParts) -> None:
         self._storage = parts.storage
@@ -48,7 +48,7 @@ class Mender:
         self._garbage = parts.garbage
 
     async def mend(self, problems: Sequence[Problem]) -> list[Mended]:
-        """Mend what can be mended, blobs before the snapshots that are made of them. Each is logged."""
+        """Repair what can be repaired, blobs before the snapshots created from them. Each repair is logged."""
         done = [await self._mend_one(problem) for problem in problems if problem.fault in _ONE_BY_ONE]
         lost = [problem for problem in problems if problem.fault in _BY_TREES]
         if lost:
@@ -65,7 +65,7 @@ class Mender:
                 return self._missing(problem, "removed")
             case Fault.MISSING_BLOB:
                 async with self._leases.lock:
-                    await in_thread(self._content.remove, Digest(problem.name))  # it is no longer said to be here
+                    await in_thread(self._content.remove, Digest(problem.name))  # so that it is no longer listed
                 return self._missing(problem, "noted")
             case Fault.STRAY_FILE:
                 gone = await in_thread(self._content.remove_stray, Path(problem.name))
@@ -97,10 +97,10 @@ class Mender:
         return Mended(problem, "removed", is_mended=True)
 
     async def _mend_layers(self, problems: Sequence[Problem]) -> list[Mended]:
-        """Take lost layers out with all that stands on them, and make them again of their blobs.
+        """Remove lost layers with everything on top, and create them again from their blobs.
 
-        An image that can't be made again is removed, as the daemon does at its start; a pull brings it back. Nothing
-        is touched below a container: its own files would go too.
+        An image that can't be created again is removed, as on a start of the daemon; a pull brings it back. Nothing
+        below a container is touched, as its own files would be lost too.
         """
         trees: dict[Digest, list[Problem]] = {}
         for problem, root in _roots(problems, self._layers.list()):
@@ -112,7 +112,7 @@ class Mender:
         return done
 
     async def _mend_tree(self, root: Digest) -> tuple[str, bool]:
-        """Of a lost layer and all above it: what was done, and whether that helped."""
+        """Repair a lost layer and everything on top of it: returns what was done, and whether that helped."""
         tree = [layer for layer in self._layers.list() if _stands_on(layer, root, self._layers)]
         inside = {layer.chain_id for layer in tree}
         images = [image for image in self._index.list() if inside.intersection(image.layers)]
@@ -125,7 +125,7 @@ class Mender:
                 if users := await in_thread(self._containers_on, inside):
                     named = ", ".join(one[:12] for one in users)
                     return f"containers stand on it: remove {named}, and repair again", False
-                for image in images:  # first: nobody shall see an image without its layers
+                for image in images:  # first, so that nobody sees an image without its layers
                     await self._index.remove(image)
                 are_gone = [await self._garbage.remove_layer(layer) for layer in tree]
             actions = [await self._make_again(image, stacks[image.id], names[image.id], lease) for image in images]
@@ -156,7 +156,10 @@ _BY_TREES = frozenset({Fault.LOST_SNAPSHOT, Fault.CHANGED_SNAPSHOT, Fault.WRONG_
 
 
 def _roots(problems: Sequence[Problem], layers: Sequence[Layer]) -> Iterator[tuple[Problem, Digest]]:
-    """The lowest lost layer below each problem's own: they have to go together. `layers` has children first."""
+    """The lowest lost layer below each problem's layer: these have to be removed together.
+
+    `layers` has children first.
+    """
     by_chain = {layer.chain_id: layer for layer in layers}
     named = {problem.name: problem for problem in problems}
     for layer in layers:

@@ -1,7 +1,7 @@
-"""A snapshot's files, reached without a mount that anybody sees or that could be left behind.
+"""Access to a snapshot's files through a mount that nobody else sees and that can't be left behind.
 
-The mounts are made in a mount namespace of their own, by a thread that ends at once; what keeps them is a directory's
-file descriptor alone. So when it is closed, or the daemon killed, the kernel unmounts them.
+The mounts are made in a separate mount namespace, by a thread that ends at once; only a directory's file descriptor
+keeps them alive. When it is closed, or the daemon is killed, the kernel unmounts them.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from sampan.syscalls.namespaces import CLONE_FS, CLONE_NEWNS, unshare
 from sampan.syscalls.overlay import mount_tower
 
 PREFIX = "mount-"
-"""Of the directories made for a moment; a killed daemon may leave one, empty."""
+"""The prefix of short-lived directories; a killed daemon may leave one, empty."""
 
 
 @contextmanager
 def mounted(mounts: Sequence[Mount], state_dir: Path) -> Iterator[Path]:
-    """The directory at which `mounts` lie, while the context lasts.
+    """The directory where `mounts` are mounted during the context.
 
-    `state_dir` is a directory in which an empty one can be made for a moment. Blocks; raises `SystemFailure`.
+    `state_dir` is a directory in which a temporary one can be created. Blocks; raises `SystemFailure`.
     """
     if len(mounts) == 1 and mounts[0].type == "bind":
         yield Path(mounts[0].source)  # a bind mount of a directory is that directory
         return
     point = Path(tempfile.mkdtemp(prefix=PREFIX, dir=state_dir))
     try:
-        # A thread that has left the process's mount namespace can't be used for anything else: it gets its own.
+        # A thread that has left the process's mount namespace can't be used for anything else, so a new one is used.
         with ThreadPoolExecutor(1, thread_name_prefix="mount") as thread:
             fd = thread.submit(_open, mounts, point).result()
     finally:
@@ -47,13 +47,13 @@ def mounted(mounts: Sequence[Mount], state_dir: Path) -> Iterator[Path]:
 
 @contextmanager
 def mounted_for_all(mounts: Sequence[Mount], state_dir: Path) -> Iterator[Path]:
-    """As `mounted`, but at a place that other processes see; `unmount_left` clears up after a killed daemon."""
+    """As `mounted`, but at a place visible to other processes; `unmount_left` cleans up after a killed daemon."""
     if len(mounts) == 1 and mounts[0].type == "bind":
         yield Path(mounts[0].source)
         return
     point = Path(tempfile.mkdtemp(prefix=PREFIX, dir=state_dir))
     try:
-        with ThreadPoolExecutor(1, thread_name_prefix="mount") as thread:  # as above: its working directory moves
+        with ThreadPoolExecutor(1, thread_name_prefix="mount") as thread:  # a new one: it changes directory
             thread.submit(_mount, mounts, point).result()
         yield point
     finally:
@@ -61,7 +61,7 @@ def mounted_for_all(mounts: Sequence[Mount], state_dir: Path) -> Iterator[Path]:
 
 
 def unmount_left(state_dir: Path) -> None:
-    """Take away what `mounted_for_all` and `mounted` of a killed daemon left in `state_dir`."""
+    """Remove what `mounted_for_all` and `mounted` of a killed daemon left in `state_dir`."""
     for point in state_dir.glob(PREFIX + "*"):
         _unmount(point)
 

@@ -1,4 +1,4 @@
-"""Whether a download comes at all: a server that drips would keep a place from others for ever."""
+"""Detects downloads that are too slow: a trickling server would occupy a slot forever."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _WINDOW_BYTES_MIN = 16 << 10
 
 
 class Pace:
-    """Watches over one answer of `server` (as a message names it), in windows of `window_s` seconds."""
+    """Watches a response of `server` (its name in messages), in windows of `window_s` seconds."""
 
     def __init__(self, server: str, window_s: float) -> None:
         self._server = server
@@ -19,7 +19,7 @@ class Pace:
         self._bytes = 0
 
     def came(self, count: int) -> None:
-        """Raises `DeadlineExceeded` if it was too little for too long."""
+        """Count received bytes. Raises `DeadlineExceeded` if they were too few for too long."""
         self._bytes += count
         now = time.monotonic()
         if now < self._until_s:

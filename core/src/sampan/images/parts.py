@@ -1,4 +1,4 @@
-"""What the images room is made of, for those who work on all of it."""
+"""The parts of the image store, for code that works on all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which operating system and processor an image is for.
+"""The operating system and processor that an image is for.
 
 Names and the order of preference: containerd platforms (github.com/containerd/platforms).
 """
@@ -25,13 +25,13 @@ _ARCHITECTURES = {
     "armv7l": ("arm", "v7"),
     "armv6l": ("arm", "v6"),
 }
-_LEVEL_LENGTH = 4  # of more digits, or of others than these ten, no variant is made
+_LEVEL_LENGTH = 4  # variants have fewer digits, all of them ASCII
 _DEFAULT_VARIANT = {"arm64": "v8", "arm": "v7", "amd64": "v1"}
 
 
 @dataclass(frozen=True)
 class Platform:
-    """An operating system, a processor architecture, and its variant if one is named."""
+    """An operating system, a processor architecture, and optionally its variant."""
 
     os: str
     architecture: str
@@ -39,7 +39,7 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """`linux/amd64`, `linux/arm/v7`, `arm64` or `linux`. Raises `InvalidArgument`."""
+        """Parse `linux/amd64`, `linux/arm/v7`, `arm64` or `linux`. Raises `InvalidArgument`."""
         parts = text.split("/")
         if len(parts) > 3 or not all(_COMPONENT.fullmatch(part) for part in parts):
             raise InvalidArgument(f'"{text}" is an invalid component of a platform: want OS/ARCHITECTURE[/VARIANT]')
@@ -50,7 +50,7 @@ class Platform:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Platform:
-        """The platform that an image's config, or an index's entry, names."""
+        """The platform given in an image's config or an index's entry."""
         names = (document.get(field) or "" for field in ("os", "architecture", "variant"))
         return cls._of(*(name if isinstance(name, str) else "" for name in names))
 
@@ -60,11 +60,14 @@ class Platform:
         return cls(os_, name, variant or default)
 
     def runs(self, image: Platform) -> bool:
-        """Whether an image for `image` runs where this one is asked for."""
+        """Whether an image for `image` runs if this platform is asked for."""
         return self.rank(image) is not None
 
     def rank(self, image: Platform) -> int | None:
-        """How well an image fits: 0 is best, `None` that it does not run. An older variant runs on a newer one."""
+        """How well an image fits: 0 is best, `None` means that it does not run.
+
+        A newer platform runs older variants.
+        """
         if (self.os, self.architecture) != (image.os, image.architecture):
             return None
         wanted, offered = self._level, image._level

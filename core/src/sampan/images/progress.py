@@ -1,4 +1,4 @@
-"""The items of a pull or load as Docker sends them (moby daemon/internal/progress, streamformatter)."""
+"""Progress items of a pull or load, in Docker's form (moby daemon/internal/progress, streamformatter)."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from sampan.digest import Digest
 from sampan.tasks import end
 
 Progress: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
-"""Takes one item: `{"status": …, "id": …, "progressDetail": {…}}` or `{"stream": …}`."""
+"""Receives one item: `{"status": …, "id": …, "progressDetail": {…}}` or `{"stream": …}`."""
 
 Report: TypeAlias = Callable[[dict[str, Any]], None]
-"""Takes one item without waiting; what work shared by several callers is given."""
+"""Receives one item without waiting; for work shared by several callers."""
 
 _INTERVAL_S = 0.1
 ResultT = TypeVar("ResultT")
 
 
 def short(digest: Digest) -> str:
-    """The digest as people see it: its first 12 digits."""
+    """The digest as shown to users: its first 12 digits."""
     return digest.hex[:12]
 
 
 def message(text: str, id: str | None = None) -> dict[str, Any]:
-    """A line about the whole, or (with `id`) about a tag."""
+    """A message about the whole operation or (with `id`) about a tag."""
     return {"status": text, "id": id} if id else {"status": text}
 
 
 def step(id: str, action: str, current_bytes: int = 0, total_bytes: int = 0) -> dict[str, Any]:
-    """What happens to layer `id` (to the whole, if it is empty) now."""
+    """The current step of layer `id` (of the whole, if it is empty)."""
     detail = {name: count for name, count in (("current", current_bytes), ("total", total_bytes)) if count}
     return {"status": action, "progressDetail": detail, **({"id": id} if id else {})}
 
@@ -52,9 +52,9 @@ class Throttle:
 
 
 async def relay(progress: Progress, work: Callable[[Report], Awaitable[ResultT]]) -> ResultT:
-    """Run `work`, passing on what it reports; all of it has been passed on when this returns.
+    """Run `work`, passing on its reports; all of them have been passed on when this returns.
 
-    If `progress` fails (the client is gone) the work is cancelled, and that failure raised.
+    If `progress` fails (the client is gone), the work is cancelled and that failure raised.
     """
     items: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
@@ -67,7 +67,7 @@ async def relay(progress: Progress, work: Callable[[Report], Awaitable[ResultT]]
     try:
         await asyncio.wait({passing, working}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            await passing  # it failed: without the `None` below it never ends otherwise
+            await passing  # it has failed: without the `None` below it never ends otherwise
         items.put_nowait(None)
         await passing
         return working.result()

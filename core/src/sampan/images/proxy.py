@@ -1,6 +1,6 @@
-"""Through which proxy a URL is reached, as the environment says.
+"""Chooses the proxy for a URL according to the environment.
 
-`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY` and their lower-case forms, read as Go's programs read them
+`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY` and their lower-case forms, interpreted as in Go's programs
 (golang.org/x/net/http/httpproxy): loopback is never reached through a proxy.
 """
 
@@ -14,7 +14,7 @@ from yarl import URL
 
 
 def proxy_of(url: URL, environment: Mapping[str, str] = os.environ) -> URL | None:
-    """The proxy for `url`, `None` for the straight way."""
+    """The proxy for `url`, `None` for a direct connection."""
     text = _variable(environment, "https_proxy" if url.scheme == "https" else "http_proxy")
     if not text or _is_direct(url, _variable(environment, "no_proxy")):
         return None

@@ -1,6 +1,6 @@
-"""Pulls an image: manifest, config, then all layers at once.
+"""Pulls an image: manifest, config, then all layers in parallel.
 
-What the client sees is what moby daemon/internal/distribution/pull_v2.go sends.
+The client sees the same messages as from moby daemon/internal/distribution/pull_v2.go.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ class Puller:
     async def pull(
         self, reference: Reference, platform: Platform, auth: RegistryAuth | None, lease: Lease, report: Report
     ) -> Image:
-        """Pull what `reference` names, all tags if it has neither tag nor digest; answers the last image.
+        """Pull `reference`, or all tags if it has neither tag nor digest; returns the last image.
 
-        Mirrors are asked first, and whatever is wrong with one, the next is asked. Raises what the registry, the
-        documents and the layers raise.
+        Mirrors are tried first; after any error, the next one is tried. Raises the errors of the registry, the
+        documents and the layers.
         """
         if reference.familiar_name == _RESERVED:
             raise Forbidden(f"'{_RESERVED}' is a reserved name")
@@ -72,7 +72,7 @@ class Puller:
         try:
             repository = await self._client.repository(reference, auth)
             return await self._pull_from(repository, reference, platform, lease, report)
-        except Unauthorized as error:  # the registry's word, not ours: at status 401 clients would ask for a password
+        except Unauthorized as error:  # at our own status 401, clients would ask for a password
             raise NotFound(str(error)) from error
 
     async def _pull_from(
@@ -112,7 +112,7 @@ class Puller:
         return await self._index.add(new, [*([] if name.digest else [name]), name.with_digest(top.digest)])
 
     async def _held(self, id: Digest, lease: Lease) -> NewImage | None:
-        """The image, if it is here and whole: whoever removes it from now on, its layers stay."""
+        """The image, if it is complete in the store: even if it is removed from now on, its layers stay."""
         image = self._index.find_by_id(id)
         if image is None:
             return None
@@ -122,7 +122,7 @@ class Puller:
         return NewImage(id, image.config, tuple(self._layers.get(chain_id) for chain_id in image.layers))
 
     def _is_whole(self, image: Image) -> bool:
-        """Whether it has all its blobs: a check may have thrown a broken one away."""
+        """Whether all its blobs are in the store: a check may have removed a corrupt one."""
         blobs = (image.id, *(self._layers.get(chain_id).blob for chain_id in image.layers))
         return all(blob in self._content for blob in blobs)
 
@@ -132,7 +132,7 @@ class Puller:
     async def _resolve(
         self, repository: Repository, name: Reference, top: Document, platform: Platform
     ) -> tuple[list[Document], Manifest]:
-        """The manifest for `platform`, and all documents on the way to it."""
+        """The manifest for `platform`, and all documents that lead to it."""
         documents = [top]
         parsed = parse_document(top.content, top.media_type)
         while isinstance(parsed, Index):
@@ -176,7 +176,7 @@ class Puller:
 
 
 class _Download:
-    """One layer's blob on its way from the registry."""
+    """The download of one layer's blob from the registry."""
 
     def __init__(self, repository: Repository, blob: Descriptor, config: RegistryConfig) -> None:
         self._repository = repository

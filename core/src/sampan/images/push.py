@@ -1,6 +1,6 @@
 """Pushes an image: its layers and config where they are missing, then the manifest.
 
-What the client sees is what moby daemon/internal/distribution/push_v2.go sends.
+The client sees the same messages as from moby daemon/internal/distribution/push_v2.go.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from sampan.images.registry import RegistryClient
 from sampan.images.registry_config import RegistryAuth
 from sampan.tasks import end, in_thread
 
-_MOUNTS_MAX = 4  # repositories that are tried for a blob, as with moby
+_MOUNTS_MAX = 4  # repositories tried for each blob, as in moby
 
 
 @dataclass(frozen=True)
 class _Blob:
-    """A blob to be pushed. `id` names it in progress items, a config has none. `sources` may have it already."""
+    """A blob to be pushed. `id` is its ID in progress items, "" for a config. `sources` may already have it."""
 
     digest: Digest
     size_bytes: int
@@ -53,14 +53,14 @@ class Pusher:
         self._uploads = asyncio.Semaphore(client.config.uploads)
 
     def send_at_once(self, uploads: int) -> None:
-        """Change how many layers are sent at once; those that are under way don't count."""
+        """Change how many layers are uploaded at once, not counting those in progress."""
         self._uploads = asyncio.Semaphore(uploads)
 
     async def push(self, reference: Reference, auth: RegistryAuth | None, lease: Lease, report: Report) -> None:
-        """Push `reference`, all tags of the repository if it has none.
+        """Push `reference`, or all tags of the repository if it has none.
 
-        Raises `NotFound` if there is no such name here, `InvalidArgument` for a digest, and what the registry
-        answers.
+        Raises `NotFound` if there is no such name here, `InvalidArgument` for a digest, and the errors of the
+        registry.
         """
         report(message(f"The push refers to repository [{reference.name}]"))
         names = self._names(reference)
@@ -96,7 +96,7 @@ class Pusher:
         report({"progressDetail": {}, "aux": {"Tag": name.tag, "Digest": description.digest, "Size": size}})
 
     async def _describe(self, to: Destination, name: Reference, image: Image, lease: Lease) -> Description:
-        """The manifest to push: one that the image is known by, if each blob of it is here, or at the registry."""
+        """The manifest to push: a known one if each of its blobs is in the store or the registry, else our own."""
         layers = [self._layers.get(chain_id) for chain_id in image.layers]
         bare = await in_thread(self._bare, image, layers)
         for one in await in_thread(known, self._content, image):
@@ -109,7 +109,7 @@ class Pusher:
         return await in_thread(described, self._content, image, ready)
 
     def _bare(self, image: Image, layers: Sequence[Layer]) -> Digest | None:
-        """The manifest of our own that names bare tars: an archive was saved with it, no registry shall have it."""
+        """The digest of our own manifest of bare tars, if any, which archives may have, but no registry."""
         if all(is_distributable(self._content, layer) for layer in layers):
             return None
         return described(self._content, image, layers).digest
@@ -123,7 +123,7 @@ class Pusher:
         return False
 
     async def _compressed(self, chain_id: Digest, lease: Lease) -> Layer:
-        """The layer with a blob that registries take: made once, and kept instead of the tar it was loaded from."""
+        """The layer with a blob that registries accept, compressed once and kept instead of the loaded tar."""
         async with self._compressing:
             layer = self._layers.get(chain_id)
             if await in_thread(is_distributable, self._content, layer):
@@ -184,9 +184,9 @@ class Pusher:
         return list(found.values())[:_MOUNTS_MAX]
 
     async def _note(self, image: Image, name: Reference, description: Description, lease: Lease) -> None:
-        """Remember the manifest: a second push sends the same, and the image has a digest in this repository.
+        """Record the manifest: the next push sends the same one, and the image has a digest in this repository.
 
-        Of an image that was removed meanwhile, there is nothing to remember.
+        If the image was removed in the meantime, there is nothing to record.
         """
         await lease.add(description.digest)
         await in_thread(self._content.put, description.content)
@@ -195,7 +195,7 @@ class Pusher:
 
 
 class _Teller:
-    """Tells of one blob's progress; of a config's, nothing is told."""
+    """Reports the progress of one blob; that of a config is not reported."""
 
     def __init__(self, blob: _Blob, report: Report) -> None:
         self._blob = blob

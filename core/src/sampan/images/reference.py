@@ -1,7 +1,7 @@
-"""Names of images: Docker's grammar, and the short forms people type.
+"""Names of images: Docker's grammar, and the short forms that users type.
 
-`alpine` is `docker.io/library/alpine:latest`; what Docker shows is the familiar form again. Grammar, normalisation
-and messages: github.com/distribution/reference (regexp.go, normalize.go).
+`alpine` means `docker.io/library/alpine:latest`; Docker shows the familiar form again. Grammar, normalisation and
+messages: github.com/distribution/reference (regexp.go, normalize.go).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _IDENTIFIER = re.compile("[a-f0-9]{64}")
 
 @dataclass(frozen=True)
 class Reference:
-    """A repository, and a tag or a digest in it, or both, or neither. Its text is the full form."""
+    """A repository with a tag, a digest, both, or neither. Its string is the full form."""
 
     domain: str
     path: str
@@ -42,7 +42,7 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """What `text`, full or familiar, means. Raises `InvalidArgument` in Docker's words."""
+        """Parse `text`, full or familiar. Raises `InvalidArgument` with Docker's message."""
         if _IDENTIFIER.fullmatch(text):
             raise InvalidArgument(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
         domain, remainder = _split_domain(text)
@@ -72,7 +72,7 @@ class Reference:
 
     @property
     def familiar(self) -> str:
-        """The whole as Docker shows it: `alpine:3`."""
+        """The whole name as Docker shows it: `alpine:3`."""
         return self.familiar_name + self._suffix
 
     @property
@@ -85,13 +85,13 @@ class Reference:
         return replace(self, tag=DEFAULT_TAG) if self.has_name_only else self
 
     def with_tag(self, tag: str) -> Reference:
-        """Tag `tag` of the same repository. Raises `InvalidArgument`."""
+        """The tag `tag` in the same repository. Raises `InvalidArgument`."""
         if not _TAG_GRAMMAR.fullmatch(tag):
             raise InvalidArgument("invalid tag format")
         return replace(self, tag=tag, digest=None)
 
     def with_digest(self, digest: Digest) -> Reference:
-        """Digest `digest` of the same repository."""
+        """The digest `digest` in the same repository."""
         return replace(self, tag=None, digest=digest)
 
     def __str__(self) -> str:
@@ -103,7 +103,7 @@ class Reference:
 
 
 def parse_id(text: str) -> Digest | None:
-    """The image ID that `text` spells out in full, with or without the algorithm; `None` if it is something else."""
+    """The image ID that `text` is in full, with or without the algorithm; `None` if it is something else."""
     if _IDENTIFIER.fullmatch(text):
         return Digest(f"sha256:{text}")
     try:
@@ -113,7 +113,7 @@ def parse_id(text: str) -> Digest | None:
 
 
 def is_domain(text: str) -> bool:
-    """Whether what stands before the first slash of a name is a registry, not a part of a repository's path."""
+    """Whether the part of a name before the first slash is a registry, rather than part of a repository's path."""
     return text == "localhost" or "." in text or ":" in text or text.lower() != text
 
 

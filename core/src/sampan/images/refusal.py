@@ -1,4 +1,4 @@
-"""What a registry's refusal means, in Docker's words.
+"""Translates a registry's refusals into Docker's errors.
 
 Sources: moby daemon/internal/distribution/errors.go, docker/distribution registry/api/errcode, distribution-spec
 (Error Codes).
@@ -42,12 +42,12 @@ _DEFAULT_ERRORS = {
 
 
 async def refusal(response: aiohttp.ClientResponse, reference: Reference, *, pushing: bool = False) -> SampanError:
-    """What an answer that is not the one hoped for means."""
+    """The error for an unsuccessful response."""
     status = response.status
     if status >= 500:
         return Interrupted(f"received unexpected HTTP status: {status} {response.reason}")
     code, text = error_of(await read_bounded(response, _ERROR_BYTES_MAX), status)
-    if 'error="insufficient_scope"' in response.headers.get("WWW-Authenticate", ""):  # Docker Hub: a token of nobody
+    if 'error="insufficient_scope"' in response.headers.get("WWW-Authenticate", ""):  # Docker Hub: an anonymous token
         code, text = "DENIED", _DEFAULT_ERRORS[403][1]
     cause = f"{code.lower().replace('_', ' ')}: {text}"
     if code == "TOOMANYREQUESTS" or status == 429:
@@ -57,7 +57,7 @@ async def refusal(response: aiohttp.ClientResponse, reference: Reference, *, pus
 
 
 def error_of(body: bytes, status: int) -> tuple[str, str]:
-    """Code and message of the first error in a registry's answer; a token server may say `details` alone."""
+    """Code and message of the first error in a registry's response; a token server may send only `details`."""
     default = _DEFAULT_ERRORS.get(status, ("UNKNOWN", f"unexpected HTTP status {status}"))
     try:
         document: Any = json.loads(body)
@@ -84,7 +84,7 @@ async def read_bounded(response: aiohttp.ClientResponse, limit: int, timeout_s: 
 
 
 def _too_many(response: aiohttp.ClientResponse, cause: str) -> Unavailable:
-    """With what the registry tells of its limit (`RateLimit-Limit: 100;w=21600`, docs.docker.com, Pull usage)."""
+    """Add what the registry says about its limit (`RateLimit-Limit: 100;w=21600`, docs.docker.com, Pull usage)."""
     said = number_in(response.headers.get("Retry-After", ""))
     limit, window = map(number_in, response.headers.get("RateLimit-Limit", "").partition(";w=")[::2])
     if limit is not None and window is not None:

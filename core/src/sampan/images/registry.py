@@ -1,7 +1,7 @@
 """A registry's client: manifests, tags and blobs over HTTP (OCI distribution-spec).
 
-What a registry sends is hostile until its digest says otherwise: sizes are bounded, redirects followed a few times,
-never from HTTPS to HTTP and never with credentials.
+What a registry sends is untrusted until its digest is verified: sizes are limited, redirects are followed only a few
+times, never from HTTPS to HTTP and never with credentials.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _TAGS_MAX = 100_000
 
 @dataclass(frozen=True)
 class Document:
-    """A manifest or index as the registry sent it; its digest is that of these very bytes."""
+    """A manifest or index as the registry sent it, with the digest of exactly these bytes."""
 
     content: bytes
     media_type: str
@@ -48,18 +48,18 @@ class Document:
 
 
 class RegistryClient:
-    """Speaks to all registries over one pool of connections. Use it within one event loop; close it."""
+    """The client for all registries, with one pool of connections. Use it within one event loop; close it."""
 
     def __init__(self, config: RegistryConfig) -> None:
         self.config = config
         self._transport = Transport(config)
 
     def reach_by(self, config: RegistryConfig) -> None:
-        """Go by another configuration. What is under way ends as it began."""
+        """Use another configuration. Operations in progress end with the old one."""
         self.config = self._transport.config = config
 
     async def mirrors(self, reference: Reference) -> list[Repository]:
-        """The repository of `reference` at those mirrors that answer."""
+        """The repository of `reference` at those mirrors that respond."""
         self._transport.forget_certificates()
         found = []
         for endpoint in self.config.endpoints(reference.domain):
@@ -71,14 +71,14 @@ class RegistryClient:
         return found
 
     async def repository(self, reference: Reference, auth: RegistryAuth | None = None) -> Repository:
-        """The repository of `reference`, at the first endpoint of its registry itself that answers.
+        """The repository of `reference`, at the first endpoint of its registry that responds, mirrors excluded.
 
         Raises `SystemFailure` if none does.
         """
         return Repository(await self.channel(reference.domain, auth), reference)
 
     async def channel(self, domain: str, auth: RegistryAuth | None) -> Channel:
-        """The way to a registry, shown `auth` when it asks. Raises `SystemFailure` if it does not answer."""
+        """A channel to a registry, which gets `auth` if it asks. Raises `SystemFailure` if it does not respond."""
         self._transport.forget_certificates()
         endpoints = [endpoint for endpoint in self.config.endpoints(domain) if not endpoint.is_mirror]
         for number, endpoint in enumerate(endpoints, start=1):
@@ -91,9 +91,9 @@ class RegistryClient:
         raise AssertionError("a registry has at least one endpoint")
 
     async def login(self, domain: str, auth: RegistryAuth) -> str:
-        """Have the registry judge `auth`; answers the identity token to show it from now on, "" for the same again.
+        """Have the registry check `auth`; returns the identity token to use from now on, "" for the same credentials.
 
-        Raises `Unauthorized` if it does not take it, `SystemFailure` if it does not answer.
+        Raises `Unauthorized` if it rejects them, `SystemFailure` if it does not respond.
         """
         channel = await self.channel(domain, auth)
         try:
@@ -112,8 +112,10 @@ class RegistryClient:
         await self._transport.close()
 
     async def _channel(self, endpoint: Endpoint, auth: RegistryAuth | None) -> Channel:
-        """The channel to `endpoint`, once it has answered. It asks for credentials mostly, which nobody gives it yet:
-        only what is wanted of it says for which scope."""
+        """The channel to `endpoint`, once it has responded.
+
+        Usually that is a demand for credentials, which are not sent yet, as the scope depends on the later request.
+        """
         channel = Channel(self._transport, endpoint, auth)
         asked = Asked("GET", channel.url(""))
         async with self._transport.request(endpoint, asked) as response:
@@ -132,14 +134,14 @@ class Repository:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where it is."""
+        """The endpoint that it is at."""
         return self._channel.endpoint
 
     async def document(self, reference: Reference) -> Document:
-        """The manifest or index that `reference`'s digest, else its tag, names.
+        """The manifest or index for the digest of `reference`, or else for its tag.
 
-        Raises `NotFound`, `Unauthorized`, `Unavailable` in Docker's words, `DataLoss` if it is not what its digest
-        says, `Interrupted`.
+        Raises `NotFound`, `Unauthorized`, `Unavailable` with Docker's message, `DataLoss` if it does not match its
+        digest, `Interrupted`.
         """
         wanted = str(reference.digest or reference.tag)
         url = self._url(f"manifests/{wanted}")
@@ -154,7 +156,7 @@ class Repository:
         return Document(content, media_type, digest)
 
     async def tags(self) -> list[str]:
-        """All tags. Raises as `document` does, and `InvalidArgument` for a list without sense or end."""
+        """All tags. Raises as `document` does, and `InvalidArgument` for a malformed or endless list."""
         found: list[str] = []
         url = self._url("tags/list")
         for _ in range(_TAG_PAGES_MAX):
@@ -169,10 +171,10 @@ class Repository:
         raise InvalidArgument(f"the registry has more than {_TAG_PAGES_MAX} pages of tags")
 
     async def blob(self, descriptor: Descriptor, offset: int = 0) -> AsyncGenerator[bytes, None]:
-        """The bytes of a blob from `offset` on, exactly as many as its descriptor says.
+        """The bytes of a blob from `offset` on, exactly as many as in its descriptor.
 
-        Raises `Interrupted` if it breaks off (ask again from where it did), `DataLoss` if it is longer,
-        `DeadlineExceeded` if it only drips.
+        Raises `Interrupted` if the connection breaks (continue from there), `DataLoss` if there are more bytes,
+        `DeadlineExceeded` if it is too slow.
         """
         pace = Pace("registry", self._channel.config.read_timeout_s)
         headers = {"Range": f"bytes={offset}-"} if offset else {}

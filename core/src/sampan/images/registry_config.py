@@ -1,4 +1,4 @@
-"""Which registries there are, and how each may be spoken to."""
+"""The configuration of registries, and how to connect to each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HUB_NAMES = ("index.docker.io", "docker.io", _HUB)
 
 @dataclass(frozen=True)
 class RegistryAuth:
-    """Credentials for one registry, as Docker's X-Registry-Auth header carries them."""
+    """Credentials for one registry, as in Docker's X-Registry-Auth header."""
 
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
@@ -28,9 +28,9 @@ class RegistryAuth:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One way to reach a registry: `https://host:port`, and whether its certificate is checked.
+    """One way to connect to a registry: `https://host:port`, and whether its certificate is checked.
 
-    A mirror only ever serves pulls, and is never given credentials, which are those of the registry itself.
+    A mirror is used only for pulls, and never gets credentials, which belong to the registry itself.
     """
 
     url: str
@@ -40,14 +40,14 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class RegistryConfig:
-    """How registries are reached.
+    """How to connect to registries.
 
-    `insecure` names registries (`host`, `host:port`, or a network such as `10.0.0.0/8`) whose certificate is not
-    checked and which may speak plain HTTP; loopback always may. `mirrors` are URLs (`https://host:port`) asked before
-    Docker Hub. `ca_file` is trusted beside the system's authorities; the first of `certs_dirs` that has a directory
-    named for a registry (`host` or `host:port`) says whom to trust and what to show there. `attempts` is how often a
-    request that brings nothing is tried, waiting `retry_delay_s` longer each time. `downloads` layers are fetched
-    and `uploads` sent at once.
+    `insecure` are registries (`host`, `host:port`, or a network such as `10.0.0.0/8`) whose certificate is not
+    checked and which may use plain HTTP; loopback always may. `mirrors` are URLs (`https://host:port`) that are tried
+    before Docker Hub. `ca_file` is trusted in addition to the system's authorities; the first of `certs_dirs` that
+    has a directory named like a registry (`host` or `host:port`) determines the authorities and client certificates
+    there. `attempts` is how often a request without any result is tried, with delays growing by `retry_delay_s`.
+    `downloads` and `uploads` are the numbers of layers transferred at once.
     """
 
     insecure: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class RegistryConfig:
     uploads: int = 5
 
     def endpoints(self, domain: str) -> tuple[Endpoint, ...]:
-        """The ways to reach the registry `domain` (`host` or `host:port`), the best one first."""
+        """The ways to connect to the registry `domain` (`host` or `host:port`), the best one first."""
         if domain == DEFAULT_DOMAIN:
             return (*self._mirrors, Endpoint(f"https://{_HUB}", verify=True))
         if self.is_insecure(domain):
@@ -70,10 +70,10 @@ class RegistryConfig:
         return (Endpoint(f"https://{domain}", verify=True),)
 
     def tls(self, authority: str, *, verify: bool) -> ssl.SSLContext:
-        """What the certificate of `authority` (`host` or `host:port`) is checked with, and what is shown to it.
+        """The TLS context for `authority` (`host` or `host:port`): trusted authorities and client certificates.
 
-        Reads files. Raises `OSError` for one that can't be read, `InvalidArgument` for a directory of certificates
-        that lacks one.
+        Reads files. Raises `OSError` for one that can't be read, `InvalidArgument` for an incomplete directory of
+        certificates.
         """
         own = next((path for root in self.certs_dirs if (path := root / authority).is_dir()), None)
         if own is None:
@@ -81,7 +81,7 @@ class RegistryConfig:
         return certificates.context(own, ca_file=self.ca_file, verify=verify)
 
     def is_insecure(self, domain: str) -> bool:
-        """Whether the registry may speak plain HTTP, and show any certificate."""
+        """Whether the registry may use plain HTTP, or any certificate."""
         host = _host_of(domain)
         if host == "localhost" or domain in self.insecure or host in self.insecure:
             return True

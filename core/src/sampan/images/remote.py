@@ -1,5 +1,7 @@
-"""All that is done with registries and the web, in one place: importing it takes 0.2 s and 9 MB (aiohttp), which only
-those pay for who talk to one."""
+"""Everything that uses registries and the web, in one module.
+
+Importing it takes 0.2 s and 9 MB (aiohttp), so it is imported only when needed.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from sampan.images.web_file import WebFile, web_file
 
 
 class Remote:
-    """The registries, as one store sees them. Use it within one event loop; close it."""
+    """The registries, for one store. Use it within one event loop; close it."""
 
     def __init__(self, registries: RegistryConfig, content: ContentStore, layers: Layers, index: ImageIndex) -> None:
         self._client = RegistryClient(registries)
@@ -31,7 +33,7 @@ class Remote:
         self._pusher = Pusher(self._client, content, layers, index)
 
     def reach_by(self, registries: RegistryConfig) -> None:
-        """Go by another configuration."""
+        """Use another configuration."""
         self._client.reach_by(registries)
         self._pusher.send_at_once(registries.uploads)
 
@@ -55,7 +57,7 @@ class Remote:
         return await describe(repository, reference, self._client.config)
 
     async def search(self, term: str, limit: int, auth: RegistryAuth | None) -> list[SearchHit]:
-        """Images that a registry (named before the first slash of `term`, else Docker Hub) finds for a term.
+        """Search a registry (named before the first slash of `term`, else Docker Hub) for images.
 
         Raises as `search` does.
         """

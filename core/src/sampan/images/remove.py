@@ -1,4 +1,4 @@
-"""What `docker rmi` may take away, and in which order. Rules and words: moby daemon/images/image_delete.go."""
+"""What `docker rmi` may remove, and in which order. Rules and messages: moby daemon/images/image_delete.go."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sampan.images.reference import Reference, parse_id
 
 @dataclass(frozen=True)
 class ImageUser:
-    """A container that was made of an image."""
+    """A container that was created from an image."""
 
     id: str
     running: bool
@@ -22,7 +22,7 @@ class ImageUser:
 
 @dataclass(frozen=True)
 class Removed:
-    """One line of a removal's answer: a name that was taken away, or the ID of an image or layer that is gone."""
+    """One item of a removal's result: a name that was removed, or the ID of an image or layer that is gone."""
 
     untagged: str | None = None
     deleted: str | None = None
@@ -32,16 +32,16 @@ Users = Callable[[Image], Sequence[ImageUser]]
 
 
 class Remover:
-    """Removes names and images from an index; what they leave is garbage for somebody else."""
+    """Removes names and images from an index; the resulting garbage is collected separately."""
 
     def __init__(self, index: ImageIndex, users: Users) -> None:
         self._index = index
         self._users = users
 
     async def remove(self, name: str, *, force: bool) -> list[Removed]:
-        """Remove the name, and the image if that was its last one, or the image whose ID `name` is.
+        """Remove the name, and the image with its last name; or the image, if `name` is its ID.
 
-        Raises `NotFound`, `Conflict` in Docker's words.
+        Raises `NotFound`, `Conflict` with Docker's message.
         """
         image = self._index.get(name)
         if parse_id(name) is None and self._index.find(Reference.parse(name)):
@@ -72,7 +72,7 @@ class Remover:
         return [*(Removed(untagged=one.familiar) for one in names), Removed(deleted=image.id)]
 
     def _conflict(self, image: Image, *, force: bool, names: bool) -> Conflict | None:
-        """Why the image can't be deleted; names count only if `names`."""
+        """Why the image can't be deleted; names are considered only if `names`."""
         users = self._users(image)
         running = next((user for user in users if user.running), None)
         if running:
@@ -91,13 +91,13 @@ def _conflict(image: Image, how: str, why: str) -> Conflict:
 
 
 def _is_single(names: Sequence[Reference]) -> bool:
-    """Whether all names are of one repository, with one tag at most."""
+    """Whether all names are in one repository, with at most one tag."""
     tags = [name for name in names if name.digest is None]
     return len({name.name for name in names}) == 1 and len(tags) <= 1
 
 
 def _with_lone_digests(name: Reference, names: Sequence[Reference]) -> list[Reference]:
-    """`name`, and if it is the last tag of its repository, the digests of that repository too."""
+    """`name`, and if it is the last tag of its repository, also the digests of that repository."""
     if name.digest is not None:
         return [name.with_digest(name.digest)]
     rest = [one for one in names if one.name == name.name and one != name]

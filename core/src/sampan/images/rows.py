@@ -1,4 +1,4 @@
-"""Images and layers as SQLite holds them: `document` is JSON."""
+"""Images and layers as stored in SQLite: `document` is JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LayerRow = tuple[str, str, str | None, int, str]
 
 @dataclass(frozen=True)
 class Rows:
-    """All there is."""
+    """All rows."""
 
     images: list[ImageRow]
     references: list[tuple[str, str]]
@@ -40,14 +40,14 @@ def select(connection: sqlite3.Connection) -> Rows:
 
 @dataclass(frozen=True)
 class RowName:
-    """A row, by its table (`images`, `layers` or `image_references`) and its key there."""
+    """A row, identified by its table (`images`, `layers` or `image_references`) and its key."""
 
     table: str
     key: str
 
 
 def delete(connection: sqlite3.Connection, name: RowName) -> None:
-    """Take a row out, an image's names with it. Layers may go in any order."""
+    """Delete a row, and for an image its names too. Layers may be deleted in any order."""
     match name.table:
         case "images":
             connection.execute("DELETE FROM image_references WHERE image_id = ?", (name.key,))
@@ -61,7 +61,7 @@ def delete(connection: sqlite3.Connection, name: RowName) -> None:
 
 
 def image_document(image: Image) -> str:
-    """The document of an image's row; names are in a table of their own."""
+    """The document of an image's row; names are in a separate table."""
     return json.dumps(
         {
             "config": image.config,
@@ -75,9 +75,9 @@ def image_document(image: Image) -> str:
 
 
 def image_of(row: ImageRow) -> Image:
-    """An image without its names. Raises `ValueError`, `KeyError`, `TypeError`, `InvalidArgument` for a bad row.
+    """An image without its names. Raises `ValueError`, `KeyError`, `TypeError`, `InvalidArgument` for an invalid row.
 
-    One whose config is broken has none: it is listed and can be removed.
+    If its config is invalid, it gets an empty one, so that it is listed and can be removed.
     """
     id, document = row
     fields = json.loads(document)
@@ -109,7 +109,7 @@ def layer_row(layer: Layer) -> LayerRow:
 
 
 def layer_of(row: LayerRow) -> Layer:
-    """The layer of a row. Raises as `image_of` does."""
+    """The layer in a row. Raises as `image_of` does."""
     chain_id, diff_id, parent, size_bytes, document = row
     fields = json.loads(document)
     return Layer(

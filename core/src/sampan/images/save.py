@@ -1,8 +1,8 @@
-"""Writes images as an archive that Docker, Podman and every OCI tool read.
+"""Writes images as an archive that Docker, Podman and all OCI tools can read.
 
-It is an OCI layout (`index.json`, `blobs/`) with Docker's `manifest.json` and `repositories` beside, as moby
-daemon/internal/image/tarexport/save.go writes it. Blobs go in as they are kept, so what is loaded again has the
-digests that it had.
+It is an OCI layout (`index.json`, `blobs/`) with Docker's `manifest.json` and `repositories` in addition, as written
+by moby daemon/internal/image/tarexport/save.go. Blobs are written as stored, so they keep their digests when loaded
+again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 @dataclass
 class _Saved:
-    """An image that goes into the archive, the tags asked for, and its manifest."""
+    """An image to be saved, the tags asked for, and its manifest."""
 
     image: Image
     tags: list[Reference] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Saver:
     async def save(self, names: Sequence[str], platforms: Sequence[Platform]) -> AsyncIterator[bytes]:
         """The archive of all images of `names`: tags, IDs, or repositories with all their tags.
 
-        Raises `NotFound` before the first byte; later `DataLoss` for a blob that has changed on the disk.
+        Raises `NotFound` before the first byte, later `DataLoss` for a blob that has changed on disk.
         """
         saved = self._find(names, platforms)
         for one in saved:
@@ -102,7 +102,7 @@ class Saver:
         await self._lease.add(*(self._layers.get(chain_id).blob for chain_id in image.layers))
 
     def _describe(self, image: Image) -> Description:
-        """The manifest that it came with, if all of its blobs are here; else one of our own."""
+        """The manifest that it was obtained with, if all of its blobs are in the store; else our own."""
         for one in known(self._content, image):
             if all(blob.digest in self._content for blob in one.layers):
                 return one
@@ -130,7 +130,7 @@ class Saver:
 
 
 def check_platform(image: Image, name: str, platforms: Sequence[Platform]) -> None:
-    """Raise `NotFound` in Docker's words if the image that `name` leads to doesn't run on each of `platforms`."""
+    """Raise `NotFound` with Docker's message if the image called `name` doesn't run on each of `platforms`."""
     own = Platform.of(image.config)
     for platform in platforms:
         if not platform.runs(own):

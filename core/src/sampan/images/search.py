@@ -1,4 +1,4 @@
-"""Searches a registry for images. Only the first API of registries has this; Docker Hub still serves it.
+"""Searches a registry for images, which only the first registry API supports; Docker Hub still serves it.
 
 Source: moby daemon/pkg/registry search.go, session.go.
 """
@@ -17,12 +17,12 @@ from sampan.images.manifest import DOCUMENT_BYTES_MAX
 from sampan.images.refusal import read_bounded
 
 SEARCHED_HUB = "https://index.docker.io"
-"""Where Docker Hub has its search."""
+"""The address of Docker Hub's search."""
 
 
 @dataclass(frozen=True)
 class SearchHit:
-    """An image that a registry offers."""
+    """An image found in a registry."""
 
     name: str
     description: str
@@ -32,9 +32,9 @@ class SearchHit:
 
 
 async def search(channel: Channel, host: str, term: str, limit: int) -> list[SearchHit]:
-    """The images at `host` that the registry finds for `term`.
+    """The images that the registry at `host` finds for `term`.
 
-    Raises `NotFound` if the registry has no search, `SystemFailure`, `InvalidArgument` if its answer makes no sense.
+    Raises `NotFound` if the registry has no search, `SystemFailure`, `InvalidArgument` for a malformed response.
     """
     url = URL(host).joinpath("v1", "search").with_query({"q": term, "n": str(limit)})
     async with channel.request("GET", url, (), headers={"X-Docker-Token": "true"}) as response:

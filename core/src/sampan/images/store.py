@@ -1,4 +1,4 @@
-"""The images room as the daemon sees it."""
+"""The image store, as used by the daemon."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ __all__ = [
 class ImageStore:
     """All images of one data root: their blobs below `root`, their files in the storage driver, the rest in SQLite.
 
-    Reading (`get`, `list`) touches memory only. Use it within one event loop.
+    Reading (`get`, `list`) uses only memory. Use it within one event loop.
     """
 
     def __init__(self, root: Path, storage: StorageDriver, database: Database, *, registries: RegistryConfig) -> None:
@@ -83,9 +83,9 @@ class ImageStore:
         self._check_lock = asyncio.Lock()
 
     async def open(self) -> None:
-        """Load what is there, and throw away what a killed daemon left half done.
+        """Load the images, and remove what a killed daemon left half done.
 
-        Call it before anything else. Raises `SystemFailure` if the data root can't be read or written.
+        To be called before anything else. Raises `SystemFailure` if the data root can't be read or written.
         """
         try:
             await asyncio.to_thread(self._reconcile)
@@ -95,7 +95,7 @@ class ImageStore:
         await self.collect_garbage()
 
     def reach_by(self, registries: RegistryConfig) -> None:
-        """Reach registries by another configuration from now on. What is under way ends as it began."""
+        """Use another configuration of registries from now on. Operations in progress end with the old one."""
         self._registries = registries
         self._maker.fetch_at_once(registries.downloads)
         if self._remote:
@@ -107,7 +107,7 @@ class ImageStore:
             await self._remote.close()
 
     def get(self, name: str, *, platform: str | None = None) -> Image:
-        """The image of a reference, or of a full or abbreviated ID, if it is for `platform`.
+        """The image with this reference, or full or abbreviated ID, if it is for `platform`.
 
         Raises `NotFound` (`No such image: alpine:latest`), or `InvalidArgument` for what can't be a name.
         """
@@ -121,16 +121,16 @@ class ImageStore:
         return self._index.list()
 
     def last_used_ns(self, image: Image) -> int:
-        """When the image was last used, in nanoseconds since the epoch; of one in use, when that began."""
+        """When the image was last used, in nanoseconds since the epoch; if it is in use, when that started."""
         return self._uses.last_ns(image)
 
     async def note_use(self, image: Image, time_ns: int | None = None) -> None:
-        """Note that the image is used, now if no time is given. It is no error if it is gone."""
+        """Record a use of the image, now if no time is given. No error if it is gone."""
         if self._index.find_by_id(image.id):
             await self._uses.keep(image, time_ns)
 
     def shared_bytes(self, image: Image) -> int:
-        """How much of an image's size lies in layers that other images have too."""
+        """The size of those of an image's layers that other images have too, in bytes."""
         users = self._index.layer_users()
         return sum(self._layers.get(one).size_bytes for one in image.layers if users[one] > 1)
 
@@ -143,7 +143,7 @@ class ImageStore:
         return len(list(self._content))
 
     async def disk_bytes(self) -> int:
-        """What all images take on the disk: their files, the mount points made above them, and blobs."""
+        """The disk space of all images: their files, the mount points created on top of them, and blobs."""
         return await asyncio.to_thread(self._disk_bytes)
 
     async def pull(
@@ -151,9 +151,9 @@ class ImageStore:
     ) -> Image:
         """Pull `reference` (all tags, if it has neither tag nor digest) for `platform`, this machine's if `None`.
 
-        The registry is shown `auth` if it asks for it. Sends Docker's items to `progress`. Raises `NotFound`,
-        `Unauthorized`, `Unavailable`, `InvalidArgument`, `DataLoss`, `SystemFailure`; then, and when it is
-        cancelled, nothing of it is left but what another attempt can go on with.
+        The registry gets `auth` if it asks for it. Sends Docker's items to `progress`. Raises `NotFound`,
+        `Unauthorized`, `Unavailable`, `InvalidArgument`, `DataLoss`, `SystemFailure`; then, and if cancelled, nothing
+        is left except what another attempt can continue with.
         """
         wanted = Platform.parse(platform) if platform else host_platform()
         remote = await self._reach()
@@ -163,19 +163,19 @@ class ImageStore:
         return image
 
     async def push(self, reference: Reference, *, auth: RegistryAuth | None, progress: Progress) -> None:
-        """Push `reference`, all tags of its repository if it has none. Sends Docker's items to `progress`.
+        """Push `reference`, or all tags of its repository if it has none. Sends Docker's items to `progress`.
 
         Raises `NotFound`, `Unauthorized`, `Unavailable`, `InvalidArgument`, `SystemFailure`.
         """
         remote = await self._reach()
         async with self._lease() as lease:
             await relay(progress, lambda report: remote.push(reference, auth, lease, report))
-        await self.collect_garbage()  # the bare tars of layers that are kept compressed now
+        await self.collect_garbage()  # bare tars of layers that are compressed now
 
     async def login(self, auth: RegistryAuth) -> str:
-        """Have the registry `auth.server` (Docker Hub if empty) judge the credentials.
+        """Have the registry `auth.server` (Docker Hub if empty) check the credentials.
 
-        Answers the identity token to send from now on instead of the password; "" if it gives none. Raises
+        Returns the identity token to use instead of the password from now on; "" if it gives none. Raises
         `Unauthorized`, `SystemFailure`, `InvalidArgument`.
         """
         return await (await self._reach()).login(auth)
@@ -185,11 +185,11 @@ class ImageStore:
         return await (await self._reach()).describe(reference, auth)
 
     async def search(self, term: str, *, limit: int, auth: RegistryAuth | None) -> builtins.list[SearchHit]:
-        """Images that a registry finds for `term`. Raises `NotFound` if it has no search, and as `pull` does."""
+        """Search a registry for images. Raises `NotFound` if it has no search, and as `pull` does."""
         return await (await self._reach()).search(term, limit, auth)
 
     def history(self, image: Image) -> builtins.list[Step]:
-        """How `image` was made, newest step first."""
+        """How `image` was built, newest step first."""
         return steps(image, [self._layers.get(chain_id) for chain_id in image.layers])
 
     async def save(self, names: Sequence[str], *, platforms: Sequence[str]) -> AsyncGenerator[bytes, None]:
@@ -205,10 +205,10 @@ class ImageStore:
     async def load(
         self, body: AsyncIterator[bytes], *, progress: Progress, quiet: bool, platforms: Sequence[str] = ()
     ) -> builtins.list[Image]:
-        """Load the images of a docker-archive or an OCI archive, compressed or not; answers them.
+        """Load the images of a docker-archive or an OCI archive, compressed or not; returns them.
 
         With `platforms`, only those for one of them. Sends `Loading layer` (unless `quiet`) and `Loaded image` items.
-        Raises as `pull` does, leaving nothing.
+        Raises as `pull` does, leaving nothing behind.
         """
         wanted = [Platform.parse(text) for text in platforms]
         async with self._lease() as lease:
@@ -216,7 +216,7 @@ class ImageStore:
             images = await relay(progress, lambda report: loader.load(body, report, quiet=quiet))
         for image in images:
             await self.note_use(image)
-        await self.collect_garbage()  # all that was in the archive and is no part of an image
+        await self.collect_garbage()  # everything in the archive that is not part of an image
         return images
 
     async def import_(
@@ -228,9 +228,10 @@ class ImageStore:
         message: str,
         platform: str | None,
     ) -> Image:
-        """Make an image of one layer out of the tar of a root file system, compressed or not.
+        """Create an image with one layer from the tar of a root file system, compressed or not.
 
-        `changes` are Dockerfile instructions. Raises `InvalidArgument`, `DataLoss`, `SystemFailure`, leaving nothing.
+        `changes` are Dockerfile instructions. Raises `InvalidArgument`, `DataLoss`, `SystemFailure`, leaving nothing
+        behind.
         """
         config = import_.ImportConfig(changes, message, Platform.parse(platform) if platform else host_platform())
         async with self._lease() as lease:
@@ -239,16 +240,16 @@ class ImageStore:
 
     @asynccontextmanager
     async def web_file(self, source: str) -> AsyncIterator[WebFile]:
-        """What is at the URL `source`, to be imported. Raises as `sampan.images.web_file.web_file` does."""
+        """The content of the URL `source`, to be imported. Raises as `sampan.images.web_file.web_file` does."""
         async with (await self._reach()).web_file(source) as file:
             yield file
 
     async def commit(
         self, parent: Image, body: AsyncIterator[bytes] | None, committed: Committed, reference: Reference | None
     ) -> Image:
-        """Make an image of `parent` and, unless it is `None`, a layer on top of it: the tar `body`.
+        """Create an image from `parent` and, unless it is `None`, a layer on top of it: the tar `body`.
 
-        Raises what `body` raises, `InvalidArgument`, `DataLoss`, `SystemFailure`, leaving nothing.
+        Raises the errors of `body`, `InvalidArgument`, `DataLoss`, `SystemFailure`, leaving nothing behind.
         """
         async with self._lease() as lease:
             await lease.add(*parent.layers, parent.id)
@@ -271,7 +272,7 @@ class ImageStore:
         return image
 
     async def tag(self, image: Image, reference: Reference) -> Image:
-        """Give `image` the tag `reference` (`latest` if it names none), taking it from any other image.
+        """Give `image` the tag `reference` (`latest` if it has none), taking it from any other image.
 
         Raises `InvalidArgument` if it is a digest.
         """
@@ -281,9 +282,9 @@ class ImageStore:
         return await self._index.name(image.id, [reference.tagged()])
 
     async def remove(self, name: str, *, force: bool, in_use: Users) -> builtins.list[Removed]:
-        """Untag or delete as `docker rmi` does; `in_use` tells the containers of an image.
+        """Untag or delete as `docker rmi` does; `in_use` returns the containers of an image.
 
-        Raises `NotFound`, `Conflict` in Docker's words.
+        Raises `NotFound`, `Conflict` with Docker's message.
         """
         removed = await Remover(self._index, in_use).remove(name, force=force)
         if any(one.deleted for one in removed):
@@ -291,23 +292,23 @@ class ImageStore:
         return removed
 
     async def collect_garbage(self) -> builtins.list[Digest]:
-        """Remove layers and blobs that nobody has any more, and answer the layers' chain IDs.
+        """Remove layers and blobs that nobody uses any more, and return the layers' chain IDs.
 
-        The daemon calls it when it has removed the last container of an image that is gone.
+        The daemon calls it after removing the last container of an image that is gone.
         """
-        await self._garbage.collect_blobs()  # which needs no room on the disk, and makes it for the rest
+        await self._garbage.collect_blobs()  # needs no disk space, and makes room for the rest
         await self._maker.clear()
         return await self._garbage.collect()
 
     async def forget_begun(self) -> int:
-        """Drop what pulls that broke off have left for the next ones; answers how many bytes that gave back."""
+        """Remove what interrupted pulls have left for later ones; returns the number of bytes freed."""
         return await in_thread(self._content.begun.clear)
 
     @asynccontextmanager
     async def held(self, image: Image) -> AsyncIterator[None]:
-        """Within this the layers of `image` stay, also if it is removed: a snapshot can be put on top of them.
+        """In this context, the layers of `image` stay even if it is removed, so that a snapshot can be put on top.
 
-        Raises `NotFound` if it is gone already.
+        Raises `NotFound` if it is already gone.
         """
         async with self._leases.lease() as lease:
             await lease.add(*image.layers)
@@ -316,19 +317,19 @@ class ImageStore:
             yield
 
     async def check(self, owned: Owned, *, files: bool = False) -> builtins.list[Problem]:
-        """All that is wrong in the store; `owned` tells the snapshots of containers. Changes nothing.
+        """All problems in the store; `owned` says which snapshots belong to containers. Changes nothing.
 
-        With `files` those of each layer are compared with its blob too, for which the layer is unpacked once more.
+        With `files`, each layer's files are also compared with its blob, for which the layer is unpacked again.
         Raises `SystemFailure`.
         """
         async with self._check_lock:
             problems = await self._find_problems(owned, files=files)
         if files:
-            await self.collect_garbage()  # which was held meanwhile
+            await self.collect_garbage()  # leased during the check
         return problems
 
     async def repair(self, owned: Owned, *, files: bool = False) -> builtins.list[Mended]:
-        """Check, and mend what can be mended. Raises `SystemFailure`."""
+        """Check, and repair what can be repaired. Raises `SystemFailure`."""
         async with self._check_lock:
             problems = await self._find_problems(owned, files=files)
             mended = await Mender(self._parts).mend(problems)
@@ -341,8 +342,11 @@ class ImageStore:
         )
 
     async def init_snapshot(self, image: Image) -> str:
-        """The name of the committed snapshot that containers of `image` are prepared on: its files, and above them
-        the mount points that the engine needs. Made once for all images of these layers. Raises `SystemFailure`."""
+        """The name of the committed snapshot for containers of `image`. Raises `SystemFailure`.
+
+        It has the image's files, and on top the mount points that the engine needs. It is created once for all images
+        with these layers.
+        """
         name = init_name(image.snapshot)
         self._uses.note(image)
         async with self._init_lock:
@@ -361,7 +365,7 @@ class ImageStore:
         else:
             return
         key = KEY_PREFIX + name
-        with suppress(NotFound):  # on a full disk an earlier try may have left it
+        with suppress(NotFound):  # an earlier attempt may have left it on a full disk
             self._storage.remove(key)
         try:
             with mounted(self._storage.prepare(key, snapshot), self._mounts_dir) as rootfs:
@@ -379,7 +383,7 @@ class ImageStore:
         self._content.open(self._garbage.needed_blobs())
 
     async def _reach(self) -> Remote:
-        """What talks to registries, loaded late."""
+        """The registry code, imported late."""
         if self._remote is None:
             await asyncio.to_thread(import_module, "sampan.images.remote")
             from sampan.images.remote import Remote  # noqa: PLC0415
@@ -394,7 +398,7 @@ class ImageStore:
 
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[Lease]:
-        """A lease for making an image. If it is not made, what was leased is garbage."""
+        """A lease for creating an image. If that fails, what was leased becomes garbage."""
         try:
             async with self._leases.lease() as lease:
                 yield lease
@@ -404,7 +408,7 @@ class ImageStore:
 
     @asynccontextmanager
     async def _going_on(self, lease: Lease) -> AsyncIterator[None]:
-        """What is fetched within is kept for another attempt only if this one breaks off."""
+        """In this context, downloads are kept for another attempt only if this one is interrupted."""
         try:
             yield
         except BaseException as error:

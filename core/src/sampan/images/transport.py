@@ -1,4 +1,4 @@
-"""HTTP to registries: one pool of connections, TLS, proxies, redirects that carry no credentials away."""
+"""HTTP to registries: one pool of connections, TLS, proxies, and redirects without credentials."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sampan.images.proxy import proxy_of
 from sampan.images.registry_config import Endpoint, RegistryConfig
 
 _READ_BYTES = 1 << 20
-_COMMIT_S = 600.0  # a registry may put a large blob together, and read it again, before it answers the last request
+_COMMIT_S = 600.0  # a registry may assemble and reread a large blob before it responds to the last request
 _REDIRECTS_MAX = 5
 _NUMBER_LENGTH = 20
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -30,7 +30,7 @@ Content = bytes | AsyncIterable[bytes] | None
 
 @dataclass(frozen=True)
 class Asked:
-    """One request. `authorization` is meant for the origin of `url`, and goes nowhere else."""
+    """One request. `authorization` is for the origin of `url`, and is sent nowhere else."""
 
     method: str
     url: URL
@@ -40,7 +40,7 @@ class Asked:
 
 
 class Transport:
-    """Speaks to all registries. Use it within one event loop; close it."""
+    """The connections to all registries. Use it within one event loop; close it."""
 
     def __init__(self, config: RegistryConfig) -> None:
         self.config = config
@@ -54,15 +54,15 @@ class Transport:
             self._session = None
 
     def forget_certificates(self) -> None:
-        """Read the certificates of registries again, as they may have changed on the disk."""
+        """Read the certificates of registries again, as they may have changed on disk."""
         self._contexts.clear()
 
     @asynccontextmanager
     async def request(self, endpoint: Endpoint, asked: Asked) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Ask, following redirects of GET and HEAD.
+        """Send a request, following redirects of GET and HEAD.
 
-        Raises `Interrupted` if the network fails, also within the context, `InvalidArgument` for a redirect to where
-        it may not lead, `SystemFailure` for certificates that can't be read.
+        Raises `Interrupted` if the network fails, even within the context, `InvalidArgument` for a forbidden
+        redirect, `SystemFailure` for certificates that can't be read.
         """
         try:
             response = await self._follow(endpoint, asked)
@@ -101,7 +101,7 @@ class Transport:
                     timeout=timeouts,
                     proxy=proxy_of(url),
                 )
-        except UnicodeError as error:  # of the resolver: a host's name has a part of more than 63 characters
+        except UnicodeError as error:  # from the resolver: a part of the host name has more than 63 characters
             raise InvalidArgument(f"registry {endpoint.url} leads to an invalid host name: {error}") from error
 
     async def _tls(self, endpoint: Endpoint, url: URL) -> ssl.SSLContext | bool:
@@ -112,7 +112,7 @@ class Transport:
         if key not in self._contexts:
             try:
                 self._contexts[key] = await asyncio.to_thread(self.config.tls, url.authority, verify=verify)
-            except OSError as error:  # ssl's too
+            except OSError as error:  # including ssl's
                 raise SystemFailure(f"the certificates for {url.authority} can't be read: {error}") from error
         return self._contexts[key]
 
@@ -137,9 +137,9 @@ class Transport:
 
 
 def _answer_s(asked: Asked, timeouts: aiohttp.ClientTimeout) -> float | None:
-    """How long the headers of an answer may take, which could come in drips, or behind any number of answers 1xx.
+    """How long the headers of a response may take, which could trickle, or follow any number of 1xx responses.
 
-    A body that is sent piece by piece takes as long as it takes.
+    A body that is sent in pieces takes as long as it takes.
     """
     if asked.content is not None and not isinstance(asked.content, bytes):
         return None
@@ -147,7 +147,7 @@ def _answer_s(asked: Asked, timeouts: aiohttp.ClientTimeout) -> float | None:
 
 
 def number_in(text: str) -> int | None:
-    """The number that a header, or a part of it, is. `isdigit` knows digits, and more of them, that `int` refuses."""
+    """The number in a header, or a part of it. `isdigit` accepts digits, and more of them, that `int` rejects."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < _NUMBER_LENGTH else None
 
 
@@ -162,9 +162,9 @@ def _target(endpoint: Endpoint, url: URL, location: str) -> URL:
 
 
 def joined(url: URL, location: str, *, encoded: bool = False) -> URL:
-    """Where `location`, a header of an answer from `url`, leads; with `encoded` to the very bytes it says.
+    """The target of `location`, a header in a response from `url`; with `encoded`, its bytes are kept.
 
-    Raises `ValueError` if it leads nowhere.
+    Raises `ValueError` if it is not a usable URL.
     """
     target = url.join(URL(location, encoded=encoded and location.isascii()))
     if not target.absolute or not target.host:
@@ -173,13 +173,13 @@ def joined(url: URL, location: str, *, encoded: bool = False) -> URL:
 
 
 def words_of(error: BaseException, url: URL) -> str:
-    """What a network error is to a reader: Docker's words, which are those of Go's net package."""
+    """A network error in Docker's words, which are those of Go's net package."""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return f"dial tcp: lookup {url.host}: no such host"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"tls: failed to verify certificate: {error.certificate_error}"
     if isinstance(error, aiohttp.ClientConnectorError):
-        # asyncio puts words of its own into strerror
+        # asyncio puts its own text into strerror
         reason = os.strerror(error.os_error.errno) if error.os_error.errno else str(error.os_error)
         return f"dial tcp {url.host}:{url.port}: connect: {reason.lower()}"
     if isinstance(error, (TimeoutError, asyncio.TimeoutError)):

@@ -1,4 +1,4 @@
-"""When each image was last used: pulled, loaded, tagged, pushed, saved, or had by a container that is gone now."""
+"""When each image was last used: pulled, loaded, tagged, pushed, saved, or by a container that is gone now."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ImageUses:
         self._last: dict[str, int] = {}
 
     def load(self) -> None:
-        """Read what SQLite holds. Blocks."""
+        """Read the database. Blocks."""
         self._last = dict(
             self._database.read(
                 lambda connection: connection.execute("SELECT image_id, used_at_ns FROM image_uses").fetchall()
@@ -26,16 +26,16 @@ class ImageUses:
         )
 
     def last_ns(self, image: Image) -> int:
-        """The last use; of an image of which none is known, when it got its name here, or was made."""
+        """The time of the last use; if unknown, when it got its name here, or was created."""
         return self._last.get(image.id) or _nanoseconds(image.tagged_at or image.created)
 
     def note(self, image: Image, time_ns: int | None = None) -> int:
-        """Note that the image is used, now if no time is given, until the daemon ends. Answers the time."""
+        """Record a use of the image, now if no time is given, until the daemon ends. Returns the time."""
         self._last[image.id] = time_ns or time.time_ns()
         return self._last[image.id]
 
     async def keep(self, image: Image, time_ns: int | None = None) -> None:
-        """Note it for the next daemon too. It is not worth waiting for the disk."""
+        """Record it for the next daemon too. It is not worth waiting for the disk."""
         row = (image.id, self.note(image, time_ns))
 
         def change(connection: sqlite3.Connection) -> None:
@@ -45,7 +45,7 @@ class ImageUses:
 
 
 def _nanoseconds(text: str) -> int:
-    """RFC 3339; 0 for what is no time."""
+    """RFC 3339 as nanoseconds since the epoch; 0 for an invalid time."""
     try:
         return int(datetime.fromisoformat(text).timestamp() * 1e9)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A file on the web, as `import` takes it (moby builder/remotecontext/remote.go, `GetWithStatusError`)."""
+"""A file on the web, for `import` (moby builder/remotecontext/remote.go, `GetWithStatusError`)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sampan.images.proxy import proxy_of
 from sampan.images.registry_config import RegistryConfig
 from sampan.images.transport import NETWORK_ERRORS, REDIRECTS, words_of
 
-_REDIRECTS_MAX = 10  # as Go's net/http
-_SAID_BYTES_MAX = 4096  # of a refusal's body, which goes into a message
+_REDIRECTS_MAX = 10  # as in Go's net/http
+_SAID_BYTES_MAX = 4096  # of an error response's body, which goes into a message
 _REFUSALS: dict[int, type[SampanError]] = {400: InvalidArgument, 401: Unauthorized, 403: Forbidden, 404: NotFound}
 
 
 class WebFile:
-    """A file whose bytes are about to come. `url` shows no password; `size_bytes` is `None` if nobody said it."""
+    """A file about to be downloaded. `url` shows no password; `size_bytes` is `None` if unknown."""
 
     def __init__(self, url: str, response: aiohttp.ClientResponse, pace: Pace) -> None:
         self.url = url
@@ -30,7 +30,7 @@ class WebFile:
         self._pace = pace
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Its bytes. Raises `SystemFailure` if they break off, `DeadlineExceeded` if they only drip."""
+        """Its bytes. Raises `SystemFailure` if the connection breaks, `DeadlineExceeded` if it is too slow."""
         try:
             async for chunk in self._response.content.iter_any():
                 self._pace.came(len(chunk))
@@ -41,10 +41,10 @@ class WebFile:
 
 @asynccontextmanager
 async def web_file(source: str, config: RegistryConfig) -> AsyncIterator[WebFile]:
-    """The file at `source`, an HTTP or HTTPS URL (HTTP if it names no scheme), through redirects to such ones.
+    """The file at `source`, an HTTP or HTTPS URL (HTTP without a scheme), following redirects to such URLs.
 
-    It is reached with the time limits, the authority and the proxies that registries are. Raises `InvalidArgument`
-    for another URL, `SystemFailure` if the server fails, and what it says: `NotFound`, `Unauthorized`, `Forbidden`.
+    It uses the timeouts, the authority and the proxies for registries. Raises `InvalidArgument` for other URLs,
+    `SystemFailure` if the server fails, and by its status: `NotFound`, `Unauthorized`, `Forbidden`.
     """
     url = _checked(source if "://" in source else f"http://{source}", source)
     timeouts = aiohttp.ClientTimeout(
@@ -64,12 +64,12 @@ async def web_file(source: str, config: RegistryConfig) -> AsyncIterator[WebFile
 
 
 def redacted(url: URL) -> str:
-    """A URL for messages: without its password, as Go's `url.Redacted`."""
+    """A URL for messages, without its password, as Go's `url.Redacted`."""
     return str(url.with_password("xxxxx") if url.password is not None else url)
 
 
 def _checked(text: str, asked: URL | str, base: URL | None = None) -> URL:
-    """The URL `text`, seen from `base`. Only the web is the web: no file, nor what a redirect could make of one."""
+    """The URL `text`, relative to `base`. Only HTTP and HTTPS are allowed, also after redirects."""
     shown = redacted(asked) if isinstance(asked, URL) else asked
     try:
         url = base.join(URL(text)) if base else URL(text)
@@ -87,7 +87,7 @@ async def _followed(session: aiohttp.ClientSession, asked: URL, config: Registry
     for _ in range(_REDIRECTS_MAX + 1):
         try:
             tls = await asyncio.to_thread(config.tls, url.authority, verify=True) if url.scheme == "https" else True
-            async with asyncio.timeout(config.connect_timeout_s + config.read_timeout_s):  # headers may drip, too
+            async with asyncio.timeout(config.connect_timeout_s + config.read_timeout_s):  # headers may trickle too
                 response = await session.get(url, allow_redirects=False, proxy=proxy_of(url), ssl=tls)
         except NETWORK_ERRORS as error:
             kind = NotFound if isinstance(error, aiohttp.ClientConnectorDNSError) else SystemFailure
@@ -96,7 +96,7 @@ async def _followed(session: aiohttp.ClientSession, asked: URL, config: Registry
         if response.status not in REDIRECTS or not location:
             return response
         response.close()
-        # Credentials in a URL are for its own host: another one's URL has those that it brings.
+        # Credentials in a URL are for its own host; the URL of another host only has those that it includes.
         url = _checked(location, asked, base=url)
     raise SystemFailure(f'Get "{redacted(asked)}": stopped after {_REDIRECTS_MAX} redirects')
 

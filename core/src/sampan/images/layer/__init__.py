@@ -1,5 +1,5 @@
-"""Layers: reading, unpacking and writing the tars that an image is made of.
+"""Layers: reading, unpacking and writing the tars that an image consists of.
 
-`unpack.unpack` is the way in for the store. The other modules run in a process of their own (`worker`), which is
-started for every layer: so this file, and they, import little.
+The store uses `unpack.unpack`. The other modules run in a separate process (`worker`), which is started for every
+layer, so they and this file import little.
 """

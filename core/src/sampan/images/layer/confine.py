@@ -1,4 +1,4 @@
-"""Shuts the worker in: after `confine`, a directory is all of the file system that it can reach."""
+"""Confines the worker: after `confine`, it can reach only one directory of the file system."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ from sampan.syscalls.prctl import (
     prctl,
 )
 
-# What writing a layer takes. CAP_SYS_ADMIN, for `trusted.*` attributes, is not among them: who made the device of
-# the host's disk with CAP_MKNOD could mount it. The daemon sets those attributes afterwards.
+# What writing a layer requires. CAP_SYS_ADMIN, for `trusted.*` attributes, is not included: with it and CAP_MKNOD, a
+# process could mount the host's disk. The daemon sets those attributes afterwards.
 _KEPT = (CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SETFCAP)
 _ADDRESS_SPACE_BYTES = 2 << 30
 _OPEN_FILES = 4096
@@ -59,10 +59,10 @@ _SCOPE_ABI = 6
 
 
 def confine(directory: str, *, parent: int, file_bytes: int) -> None:
-    """Make `directory` the root of this process, and give up all that unpacking does not take.
+    """Make `directory` the root of this process, and drop all privileges that unpacking does not need.
 
-    Devices in it can be made but not opened. The process ends with its parent. Must be called before there are
-    threads: capabilities are a thread's own. Raises `OSError`.
+    Devices can be created in it but not opened. The process ends with its parent. Must be called before there are
+    threads, as capabilities are per thread. Raises `OSError`.
     """
     _end_with_parent(parent)
     _limit(file_bytes)
@@ -73,10 +73,10 @@ def confine(directory: str, *, parent: int, file_bytes: int) -> None:
 
 
 def confine_in(namespace: int, *, parent: int, file_bytes: int) -> None:
-    """As `confine`, with the root of the mount namespace `namespace`, a file descriptor, for a root.
+    """As `confine`, with the root of the mount namespace `namespace`, a file descriptor, as the root.
 
-    Whoever made the namespace has seen to it that it is private and that nothing in it is executed or a device.
-    Processes in there that share our PID namespace can't look into this one.
+    The creator of the namespace has made sure that it is private and that nothing in it can be executed or opened as
+    a device. Processes in it that share our PID namespace can't inspect this one.
     """
     _end_with_parent(parent)
     _limit(file_bytes)
@@ -113,7 +113,7 @@ def _change_root(directory: str) -> None:
     mount(directory, directory, None, MS_BIND)
     mount(None, directory, None, MS_REMOUNT | MS_BIND | MS_NODEV | MS_NOSUID | MS_NOEXEC)
     os.chdir(directory)
-    # Stacks the new root on the old one, and then takes that away (pivot_root(2), NOTES).
+    # Stacks the new root on the old one, and then detaches the old one (pivot_root(2), NOTES).
     pivot_root(".", ".")
     umount2(".", MNT_DETACH)
     os.chdir("/")
@@ -129,7 +129,7 @@ def _drop_capabilities(last: int) -> None:
 
 
 def _restrict() -> None:
-    """No TCP, no signals to others, no abstract sockets, where the kernel has Landlock."""
+    """No TCP, no signals to others, no abstract sockets, if the kernel has Landlock."""
     version = landlock_version()
     if version < _NET_ABI:
         return

@@ -1,4 +1,4 @@
-"""Archives of a container's files, out and in, each through a confined process of its own."""
+"""Archives of a container's files, in both directions, each through its own confined process."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ _LISTED_BYTES = 256 << 10
 
 
 def pack_path(namespace: int, path: bytes, name: bytes) -> AsyncGenerator[bytes, None]:
-    """The tar of `path`, under the name `name`, in the root of the mount namespace that `namespace` has open.
+    """The tar of `path`, under the name `name`, in the root of the mount namespace of the descriptor `namespace`.
 
-    Raises `SystemFailure`, after whatever it has yielded; closing the generator ends the process.
+    Raises `SystemFailure`, possibly after yielding data; closing the generator ends the process.
     """
     request = _request(namespace, "path", path=os.fsdecode(path), name=os.fsdecode(name))
     return read_worker(_MAIN, request, keep=(namespace,))
 
 
 def pack_tree(namespace: int) -> AsyncGenerator[bytes, None]:
-    """The tar of all of the root, exact in times and extended attributes. As `pack_path` else."""
+    """The tar of the whole root, with exact times and extended attributes. Otherwise as `pack_path`."""
     return read_worker(_MAIN, _request(namespace, "tree"), keep=(namespace,))
 
 
 def pack_changes(namespace: int, changes: Iterable[tuple[bytes, bool]]) -> AsyncGenerator[bytes, None]:
-    """The layer of `changes`: paths relative to the root, and whether each was deleted. As `pack_tree` else."""
+    """The layer of `changes`: paths relative to the root, and whether each was deleted. Otherwise as `pack_tree`."""
     return read_worker(_MAIN, _request(namespace, "changes"), source=_lines(changes), keep=(namespace,))
 
 
 async def unpack_into(namespace: int, source: AsyncIterator[bytes], placement: Placement) -> None:
     """Unpack the archive that `source` yields, compressed or not, in the root of the mount namespace `namespace`.
 
-    Raises `InvalidArgument` (no archive, or one that can't be unpacked there), `DataLoss` (a broken one),
-    `NotFound` (a hard link to nothing), `Unsupported`, `SystemFailure`, and whatever `source` raises; what came
-    before is there then.
+    Raises `InvalidArgument` (not an archive, or one that can't be unpacked there), `DataLoss` (a corrupt one),
+    `NotFound` (a hard link without a target), `Unsupported`, `SystemFailure`, and whatever `source` raises; what was
+    unpacked before stays.
     """
     limits = Limits()
     request = _request(
@@ -59,7 +59,7 @@ def _request(namespace: int, action: str, **more: Any) -> str:
 
 
 async def _lines(changes: Iterable[tuple[bytes, bool]]) -> AsyncIterator[bytes]:
-    """The list as the worker reads it."""
+    """The list in the worker's format."""
     piece = bytearray()
     for path, deleted in changes:
         piece += (DELETED if deleted else PRESENT) + path + b"\0"

@@ -1,7 +1,7 @@
-"""Reads and writes files of a container: a process for one archive, in or out. `copy` starts and feeds it.
+"""Reads and writes a container's files: a process for one archive, in either direction. `copy` starts and feeds it.
 
-Its argument is a JSON object: `parent` pid, `namespace`, the file descriptor of a mount namespace whose root is the
-container's, and `action`: `unpack` its standard input, or write a tar to its standard output, of a `path`, of the
+Its argument is a JSON object: the `parent` pid, `namespace`, the file descriptor of a mount namespace whose root is
+the container's, and `action`: `unpack` its standard input, or write a tar to its standard output, of a `path`, of the
 `tree`, or of the `changes` that its standard input lists.
 
 Everything it needs is imported before it is confined, as in `worker`.
@@ -58,7 +58,7 @@ def _unpack(request: dict[str, Any]) -> dict[str, Any]:
     blocks = unhashed_blocks(chunks_of(BLOB), limits)
     extract(blocks, _open_root(), WhiteoutFormat.LITERAL, limits, placement)
     for _ in blocks:
-        pass  # who sends it need not know that the archive has ended
+        pass  # the sender need not know where the archive ends
     return {}
 
 

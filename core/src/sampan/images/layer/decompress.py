@@ -1,7 +1,7 @@
-"""Decompresses a blob as it comes in; what it is compressed with, its first bytes tell.
+"""Decompresses a blob as it comes in; the compression is detected from its first bytes.
 
-The registry's media type is not asked: it lies now and then, and dockerd goes by the bytes as well
-(moby/go-archive compression/compression_detect.go).
+The registry's media type is ignored: it is sometimes wrong, and dockerd uses the bytes as well (moby/go-archive
+compression/compression_detect.go).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Decompressor(Protocol):
-        """What bz2, lzma, isal and zstd agree on: one member, frame or stream of a file of several."""
+        """The common interface of bz2, lzma, isal and zstd: one member, frame or stream of a file with several."""
 
         @property
         def eof(self) -> bool: ...
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 256 << 10
 MAGIC_BYTES = 6
 _XZ_MEMORY_BYTES = 256 << 20
-_ISAL_ERROR: type[Exception] = IsalError  # type: ignore[assignment]  # its stub says instance where it means class
+_ISAL_ERROR: type[Exception] = IsalError  # type: ignore[assignment]  # its stub has an instance instead of a class
 _ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, _ISAL_ERROR, ZstdError, lzma.LZMAError)
 
 
@@ -54,7 +54,7 @@ def _xz() -> Decompressor:
 
 
 def _is_zstd(magic: bytes) -> bool:
-    """A frame, or a skippable one (RFC 8878, 3.1.1 and 3.1.2)."""
+    """Whether it is a frame, or a skippable one (RFC 8878, 3.1.1 and 3.1.2)."""
     return magic.startswith(b"\x28\xb5\x2f\xfd") or (magic[1:4] == b"\x2a\x4d\x18" and magic[0] & 0xF0 == 0x50)
 
 
@@ -67,7 +67,7 @@ _FORMATS: dict[str, tuple[Callable[[bytes], bool], Callable[[], Decompressor]]] 
 
 
 def sniff(chunks: Iterator[bytes]) -> tuple[str | None, Iterator[bytes]]:
-    """What a blob is compressed with (`gzip`, `zstd`, `bzip2`, `xz`, or `None`), and all its chunks again."""
+    """A blob's compression (`gzip`, `zstd`, `bzip2`, `xz`, or `None`), and all its chunks again."""
     head = b""
     while len(head) < MAGIC_BYTES and (chunk := next(chunks, b"")):
         head += chunk
@@ -75,14 +75,14 @@ def sniff(chunks: Iterator[bytes]) -> tuple[str | None, Iterator[bytes]]:
 
 
 def compression_of(head: bytes) -> str | None:
-    """What a blob is compressed with, as its first `MAGIC_BYTES` tell."""
+    """A blob's compression, detected from its first `MAGIC_BYTES`."""
     return next((name for name, (matches, _) in _FORMATS.items() if matches(head)), None)
 
 
 def decompress(compression: str | None, chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The decompressed bytes of a blob, in blocks of at most `BLOCK_BYTES` (its chunks if it is not compressed).
 
-    Takes in no more than it needs for the next block. Raises `DataLoss` for a blob that is cut off or broken.
+    Reads no more than needed for the next block. Raises `DataLoss` for a blob that is truncated or corrupt.
     """
     return _members(compression, chunks) if compression else chunks
 

@@ -1,4 +1,4 @@
-"""Finds and makes the directories that a layer's entries go into."""
+"""Finds and creates the directories for a layer's entries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OPEN = 256
 
 
 class Directory:
-    """An open directory. `path` is clean. What is made in one that `inherits` may get an owner or mode of its own."""
+    """An open directory. `path` is clean. If it `inherits`, what is created in it may get another owner or mode."""
 
     __slots__ = ("fd", "inherits", "path")
 
@@ -31,11 +31,11 @@ class Directory:
 
 
 class Directories:
-    """Directories below `root`, kept open as entries of one directory mostly follow each other.
+    """Directories below `root`, kept open because entries of one directory usually follow each other.
 
-    `known` maps paths, as they stand in the tar, to them. What is forgotten stays open until `close_stale`, so that
-    an entry's directories last as long as the entry. `made` are the clean paths of directories made on the way, of
-    `made_bytes_max` together; `opaque` those that hide what is below.
+    `known` maps paths, as written in the tar, to them. Forgotten directories stay open until `close_stale`, so that
+    an entry's directories last as long as the entry. `made` are the clean paths of directories created implicitly, up
+    to `made_bytes_max` in total; `opaque` are those that hide what is below.
     """
 
     def __init__(self, root: int, *, inherit: bool, made_bytes_max: int) -> None:
@@ -49,7 +49,7 @@ class Directories:
         self._stale: list[int] = []
 
     def enter(self, parent: bytes, name: bytes) -> Directory:
-        """The directory `parent` of the entry `name`, made if it isn't there; links are followed inside the root."""
+        """The directory `parent` of the entry `name`, created if missing; links are followed inside the root."""
         path = clean(parent, name)
         try:
             directory = self.find(path)
@@ -60,7 +60,7 @@ class Directories:
         return directory
 
     def find(self, path: bytes) -> Directory:
-        """The directory of a clean path. Raises `OSError` if it isn't there or isn't one."""
+        """The directory at a clean path. Raises `OSError` if it does not exist or is something else."""
         if not path:
             return self._root
         if directory := self.known.get(path):
@@ -69,7 +69,7 @@ class Directories:
         return self.remember(path, fd, inherits=bool(os.fstat(fd).st_mode & stat.S_ISGID))
 
     def open(self, path: bytes) -> int:
-        """A new file descriptor of the directory of a clean path; a link in its last place is not one."""
+        """A new file descriptor of the directory at a clean path, whose last component can't be a symbolic link."""
         return openat2(self._root.fd, path, _DIRECTORY | os.O_NOFOLLOW, _RESOLVE)
 
     def remember(self, name: bytes, fd: int, *, inherits: bool, path: bytes | None = None) -> Directory:
@@ -84,26 +84,26 @@ class Directories:
         return directory
 
     def forget(self) -> None:
-        """Take no path for known any more."""
+        """Forget all known paths."""
         self._stale += [directory.fd for directory in self.known.values()]
         self.known.clear()
 
     def close_stale(self) -> None:
-        """Close what was forgotten."""
+        """Close forgotten directories."""
         while self._stale:
             os.close(self._stale.pop())
 
     def close(self) -> None:
-        """Close all but the root."""
+        """Close everything except the root."""
         self.forget()
         self.close_stale()
 
     def _make_way(self, path: bytes) -> Directory:
-        """Go to `path` step by step, making what is missing, also behind links that lead to what isn't there yet."""
+        """Go to `path` step by step, creating what is missing, even behind dangling symbolic links."""
         return self.find(resolve(path, self._step))
 
     def _step(self, parent: bytes, name: bytes) -> bytes | None:
-        """Make sure of the directory `name`; answer where a link of that name leads instead."""
+        """Make sure that the directory `name` exists; if it is a symbolic link, return its target instead."""
         fd = self.open(parent) if parent else os.dup(self._root.fd)
         try:
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -133,20 +133,20 @@ class Directories:
 
 
 def _hands_down(fd: int) -> bool:
-    """Whether what is made in the directory gets its group or its ACL."""
+    """Whether what is created in the directory inherits its group or ACL."""
     if os.fstat(fd).st_mode & stat.S_ISGID:
         return True
     try:
         os.getxattr(fd, _DEFAULT_ACL)
     except OSError:
-        return False  # it has none, or the file system knows of none
+        return False  # it has none, or the file system does not support it
     return True
 
 
 def clean(name: bytes, entry: bytes | None = None) -> bytes:
-    """A name without leading slash, `.`, `..` and doubled slashes; empty for the root.
+    """A name without leading slash, `.`, `..` and double slashes; empty for the root.
 
-    Raises `InvalidArgument`, telling of `entry` if the name is only a part of it, for one that leads out.
+    Raises `InvalidArgument` for one that leads outside; the message shows `entry` if the name is only a part of it.
     """
     steps: list[bytes] = []
     for step in name.split(b"/"):
@@ -165,5 +165,5 @@ def join(parent: bytes, base: bytes) -> bytes:
 
 
 def is_whiteout(status: os.stat_result) -> bool:
-    """Whether this is overlayfs' mark for something that is not there: a 0/0 character device."""
+    """Whether this is overlayfs's mark for a deleted file: a 0/0 character device."""
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0

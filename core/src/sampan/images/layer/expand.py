@@ -1,4 +1,4 @@
-"""Decompresses an archive, in a confined process, before anybody here looks into it."""
+"""Decompresses an archive in a confined process before anybody here parses it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _MAIN = "sampan.images.layer.expand_worker"
 
 
 async def expanded(source: AsyncIterator[bytes], limits: Limits) -> AsyncGenerator[bytes, None]:
-    """What `source` yields, decompressed if it is compressed; what is not costs no process.
+    """What `source` yields, decompressed if necessary; an uncompressed archive needs no process.
 
-    Raises `DataLoss` if it is cut off or broken, `InvalidArgument` if it is over `limits`, and whatever `source`
+    Raises `DataLoss` if it is truncated or corrupt, `InvalidArgument` if it exceeds `limits`, and whatever `source`
     raises; closing the generator ends the process.
     """
     head = b""

@@ -1,7 +1,7 @@
 """Decompresses its standard input to its standard output: a process for one archive. `expand` starts and feeds it.
 
-Its argument is a JSON object: `parent` pid, an empty `directory` to be confined in, `limits`. Everything it needs is
-imported before it is confined, as in `worker`.
+Its argument is a JSON object: the `parent` pid, an empty `directory` to be confined in, `limits`. Everything it needs
+is imported before it is confined, as in `worker`.
 """
 
 from __future__ import annotations

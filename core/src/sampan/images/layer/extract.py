@@ -1,13 +1,13 @@
-"""Writes a layer's entries below a directory.
+"""Writes a layer's entries to a directory.
 
-Every path is resolved by the kernel inside that directory (`openat2` with `RESOLVE_IN_ROOT`): symbolic links in the
-way of an entry are followed, as dockerd and umoci do, and lead nowhere else, however they are made. The last
-component of a path is never followed. So hostile layers are harmless here even outside of the confined worker
-process, which is the second wall.
+The kernel resolves every path inside that directory (`openat2` with `RESOLVE_IN_ROOT`): symbolic links in the path of
+an entry are followed, as by dockerd and umoci, and never lead outside, however they are made. The last component of a
+path is never followed. So hostile layers are harmless here even outside of the confined worker process, which is the
+second line of defence.
 
-The rules are dockerd's for overlay2 (moby/go-archive, archive.go `Unpack` and `createTarFile`), except that
-whiteouts follow the OCI image-spec (layer.md, Whiteouts): they hide what is below, never what their own layer
-brings, in whatever order the two come.
+The rules are dockerd's for overlay2 (moby/go-archive, archive.go `Unpack` and `createTarFile`), except that whiteouts
+follow the OCI image-spec (layer.md, Whiteouts): they hide what is below, never what their own layer contains, in
+whatever order the two come.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _CAPABILITY = b"security.capability"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _SMALL_BYTES = 256 << 10
-_NO_ID = 0xFFFFFFFF  # means "leave it" to chown(2)
-_TOLD_BESIDE_BYTES = 64  # an attribute's share of the answer besides itself
+_NO_ID = 0xFFFFFFFF  # means "unchanged" to chown(2)
+_TOLD_BESIDE_BYTES = 64  # an attribute's share of the answer in addition to itself
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
-# What the kernel says of things that only the layer can be blamed for.
+# Kernel errors for which only the layer can be blamed.
 _LAYERS_FAULT = frozenset(
     (
         errno.ENOTDIR,
@@ -57,9 +57,9 @@ _LAYERS_FAULT = frozenset(
 class Extracted:
     """What was written. Paths are relative to the directory.
 
-    `size_bytes` is the size of all files and links, as Docker counts a layer's; `inodes` how many were made.
-    `implicit` are the directories that had to be made though the layer has no entry for them (see `parents`).
-    `trusted` are the extended attributes that take a privilege which the worker does not have: path, name, value.
+    `size_bytes` is the size of all files and links, as Docker counts a layer's; `inodes` is how many were created.
+    `implicit` are the directories that had to be created although the layer has no entry for them (see `parents`).
+    `trusted` are the extended attributes for which the worker lacks the privilege: path, name, value.
     """
 
     __slots__ = ("implicit", "inodes", "size_bytes", "trusted")
@@ -72,11 +72,11 @@ class Extracted:
 
 
 class Placement(NamedTuple):
-    """Where and how an archive that is no layer is written.
+    """Where and how an archive that is not a layer is written.
 
-    Its names are those of files below `base`, a clean path in the root; links in the way lead to places in the root,
-    also outside of `base`. All belongs to `owner`, if there is one, whatever the archive says. With `keep_kinds` no
-    directory takes the place of something else, and nothing else that of a directory.
+    Its names are those of files below `base`, a clean path in the root; symbolic links in the path lead to places in
+    the root, even outside of `base`. Everything belongs to `owner`, if given, whatever the archive says. With
+    `keep_kinds`, no directory replaces something else, and nothing else replaces a directory.
     """
 
     base: bytes = b""
@@ -92,9 +92,9 @@ def extract(
 ) -> Extracted:
     """Write the layer whose tar comes in `blocks` below the open directory `root`.
 
-    Sets the process's umask meanwhile, and may change its working directory: it is made for a process of its own.
-    Raises `DataLoss`, `InvalidArgument` (the layer is to blame), `NotFound` (a hard link to what this layer does not
-    hold; it may be in a layer below), or `SystemFailure` (full disk and the like).
+    Changes the process's umask temporarily, and possibly its working directory: it is meant for a separate process.
+    Raises `DataLoss`, `InvalidArgument` (the layer is invalid), `NotFound` (a hard link to what this layer does not
+    contain; it may be in a layer below), or `SystemFailure` (full disk and the like).
     """
     umask = os.umask(0)
     try:
@@ -128,7 +128,7 @@ class _Extractor:
         }
 
     def run(self) -> Extracted:
-        """Write every entry, and then what can only come last."""
+        """Write every entry, and then what must come last."""
         header: Header | None = None
         try:
             for header in self._reader:
@@ -151,7 +151,7 @@ class _Extractor:
         if base in (b"", b".", b".."):
             cleaned = clean(name)
             if cleaned == self._place.base:
-                return  # the root itself, which dockerd and containerd leave as it is
+                return  # the root itself, which dockerd and containerd leave unchanged
             parent, _, base = cleaned.rpartition(b"/")
         if self._place.owner:
             header.uid, header.gid = self._place.owner
@@ -169,7 +169,10 @@ class _Extractor:
             self._own.add(identity(os.stat(base, dir_fd=directory.fd, follow_symlinks=False)))
 
     def _placed(self, name: bytes) -> bytes:
-        """A name of the archive as one of the root. Raises `InvalidArgument` for one that leads out of its place."""
+        """Translate a name in the archive to one in the root.
+
+        Raises `InvalidArgument` if it leads outside of its place.
+        """
         if not self._place.base:
             return name
         if b".." in name:
@@ -196,7 +199,7 @@ class _Extractor:
                 content = self._reader.stream.view(size)
                 self._reader.consumed(size)
                 if (written := os.write(fd, content)) != size:
-                    _write_all(fd, memoryview(content)[written:])  # says why it can't
+                    _write_all(fd, memoryview(content)[written:])  # raises the error
             elif size:
                 self._write_pieces(fd, size)
             if header.uid or header.gid or directory.inherits:
@@ -232,7 +235,7 @@ class _Extractor:
             self._merge_directory(parent, base)
             is_owned = True
         fd = os.open(base, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent.fd)
-        # The open directory is the one that the next entries go into.
+        # The open directory is the one that the next entries are created in.
         self._directories.remember(path, fd, inherits=bool(header.mode & stat.S_ISGID))
         if header.uid or header.gid or is_owned:
             os.fchown(fd, header.uid, header.gid)
@@ -240,7 +243,7 @@ class _Extractor:
         self._explicit[path] = header
 
     def _merge_directory(self, parent: Directory, base: bytes) -> None:
-        """Keep a directory that is there; make one, hiding what is below, in place of anything else."""
+        """Keep an existing directory; replace anything else by one that hides what is below."""
         status = os.stat(base, dir_fd=parent.fd, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
             return
@@ -270,7 +273,7 @@ class _Extractor:
             os.chmod(base, header.mode, dir_fd=directory.fd)
 
     def _link(self, directory: Directory, base: bytes, header: Header) -> None:
-        """A hard link. Its owner, mode and time are those of the file, whatever its own header says."""
+        """A hard link. Owner, mode and time are the file's, whatever its own header says."""
         parent, _, target = clean(self._placed(header.linkname)).rpartition(b"/")
         if not target:
             raise InvalidArgument(f'{shown(header.name)}: invalid hardlink target "{shown(header.linkname)}"')
@@ -299,12 +302,12 @@ class _Extractor:
         self._extracted.inodes += 1
 
     def _set_metadata(self, directory: Directory, base: bytes, header: Header) -> None:
-        """Owner, extended attributes and time of what is not opened for it: links and devices."""
+        """Set owner, extended attributes and time of what is not opened: symbolic links and devices."""
         fd = directory.fd
         if header.uid or header.gid or directory.inherits:
             os.chown(base, header.uid, header.gid, dir_fd=fd, follow_symlinks=False)
         if header.xattrs:
-            # No syscall before Linux 6.13 takes a directory here, and /proc is not in the worker's sight.
+            # No syscall before Linux 6.13 accepts a directory here, and the worker has no /proc.
             os.fchdir(fd)
             self._set_xattrs(base, join(directory.path, base), header)
         os.utime(base, ns=(header.mtime_ns, header.mtime_ns), dir_fd=fd, follow_symlinks=False)
@@ -312,9 +315,9 @@ class _Extractor:
     def _set_xattrs(self, target: int | bytes, path: bytes, header: Header) -> None:
         for name, value in (header.xattrs or {}).items():
             if (name.startswith(b"security.") and name != _CAPABILITY) or name == b"system.nfs4_acl":
-                continue  # labels are the host's to give, not the image's
+                continue  # labels are set by the host, not by the image
             if self._overlay and name.startswith(OVERLAY_XATTRS):
-                continue  # they would steer the overlay that the layer becomes part of
+                continue  # they would control the overlay that the layer becomes part of
             if name.startswith(b"trusted."):
                 if not self._literal:
                     self._leave_to_others(path, name, value)
@@ -325,12 +328,12 @@ class _Extractor:
                 if error.errno == errno.ENOTSUP:
                     what = f"/{shown(path)}: the file system does not support extended attribute {shown(name)}"
                     raise Unsupported(what) from error
-                # No kernel takes user.* of links and devices; dockerd ignores it too.
+                # No kernel supports user.* of symbolic links and devices; dockerd ignores it too.
                 if error.errno != errno.EPERM or not name.startswith(b"user."):
                     raise
 
     def _leave_to_others(self, path: bytes, name: bytes, value: bytes) -> None:
-        """Tell of an extended attribute that takes a privilege."""
+        """Record an extended attribute that requires a privilege."""
         self._untold_bytes -= len(path) + len(name) + len(value) + _TOLD_BESIDE_BYTES
         if self._untold_bytes < 0:
             raise InvalidArgument(f"{shown(path)}: the layer has too many extended attributes of trusted.*")
@@ -343,7 +346,7 @@ class _Extractor:
             self._make_opaque(directory)
             return
         if base.startswith(_AUFS):
-            return  # aufs' own bookkeeping, in layers of long ago
+            return  # aufs's own bookkeeping, in very old layers
         hidden = base.removeprefix(WHITEOUT)
         if hidden in (b"", b".", b".."):
             raise InvalidArgument(f'invalid whiteout entry "{shown(join(directory.path, base))}"')
@@ -355,7 +358,7 @@ class _Extractor:
         try:
             os.mknod(hidden, stat.S_IFCHR, os.makedev(0, 0), dir_fd=directory.fd)
         except FileExistsError:
-            # This layer brings the name anew. A file of it hides what is below anyway, a directory must say so.
+            # This layer has the name itself. A file hides what is below anyway, a directory must be marked.
             if stat.S_ISDIR(os.stat(hidden, dir_fd=directory.fd, follow_symlinks=False).st_mode):
                 self._directories.opaque[path] = None
             return
@@ -371,7 +374,7 @@ class _Extractor:
         self._directories.forget()
 
     def _clear(self, directory: Directory, base: bytes) -> None:
-        """Make room for an entry where something is already; paths that went through it lead elsewhere now."""
+        """Make room for an entry at an occupied name; paths through it must be resolved again."""
         status = os.stat(base, dir_fd=directory.fd, follow_symlinks=False)
         if self._place.keep_kinds and stat.S_ISDIR(status.st_mode):
             path = shown(join(directory.path, base))
@@ -390,7 +393,7 @@ class _Extractor:
         self._hide_nothing_twice()
         for path in self._directories.opaque:
             self._leave_to_others(path, OVERLAY_XATTRS + b"opaque", b"y")
-        # Writing into a directory changes its time. A default ACL would be handed down to what is written.
+        # Writing to a directory changes its time. A default ACL would be inherited by what is written.
         for path, header in self._explicit.items():
             self._finish_directory(path, header)
 
@@ -407,7 +410,7 @@ class _Extractor:
             os.close(fd)
 
     def _hide_nothing_twice(self) -> None:
-        """Remove whiteouts in opaque directories: overlayfs would list them there."""
+        """Remove whiteouts in opaque directories, as overlayfs would list them."""
         opaque = self._directories.opaque
         if not opaque:
             return
@@ -415,7 +418,7 @@ class _Extractor:
             if any(ancestor in opaque for ancestor in _ancestors(path)):
                 parent, _, base = path.rpartition(b"/")
                 fd = self._directories.find(parent).fd
-                # A later entry may have put something in its place.
+                # A later entry may have replaced it.
                 if is_whiteout(os.stat(base, dir_fd=fd, follow_symlinks=False)):
                     self._extracted.inodes -= remove(fd, base)
                 self._directories.close_stale()
@@ -438,6 +441,6 @@ def _write_all(fd: int, content: memoryview) -> None:
 
 
 def _failure(error: OSError, name: bytes) -> errdefs.SampanError:
-    """The error of ours for one of the kernel's: whose fault it is, and which entry."""
+    """Our error for a kernel error: who is to blame, and which entry it concerns."""
     kind = InvalidArgument if error.errno in _LAYERS_FAULT else errdefs.SystemFailure
     return kind(f"/{shown(name).lstrip('/')}: {os.strerror(error.errno or 0).lower()}")

@@ -16,7 +16,7 @@ class GrowingBlob:
     """The blob that is being written to the file `path`; it will be `size_bytes` long.
 
     The worker gets two file descriptors: `source`, the file, and `growth`, an eventfd that counts the bytes written.
-    With a pipe the writer would have to wait for the worker. `digest` gets its result when the blob is complete.
+    With a pipe, the writer would have to wait for the worker. `digest` gets its result when the blob is complete.
     Raises `SystemFailure` if the descriptors can't be opened.
     """
 
@@ -32,11 +32,11 @@ class GrowingBlob:
             raise SystemFailure(f"failed to read a blob: {os.strerror(error.errno or 0)}") from error
 
     def grown(self, count: int) -> None:
-        """Report that `count` more bytes are in the file. Called by the thread that writes it."""
+        """Report that `count` more bytes are in the file. To be called by the thread that writes it."""
         self._tell(count << GROWTH_SHIFT)
 
     def ended(self) -> None:
-        """Report that the file is complete. Called by the same thread."""
+        """Report that the file is complete. To be called by the same thread."""
         self._tell(GROWTH_ENDED)
 
     def close(self) -> None:
@@ -54,7 +54,7 @@ class GrowingBlob:
 
 
 def _eventfd_beside(source: int) -> int:
-    """A new eventfd. If there can't be one, `source` is closed."""
+    """A new eventfd. On failure, `source` is closed."""
     try:
         return os.eventfd(0, os.EFD_CLOEXEC)
     except OSError:

@@ -1,4 +1,4 @@
-"""What a layer may cost before it is taken for a bomb."""
+"""Limits beyond which a layer is considered a decompression bomb."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import enum
 
 
 class WhiteoutFormat(enum.StrEnum):
-    """What a whiteout in a layer becomes on the disk."""
+    """How a whiteout in a layer is written to disk."""
 
     OVERLAY = "overlay"
-    """For a layer in a directory of its own: a 0/0 character device, `trusted.overlay.opaque=y`."""
+    """For a layer in its own directory: a 0/0 character device, `trusted.overlay.opaque=y`."""
     APPLY = "apply"
     """For a layer on top of its mounted parents: what it hides is removed."""
     LITERAL = "literal"
-    """For an archive that is no layer: a file of that name, like any other."""
+    """For an archive that is not a layer: an ordinary file of that name."""
 
 
 class Limits:
-    """Bounds of one layer; over one of them it is refused with `InvalidArgument`.
+    """Limits for one layer; if it exceeds one of them, it is refused with `InvalidArgument`.
 
-    `total_bytes` bounds the decompressed tar, and so do the sizes of all files together, holes counted. Above
-    `ratio_from_bytes` the tar may be no more than `ratio` times as large as the blob: gzip alone makes 1:1032 of
-    zeros, so small layers of honest zeros must pass. `entries` bounds the tar's entries. `told_bytes` bounds what
-    must be told of the layer besides: the paths of directories that it has no entry for, of which one name may imply
-    two thousand, and apart from them the extended attributes that are set from outside.
+    `total_bytes` limits the decompressed tar, and also the total size of all files including holes. Above
+    `ratio_from_bytes`, the tar may be at most `ratio` times as large as the blob: gzip alone compresses zeros at
+    1032:1, so small layers of legitimate zeros must pass. `entries` limits the number of the tar's entries.
+    `told_bytes` limits what is reported in addition: the paths of directories without an entry, of which one name may
+    imply two thousand, and separately the extended attributes that are set from outside.
     """
 
     __slots__ = ("entries", "ratio", "ratio_from_bytes", "told_bytes", "total_bytes")
@@ -44,5 +44,5 @@ class Limits:
         self.told_bytes = told_bytes
 
     def as_dict(self) -> dict[str, int]:
-        """The bounds as keyword arguments for another `Limits`."""
+        """The limits as keyword arguments for another `Limits`."""
         return {name: getattr(self, name) for name in self.__slots__}

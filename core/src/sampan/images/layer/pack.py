@@ -1,8 +1,8 @@
-"""Packs files into a tar: a tree, or what a container changed.
+"""Packs files into a tar: a tree, or a container's changes.
 
-It is made for trees that somebody else, hostile perhaps, goes on changing: directories are walked by descriptor, no
-link is followed, and no device or fifo opened. What vanishes meanwhile is left out. Entries are sorted, so the same
-tree gives the same bytes. Sockets are left out, as by dockerd: no tar has them.
+It is made for trees that others, possibly hostile, keep changing: directories are walked by descriptor, no symbolic
+link is followed, and no device or fifo is opened. What disappears in the meantime is omitted. Entries are sorted, so
+the same tree gives the same bytes. Sockets are omitted, as by dockerd, since tars can't contain them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, open
 RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 DELETED = b"-"
-"""Before a path in a list of changes; paths end with a zero byte."""
+"""The prefix of a path in a list of changes; paths end with a zero byte."""
 PRESENT = b"+"
-_NOFOLLOW = os.O_NOFOLLOW | os.O_NONBLOCK  # a fifo would block, a device may do things when it is opened
+_NOFOLLOW = os.O_NOFOLLOW | os.O_NONBLOCK  # opening a fifo would block, and opening a device may have effects
 _SECOND_NS = 1_000_000_000
 _SECTOR_BYTES = 512  # the unit of st_blocks (stat(3type))
-_HOLES_BYTES = 64 << 10  # fewer are not worth a sparse entry
+_HOLES_BYTES = 64 << 10  # smaller holes are not worth a sparse entry
 _CAPABILITY = "security.capability"
 _KINDS = {
     stat.S_IFREG: tar.REGULAR,
@@ -38,12 +38,12 @@ _KINDS = {
     stat.S_IFBLK: tar.BLOCK_DEVICE,
     stat.S_IFIFO: tar.FIFO,
 }
-# What somebody else has just done to the file.
+# What a concurrent change by others may cause.
 _CHANGED = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ESTALE))
 
 
 class _Level(NamedTuple):
-    """A directory that is being walked, and what in it is still to come."""
+    """A directory that is being walked, and its remaining names."""
 
     fd: int
     prefix: bytes
@@ -51,10 +51,10 @@ class _Level(NamedTuple):
 
 
 class Packer:
-    """Packs into the file descriptor `output`.
+    """Packs to the file descriptor `output`.
 
-    `exact` archives keep all of a file that a tar can hold. Others are as dockerd's `cp`: times in whole seconds,
-    and of the extended attributes only capabilities, as the client's file system may have no others.
+    `exact` archives keep everything that a tar can contain. Others are like dockerd's `cp`: times in whole seconds,
+    and only capabilities of the extended attributes, as the client's file system may not support others.
     """
 
     def __init__(self, output: int, *, exact: bool) -> None:
@@ -63,9 +63,9 @@ class Packer:
         self._links: dict[Identity, bytes] = {}
 
     def add_tree(self, parent: int, base: bytes, name: bytes) -> None:
-        """Add `base` in the directory `parent` as `name`, with all below it. Raises `OSError` if it isn't there.
+        """Add `base` in the directory `parent` as `name`, with everything below. Raises `OSError` if it is missing.
 
-        The name `/` is for a root: what is in it then gets names with a leading slash, as dockerd gives them.
+        The name `/` is for a root: its content then gets names with a leading slash, as in dockerd.
         """
         status = os.stat(base, dir_fd=parent, follow_symlinks=False)
         below = self._add(parent, base, name, status)
@@ -73,11 +73,11 @@ class Packer:
             self._walk(below, b"/" if name == b"/" else name + b"/")
 
     def add_content(self, directory: int) -> None:
-        """Add all that is in `directory`, but not itself."""
+        """Add the content of `directory`, but not itself."""
         self._walk(os.dup(directory), b"")
 
     def add_changes(self, root: int, changes: Iterable[tuple[bytes, bool]]) -> None:
-        """Add the paths in `changes`, clean and relative to `root`, alone; the deleted ones as whiteouts."""
+        """Add only the paths in `changes`, clean and relative to `root`; deleted ones as whiteouts."""
         at, fd = b"", os.dup(root)
         try:
             for path, deleted in changes:
@@ -101,7 +101,7 @@ class Packer:
         self._tar.close()
 
     def _walk(self, directory: int, prefix: bytes) -> None:
-        """Depth first, each directory before what is in it, by an own stack: trees may be deeper than Python's."""
+        """Depth first, each directory before its content, with an explicit stack, as trees may exceed Python's."""
         levels = [_Level(directory, prefix, _names(directory))]
         try:
             while levels:
@@ -128,7 +128,7 @@ class Packer:
             os.close(below)
 
     def _add(self, parent: int, base: bytes, name: bytes, status: os.stat_result) -> int | None:
-        """Write one entry; answer the directory to go on in, if it is one."""
+        """Write one entry; if it is a directory, return it to continue there."""
         kind = _KINDS.get(stat.S_IFMT(status.st_mode))
         if kind == tar.REGULAR:
             self._add_file(parent, base, name)
@@ -164,7 +164,7 @@ class Packer:
             os.close(fd)
 
     def _add_link(self, name: bytes, status: os.stat_result) -> bool:
-        """Write a hard link to what is in the archive already, if it is."""
+        """Write a hard link if the file is already in the archive."""
         first = self._links.get(identity(status)) if status.st_nlink > 1 else None
         if first is None:
             return False
@@ -197,21 +197,24 @@ class Packer:
         return {os.fsencode(name): os.getxattr(fd, name) for name in names if self._is_wanted(name)}
 
     def _xattrs_at(self, parent: int, base: bytes) -> dict[bytes, bytes]:
-        """Of what can't be opened."""
-        os.fchdir(parent)  # no syscall before Linux 6.13 takes a directory here
+        """The extended attributes of what can't be opened."""
+        os.fchdir(parent)  # no syscall before Linux 6.13 accepts a directory here
         names = os.listxattr(base, follow_symlinks=False)
         wanted = [name for name in names if self._is_wanted(name)]
         return {os.fsencode(name): os.getxattr(base, name, follow_symlinks=False) for name in wanted}
 
     def _is_wanted(self, name: str) -> bool:
-        """Labels of the host's security modules stay with the host."""
+        """Labels of the host's security modules are left out."""
         if name == _CAPABILITY or not self._exact:
             return name == _CAPABILITY
         return not name.startswith(("security.", OVERLAY_XATTRS.decode()))
 
 
 def pack_path(packer: Packer, root: int, path: bytes, name: bytes) -> None:
-    """Add `path` in `root` as `name`. A path that ends in `/` or `/.` is a directory's, or of a link to one."""
+    """Add `path` in `root` as `name`.
+
+    A path that ends in `/` or `/.` means a directory, or a symbolic link to one.
+    """
     parent, _, base = path.rpartition(b"/")
     fd = openat2(root, parent or b"/", DIRECTORY, RESOLVE)
     try:
@@ -225,7 +228,7 @@ def _names(fd: int) -> Iterator[bytes]:
 
 
 def _segments(fd: int, status: os.stat_result) -> list[Segment] | None:
-    """Where a file has content, if it has holes that are worth leaving out."""
+    """The segments of a file with content, if it has holes that are worth omitting."""
     if status.st_size - status.st_blocks * _SECTOR_BYTES < _HOLES_BYTES:
         return None
     segments: list[Segment] = []
@@ -238,7 +241,7 @@ def _segments(fd: int, status: os.stat_result) -> list[Segment] | None:
                 return segments
             segments.append((start, position - start))
     except OSError as error:
-        if error.errno == errno.ENXIO:  # there is only a hole up to the end
+        if error.errno == errno.ENXIO:  # only a hole up to the end
             return segments
         if error.errno != errno.EINVAL:
             raise

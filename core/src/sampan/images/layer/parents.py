@@ -1,7 +1,7 @@
-"""Gives directories that a layer left out the looks they have in the layers below.
+"""Gives directories that a layer has no entry for the metadata they have in the layers below.
 
-A layer's tar may hold `tmp/x` and no `tmp/`. Unpacked in a directory of its own, `tmp` is then made 0755 and root's,
-and would hide that the lower `tmp` is 1777: dockerd lives with that, containerd looks below, and so do we.
+A layer's tar may contain `tmp/x` but no `tmp/`. If it is unpacked in its own directory, `tmp` becomes 0755 and
+root's, and would hide that the lower `tmp` is 1777: dockerd accepts that, containerd looks below, and so do we.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _OPAQUE = _OVERLAY + "opaque"
 def adopt_parents(layer: Path, implicit_dirs: Sequence[str], lower: Sequence[Path]) -> tuple[str, ...]:
     """Copy owner, mode, times and extended attributes of `implicit_dirs` in `layer` from the directories below.
 
-    `lower` are the directories of the layers below, in overlayfs' form, the nearest first; theirs must be adopted
-    already. Answers those of `implicit_dirs` that hide something else than a directory, a link mostly: applied on
-    top of its mounted parents, such a layer would have been written through it. Raises `OSError`.
+    `lower` are the directories of the layers below, in overlayfs's form, the nearest first; theirs must be adopted
+    already. Returns those of `implicit_dirs` that hide something other than a directory, usually a symbolic link:
+    applied on top of its mounted parents, such a layer would have been written through it. Raises `OSError`.
     """
     hiding = []
     root = os.open(layer, _DIRECTORY)
@@ -54,11 +54,11 @@ def _adopt(target: int, steps: list[bytes], lower: Sequence[Path]) -> None:
 
 
 def _descend(layer: Path, steps: list[bytes]) -> tuple[int | None, bool]:
-    """The directory opened, if this layer has it, and whether it covers what the layers below have.
+    """The open directory, if this layer has it, and whether it hides the layers below.
 
     Raises `NotADirectoryError` if something else is there.
     """
-    fd = os.open(layer, os.O_RDONLY | os.O_DIRECTORY)  # a view's is a link: /proc/PID/fd/N
+    fd = os.open(layer, os.O_RDONLY | os.O_DIRECTORY)  # a view's is a symbolic link: /proc/PID/fd/N
     covers = False
     for step in steps:
         try:

@@ -1,7 +1,7 @@
-"""From a blob's bytes to its tar's: read, verify, decompress, hash, each at work while the others are.
+"""From a blob's bytes to its tar's: reads, verifies, decompresses and hashes in parallel.
 
-Reading and decompressing, hashing the tar, and whoever consumes the blocks run in threads of their own; hashlib
-and the decompressors let go of the GIL.
+Reading and decompressing, hashing the tar, and consuming the blocks run in separate threads; hashlib and the
+decompressors release the GIL.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from sampan.images.layer.decompress import BLOCK_BYTES, decompress, sniff
 from sampan.images.layer.limits import Limits
 
 _QUEUED_BLOCKS = 16
-GROWTH_ENDED, GROWTH_SHIFT = 1, 1  # an eventfd's lowest bit says that it was all, those above it count bytes
+GROWTH_ENDED, GROWTH_SHIFT = 1, 1  # an eventfd's lowest bit marks the end, those above it count bytes
 
 
 class Pipeline:
     """The blob that comes in `chunks`.
 
-    `expected` is its digest and `size` its size in bytes, where they are known. With `hashed` the caller hashes it.
+    `expected` is its digest and `size` its size in bytes, if known. With `hashed`, the caller hashes it.
     """
 
     def __init__(
@@ -46,12 +46,18 @@ class Pipeline:
         self._hashing = Thread(target=self._hash, daemon=True)
 
     def start(self) -> None:
-        """Begin to read. Nothing is loaded any more: what hashing takes, OpenSSL's configuration too, is there."""
+        """Start reading.
+
+        Nothing is loaded from here on; what hashing needs, such as OpenSSL's configuration, already is.
+        """
         self._hashing.start()
         Thread(target=self._produce, daemon=True).start()
 
     def blocks(self) -> Iterator[bytes]:
-        """The blocks of the tar. Raises `DataLoss` if the blob is broken, `InvalidArgument` if it is a bomb."""
+        """The blocks of the tar.
+
+        Raises `DataLoss` if the blob is corrupt, `InvalidArgument` if it is a decompression bomb.
+        """
         total = 0
         while block := self._next():
             total += len(block)
@@ -61,16 +67,18 @@ class Pipeline:
     def finish(self) -> tuple[str, str]:
         """The digest of the blob and the diff ID, once all blocks were taken.
 
-        Of a blob that the caller hashes the former is `expected` or "", and so is the latter if it is not compressed.
-        Raises `DataLoss` if the blob has not the digest or the size expected.
+        If the caller hashes the blob, the former is `expected` or "", and so is the latter if it is not compressed.
+        Raises `DataLoss` if the blob does not have the expected digest or size.
         """
         self._hashing.join()
         self._verify()
         return self._digest(), f"sha256:{self._tar.hexdigest()}" if self._diff_id is None else self._diff_id
 
     def blame(self) -> None:
-        """After a failure: raise `DataLoss` if the blob is not the one expected, which then says more than what was
-        wrong with its content. Reads the rest of it, but not of a blob whose size is not known."""
+        """After a failure: raise `DataLoss` if the blob is not the expected one, which explains the failure.
+
+        Reads the rest of the blob, unless its size is unknown.
+        """
         if self._size is None:
             return
         self._given_up = True
@@ -101,14 +109,14 @@ class Pipeline:
             return self._expected or ""
         return f"{self._blob.name}:{self._blob.hexdigest()}"
 
-    # In threads of their own
+    # Run in separate threads
 
     def _produce(self) -> None:
         chunks = self._chunks()
         failure: BaseException | None = None
         try:
             self._decompress(chunks)
-        except BaseException as error:  # the thread that takes the blocks raises it
+        except BaseException as error:  # raised in the thread that takes the blocks
             failure = error
         if (failure or self._given_up) and self._size is not None:
             failure = self._read_rest(chunks) or failure
@@ -152,13 +160,13 @@ class Pipeline:
 
 
 def chunks_of(source: int) -> Iterator[bytes]:
-    """What comes from file descriptor `source`."""
+    """What can be read from the file descriptor `source`."""
     while chunk := os.read(source, BLOCK_BYTES):
         yield chunk
 
 
 def grown_chunks(source: int, growth: int) -> Iterator[bytes]:
-    """What comes into the file of descriptor `source`, as far as the eventfd `growth` says that it is there."""
+    """The content of the file at descriptor `source`, as far as the eventfd `growth` says that it is written."""
     available, ended = 0, 0
     while True:
         while not available:
@@ -172,9 +180,9 @@ def grown_chunks(source: int, growth: int) -> Iterator[bytes]:
 
 
 def unhashed_blocks(chunks: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
-    """The blocks of a tar, compressed or not, that nobody will ask the digest of.
+    """The blocks of a tar, compressed or not, whose digest is not needed.
 
-    All in the caller's thread: where there is nothing to hash, threads only wait for each other's GIL. Raises as
+    Everything runs in the caller's thread: without hashing, threads would only wait for each other's GIL. Raises as
     `Pipeline.blocks` does.
     """
     total = read = 0

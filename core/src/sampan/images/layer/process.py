@@ -1,7 +1,7 @@
-"""Starts the confined processes that read and write layers and containers' files, and talks with them.
+"""Starts the confined processes that read and write layers and containers' files, and communicates with them.
 
-A worker is a module with a `main`: its one argument is a JSON object, its standard error an answer of one more
-(`error` and `message`, or what it has to say), its standard input and output are bytes.
+A worker is a module with a `main`: its only argument is a JSON object, its standard error is its answer, another JSON
+object (`error` and `message`, or the result), its standard input and output are bytes.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from sampan.tasks import end, settled
 
 START = "import sys; sys.path += sys.argv[2:]; from {} import main; main()"
 _PIPE_BYTES = 1 << 20
-_ANSWER_BYTES = 32 << 20  # what `Limits.told_bytes` allows, twice and in base64, is less
+_ANSWER_BYTES = 32 << 20  # more than `Limits.told_bytes` allows, twice and in base64
 _ERRORS = ("DataLoss", "InvalidArgument", "NotFound", "SystemFailure", "Unsupported")
 
 
 async def run_worker(
     module: str, request: str, stdin: int, *, stdout: int = subprocess.DEVNULL, keep: Sequence[int] = ()
 ) -> bytes:
-    """Run the worker `module`, and answer its answer. A cancelled call ends the process.
+    """Run the worker `module`, and return its answer. A cancelled call ends the process.
 
-    `stdin` and `stdout` are its streams, file descriptors of ours; those in `keep` it has under the same numbers.
+    `stdin` and `stdout` are file descriptors for its streams; it has those in `keep` under the same numbers.
     """
     async with _worker(module, request, stdin, stdout, keep) as process:
         return await _answer_of(process)
@@ -50,7 +50,7 @@ async def feed_worker(module: str, request: str, source: AsyncIterator[bytes], *
             given.callback(os.close, stdin)
             process = await held.enter_async_context(_worker(module, request, stdin, subprocess.DEVNULL, keep))
         answer = await _answer_of(process)
-        # Done or not: a worker that failed has not read to the end, and its pipe is broken.
+        # Whether done or not: a worker that failed has not read to the end, and its pipe is broken.
         if feeding.done():
             feeding.result()
         return answer
@@ -61,7 +61,7 @@ async def read_worker(
 ) -> AsyncGenerator[bytes, None]:
     """Yield what the worker writes to its standard output, as it comes; `source` is its input.
 
-    Raises the error it answers, behind what it has written. Closing the generator ends the process.
+    Raises the error in its answer, after its output. Closing the generator ends the process.
     """
     async with AsyncExitStack() as held:
         reading, writing = _pipe()
@@ -83,7 +83,7 @@ async def read_worker(
 
 
 def read_answer(answer: bytes) -> dict[str, Any]:
-    """What a worker answered. Raises the error it names, or `SystemFailure` if the answer makes no sense."""
+    """Parse a worker's answer. Raises the error in it, or `SystemFailure` if the answer is invalid."""
     try:
         document = json.loads(answer)
         error = document.get("error")
@@ -96,7 +96,7 @@ def read_answer(answer: bytes) -> dict[str, Any]:
 
 
 def senseless(answer: bytes) -> SystemFailure:
-    """The error of a worker that did not answer as it should."""
+    """The error for a worker that did not answer properly."""
     text = answer[-500:].decode("utf-8", "replace").strip()
     return SystemFailure(f"the unpacker failed: {text or 'it ended without an answer'}")
 
@@ -106,8 +106,8 @@ async def _worker(
     module: str, request: str, stdin: int, stdout: int, keep: Sequence[int]
 ) -> AsyncIterator[subprocess.Popen[bytes]]:
     """A running worker, which has ended when the context does."""
-    # In this thread, not in a pool's: the worker ends with the thread that started it (PR_SET_PDEATHSIG). Not by
-    # asyncio: its kill() may reap the process, of which its own watcher then knows nothing.
+    # In this thread, not in a pool's: the worker ends with the thread that started it (PR_SET_PDEATHSIG). Not with
+    # asyncio: its kill() may reap the process without its own watcher's knowledge.
     try:
         process = subprocess.Popen(  # noqa: ASYNC220  # a vfork and an exec
             [sys.executable, "-I", "-S", "-X", "utf8", "-c", START.format(module), request, *_module_paths()],
@@ -122,16 +122,16 @@ async def _worker(
     try:
         yield process
     finally:
-        process.kill()  # nothing to one that has answered
+        process.kill()  # no effect if it has answered
         assert process.stderr is not None  # noqa: S101  # a pipe, as asked for above
         process.stderr.close()
-        # Killed or not, it may take a while to leave a write to a slow disk: also a caller that is cancelled waits.
+        # Even if killed, it may take a while to leave a write to a slow disk; a cancelled caller waits too.
         await settled(asyncio.ensure_future(asyncio.to_thread(process.wait)))
 
 
 @asynccontextmanager
 async def _fed(source: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, asyncio.Task[None]]]:
-    """The end of a pipe, for the caller to close, into which a task writes what `source` yields."""
+    """The reading end of a pipe, for the caller to close, and the task that writes what `source` yields to it."""
     reading, writing = _pipe()
     os.set_blocking(writing, False)
     with open(writing, "wb", buffering=0) as pipe:  # noqa: ASYNC230, PTH123  # which is there already
@@ -139,7 +139,7 @@ async def _fed(source: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, asyncio
         try:
             yield reading, feeding
         finally:
-            await end(feeding)  # one that is ended before it began has closed nothing
+            await end(feeding)  # if it is cancelled before it began, it has closed nothing
 
 
 async def _answer_of(process: subprocess.Popen[bytes]) -> bytes:
@@ -155,7 +155,7 @@ async def _answer_of(process: subprocess.Popen[bytes]) -> bytes:
 
 
 async def _read(fd: int) -> bytes:
-    """The next bytes of a pipe, waiting for them; b"" at its end."""
+    """Wait for the next bytes of a pipe; b"" at its end."""
     loop = asyncio.get_running_loop()
     while True:
         try:
@@ -166,14 +166,14 @@ async def _read(fd: int) -> bytes:
 
 def _pipe() -> tuple[int, int]:
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    # A user's pipes together are bounded (fs.pipe-user-pages-soft); the usual 64 KiB do as well, only slower.
+    # A user's pipes have a total limit (fs.pipe-user-pages-soft); the usual 64 KiB work too, but more slowly.
     with contextlib.suppress(PermissionError):
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     return reading, writing
 
 
 async def _feed(pipe: FileIO, chunks: AsyncIterator[bytes]) -> None:
-    """Write all chunks to `pipe`, as fast as it is emptied, and close it; stop when nobody reads it."""
+    """Write all chunks to `pipe`, as fast as it is read, and close it; stop when nobody reads it."""
     loop = asyncio.get_running_loop()
     fd = pipe.fileno()
     try:
@@ -185,13 +185,13 @@ async def _feed(pipe: FileIO, chunks: AsyncIterator[bytes]) -> None:
                 except BlockingIOError:
                     await _ready(fd, loop.add_writer, loop.remove_writer)
     except BrokenPipeError:
-        pass  # the worker has failed, and says why
+        pass  # the worker has failed, and reports why
     finally:
         pipe.close()
 
 
 async def _ready(fd: int, add: Callable[[int, Callable[[], None]], None], remove: Callable[[int], bool]) -> None:
-    """Wait until `fd` can be read or written, as `add` and `remove` of the loop say."""
+    """Wait until `fd` can be read or written, with `add` and `remove` of the event loop."""
     ready = asyncio.Event()
     add(fd, ready.set)
     try:
@@ -201,9 +201,9 @@ async def _ready(fd: int, add: Callable[[int, Callable[[], None]], None], remove
 
 
 def _environment() -> dict[str, str]:
-    """The worker's environment: no secrets, and no file that it reads by itself.
+    """The worker's environment: no secrets, and nothing that makes it read files.
 
-    To shrink the memory of a second arena, glibc reads /proc/sys/vm/overcommit_memory, which is the image's by then.
+    To shrink a second arena, glibc reads /proc/sys/vm/overcommit_memory, which would be the image's file.
     """
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     return {"MALLOC_ARENA_MAX": "1", **kept}
@@ -211,7 +211,7 @@ def _environment() -> dict[str, str]:
 
 @cache
 def _module_paths() -> tuple[str, ...]:
-    """Where the worker, started without site-packages for speed, finds what it imports."""
+    """The import paths for the worker, which is started without site-packages for speed."""
     names = ("sampan", "isal") if sys.version_info >= (3, 14) else ("sampan", "isal", "backports")
     paths: dict[str, None] = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""Removes trees below a directory's file descriptor, following no link and as deep as they are."""
+"""Removes trees below a directory's file descriptor, without following symbolic links, however deep they are."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Identity = tuple[int, int]
 
 
 def identity(status: os.stat_result) -> Identity:
-    """What tells a file from all others while it exists."""
+    """Identifies a file as long as it exists."""
     return status.st_dev, status.st_ino
 
 
 def remove(parent: int, name: bytes, keep: Container[Identity] = ()) -> int:
-    """Remove `name` and all below it in the directory `parent`; answer how many inodes went.
+    """Remove `name` and everything below in the directory `parent`; returns how many inodes were removed.
 
     What is in `keep` stays, and so do the directories that lead to it. No error if there is no such name.
     """
@@ -35,7 +35,7 @@ def remove(parent: int, name: bytes, keep: Container[Identity] = ()) -> int:
 
 
 class _Level:
-    """A directory on the way down, and what in it is still to be looked at."""
+    """A directory on the way down, and its remaining names."""
 
     __slots__ = ("identity", "name", "names")
 
@@ -46,7 +46,10 @@ class _Level:
 
 
 class _Walk:
-    """The way down from `parent`. Only the directory at its end is open: a tree is deeper than files may be open."""
+    """The way down from `parent`.
+
+    Only the last directory is open, as trees may be deeper than the limit of open files.
+    """
 
     def __init__(self, parent: int, name: bytes) -> None:
         self._parent = parent
@@ -59,7 +62,10 @@ class _Walk:
         self.levels.append(_Level(name, [os.fsencode(entry) for entry in os.listdir(self.fd)], identity))  # noqa: PTH208
 
     def leave(self) -> _Level | None:
-        """Go up again; answers what was left, `None` at the end. Raises `OSError` if it has been moved meanwhile."""
+        """Go up again; returns the level left, `None` at the end.
+
+        Raises `OSError` if it was moved in the meantime.
+        """
         level = self.levels.pop()
         if not self.levels:
             return None

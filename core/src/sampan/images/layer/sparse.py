@@ -1,7 +1,7 @@
-"""Maps of sparse files in tars: GNU's old form, and its PAX forms 0.0, 0.1 and 1.0.
+"""Maps of sparse files in tars: GNU's old format, and its PAX formats 0.0, 0.1 and 1.0.
 
-Source: GNU tar manual, Storing Sparse Files. A map is refused unless it is in order, lies within the file and
-accounts for each byte stored, as in Go's archive/tar.
+Source: GNU tar manual, Storing Sparse Files. As in Go's archive/tar, a map is refused unless it is in order, within
+the file, and accounts for each byte stored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def is_sparse(records: dict[bytes, bytes]) -> bool:
 
 
 def read_old(block: bytes, stream: Stream, stored: int) -> tuple[int, list[Segment]]:
-    """Size and segments of an entry of type `S`: four segments in its header, more in blocks behind it."""
+    """Size and segments of an entry of type `S`: four segments in its header, more in the blocks after it."""
     numbers = _fields(block, 386, 4)
     size = number(block[483:495])
     extended = block[482]
@@ -44,7 +44,7 @@ def read_old(block: bytes, stream: Stream, stored: int) -> tuple[int, list[Segme
 
 
 def read_pax(records: dict[bytes, bytes], stream: Stream, stored: int) -> tuple[int, list[Segment], int]:
-    """Size, segments, and how many of the `stored` bytes were the map, read from `stream` (form 1.0)."""
+    """Size, segments, and how many of the `stored` bytes were the map, read from `stream` (format 1.0)."""
     size = _decimal(next((records[key] for key in _REAL_SIZE if key in records), b""))
     if MAP in records:
         text = records[MAP]
@@ -54,7 +54,7 @@ def read_pax(records: dict[bytes, bytes], stream: Stream, stored: int) -> tuple[
 
 
 def _read_map(stream: Stream, stored: int) -> tuple[list[int], int]:
-    """Form 1.0: lines of decimal numbers at the front of the content, the first their count, filled up to a block."""
+    """Format 1.0: lines of decimal numbers before the content, their count first, padded to a block."""
     lines: list[bytes] = [b""]
     taken = 0
     wanted = 1
@@ -94,7 +94,7 @@ def _checked(numbers: list[int], size: int, stored: int) -> list[Segment]:
 
 
 def _fields(block: bytes, start: int, count: int) -> list[int]:
-    """Offsets and lengths, in turn, up to the first that is empty."""
+    """Offsets and lengths, alternating, up to the first empty one."""
     numbers: list[int] = []
     for position in range(start, start + 24 * count, 24):
         if not block[position]:

@@ -8,7 +8,7 @@ from sampan.errdefs import DataLoss
 
 
 class Stream:
-    """Reads from blocks of any size, copying only what lies across their borders."""
+    """Reads from blocks of any size, copying only what crosses their boundaries."""
 
     __slots__ = ("_block", "_blocks", "_position")
 
@@ -27,7 +27,7 @@ class Stream:
         return b"".join(self.pieces(count))
 
     def view(self, count: int) -> bytes | memoryview:
-        """As `take`, but copies nothing that lies in one block."""
+        """As `take`, but without copying if it is within one block."""
         start = self._position
         end = start + count
         if end <= len(self._block):
@@ -36,13 +36,13 @@ class Stream:
         return b"".join(self.pieces(count))
 
     def take_or_end(self, count: int) -> bytes:
-        """As `take`, but `b""` if the stream has come to its end."""
+        """As `take`, but `b""` at the end of the stream."""
         if self._position == len(self._block) and not self._next():
             return b""
         return self.take(count)
 
     def pieces(self, count: int) -> Iterator[memoryview]:
-        """The next `count` bytes as they lie in the blocks. Raises `DataLoss` if there are fewer."""
+        """The next `count` bytes as they are in the blocks. Raises `DataLoss` if there are fewer."""
         while count:
             available = len(self._block) - self._position
             if not available:
@@ -56,7 +56,7 @@ class Stream:
             yield memoryview(self._block)[start : start + length]
 
     def skip(self, count: int) -> None:
-        """Go past `count` bytes. Raises `DataLoss` if there are fewer."""
+        """Skip `count` bytes. Raises `DataLoss` if there are fewer."""
         end = self._position + count
         if end <= len(self._block):
             self._position = end
@@ -65,7 +65,7 @@ class Stream:
             pass
 
     def drain(self) -> None:
-        """Go past all that is left."""
+        """Skip everything that is left."""
         while self._next():
             pass
 

@@ -1,8 +1,8 @@
-"""Reads tar streams: ustar, PAX and GNU, their sparse files included.
+"""Reads tar streams: ustar, PAX and GNU, including their sparse files.
 
-What an entry means follows Go's archive/tar, as that is what every registry's images were made and are unpacked
-with; where it and GNU tar differ, a comment says so. The format: POSIX.1-2017 pax, and GNU tar manual, Basic Tar
-Format. Everything read here is hostile: each length is bounded before it is believed.
+Entries are interpreted as in Go's archive/tar, with which all registries' images are created and unpacked; where it
+differs from GNU tar, a comment says so. The format: POSIX.1-2017 pax, and GNU tar manual, Basic Tar Format.
+Everything read here may be hostile: each length is checked before it is used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sampan.images.layer.stream import Stream
 
 BLOCK = 512
 NAME_BYTES = 4096  # PATH_MAX
-EXTENSION_BYTES = 1 << 20  # of one PAX header or sparse map, as in Go's archive/tar (CVE-2026-32288)
+EXTENSION_BYTES = 1 << 20  # limit for one PAX header or sparse map, as in Go's archive/tar (CVE-2026-32288)
 
 REGULAR = b"0"
 LINK = b"1"
@@ -47,9 +47,9 @@ _TIME_NS = 1 << 63
 
 
 class Header:
-    """One entry. `name` and `linkname` are bytes as they stand in the tar; `kind` is one of the constants above.
+    """One entry. `name` and `linkname` are bytes as in the tar; `kind` is one of the constants above.
 
-    `size` is the file's, `stored` how many bytes of content the tar holds: they differ for a sparse file, whose
+    `size` is the file's, `stored` is how many bytes of content the tar has: they differ for a sparse file, whose
     `segments` say where the content goes.
     """
 
@@ -84,10 +84,10 @@ class Header:
 
 
 class TarReader:
-    """Iterates over the entries of a tar. Between two steps `stream` stands at the content of the entry given.
+    """Iterates over the entries of a tar. Between two steps, `stream` is at the content of the current entry.
 
-    `stored` bytes of it may be read from `stream`; `consumed` must be told how many were. Raises `DataLoss` for a
-    tar that is cut off, `InvalidArgument` for one that makes no sense or goes over `limits`.
+    `stored` bytes of it may be read from `stream`; `consumed` must be called with their number. Raises `DataLoss` for
+    a tar that is truncated, `InvalidArgument` for one that is malformed or exceeds `limits`.
     """
 
     def __init__(self, blocks: Iterator[bytes], limits: Limits) -> None:
@@ -122,11 +122,11 @@ class TarReader:
         return header
 
     def consumed(self, count: int) -> None:
-        """Tell that `count` bytes of the content of the entry at hand were read from `stream`."""
+        """Report that `count` bytes of the current entry's content were read from `stream`."""
         self._unread -= count
 
     def _end(self, block: bytes, extensions: _Extensions | None) -> NoReturn:
-        """A tar ends with two blocks of zeros, or without them but between two entries, as some builders' do."""
+        """A tar ends with two blocks of zeros or, from some builders, without them but between two entries."""
         if extensions is not None:
             raise DataLoss("unexpected EOF: the tar ends after an extended header")
         if block and (self.stream.take_or_end(BLOCK) or _ZEROS) != _ZEROS:
@@ -145,12 +145,12 @@ class TarReader:
         elif header.kind == PAX:
             extensions.records = parse_records(content)
         else:
-            # Global headers are checked and then ignored, as by dockerd and containerd; GNU tar would apply them.
+            # Global headers are checked but ignored, as by dockerd and containerd; GNU tar would apply them.
             parse_records(content)
         return extensions
 
     def _settle(self, header: Header, block: bytes, extensions: _Extensions | None) -> None:
-        """Make the kinds that mean a regular file one, and read a sparse file's map."""
+        """Normalize the kinds that mean a regular file, and read a sparse file's map."""
         if header.kind in _WITHOUT_CONTENT:
             header.size = header.stored = 0
             if header.kind in (CHAR, BLOCK_DEVICE):
@@ -185,7 +185,7 @@ class TarReader:
 
 
 class _Extensions:
-    """What the special entries before an entry say of it."""
+    """What the special entries before an entry say about it."""
 
     __slots__ = ("linkname", "name", "records")
 
@@ -196,9 +196,10 @@ class _Extensions:
 
 
 def parse_records(content: bytes) -> dict[bytes, bytes]:
-    """The records of a PAX header: `length key=value` and a newline, the length counting all of it.
+    """The records of a PAX header: `length key=value` and a newline, with the length including all of it.
 
-    The many records of a sparse map in form 0.0 come out as the one of form 0.1. Raises `InvalidArgument`.
+    The many records of a sparse map in format 0.0 are returned as the single one of format 0.1. Raises
+    `InvalidArgument`.
     """
     records: dict[bytes, bytes] = {}
     sparse_map: list[bytes] = []
@@ -222,14 +223,14 @@ def parse_records(content: bytes) -> dict[bytes, bytes]:
 
 def _parse(block: bytes) -> Header:
     name, mode, uid, gid, size, mtime, checksum, kind, linkname, magic, prefix, trailer = _FIELDS.unpack(block)
-    # adler32 sums bytes at C's speed, modulo 65521; a header's sum is at most twice that. The checksum guards
-    # against reading something else for a header, not against anybody's intent.
+    # adler32 sums bytes at C's speed, modulo 65521; a header's sum is at most twice that. The checksum guards against
+    # mistaking other data for a header, not against malice.
     total = (adler32(block) & 0xFFFF) - (adler32(checksum) & 0xFFFF) + 8 * 0x20
     if (total - number(checksum)) % 65521:
         _check_sum(block, checksum)
     name = name.partition(b"\0")[0]
     if prefix[0] and magic == b"ustar\x0000":
-        # The program `star` keeps times at the end of the prefix.
+        # The program `star` stores times at the end of the prefix.
         prefix = prefix[:131] if trailer == b"tar\0" else prefix
         name = prefix.partition(b"\0")[0] + b"/" + name
     header = Header(name, kind, number(size))
@@ -245,7 +246,7 @@ def _parse(block: bytes) -> Header:
 
 
 def _check_sum(block: bytes, checksum: bytes) -> None:
-    """Raise unless the checksum is right when summed exactly, bytes taken as unsigned or, as of old, as signed."""
+    """Raise unless the exact checksum is right, with bytes as unsigned or, as in old tars, as signed."""
     unsigned = sum(block) - sum(checksum) + 8 * 0x20
     rest = block[:148] + block[156:]
     signed = unsigned - 256 * sum(byte > 127 for byte in rest)
@@ -254,7 +255,7 @@ def _check_sum(block: bytes, checksum: bytes) -> None:
 
 
 def _apply(extensions: _Extensions, header: Header) -> None:
-    """Let what stood before an entry override what its own header says; GNU names win over PAX, as in Go."""
+    """Override an entry's own header by the entries before it; GNU names win over PAX, as in Go."""
     records = extensions.records
     header.name = extensions.name or records.get(b"path") or header.name
     header.linkname = extensions.linkname or records.get(b"linkpath") or header.linkname
@@ -285,7 +286,7 @@ def _decimal(records: dict[bytes, bytes], key: bytes, default: int) -> int:
 
 
 def _time_ns(text: bytes) -> int:
-    """Nanoseconds of a PAX time such as `-1.5`; what is finer is cut off."""
+    """Nanoseconds of a PAX time such as `-1.5`; further digits are cut off."""
     whole, _, fraction = text.partition(b".")
     negative = whole.startswith(b"-")
     seconds = whole[1:] if negative else whole
@@ -296,10 +297,10 @@ def _time_ns(text: bytes) -> int:
 
 
 def _bound(time_ns: int) -> int:
-    """Times that no file system keeps become the epoch, as with dockerd."""
+    """Times that no file system can store become the epoch, as in dockerd."""
     return time_ns if -_TIME_NS < time_ns < _TIME_NS else 0
 
 
 def shown(name: bytes) -> str:
-    """A name for a message: short, and printable whatever is in it."""
+    """A name for a message: short, and printable whatever it contains."""
     return ascii(name[:200].decode("utf-8", "replace"))[1:-1]

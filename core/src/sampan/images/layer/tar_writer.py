@@ -1,8 +1,8 @@
-"""Writes tar streams: ustar, with PAX headers where it has no room, and GNU's PAX form 1.0 for sparse files.
+"""Writes tar streams: ustar, with PAX headers where necessary, and GNU's PAX format 1.0 for sparse files.
 
-Own code as it is several times as fast as the standard library's, and as names are bytes here, whatever they hold.
-The format: POSIX.1-2017 pax, and GNU tar manual, Storing Sparse Files. What needs a PAX header does so by the rules
-of Go's archive/tar, so that archives come out as long as dockerd's.
+This is several times as fast as the standard library, and names are bytes here, whatever they contain. The format:
+POSIX.1-2017 pax, and GNU tar manual, Storing Sparse Files. Go's archive/tar determines what needs a PAX header, so
+that archives have the same length as dockerd's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _END = bytes(2 * BLOCK)
 
 
 class Entry(NamedTuple):
-    """What a tar says of one file. `kind` is one of `tar`'s constants; names are bytes, without leading slash."""
+    """A tar's entry for one file. `kind` is one of `tar`'s constants; names are bytes, without leading slash."""
 
     name: bytes
     kind: bytes
@@ -39,11 +39,11 @@ class Entry(NamedTuple):
     mtime_ns: int = 0
     linkname: bytes = b""
     device: tuple[int, int] = (0, 0)
-    xattrs: Mapping[bytes, bytes] = {}  # nobody changes it
+    xattrs: Mapping[bytes, bytes] = {}  # never changed
 
 
 class TarWriter:
-    """Writes entries to the file descriptor `output`, gathering small ones. Raises `OSError`."""
+    """Writes entries to the file descriptor `output`, buffering small ones. Raises `OSError`."""
 
     def __init__(self, output: int) -> None:
         self._output = output
@@ -51,13 +51,13 @@ class TarWriter:
         self._held_bytes = 0
 
     def add(self, entry: Entry) -> None:
-        """An entry without content."""
+        """Write an entry without content."""
         self._hold(header(entry))
 
     def add_file(self, entry: Entry, source: int, segments: Sequence[Segment] | None = None) -> None:
-        """A regular file of `entry.size` bytes, read from `source`; of a sparse one only its `segments`.
+        """Write a regular file of `entry.size` bytes, read from `source`; of a sparse one only its `segments`.
 
-        Whoever changes the file meanwhile gets what is there then, zeros where it has become shorter.
+        If the file is changed in the meantime, its new content is used, with zeros if it has become shorter.
         """
         if segments is not None:
             self._add_sparse(entry, source, segments)
@@ -96,7 +96,7 @@ class TarWriter:
             self._hold(os.pread(source, size, offset).ljust(size, b"\0"))
 
     def _send(self, source: int, offset: int, size: int) -> None:
-        """From file to pipe within the kernel, where the file system can do that."""
+        """Copy from file to pipe within the kernel, if the file system supports that."""
         end = offset + size
         try:
             while offset < end:
@@ -138,7 +138,7 @@ class TarWriter:
 
 
 def header(entry: Entry, records: Mapping[bytes, bytes] | None = None) -> bytes:
-    """The blocks before the content of `entry`: its own, and before it a PAX header where that is needed."""
+    """The blocks before the content of `entry`: its own, preceded by a PAX header if necessary."""
     extended = dict(records or {})
     if records is None:
         _put_text(extended, b"path", entry.name)
@@ -159,7 +159,7 @@ def header(entry: Entry, records: Mapping[bytes, bytes] | None = None) -> bytes:
 
 
 def pax_time(time_ns: int) -> bytes:
-    """A time as a PAX record has it: a decimal number of seconds."""
+    """A time in a PAX record: a decimal number of seconds."""
     seconds, fraction = divmod(abs(time_ns), _SECOND_NS)
     digits = b".%09d" % fraction if fraction else b""
     return b"%s%d%s" % (b"-" if time_ns < 0 else b"", seconds, digits.rstrip(b"0"))
@@ -173,13 +173,13 @@ def _put_text(records: dict[bytes, bytes], key: bytes, text: bytes) -> None:
 def _pax_header(name: bytes, records: Mapping[bytes, bytes]) -> bytes:
     content = b"".join(_record(key, value) for key, value in records.items())
     if any(not _is_utf8(records[key]) for key in (b"path", b"linkpath") if key in records):
-        content = _record(b"hdrcharset", b"BINARY") + content  # says that names are bytes of no known encoding
+        content = _record(b"hdrcharset", b"BINARY") + content  # names are bytes without a known encoding
     entry = Entry(b"PaxHeaders.0/" + _base(name), PAX, size=len(content))
     return _block(entry, 0) + content + bytes(-len(content) % BLOCK)
 
 
 def _record(key: bytes, value: bytes) -> bytes:
-    """`LENGTH KEY=VALUE` and a newline; the length counts its own digits."""
+    """`LENGTH KEY=VALUE` and a newline; the length includes its own digits."""
     body = len(key) + len(value) + 3
     length = body + len(str(body))
     length = body + len(str(length))

@@ -1,4 +1,4 @@
-"""Unpacks layers, each in a process of its own, and sets right what can only be set right outside of it."""
+"""Unpacks layers, each in a separate process, and completes what can only be done outside of it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Source = AsyncIterator[bytes] | Path | int
 
 @dataclass(frozen=True)
 class Unpacked:
-    """A layer on the disk.
+    """An unpacked layer.
 
-    `digest` is the blob's, `diff_id` its tar's. `size_bytes` is the size of the files in it, as Docker counts,
-    `inodes` how many it made. `implicit_dirs` are the directories, relative to the layer's, for which the layer
-    has no entry: `adopt_parents` gives them the looks they have below.
+    `digest` is the blob's, `diff_id` its tar's. `size_bytes` is the size of its files, as Docker counts, `inodes` how
+    many it created. `implicit_dirs` are the directories, relative to the layer's, for which the layer has no entry:
+    `adopt_parents` gives them the metadata they have below.
     """
 
     digest: Digest
@@ -56,14 +56,14 @@ async def unpack(
     """Unpack the layer from `source` into the directory `target`, while it comes in.
 
     The blob may be compressed with gzip, zstd, bzip2, xz or not at all; its digest and size (in bytes) are checked
-    against `expected` and `size`, with `hashed` the size alone, as the caller has computed the digest of these very
-    bytes. What is written before that counts for nothing: after an error the caller throws `target` away. As many
-    layers are unpacked at once as there are processors, and at least four, as some wait for the network; others wait
-    their turn, and so do their chunks. A cancelled call ends its process.
+    against `expected` and `size`, or with `hashed` only the size, as the caller has computed the digest of these very
+    bytes. Until then, nothing written is valid: after an error, the caller discards `target`. As many layers are
+    unpacked at once as there are processors, but at least four, as some wait for the network; others, and their
+    chunks, wait for their turn. A cancelled call ends its process.
 
-    Raises `DataLoss` (not the blob that was asked for, or a broken one), `InvalidArgument` (no layer, or over
-    `limits`), `NotFound` (a hard link to a file of a lower layer: only `APPLY` can make it), `Unsupported` (an
-    extended attribute that the file system can't keep), `SystemFailure` (disk full and the like), and whatever
+    Raises `DataLoss` (not the blob that was asked for, or a corrupt one), `InvalidArgument` (not a layer, or it
+    exceeds `limits`), `NotFound` (a hard link to a file of a lower layer, which needs `APPLY`), `Unsupported` (an
+    extended attribute that the file system does not support), `SystemFailure` (disk full and the like), and whatever
     `source` raises.
     """
     blob = {"expected": expected, "size": size, "hashed": hashed, "growth": None}
@@ -76,7 +76,7 @@ async def unpack(
 async def unpack_growing(
     source: GrowingBlob, target: Path, *, format: WhiteoutFormat, limits: Limits | None = None
 ) -> Unpacked:
-    """As `unpack`, while the blob is being written by somebody who hashes it; returns once he has told its digest."""
+    """As `unpack`, while somebody else writes and hashes the blob; returns once its digest is set."""
     blob = {"expected": None, "size": source.size_bytes, "hashed": True, "growth": source.growth}
     request = _request(target, format, limits or Limits(), blob)
     async with _places():
@@ -93,13 +93,13 @@ _semaphores: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaph
 
 
 def _places() -> asyncio.Semaphore:
-    """The running loop's bound on workers."""
+    """The event loop's limit of workers."""
     loop = asyncio.get_running_loop()
     return _semaphores.setdefault(loop, asyncio.Semaphore(max(_WORKERS, os.cpu_count() or 1)))
 
 
 async def _run(request: str, source: Source) -> bytes:
-    """A worker's answer to `request`, its standard input being `source`."""
+    """Run a worker with `source` as its standard input, and return its answer to `request`."""
     if isinstance(source, int):
         return await run_worker(_MAIN, request, source)
     if isinstance(source, Path):
@@ -109,9 +109,9 @@ async def _run(request: str, source: Source) -> bytes:
 
 
 def _finished(target: Path, answer: bytes, blob: Digest | None) -> Unpacked:
-    """Take an answer for what it is, written by a process that has seen hostile bytes, and do the rest.
+    """Check an answer, which comes from a process that has read hostile bytes, and do the rest.
 
-    `blob` is the digest where it was left to the caller. The answer may be large: not in the loop.
+    `blob` is the digest if the caller computed it. The answer may be large, so this must not run in the event loop.
     """
     document = read_answer(answer)
     try:
@@ -135,7 +135,7 @@ def _finished(target: Path, answer: bytes, blob: Digest | None) -> Unpacked:
 
 
 def _set_trusted(target: Path, attributes: list[tuple[bytes, bytes, bytes]]) -> None:
-    """Set the extended attributes that the worker may not set: opaque marks, mostly."""
+    """Set the extended attributes that the worker is not allowed to set: usually opaque marks."""
     root = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for path, name, value in attributes:

@@ -1,11 +1,11 @@
-"""The unpacker: a process for one layer. `unpack` starts it and feeds it.
+"""The unpacker: a process for one layer. `unpack` starts and feeds it.
 
-Its standard input is the blob, its one argument a JSON object (`directory`, `parent` pid, `whiteouts`, `expected`,
-`size`, `hashed`, `growth`, `limits`), its answer a line of JSON: what `Unpacked` holds, or `error` and `message`.
+Its standard input is the blob, its only argument a JSON object (`directory`, `parent` pid, `whiteouts`, `expected`,
+`size`, `hashed`, `growth`, `limits`), its answer a line of JSON: the fields of `Unpacked`, or `error` and `message`.
 
-Everything it needs is imported before it is confined; later it loads nothing, as whatever a path names then is
-the image's (CVE-2019-14271; and what it could be made to load it could not execute, the mount being noexec).
-Tracebacks, which would read source files, are for the same reason not made.
+Everything it needs is imported before it is confined; later it loads nothing, as any path would lead to the image's
+files (CVE-2019-14271; though it could not execute them, as the mount is noexec). For the same reason there are no
+tracebacks, which would read source files.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def main() -> None:
 
 
 def answer_with(work: Callable[[dict[str, Any]], dict[str, Any]]) -> NoReturn:
-    """Do `work` for the request in the arguments, write what it answers or raises, and end the process."""
+    """Do `work` for the request in the arguments, write its result or error, and end the process."""
     try:
         answer = work(json.loads(sys.argv[1]))
     except SampanError as error:
         answer = {"error": type(error).__name__, "message": str(error)}
     except MemoryError:
         answer = {"error": "InvalidArgument", "message": "the archive takes more memory than there is for it"}
-    except Exception as error:  # untrusted bytes may reach any mistake of ours: the daemon hears of it as an answer
+    except Exception as error:  # hostile bytes may trigger any bug of ours: the daemon gets it as an answer
         answer = {
             "error": SystemFailure.__name__,
             "message": f"the archive can't be processed: {type(error).__name__}: {error}",
@@ -48,12 +48,12 @@ def answer_with(work: Callable[[dict[str, Any]], dict[str, Any]]) -> NoReturn:
     content = json.dumps(answer).encode()
     while content:
         content = content[os.write(_ANSWER, content) :]
-    os._exit(0)  # threads may still wait for input that nobody needs
+    os._exit(0)  # threads may still be waiting for input that nobody needs
 
 
 def _work(request: dict[str, Any]) -> dict[str, Any]:
     limits = Limits(**request["limits"])
-    growth = request.get("growth")  # a daemon that still runs when its package is upgraded does not send it
+    growth = request.get("growth")  # a daemon still running when its package is upgraded does not send it
     chunks = chunks_of(BLOB) if growth is None else grown_chunks(BLOB, growth)
     pipeline = Pipeline(
         chunks, expected=request["expected"], size=request["size"], limits=limits, hashed=request["hashed"]
@@ -65,7 +65,7 @@ def _work(request: dict[str, Any]) -> dict[str, Any]:
     try:
         extracted = extract(blocks, root, WhiteoutFormat(request["whiteouts"]), limits)
         for _ in blocks:
-            pass  # what is behind the tar's end belongs to its digest
+            pass  # what follows the tar's end is part of its digest
     except SampanError:
         pipeline.blame()
         raise
