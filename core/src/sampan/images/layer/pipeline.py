@@ -41,6 +41,7 @@ class Pipeline:
         self._blob_bytes = 0
         self._given_up = False
         self._ended = False
+        self._direct: Iterator[bytes] | None = None
         self._blocks: Queue[bytes | BaseException | None] = Queue(_QUEUED_BLOCKS)
         self._unhashed: Queue[bytes | None] = Queue(_QUEUED_BLOCKS)
         self._hashing = Thread(target=self._hash, daemon=True)
@@ -48,10 +49,23 @@ class Pipeline:
     def start(self) -> None:
         """Start reading.
 
-        Nothing is loaded from here on; what hashing needs, such as OpenSSL's configuration, already is.
+        Nothing is loaded from here on; what hashing needs, such as OpenSSL's configuration, already is. Raises
+        `DataLoss` for a blob that is larger than `size` from the start.
         """
+        chunks = self._chunks()
+        compression, content = sniff(chunks)
+        # The digest of a blob that is not compressed is its diff ID.
+        hash_apart = compression is not None or self._blob.name != self._tar.name
+        if not hash_apart:
+            self._tar = self._blob
+            self._diff_id = self._digest() if self._hashed else None
+        if self._hashed and not hash_apart:
+            # Nothing to decompress or hash: a thread that reads ahead costs the caches more than it gains.
+            self._direct = content
+            return
         self._hashing.start()
-        Thread(target=self._produce, daemon=True).start()
+        blocks = decompress(compression, content)
+        Thread(target=self._produce, args=(chunks, blocks, hash_apart), daemon=True).start()
 
     def blocks(self) -> Iterator[bytes]:
         """The blocks of the tar.
@@ -70,7 +84,8 @@ class Pipeline:
         If the caller hashes the blob, the former is `expected` or "", and so is the latter if it is not compressed.
         Raises `DataLoss` if the blob does not have the expected digest or size.
         """
-        self._hashing.join()
+        if self._direct is None:
+            self._hashing.join()
         self._verify()
         return self._digest(), f"sha256:{self._tar.hexdigest()}" if self._diff_id is None else self._diff_id
 
@@ -88,7 +103,7 @@ class Pipeline:
         self._verify()
 
     def _next(self) -> bytes | None:
-        block = self._blocks.get()
+        block = self._blocks.get() if self._direct is None else next(self._direct, None)
         self._ended = not isinstance(block, bytes)
         if isinstance(block, BaseException):
             raise block
@@ -111,11 +126,10 @@ class Pipeline:
 
     # Run in separate threads
 
-    def _produce(self) -> None:
-        chunks = self._chunks()
+    def _produce(self, chunks: Iterator[bytes], blocks: Iterator[bytes], hash_apart: bool) -> None:
         failure: BaseException | None = None
         try:
-            self._decompress(chunks)
+            self._hand_out(blocks, hash_apart)
         except BaseException as error:  # raised in the thread that takes the blocks
             failure = error
         if (failure or self._given_up) and self._size is not None:
@@ -123,14 +137,8 @@ class Pipeline:
         self._unhashed.put(None)
         self._blocks.put(failure)
 
-    def _decompress(self, chunks: Iterator[bytes]) -> None:
-        compression, content = sniff(chunks)
-        # The digest of a blob that is not compressed is its diff ID.
-        hash_apart = compression is not None or self._blob.name != self._tar.name
-        if not hash_apart:
-            self._tar = self._blob
-            self._diff_id = self._digest() if self._hashed else None
-        for block in decompress(compression, content):
+    def _hand_out(self, blocks: Iterator[bytes], hash_apart: bool) -> None:
+        for block in blocks:
             if self._given_up:
                 return
             if hash_apart:
