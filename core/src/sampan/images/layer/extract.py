@@ -229,7 +229,7 @@ class _Extractor:
         path = join(parent.path, base)
         is_owned = parent.inherits
         try:
-            os.mkdir(base, 0o700, dir_fd=parent.fd)
+            os.mkdir(base, header.mode & 0o777, dir_fd=parent.fd)
             self._extracted.inodes += 1
         except FileExistsError:
             self._merge_directory(parent, base)
@@ -239,7 +239,8 @@ class _Extractor:
         self._directories.remember(path, fd, inherits=bool(header.mode & stat.S_ISGID))
         if header.uid or header.gid or is_owned:
             os.fchown(fd, header.uid, header.gid)
-        os.fchmod(fd, header.mode)
+        if header.mode > 0o777 or is_owned:
+            os.fchmod(fd, header.mode)
         self._explicit[path] = header
 
     def _merge_directory(self, parent: Directory, base: bytes) -> None:
