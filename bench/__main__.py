@@ -102,17 +102,15 @@ def measure(work: Work, subjects: Sequence[Subject], rounds: int, figures: repor
     with ExitStack() as undo:
         for subject in subjects:
             undo.enter_context(work.around(subject))
-        for turn in range(rounds + 1):  # the first round only warms up
+        for turn in range(rounds + 1):  # the first round only warms up, which takes a machine's memory too
             first = turn % len(subjects)
             for subject in (*subjects[first:], *subjects[:first]):
                 os.sync()
                 sample = work.sample(subject)
-                if sample is not None and (turn or work.slow):
+                if sample is not None and turn:
                     figures.add(work.name, subject.name, sample)
-                    if work.slow:
-                        say(f"{subject.name}: {sample:.1f} {work.unit}")
-            if work.slow and turn + 1 == rounds:
-                break
+                if sample is not None and work.slow:
+                    say(f"{subject.name}: {sample:.1f} {work.unit}")
 
 
 def say(text: str) -> None:

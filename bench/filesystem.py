@@ -30,7 +30,8 @@ def fresh_ext4(directory: Path) -> Iterator[Path]:
         device = _run("losetup", "--find", "--show", "--direct-io=on", str(image))
         undo.callback(_run, "losetup", "--detach", device)
         _run("mount", device, str(mountpoint))
-        undo.callback(_run, "umount", "--lazy", str(mountpoint))
+        # Not lazily: the next engine would have to wait for what this one leaves in memory.
+        undo.callback(_run, "umount", "--recursive", str(mountpoint))
         yield mountpoint
 
 
