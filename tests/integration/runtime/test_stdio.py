@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sampan.errdefs import Conflict
+from sampan.runtime import attach
 from sampan.runtime.interface import STDERR, STDOUT
 from sampan.runtime.spec import ProcessSettings
 from sampan.runtime.user import User
@@ -99,6 +100,19 @@ async def test_who_attaches_to_a_monitor_that_is_killed_before_it_accepts_reads_
     asyncio.get_running_loop().call_later(STANDS_STILL_S, os.kill, monitor, signal.SIGKILL)
     async with asyncio.timeout(PATIENCE_S):
         assert await everything(await host.attach("c1")) == {STDOUT: b"", STDERR: b""}
+
+
+async def test_who_attaches_to_a_monitor_that_does_not_accept_waits_a_while_only(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attach, "_ACCEPT_PATIENCE_S", STANDS_STILL_S)
+    await host.runtime.create(host.bundle("c1", "echo", "hi"))
+    monitor = monitor_of(host, "c1")
+    os.kill(monitor, signal.SIGSTOP)
+    attached = await host.attach("c1")
+    os.kill(monitor, signal.SIGCONT)
+    await host.runtime.start("c1")
+    assert (await everything(attached))[STDOUT] == b"hi\n"
 
 
 async def test_who_stops_attaching_before_the_monitor_accepts_leaves_no_connection(host: Host) -> None:

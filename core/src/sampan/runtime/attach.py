@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ _STREAMS = {2: STDOUT, 3: STDERR}
 _STDIN_BYTES = 8192  # conmon reads at most 32767 bytes of a packet and loses the rest
 _PIPE_BYTES = 65536
 _ACCEPT_LOOK_S = 0.001
+_ACCEPT_PATIENCE_S = 5
 
 
 def connect(bundle: Path) -> socket.socket:
@@ -44,8 +46,12 @@ async def until_accepted(connection: socket.socket, ended: asyncio.Future[ExitSt
     A successful connect is not enough. poll(2) checks one descriptor after another: if conmon was delayed between its
     listening socket and the container's stdout, it sees output, but not the connection made before that output, which
     then goes only to the log. There is no event for an accept, but the kernel can be asked.
+
+    A conmon that waits for another, slow caller accepts nothing. Not to keep this one waiting as long, it is then
+    attached without having been accepted yet.
     """
-    while peer_inode(connection) == 0 and not ended.done():
+    deadline = time.monotonic() + _ACCEPT_PATIENCE_S
+    while peer_inode(connection) == 0 and not ended.done() and time.monotonic() < deadline:
         await asyncio.wait((ended,), timeout=_ACCEPT_LOOK_S)
 
 
