@@ -1,4 +1,4 @@
-"""The engine: jobs, the table of their handlers, and one way to run them. Imports nothing else of ours."""
+"""The engine: jobs, the table of their handlers, and one way to run them. Depends on no other package of sampan."""
 
 from sampan.engine.engine import Engine, EngineState, Handler
 from sampan.engine.hooks import JobHook

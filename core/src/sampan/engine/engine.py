@@ -1,4 +1,4 @@
-"""The Engine: a table of handlers, and one way in which every job runs. It knows names and lifetimes only."""
+"""The Engine: a table of handlers, and one way to run every job. It knows only the names and lifetimes of jobs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REMEMBERED_JOBS = 256
 
 
 class EngineState(enum.StrEnum):
-    """starting → running → draining → stopped; jobs are taken only while running."""
+    """starting → running → draining → stopped; jobs are accepted only while running."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -35,10 +35,10 @@ class EngineState(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Handler:
-    """A line of the table: what runs a job of this name, and how.
+    """An entry of the table: how a job of this name is run.
 
-    `slot` is false for jobs that live long by nature (wait, attach, events) and for those that only
-    look something up: they take no worker slot and never queue. `cancellable` jobs may be ended half way.
+    `slot` is false for jobs that are long-lived by nature (wait, attach, events) and for those that only
+    look something up: they take no slot and never queue. `cancellable` jobs may be interrupted while they run.
     """
 
     name: str
@@ -51,8 +51,8 @@ class Handler:
 class Engine:
     """Runs jobs.
 
-    A job is refused at once with `Unavailable` when the engine isn't running or its queue is full, with whatever a
-    hook's `authorise` raises, and with `Unsupported` if nobody handles its name. After that it waits for its slot,
+    A job is refused immediately with `Unavailable` when the engine isn't running or its queue is full, with whatever
+    a hook's `authorise` raises, and with `Unsupported` if its name has no handler. Otherwise it waits for a slot,
     runs, and ends in exactly one of the three final states.
     """
 
@@ -70,31 +70,31 @@ class Engine:
         self._cleanups = AsyncExitStack()
 
     def register(self, handler: Handler) -> None:
-        """Add a line to the table. Raises `Conflict` if the name is taken."""
+        """Add a handler to the table. Raises `Conflict` if the name is taken."""
         if handler.name in self._handlers:
             raise Conflict(f"a handler for {handler.name} is registered already")
         self._handlers[handler.name] = handler
 
     def started(self) -> None:
-        """Take jobs from now on."""
+        """Accept jobs from now on."""
         self.state = EngineState.RUNNING
 
     def on_stop(self, cleanup: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have `cleanup` awaited when the engine stops; the last one given comes first."""
+        """Await `cleanup` when the engine stops; cleanups run in reverse order of registration."""
         self._cleanups.push_async_callback(cleanup)
 
     async def run(self, job: Job[Any]) -> Any:
-        """Run `job` and answer its result, or raise its error; `Cancelled` if somebody cancelled the job.
+        """Run `job` and return its result, or raise its error, `Cancelled` if the job was cancelled.
 
-        Cancelling the caller leaves the job running: `cancel` ends it, if it may be ended.
+        Cancelling the caller leaves the job running; `cancel` ends it, if it is cancellable.
         """
         handler = self._handler(job)
         for hook in self.hooks:
             await hook.authorise(job)
-        self._require_running()  # it may have begun to drain meanwhile
+        self._require_running()  # draining may have begun in the meantime
         if handler.slot:
             self._slots.admit()
-        context = copy_context()  # what is logged of the job, its end included, has its id
+        context = copy_context()  # so that every log record of the job, including that of its end, has its id
         context.run(current_job_id.set, job.id)
         task = asyncio.create_task(self._execute(job, handler), name=f"job {job.name} {job.id}", context=context)
         self._tasks[job.id], self._live[job.id] = task, job
@@ -107,9 +107,9 @@ class Engine:
             raise
 
     def cancel(self, job_id: str) -> None:
-        """Cancel a job that is queued, or that runs and is cancellable.
+        """Cancel a job that is queued, or running and cancellable.
 
-        Raises `NotFound` if it isn't live, `Conflict` if it is in the middle of a change.
+        Raises `NotFound` if it isn't live, `Conflict` if it is running and not cancellable.
         """
         job = self._live.get(job_id)
         if job is None:
@@ -119,7 +119,7 @@ class Engine:
         self._tasks[job_id].cancel()
 
     def jobs(self) -> list[Job[Any]]:
-        """The live jobs and the last ones that ended, oldest first."""
+        """The most recently ended jobs, then the live ones, each oldest first."""
         return [*self._ended, *self._live.values()]
 
     def job(self, job_id: str) -> Job[Any]:
@@ -130,7 +130,7 @@ class Engine:
         raise NotFound(f"No such job: {job_id}")
 
     async def stop(self, deadline_s: float = 10.0) -> None:
-        """Refuse new jobs, end the streams, give the others `deadline_s`, then clean up in reverse order."""
+        """Refuse new jobs, cancel queued and long-lived ones, give the others `deadline_s`, then run the cleanups."""
         self.state = EngineState.DRAINING
         for job_id, job in self._live.items():
             if job.state is JobState.QUEUED or not self._handlers[job.name].slot:
@@ -177,10 +177,10 @@ class Engine:
             return result
 
     def _forget(self, job: Job[Any], handler: Handler, task: asyncio.Task[Any]) -> None:
-        if not job.ended:  # cancelled before its first step
+        if not job.ended:  # cancelled before its task first ran
             job.finish(JobState.CANCELLED)
         if not task.cancelled():
-            task.exception()  # seen here, so that a job whose caller is gone doesn't complain
+            task.exception()  # retrieved, so that asyncio doesn't complain about a job whose caller is gone
         if handler.slot:
             self._slots.leave()
         del self._tasks[job.id], self._live[job.id]
@@ -190,6 +190,6 @@ class Engine:
 
 
 def _is_cancelled() -> bool:
-    """Whether it is the calling task itself that somebody wants to end."""
+    """Whether the calling task itself is being cancelled."""
     current = asyncio.current_task()
     return current is not None and current.cancelling() > 0

@@ -1,4 +1,4 @@
-"""What may be hung around the run of every job."""
+"""Hooks called before, during and after every job."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from sampan.engine.job import Job
 
 
 class JobHook:
-    """Override what you need. Hooks are called in the loop, in the order they were added; keep them short."""
+    """Override the methods you need. Hooks are called in the event loop, in the order they were added: be quick."""
 
     async def authorise(self, job: Job[Any]) -> None:
-        """Before the job is queued. Raise `errdefs.Forbidden` to refuse it."""
+        """Called before the job is queued. Raise `errdefs.Forbidden` to refuse it."""
 
     def started(self, job: Job[Any]) -> None:
-        """The handler is about to run."""
+        """Called when the handler is about to run."""
 
     def finished(self, job: Job[Any]) -> None:
-        """The job ended: `job.state` and `job.error` say how."""
+        """Called when the job has ended: `job.state` and `job.error` tell how."""

@@ -1,4 +1,4 @@
-"""A Job: one command on its way through the engine, with a typed request, its caller, its streams and its times."""
+"""A Job: one command passing through the engine, with its typed request, caller, streams and timestamps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ThingT = TypeVar("ThingT")
 
 
 class JobState(enum.StrEnum):
-    """queued → running → succeeded | failed | cancelled; a queued job may also go straight to the last two."""
+    """queued → running → succeeded | failed | cancelled; a queued job may go directly to the last two."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -27,9 +27,9 @@ class JobState(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: the peer of the unix socket, or the subject of the TLS client's certificate.
+    """The client: the peer of the unix socket, or the subject of the TLS client certificate.
 
-    `role` is that of the listener: `full` or `read-only`.
+    `role` is the listener's: `full` or `read-only`.
     """
 
     uid: int | None = None
@@ -41,13 +41,13 @@ class Caller:
 
 
 class Streams(Protocol):
-    """The caller's side of an attached connection: what it types, and where output goes."""
+    """The caller's side of an attached connection: its input, and where output is sent."""
 
     async def accept(self, *, multiplexed: bool) -> None:
-        """Say yes: the handler has validated the request. `multiplexed` tells stdout and stderr apart."""
+        """Accept the connection, once the request is validated. `multiplexed` keeps stdout and stderr apart."""
 
     async def read(self) -> bytes:
-        """What the caller sent, as it comes; `b""` once it has closed its side."""
+        """The next bytes from the caller, as they arrive; `b""` once it has closed its side."""
 
     async def write(self, stream: int, content: bytes) -> None:
         """Send output of stream 1 (stdout) or 2 (stderr); waits for a slow caller.
@@ -57,20 +57,20 @@ class Streams(Protocol):
 
 
 class Output(Protocol):
-    """A streamed answer of separate items."""
+    """A response that is streamed item by item."""
 
     async def open(self) -> None:
-        """Send the answer's head now, before the first item is known."""
+        """Send the response headers now, before the first item is known."""
 
     async def write(self, item: Any) -> None:
         """Send one item; waits for a slow caller. Raises `ConnectionError` when the caller is gone."""
 
 
 class Job(Generic[RequestT]):
-    """One command. It is made by a route, run once by the engine, and remembered for a while.
+    """One command. It is created by a route, run once by the engine, and remembered for a while.
 
-    `streams` are there for jobs that attach, `output` for those that answer piece by piece, `body` for those
-    that take a stream of bytes. Times are seconds of the wall clock, `None` until the change happened.
+    `streams` is set for jobs that attach, `output` for those with a streamed response, `body` for those that take a
+    stream of bytes. Times are in seconds since the epoch, `None` until the transition has happened.
     """
 
     def __init__(
@@ -103,32 +103,32 @@ class Job(Generic[RequestT]):
 
     @property
     def wait_s(self) -> float:
-        """How long it was queued, so far or in all."""
+        """How long it has been queued, so far or in total."""
         return (self.started_at or self.ended_at or time.time()) - self.queued_at
 
     @property
     def run_s(self) -> float:
-        """How long it ran, so far or in all; 0 if it did not start."""
+        """How long it has run, so far or in total; 0 if it has not started."""
         return (self.ended_at or time.time()) - self.started_at if self.started_at else 0.0
 
     def require_streams(self) -> Streams:
-        """Its streams. Raises `InvalidArgument` if the caller brought none."""
+        """Its streams. Raises `InvalidArgument` if the caller provided none."""
         return _required(self.streams, self.name, "attach to it")
 
     def require_output(self) -> Output:
-        """Its output. Raises `InvalidArgument` if the caller brought none."""
+        """Its output. Raises `InvalidArgument` if the caller provided none."""
         return _required(self.output, self.name, "give it an output")
 
     def require_body(self) -> AsyncIterator[bytes]:
-        """Its body. Raises `InvalidArgument` if the caller brought none."""
+        """Its body. Raises `InvalidArgument` if the caller provided none."""
         return _required(self.body, self.name, "give it a body")
 
     def started(self) -> None:
-        """Note that the handler runs now."""
+        """Record that the handler is running."""
         self.state, self.started_at = JobState.RUNNING, time.time()
 
     def finish(self, state: JobState, error: BaseException | None = None) -> None:
-        """Note how it ended, and let go of what it held."""
+        """Record how it ended, and drop the references to its streams, output and body."""
         self.state, self.ended_at, self.error = state, time.time(), error
         self.streams = self.output = self.body = None
 

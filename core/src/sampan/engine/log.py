@@ -1,4 +1,4 @@
-"""The job's id in every log line that it causes, also from worker threads (`asyncio.to_thread` hands it on)."""
+"""Puts a job's id into every log line it causes, even in worker threads (`asyncio.to_thread` copies the context)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class JobFilter(logging.Filter):
 
 
 class JobLog(JobHook):
-    """A line as each job starts and one as it ends."""
+    """Logs a line when a job starts and another when it ends."""
 
     def started(self, job: Job[Any]) -> None:
         _log.debug("+job %s", job.name)

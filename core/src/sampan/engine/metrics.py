@@ -1,4 +1,4 @@
-"""Jobs as Prometheus sees them."""
+"""Prometheus metrics of jobs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 
 
 class Metrics(JobHook):
-    """Counts jobs and their waiting and running times by name. Other parts may add series to `registry`."""
+    """Counts jobs, and their queue and run times, by name. Other parts may add series to `registry`."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -38,5 +38,5 @@ class Metrics(JobHook):
             self._run.labels(job.name).observe(job.run_s)
 
     def render(self) -> bytes:
-        """The text exposition format, version 0.0.4."""
+        """All series in Prometheus's text exposition format, version 0.0.4."""
         return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""Locks by key: two changes of one container run one after the other."""
+"""Locks by key, so that two changes of one container run one after the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sampan.engine.slots import idle
 
 
 class Serial:
-    """A lock for each key in use, first come first served. A key nobody holds or awaits costs nothing."""
+    """One fair lock for each key in use. A key that nobody holds or awaits takes no memory."""
 
     def __init__(self) -> None:
         self._locks: dict[str, asyncio.Lock] = {}
@@ -18,9 +18,9 @@ class Serial:
 
     @asynccontextmanager
     async def hold(self, key: str) -> AsyncIterator[None]:
-        """Hold `key` alone. Not reentrant: whoever holds it must not ask for it again.
+        """Hold `key` exclusively. Not reentrant.
 
-        A job that waits for it is idle, so that many who want one container keep nobody from the others.
+        A job that waits for it is idle, so that many jobs waiting for one container don't block the others.
         """
         lock = self._locks.setdefault(key, asyncio.Lock())
         self._users[key] = self._users.get(key, 0) + 1

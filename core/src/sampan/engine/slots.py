@@ -1,4 +1,4 @@
-"""Slots: how many jobs work at once, how many more may wait, and how a job that only waits lets others work."""
+"""Slots limit how many jobs run at once and how many more may wait; a job that only waits can lend its slot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sampan.errdefs import Unavailable
 
 @dataclass(frozen=True)
 class Limits:
-    """`running` jobs have a slot at once, `queued` more may wait for one; the next is refused."""
+    """At most `running` jobs have a slot, and `queued` more may wait for one; further jobs are refused."""
 
     running: int = 64
     queued: int = 256
@@ -28,18 +28,18 @@ class Slots:
         self._admitted = 0
 
     def admit(self) -> None:
-        """Let one more job in. Raises `Unavailable` when as many as may be are working or queued."""
+        """Admit one more job. Raises `Unavailable` if the maximum number are running or queued."""
         if self._admitted >= self._limits.running + self._limits.queued:
             raise Unavailable(f"the engine is busy: {self._admitted} jobs are running or queued")
         self._admitted += 1
 
     def leave(self) -> None:
-        """A job that was admitted has ended."""
+        """Called when an admitted job has ended."""
         self._admitted -= 1
 
     @asynccontextmanager
     async def hold(self) -> AsyncIterator[None]:
-        """Hold a slot, as soon as one is free."""
+        """Wait for a free slot, and hold it within the context."""
         slot = _Slot(self)
         await self._free.acquire()
         slot.held = True
@@ -54,7 +54,7 @@ class Slots:
 
     @asynccontextmanager
     async def lend(self, slot: _Slot) -> AsyncIterator[None]:
-        """Within this, others may have the slot, and whoever holds it counts for nothing."""
+        """Within the context, other jobs may use the slot, and its owner doesn't count as admitted."""
         slot.held = False
         self._free.release()
         self._admitted -= 1
@@ -67,7 +67,7 @@ class Slots:
 
 
 class _Slot:
-    """A job's own, lent to others or not."""
+    """The slot of one job, which may be lent to others."""
 
     def __init__(self, slots: Slots) -> None:
         self.slots = slots
@@ -79,9 +79,9 @@ _current: ContextVar[_Slot | None] = ContextVar("slot", default=None)
 
 @asynccontextmanager
 async def idle() -> AsyncIterator[None]:
-    """Within this, the job that runs only waits, and others may have its slot; without a job it changes nothing.
+    """Within the context, the current job only waits, and others may use its slot. Without a job it has no effect.
 
-    It must not be begun while something is held that those others may wait for.
+    Must not be entered while holding something that those others may wait for.
     """
     slot = _current.get()
     if slot is None or not slot.held:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 def install_workers(threads: int) -> ThreadPoolExecutor:
-    """Bound `asyncio.to_thread` in the running loop to `threads` workers."""
+    """Limit `asyncio.to_thread` in the running loop to `threads` workers."""
     executor = ThreadPoolExecutor(threads, thread_name_prefix="worker")
     asyncio.get_running_loop().set_default_executor(executor)
     return executor
