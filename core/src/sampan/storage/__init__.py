@@ -1,1 +1,1 @@
-"""What drivers that keep snapshots in directories have in common, and the driver `copy`, which needs nothing else."""
+"""Common code of drivers that keep snapshots in directories, and the `copy` driver, which needs nothing else."""

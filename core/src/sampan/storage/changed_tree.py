@@ -1,7 +1,7 @@
-"""Walks a tree for what differs in it.
+"""Walks a tree and reports what differs in it.
 
-A container goes on changing its tree meanwhile, and may put a link where a directory was: each directory is opened
-below a descriptor of its tree, through no link, and all that is in it is looked at by that descriptor.
+A container may change its tree during the walk, and replace a directory by a link: each directory is therefore opened
+relative to a descriptor of its tree, without following links, and its entries are accessed through its descriptor.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from sampan.drivers import Change, ChangeKind
 from sampan.syscalls.openat2 import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_ANCHOR_LENGTH = 1000  # with one name more, of at most 255 bytes, a path is still shorter than PATH_MAX
+_ANCHOR_LENGTH = 1000  # with one more name, of at most 255 bytes, a path is still shorter than PATH_MAX
 _RESOLVE = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
 Inside = TypeVar("Inside")
-"""What a driver knows of a directory from outside, before it looks into it."""
+"""What a driver knows about a directory before it reads it."""
 
 
 class Entry(NamedTuple, Generic[Inside]):
-    """A name in a directory: how it differs, if it does. `inside` is set if it is a directory now."""
+    """A name in a directory. `kind` is how it differs, `None` if it doesn't; `inside` is set if it is a directory."""
 
     name: str
     kind: ChangeKind | None
@@ -34,12 +34,12 @@ class Entry(NamedTuple, Generic[Inside]):
 
 
 LookInto: TypeAlias = Callable[[str, Inside], Sequence[Entry[Inside]]]
-"""Answers what is in the directory of a path, in order. It leaves no descriptor open."""
+"""Returns the entries of the directory at a path, in order. Leaves no descriptor open."""
 
 
 @dataclass
 class _Directory(Generic[Inside]):
-    """One that is being walked. It is `told` of once something in it differs, or it itself."""
+    """A directory being walked. It is `told` once it has been reported, because it or something in it differs."""
 
     path: str
     entries: Iterator[Entry[Inside]]
@@ -47,10 +47,10 @@ class _Directory(Generic[Inside]):
 
 
 def walk_changes(look_into: LookInto[Inside], top: Inside) -> Iterator[Change]:
-    """Every path that differs, in order, a directory before what is in it.
+    """Every path that differs, in order, a directory before its contents.
 
-    A directory in which something differs counts as modified. Not recursive: a container can nest directories
-    deeper than Python calls.
+    A directory in which something differs counts as modified. Not recursive, as a container can nest directories
+    deeper than Python's recursion limit.
     """
     way = [_Directory("", iter(look_into("", top)), told=True)]
     while way:
@@ -74,16 +74,16 @@ def _told_now(way: Sequence[_Directory[Inside]]) -> Iterator[Change]:
 
 
 class Tree:
-    """A tree to open directories in; a context.
+    """Opens directories in a tree; a context manager.
 
-    A tree can be deeper than a path is long, so deep ones are opened from others that were opened on the way there.
+    Paths in a tree can be longer than PATH_MAX, so deep directories are opened relative to others on the way.
     """
 
     def __init__(self, top: Path) -> None:
         self._anchors = [("", os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))]
 
     def open(self, path: str, undo: ExitStack) -> int | None:
-        """The directory at `path`, if it is one and no link leads there; `undo` closes it."""
+        """Open the directory at `path`; `None` if it is not one, or is behind a link. `undo` closes it."""
         while not path.startswith(self._anchors[-1][0] + "/") and len(self._anchors) > 1:
             os.close(self._anchors.pop()[1])
         above, fd = self._anchors[-1]
@@ -108,7 +108,7 @@ class Tree:
 
 
 def find_status(directory: int, name: str) -> os.stat_result | None:
-    """The status of `name` in an open directory, if it is there."""
+    """The status of `name` in an open directory; `None` if it does not exist."""
     try:
         return os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""How a tree differs from the one that it was copied from."""
+"""Finds how a tree differs from the one it was copied from."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sampan.storage.difference import differs
 
 
 class _Inside(NamedTuple):
-    """Whether the original has a directory of its name, and whether it, or one above it, may have been moved here."""
+    """Whether the original has a directory of this name, and whether it or a parent may have been moved here."""
 
     has_original: bool
     is_suspect: bool
 
 
 class CopiedTree:
-    """A tree, and what it was copied from (`None` if it began empty) until the time `copied_at_ns`.
+    """A tree, the original it was copied from (`None` if it began empty), and when the copy was complete.
 
-    Whatever changes a file sets its change time, and nobody can set that otherwise. So what has an older one than the
-    copy, in directories that have, is as it was, and the content of only a few files is ever compared.
+    Every change of a file updates its ctime, which can't be set otherwise. So a file whose ctime, and that of all
+    directories above it, is older than the copy is unchanged, and only a few files need to be compared by content.
     """
 
     def __init__(self, tree: Path, original: Path | None, copied_at_ns: int) -> None:
@@ -35,7 +35,7 @@ class CopiedTree:
         self._copied_at_ns = copied_at_ns
 
     def changes(self) -> Iterator[Change]:
-        """Every path that differs, as `walk_changes` says."""
+        """Every path that differs, as `walk_changes` yields them."""
         with ExitStack() as undo:
             now = undo.enter_context(Tree(self._tree))
             before = undo.enter_context(Tree(self._original)) if self._original else None
@@ -45,7 +45,7 @@ class CopiedTree:
     def _look_into(self, now: Tree, before: Tree | None, path: str, inside: _Inside) -> Sequence[Entry[_Inside]]:
         with ExitStack() as undo:
             tree = now.open(path, undo)
-            if tree is None:  # taken away just now
+            if tree is None:  # just removed
                 return ()
             original = before.open(path, undo) if before is not None and inside.has_original else None
             names = set(os.listdir(tree))  # noqa: PTH208

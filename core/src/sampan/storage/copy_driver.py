@@ -1,8 +1,8 @@
-"""The storage driver `copy`: a snapshot is a plain directory, a child a copy of its parent.
+"""The `copy` storage driver: a snapshot is a plain directory, and a child is a copy of its parent.
 
-For hosts on which overlayfs can't work: a data root that is on an overlay itself, or on a file system without what
-overlayfs needs. What it costs is room and time for each copy, little where the file system has reflinks. After
-Docker's graph driver vfs.
+For hosts where overlayfs does not work: the data root is itself on an overlay, or on a file system that overlayfs
+can't use. Each copy costs disk space and time, but little if the file system has reflinks. Modelled on Docker's vfs
+graph driver.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _PROBE = "probe-"
 class CopyDriver:
     """A `StorageDriver` on plain directories.
 
-    metadata.db             which snapshots there are: a row is the truth
+    metadata.db             the snapshots: one exists if it has a row
     snapshots/<n>/fs        the files of snapshot number n; a view has none, it shows its parent's
-    snapshots/<n>/copied    an empty file; its change time is when the copy was complete
+    snapshots/<n>/copied    an empty file; its ctime is when the copy was complete
     snapshots/making-*      being copied
     trash/                  being deleted
 
-    A directory gets its number in the transaction that makes its row and is taken away after the row, so whoever is
-    killed leaves at most directories without a row, which the next construction takes away.
+    A directory gets its number in the transaction that inserts its row, and is removed after the row. So a killed
+    daemon leaves at most directories without a row, which the next instance removes.
     """
 
     def __init__(self, state_dir: Path) -> None:
@@ -54,11 +54,11 @@ class CopyDriver:
 
     @property
     def capabilities(self) -> StorageCapabilities:
-        """Changes; no quota, and no detached layers: a layer is unpacked on a copy of its parent."""
+        """Changes, but no quota and no detached layers: a layer is unpacked on a copy of its parent."""
         return StorageCapabilities(changes=True)
 
     def probe(self) -> str | None:
-        """Copy a small tree."""
+        """Try to copy a small tree."""
         try:
             with TemporaryDirectory(prefix=_PROBE, dir=self._state_dir) as scratch:
                 source = Path(scratch, "source")
@@ -77,7 +77,7 @@ class CopyDriver:
         labels: dict[str, str] | None = None,
         size_bytes: int | None = None,
     ) -> list[Mount]:
-        """Copy `parent`, which takes as long as it is large."""
+        """Copy `parent`, which takes time proportional to its size."""
         if size_bytes is not None:
             raise Unsupported("the copy storage driver has no quota")
         self._create(Snapshot(key, SnapshotKind.ACTIVE, parent, dict(labels or {})))
@@ -96,7 +96,7 @@ class CopyDriver:
         return [Mount("bind", str(self._files_of(row)), ("bind", access))]
 
     def commit(self, name: str, key: str, *, parent: str | None = None) -> None:
-        """One change of a row, whatever the snapshot's size."""
+        """Update one row, whatever the snapshot's size."""
         with self._metadata.transaction():
             row = self._metadata.get_active(key)
             if parent is not None:
@@ -104,11 +104,11 @@ class CopyDriver:
             self._metadata.commit(row.number, name, row.parent)
 
     def detached_dir(self, key: str) -> Path:
-        """There are none."""
+        """Not supported."""
         raise Unsupported("the copy storage driver has no detached layers")
 
     def remove(self, name: str) -> None:
-        """Take the row out and the directory away; the files are deleted in the background."""
+        """Delete the row and move the directory to the trash; its files are deleted in the background."""
         with self._lock:
             if name in self._making.values():
                 raise Conflict(f"snapshot {name} has children")
@@ -117,11 +117,11 @@ class CopyDriver:
                 self._metadata.delete(row)
         try:
             self._discard(self._snapshot(row.number))
-        except OSError as error:  # it is removed all the same: the next start clears the directory away
+        except OSError as error:  # it is removed nevertheless: the next start deletes the directory
             _log.warning("the files of removed snapshot %s stay until the next start: %s", name, error)
 
     def check(self, name: str) -> None:
-        """Whether its directory is there."""
+        """Check that its directory exists."""
         row = self._metadata.get(name)
         if not self._files_of(row).is_dir():
             raise DataLoss(f"snapshot {name} lost its files {self._files_of(row)}")
@@ -131,22 +131,24 @@ class CopyDriver:
         return self._metadata.get(name).snapshot
 
     def usage(self, name: str) -> Usage:
-        """Count all files of the copy, of a committed one only once. Blocks that a reflink shares count each time, as
-        they do for du(1)."""
+        """Count the copy's files; a committed snapshot's only the first time.
+
+        Blocks shared by reflinks are counted in each file, as by du(1).
+        """
         row = self._metadata.get(name)
         if row.snapshot.kind is SnapshotKind.VIEW:
             return Usage(0, 0)
         return self._metadata.usage_of(row, lambda: disk_usage(self._files(row.number)))
 
     def changes(self, key: str) -> Iterator[Change]:
-        """Compare the copy with what it was copied from."""
+        """Compare the copy with its original."""
         row = self._metadata.get_active(key)
         original = self._files(row.parent) if row.parent is not None else None
         copied_at_ns = self._stamp(self._snapshot(row.number)).stat().st_ctime_ns
         return CopiedTree(self._files(row.number), original, copied_at_ns).changes()
 
     def status(self) -> list[tuple[str, str]]:
-        """The file system below, and whether it saves copying."""
+        """The backing file system, and whether it has reflinks."""
         reflinks = "true" if has_reflinks(self._state_dir) else "false"
         return [("Backing Filesystem", type_of(self._state_dir)), ("Reflinks", reflinks)]
 
@@ -155,11 +157,11 @@ class CopyDriver:
         return (row.snapshot for row in self._metadata.list())
 
     def wait_for_removals(self) -> None:
-        """Return when the files of all removed snapshots are deleted."""
+        """Wait until the files of all removed snapshots are deleted."""
         self._trash.wait()
 
     def close(self) -> None:
-        """Close the metadata; the driver can't be used after that."""
+        """Wait for removals and close the metadata; the driver can't be used afterwards."""
         self._trash.wait()
         self._metadata.close()
 
@@ -190,7 +192,7 @@ class CopyDriver:
 
     @contextmanager
     def _reserving(self, name: str, parent: str | None) -> Iterator[None]:
-        """Keep others from making `name` and from removing `parent`. Raises `Conflict` if `name` is there."""
+        """Keep others from creating `name` and removing `parent`. Raises `Conflict` if `name` exists."""
         with self._lock:
             if name in self._making or self._metadata.find(name) is not None:
                 raise Conflict(f"snapshot {name} already exists")
@@ -220,7 +222,7 @@ class CopyDriver:
             self._trash.put(snapshot)
 
     def _clear(self) -> None:
-        """Take away what a killed daemon left half made or half removed."""
+        """Remove what a killed daemon left half created or half removed."""
         known = {str(row.number) for row in self._metadata.list()}
         for directory in self._snapshots.iterdir():
             if directory.name not in known:

@@ -1,8 +1,8 @@
-"""Copies a directory tree that nobody changes meanwhile, with all that a file is.
+"""Copies a directory tree that does not change during the copy, with all metadata.
 
-cp(1) of GNU coreutils does it: it reflinks where the file system can (FICLONE), else copies in the kernel
-(copy_file_range(2)), and keeps holes, hard links, owners, modes, times, extended attributes (file capabilities and
-ACLs among them) and special files. In a process of its own it does not keep the interpreter's lock from the daemon.
+The work is done by cp(1) of GNU coreutils: it reflinks where the file system supports it (FICLONE), otherwise copies
+in the kernel (copy_file_range(2)), and preserves holes, hard links, owners, modes, times, extended attributes
+(including file capabilities and ACLs) and special files. As a separate process it does not hold the daemon's GIL.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _COPY = (
     "cp",
     "--recursive",
     "--no-dereference",
-    # Named one by one: what `--archive` can't keep it drops in silence.
+    # Listed explicitly, as `--archive` silently drops what it can't preserve.
     "--preserve=mode,ownership,timestamps,links,xattr",
     "--reflink=auto",
     "--sparse=auto",
@@ -27,9 +27,9 @@ _COPY = (
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """Make `target`, which isn't there, a copy of the directory `source`.
+    """Copy the directory `source` to `target`, which must not exist.
 
-    Raises `SystemFailure` with the first thing that went wrong; what was copied until then is left to the caller.
+    Raises `SystemFailure` with the first error; removing the incomplete copy is up to the caller.
     """
     words = [*_COPY, str(source), str(target)]
     environment = {**os.environ, "LC_ALL": "C"}

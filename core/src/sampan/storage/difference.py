@@ -1,7 +1,7 @@
-"""Whether a file that was copied up differs from what it was copied from.
+"""Decides whether a file that was copied up differs from its original.
 
-What counts is what dockerd counts (moby go-archive changes_unix.go, statDifferent; a directory's time does not), and
-besides it extended attributes, where a link leads, and content of the same size and time.
+It compares the same attributes as dockerd (moby go-archive changes_unix.go, statDifferent; a directory's time is
+ignored), and also extended attributes, link targets, and the content of files with equal size and time.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _OVERLAY = "trusted.overlay."
 _PIECE_BYTES = 256 << 10
 
 File: TypeAlias = tuple[int, os.stat_result]
-"""The directory that a file is in, open, and its status."""
+"""A descriptor of the directory that a file is in, and the file's status."""
 
 
 def differs(above: File, below: File, name: str) -> bool:
-    """Whether `name` is another file in the directory of `above` than in that of `below`."""
+    """Whether the file `name` in the directory of `above` differs from that in the directory of `below`."""
     (upper, now), (lower, before) = above, below
     if _identity(now) == _identity(before):
         return False
@@ -36,7 +36,7 @@ def differs(above: File, below: File, name: str) -> bool:
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
-    """What only one and the same file has, also when it is seen through two overlays: their devices differ."""
+    """Identifies a file, even if it is seen through two overlays, whose device numbers differ."""
     return stat.S_IFMT(status.st_mode), status.st_ino, status.st_ctime_ns
 
 
@@ -48,13 +48,13 @@ def _looks(status: os.stat_result) -> tuple[int, ...]:
 def _link(directory: int, name: str) -> str | None:
     try:
         return os.readlink(name, dir_fd=directory)
-    except OSError:  # it is none any more
+    except OSError:  # no longer a link
         return None
 
 
 @contextmanager
 def _place(directory: int, name: str) -> Iterator[int | None]:
-    """The file, open as a path: what it is now may be a device, which must not be opened."""
+    """The file, opened with O_PATH, as it may have become a device, which must not be opened."""
     try:
         fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     except FileNotFoundError:

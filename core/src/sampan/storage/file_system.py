@@ -1,4 +1,4 @@
-"""What a path lies on."""
+"""The file system that a path is on."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _NO_REFLINKS = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.EXDEV, errno
 def type_of(path: Path) -> str:
     """The type of the file system that holds `path`, from mountinfo (proc_pid_mountinfo(5)).
 
-    Btrfs answers a device of its own for each subvolume, which mountinfo does not list: then it is the mount of the
-    longest path above.
+    Btrfs reports a different device for each subvolume, which mountinfo does not list; in that case the mount point
+    that is the longest prefix of the path decides.
     """
     device = path.stat().st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
@@ -28,13 +28,13 @@ def type_of(path: Path) -> str:
         if words[2] == number:
             return kind
         point = words[4].encode().decode("unicode_escape")
-        if place.is_relative_to(point) and len(point) >= longest:  # a later mount on a point lies above
+        if place.is_relative_to(point) and len(point) >= longest:  # a later mount on the same point hides the earlier
             found, longest = kind, len(point)
     return found
 
 
 def has_reflinks(directory: Path) -> bool:
-    """Whether files of `directory` can share their blocks (ioctl_ficlone(2)), found out by trying."""
+    """Whether files in `directory` can share blocks (ioctl_ficlone(2)), determined by trying."""
     with tempfile.TemporaryFile(dir=directory) as source, tempfile.TemporaryFile(dir=directory) as target:
         source.write(bytes(4096))
         source.flush()

@@ -1,4 +1,4 @@
-"""The storage driver that core offers itself."""
+"""The storage driver built into core."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from sampan.storage.copy_driver import CopyDriver
 
 @hookimpl
 def sampan_storage_driver() -> tuple[str, StorageFactory]:
-    """The driver `copy`."""
+    """The `copy` driver."""
     return "copy", CopyDriver

@@ -1,9 +1,9 @@
-"""Which snapshots there are: a small SQLite database beside the directories.
+"""The table of snapshots: a small SQLite database next to their directories.
 
-Durability. Every change is one transaction of a write-ahead log with `synchronous=NORMAL`: a killed daemon loses
-nothing; a power failure may lose the newest changes, but never leaves a half one. The files of a layer are in no
-better position until somebody calls syncfs(2), so the caller who records a layer as complete does both at once:
-one syncfs(2) of the state directory makes the layers' files and these rows durable together.
+Durability: every change is one transaction of a write-ahead log with `synchronous=NORMAL`. A killed daemon loses
+nothing; a power failure may lose the newest changes, but never leaves a partial one. The files of a layer are no
+safer until syncfs(2) is called, so whoever records a layer as complete calls it on the state directory, which makes
+the layers' files and these rows durable together.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SELECT number FROM chain WHERE depth > 0 ORDER BY depth
 
 @dataclass(frozen=True)
 class Row:
-    """A snapshot and the number that names its directory. `usage` is known of committed ones, once asked."""
+    """A snapshot and the number of its directory. `usage` is set for committed ones, once it has been counted."""
 
     number: int
     parent: int | None
@@ -57,7 +57,7 @@ class Row:
 
 
 class Metadata:
-    """The table of snapshots. Used from several threads; one writes or reads at a time."""
+    """The table of snapshots. Thread-safe: one thread at a time reads or writes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -66,7 +66,7 @@ class Metadata:
         weakref.finalize(self, self._connection.close)
         try:
             self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA cache_size = -256")  # KiB; of the usual 2 MiB nobody here has a use
+            self._connection.execute("PRAGMA cache_size = -256")  # KiB; the default of 2 MiB is of no use here
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._connection.executescript(_SCHEMA)
@@ -81,7 +81,7 @@ class Metadata:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All changes made inside happen, or none of them; nobody else changes anything meanwhile.
+        """Apply all changes made within the context, or none; other threads are kept out.
 
         Raises `SystemFailure` if they can't be written.
         """
@@ -91,48 +91,48 @@ class Metadata:
                 yield
                 self._connection.execute("COMMIT")
             except BaseException as error:
-                if self._connection.in_transaction:  # a full disk has ended it already
+                if self._connection.in_transaction:  # SQLite rolls back by itself if the disk is full
                     self._connection.execute("ROLLBACK")
                 if isinstance(error, sqlite3.OperationalError):
                     raise SystemFailure(f"can't write {self._path}: {error}") from error
                 raise
 
     def get(self, name: str) -> Row:
-        """Raises `NotFound`."""
+        """The snapshot `name`. Raises `NotFound`."""
         row = self.find(name)
         if row is None:
             raise NotFound(f"snapshot {name} does not exist")
         return row
 
     def get_active(self, key: str) -> Row:
-        """A snapshot that can be written. Raises `NotFound`, `InvalidArgument` if it is a view or committed."""
+        """A writable snapshot. Raises `NotFound`, or `InvalidArgument` if it is a view or committed."""
         row = self.get(key)
         if row.snapshot.kind is not SnapshotKind.ACTIVE:
             raise InvalidArgument(f"snapshot {key} is not active")
         return row
 
     def get_mountable(self, key: str) -> Row:
-        """An active snapshot or a view. Raises `NotFound`, `InvalidArgument` if it is committed."""
+        """An active snapshot or a view. Raises `NotFound`, or `InvalidArgument` if it is committed."""
         row = self.get(key)
         if row.snapshot.kind is SnapshotKind.COMMITTED:
             raise InvalidArgument(f"snapshot {key} is committed")
         return row
 
     def find(self, name: str) -> Row | None:
-        """The snapshot, if there is one of this name."""
+        """The snapshot `name`, or `None`."""
         with self._lock:
             found = self._connection.execute(f"{_SELECT} WHERE s.name = ?", (name,)).fetchone()
         return None if found is None else _row(found)
 
     def get_parent(self, name: str) -> Row:
-        """A snapshot that may be a parent. Raises `NotFound`, `InvalidArgument` if it is not committed."""
+        """A snapshot that may be a parent. Raises `NotFound`, or `InvalidArgument` if it is not committed."""
         row = self.get(name)
         if row.snapshot.kind is not SnapshotKind.COMMITTED:
             raise InvalidArgument(f"parent snapshot {name} is not committed")
         return row
 
     def list(self) -> Iterator[Row]:
-        """All, in order of their making."""
+        """All snapshots, in order of creation."""
         with self._lock:
             found = self._connection.execute(f"{_SELECT} ORDER BY s.number").fetchall()
         return map(_row, found)
@@ -143,18 +143,18 @@ class Metadata:
             return tuple(number for (number,) in self._connection.execute(_ANCESTORS, (number,)))
 
     def insert(self, snapshot: Snapshot, parent: int | None) -> int:
-        """Add a snapshot and answer its number. Raises `Conflict` if there is one of its name."""
+        """Add a snapshot and return its number. Raises `Conflict` if the name exists."""
         values = (snapshot.name, snapshot.kind, parent, json.dumps(snapshot.labels))
         with self._refusing_existing(snapshot.name):
             added = self._connection.execute(
                 "INSERT INTO snapshots (name, kind, parent, labels) VALUES (?, ?, ?, ?)", values
             )
         number = added.lastrowid
-        assert number is not None  # noqa: S101  (an INSERT into a rowid table has one)
+        assert number is not None  # noqa: S101  (set by an INSERT into a rowid table)
         return number
 
     def commit(self, number: int, name: str, parent: int | None) -> None:
-        """Make snapshot `number` the committed one `name`. Raises `Conflict` if there is one of that name."""
+        """Turn snapshot `number` into the committed one `name`. Raises `Conflict` if the name exists."""
         with self._refusing_existing(name):
             self._connection.execute(
                 "UPDATE snapshots SET name = ?, kind = ?, parent = ? WHERE number = ?",
@@ -162,7 +162,7 @@ class Metadata:
             )
 
     def usage_of(self, row: Row, count: Callable[[], Usage]) -> Usage:
-        """What a snapshot takes. A committed one is counted only once: it won't change."""
+        """The disk usage of a snapshot. A committed one doesn't change, so it is counted only once."""
         if row.usage is not None:
             return row.usage
         usage = count()
@@ -171,7 +171,7 @@ class Metadata:
         return usage
 
     def _keep_usage(self, number: int, usage: Usage) -> None:
-        """It only saves counting again, so a full disk is no reason to fail."""
+        """Store a usage. This only saves counting again, so a full disk is not an error."""
         with self._lock, suppress(sqlite3.OperationalError):
             self._connection.execute(
                 "UPDATE snapshots SET size_bytes = ?, inodes = ? WHERE number = ?",
@@ -179,7 +179,7 @@ class Metadata:
             )
 
     def delete(self, row: Row) -> None:
-        """Take a snapshot out. Raises `Conflict` if it has children."""
+        """Delete a snapshot's row. Raises `Conflict` if it has children."""
         try:
             self._connection.execute("DELETE FROM snapshots WHERE number = ?", (row.number,))
         except sqlite3.IntegrityError as error:

@@ -1,7 +1,7 @@
-"""Bounds on the size of directory trees, by the project quota of the file system that they are on.
+"""Limits the size of directory trees by project quotas of the underlying file system.
 
-Only XFS with the mount option `pquota`, as with Docker: an overlay writes with the powers of the one who mounted it,
-and whoever has CAP_SYS_RESOURCE is not bound by the quota of ext4.
+Only XFS with the mount option `pquota`, as in Docker: an overlay writes with the credentials of the process that
+mounted it, and ext4 doesn't enforce quotas on a process with CAP_SYS_RESOURCE.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _NUMBERS = 1 << 20
 
 
 class ProjectQuota:
-    """Of trees below `directory`, each known by a number."""
+    """Project quotas of trees below `directory`, identified by numbers."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        # Others may have projects on the same file system: another state directory's begin elsewhere, mostly.
+        # The range of projects depends on the directory, as others may have projects on the same file system.
         self._first = 1 << 31 | zlib.crc32(os.fsencode(directory)) & ~(_NUMBERS - 1)
         self.is_there = _is_enforced(directory)
 
     def limit(self, number: int, trees: Sequence[Path], size_bytes: int) -> None:
-        """Let `trees`, which are empty directories, take no more than `size_bytes` together.
+        """Limit the total size of `trees`, which are empty directories, to `size_bytes`.
 
         Raises `SystemFailure`.
         """
@@ -45,7 +45,7 @@ class ProjectQuota:
             raise SystemFailure(f"can't limit the size of {trees[0]}: {error.strerror}") from error
 
     def lift(self, tree: Path) -> None:
-        """Forget the limit of the trees to which `tree` belongs; none is no error."""
+        """Remove the limit of the trees that `tree` belongs to; not an error if there is none."""
         if not self.is_there:
             return
         with suppress(FileNotFoundError), _opened(tree) as fd:
@@ -59,7 +59,7 @@ def _is_enforced(directory: Path) -> bool:
     try:
         with _opened(directory) as fd:
             return bool(project_quota_flags(fd) & FS_QUOTA_PDQ_ENFD)
-    except OSError:  # the kernel, or the mount, has no quota
+    except OSError:  # no quota support in the kernel or enabled on the mount
         return False
 
 

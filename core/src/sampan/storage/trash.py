@@ -1,7 +1,7 @@
 """Deleting directory trees off the critical path.
 
-A tree is renamed into the trash, which is atomic and quick, and a thread deletes it. What a killed daemon left
-there, the next construction goes on deleting.
+A tree is renamed into the trash, which is atomic and fast, and a thread deletes it. The next instance deletes what a
+killed daemon left there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class Trash:
-    """A directory whose content is being deleted. The thread ends when the directory is empty."""
+    """A directory whose contents are deleted in the background. The thread ends when it is empty."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -28,12 +28,12 @@ class Trash:
         self._given_up: set[str] = set()
 
     def put(self, tree: Path) -> None:
-        """Take `tree` away. It is gone from its place when this returns, and from the disk later."""
+        """Move `tree` into the trash. It is gone from its path when this returns, and deleted later."""
         tree.rename(self._path / f"{tree.name}-{uuid.uuid4().hex}")
         self.empty()
 
     def empty(self) -> None:
-        """Delete what is here, in the background."""
+        """Delete the contents of the trash in the background."""
         with self._lock:
             self._again = True
             if self._worker is None:
@@ -41,7 +41,7 @@ class Trash:
                 self._worker.start()
 
     def wait(self) -> None:
-        """Return when all that was put here is deleted."""
+        """Wait until everything in the trash is deleted."""
         with self._lock:
             worker = self._worker
         if worker:
@@ -65,10 +65,10 @@ class Trash:
         try:
             return [tree.name for tree in self._path.iterdir()]
         except FileNotFoundError:
-            return []  # the whole state directory was taken away
+            return []  # the whole state directory was removed
 
     def _delete(self, tree: Path) -> None:
-        """A tree that can't be deleted (an immutable file in it) is told of once and tried at the next start."""
+        """Delete a tree. One that can't be (with an immutable file) is logged once, and retried at the next start."""
         try:
             _delete_tree(tree)
         except (OSError, subprocess.CalledProcessError) as error:
@@ -77,7 +77,7 @@ class Trash:
 
 
 def _delete_tree(tree: Path) -> None:
-    """A container can nest directories deeper than Python's recursion or the limit of open files; rm(1) copes."""
+    """Delete a tree, with rm(1) if directories are nested deeper than the recursion or open-files limit allows."""
     try:
         shutil.rmtree(tree)
     except (OSError, RecursionError):

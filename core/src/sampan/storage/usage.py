@@ -1,4 +1,4 @@
-"""What a tree takes on the disk."""
+"""The disk usage of a directory tree."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 
 from sampan.drivers import Usage
 
-_BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own (stat(3type))
+_BLOCK_BYTES = 512  # the unit of st_blocks, independent of the file system's block size (stat(3type))
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_MOST_LEVELS = 100  # each holds a file open
+_MOST_LEVELS = 100  # each takes an open file
 
 
 def disk_usage(root: Path) -> Usage:
-    """Blocks and inodes of everything under `root`, itself included, a file with several names once.
+    """Blocks and inodes of everything under `root`, including itself; a file with several links is counted once.
 
-    A running container changes its files while they are counted: what vanishes is not counted, and no link that takes
-    a directory's place leads out of the tree. Raises `OSError` if `root` is no directory.
+    A running container may change its files during the count: those that vanish are not counted, and a link that
+    replaces a directory can't lead out of the tree. Raises `OSError` if `root` is not a directory.
     """
     count = _Count()
     if _walk(root, count):
@@ -28,16 +28,16 @@ def disk_usage(root: Path) -> Usage:
 
 
 def _du(root: Path, unit: str) -> int:
-    """What du(1) says: it counts trees of any depth, but takes a program's start each time.
+    """The count of du(1), which handles trees of any depth, but is a process to start each time.
 
-    Its status is 1 if files vanished meanwhile; the sum is there all the same.
+    Its status is 1 if files vanished during the count, but it prints the sum nevertheless.
     """
     done = subprocess.run(["du", "-s", unit, "--", root], check=False, capture_output=True, text=True)
     return int(done.stdout.split()[0])
 
 
 class _Count:
-    """What was counted so far."""
+    """The count so far."""
 
     def __init__(self) -> None:
         self.blocks = self.inodes = 0
@@ -49,7 +49,7 @@ class _Count:
         self.inodes += 1
 
     def look_into(self, directory: int) -> list[str]:
-        """Count what is in an open directory; the names of the directories in it."""
+        """Count the entries of an open directory; returns the names of its subdirectories."""
         names = []
         with os.scandir(directory) as entries:
             for entry in entries:
@@ -68,7 +68,7 @@ class _Count:
 
 
 def _walk(root: Path, count: _Count) -> bool:
-    """Count all of it, from open directory to open directory; whether it was not too deep for that."""
+    """Count the whole tree by open directories; returns false if it is too deep for that."""
     levels = [_Level(os.open(root, _DIRECTORY))]
     try:
         count.add(os.fstat(levels[0].fd))
@@ -90,14 +90,14 @@ def _walk(root: Path, count: _Count) -> bool:
 
 @dataclass
 class _Level:
-    """A directory on the way down, and the directories in it that were not gone into yet."""
+    """An open directory on the way down, and its subdirectories that are still to be visited."""
 
     fd: int
     unvisited: list[str] = field(default_factory=list)
 
 
 def _open(name: str, parent: int) -> int | None:
-    """The directory; `None` if it has vanished, or is none any more."""
+    """Open the directory; `None` if it has vanished or is no longer a directory."""
     try:
         return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
     except OSError as error:
