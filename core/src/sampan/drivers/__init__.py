@@ -1,4 +1,4 @@
-"""All that a plugin author imports: the driver interfaces, their values and the hook marker."""
+"""Everything that a plugin author imports: the driver interfaces, their types and the hook marker."""
 
 from sampan.drivers.hookspecs import hookimpl
 from sampan.drivers.network import (

@@ -1,7 +1,7 @@
 """Docker's warnings about requested limits that a host can't enforce.
 
-Source of the sentences: moby daemon/daemon_unix.go, verifyPlatformContainerResources; of the file names: kernel
-Documentation/admin-guide/cgroup-v2.rst. Every resource driver uses this, so that the sentences are always the same.
+The messages are from moby daemon/daemon_unix.go, verifyPlatformContainerResources; the file names from the kernel's
+Documentation/admin-guide/cgroup-v2.rst. Every resource driver uses this, so that the messages are always the same.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _IO_WARNINGS = {
 
 
 def discarded(resources: Resources, enforces: Callable[[str], bool]) -> tuple[str, ...]:
-    """A sentence for each limit in `resources` that is not enforced, without duplicates.
+    """A warning for each limit in `resources` that is not enforced, without duplicates.
 
     `enforces` is called with names of cgroup v2 control files, such as `memory.max`. There is no separate warning
     about swap if the memory limit is not enforced.

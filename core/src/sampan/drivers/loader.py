@@ -1,11 +1,11 @@
 """Finds the installed drivers, and keeps a broken plugin from breaking anything but itself.
 
-A plugin is an entry point of group `sampan`. Each is imported on its own, tried in a plugin manager of its own, and
-let in only if every hook in it is known and every driver it offers is well-formed and new. What is left out is
-told of by name, distribution and version, and stops the daemon only if it is the driver selected.
+A plugin is an entry point of group `sampan`. Each is imported and tried in a separate plugin manager, and accepted
+only if every hook in it is known and every driver it offers is well-formed and not yet offered. A rejected plugin is
+reported by name, distribution and version, and stops the daemon only if its driver is selected.
 
-pluggy's own `load_setuptools_entrypoints` is not used: it does not guard the import, and it skips a second
-entry point of one name in silence.
+pluggy's own `load_setuptools_entrypoints` is not used: it does not catch errors of the import, and silently skips a
+second entry point of the same name.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Provenance:
     """Where a driver comes from.
 
     `kind` is `storage`, `network`, `resource` or `volume`; it is `plugin`, and `name` the entry point's, for a plugin
-    that offers no driver or is too broken to say. `error` says why it was left out, `None` if it was not.
+    that offers no driver or is too broken to tell. `error` is why it was rejected, `None` if it was not.
     """
 
     kind: str
@@ -53,7 +53,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Drivers:
-    """What `load` found: factories by name, where they come from, and the manager for all other hooks."""
+    """The result of `load`: factories by name, their provenance, and the plugin manager for all other hooks."""
 
     storage: Mapping[str, StorageFactory]
     network: Mapping[str, NetworkFactory]
@@ -64,15 +64,15 @@ class Drivers:
     hooks: pluggy.PluginManager
 
     def storage_factory(self, name: str) -> StorageFactory:
-        """The factory of storage driver `name`. Raises `NotFound`, saying what to install or what is wrong."""
+        """The factory of storage driver `name`. Raises `NotFound` with what to install or what is wrong."""
         return self.storage.get(name) or self._miss("storage", name)
 
     def network_factory(self, name: str) -> NetworkFactory:
-        """The factory of network driver `name`. Raises `NotFound`, saying what to install or what is wrong."""
+        """The factory of network driver `name`. Raises `NotFound` with what to install or what is wrong."""
         return self.network.get(name) or self._miss("network", name)
 
     def resource_factory(self, name: str) -> ResourceFactory:
-        """The factory of resource driver `name`. Raises `NotFound`, saying what to install or what is wrong."""
+        """The factory of resource driver `name`. Raises `NotFound` with what to install or what is wrong."""
         return self.resource.get(name) or self._miss("resource", name)
 
     def _miss(self, kind: str, name: str) -> NoReturn:
@@ -85,12 +85,12 @@ class Drivers:
 
 
 def package_of(driver: str) -> str:
-    """The distribution that offers `driver` by the naming rule of the plugin author's guide."""
+    """The distribution that provides `driver` according to the naming rule in the plugin author's guide."""
     return "sampan-" + driver.replace("_", "-")
 
 
 def load(group: str = hookspecs.PROJECT) -> Drivers:
-    """Core's own drivers and those of every installed plugin of entry-point group `group`. Never raises."""
+    """Load core's own drivers and those of every installed plugin of entry-point group `group`. Never raises."""
     loading = _Loading()
     for name, module in _BUILT_IN.items():
         origin = Provenance(PLUGIN, name, CORE, _version_of(CORE), module)
@@ -101,7 +101,7 @@ def load(group: str = hookspecs.PROJECT) -> Drivers:
 
 
 class _Loading:
-    """What has been let in so far."""
+    """The drivers and plugins accepted so far."""
 
     def __init__(self) -> None:
         self._factories: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
@@ -111,13 +111,13 @@ class _Loading:
         self._hooks = _manager()
 
     def admit(self, origin: Provenance, importing: Callable[[], Any]) -> None:
-        """Let one plugin in, whole or not at all."""
+        """Accept one plugin, as a whole or not at all."""
         try:
             plugin = importing()
             offers = list(_offers(_trial(plugin)))
             self._refuse_duplicates(offers)
             self._hooks.register(plugin, name=f"{origin.distribution}:{origin.entry_point}")
-        # A plugin is somebody else's code: whatever it raises, sys.exit() included, is its own failure.
+        # A plugin is third-party code: whatever it raises, including by sys.exit(), is only its own failure.
         except (Exception, SystemExit) as error:
             self._broken.append(replace(origin, error=sentence(error)))
             return
@@ -129,7 +129,7 @@ class _Loading:
             self._good.append(origin)
 
     def answer(self) -> Drivers:
-        """Everything let in, and what was left out."""
+        """Everything accepted, and what was rejected."""
         mappings = {kind: MappingProxyType(found) for kind, found in self._factories.items()}
         return Drivers(**mappings, provenance=tuple(self._good), broken=tuple(self._broken), hooks=self._hooks)
 
@@ -147,7 +147,7 @@ def _manager() -> pluggy.PluginManager:
 
 
 def _trial(plugin: Any) -> pluggy.PluginManager:
-    """A manager with `plugin` alone in it; raises if a hook of it is misspelt or has wrong arguments."""
+    """A manager with only `plugin` registered; raises if one of its hooks is misspelt or has wrong arguments."""
     manager = _manager()
     manager.register(plugin)
     manager.check_pending()
@@ -172,7 +172,7 @@ def _origin(entry: EntryPoint) -> Provenance:
 
 
 def _order(entry: EntryPoint) -> tuple[str, str, str]:
-    """By distribution: which of two drivers of one name is let in must not depend on the order on the disk."""
+    """Sort key: which of two drivers with the same name is accepted must not depend on directory order."""
     return (entry.dist.name if entry.dist else "", entry.name, entry.value)
 
 
@@ -184,5 +184,5 @@ def _version_of(distribution: str) -> str:
 
 
 def sentence(error: BaseException) -> str:
-    """Class and text of `error` on one line."""
+    """The class and message of `error` on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())

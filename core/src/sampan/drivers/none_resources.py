@@ -1,7 +1,6 @@
 """The `none` resource driver: containers run without limits, on any host.
 
-It makes no groups. It remembers ids, so that it can say which containers it was asked about, and answers a
-warning for every limit it does not enforce.
+It creates no groups. It only remembers ids, and returns a warning for every limit, as it enforces none.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from sampan.errdefs import NotFound, Unsupported
 
 
 class NoneResources:
-    """A `ResourceDriver` that limits nothing; `Cgroup.path` is empty: the runtime shall make no cgroup."""
+    """A `ResourceDriver` that limits nothing; `Cgroup.path` is empty, so the runtime creates no cgroup."""
 
     def __init__(self, settings: ResourceSettings) -> None:
         self._ids: set[str] = set()
@@ -37,7 +36,7 @@ class NoneResources:
         return None
 
     def capabilities(self) -> ResourceCapabilities:
-        """Nothing."""
+        """None."""
         return ResourceCapabilities(host="none", controllers=frozenset())
 
     def validate(self, resources: Resources, placement: Placement = ANYWHERE) -> tuple[str, ...]:
@@ -51,7 +50,7 @@ class NoneResources:
         return Cgroup(id=id, path="", warnings=_warnings(resources, placement))
 
     def update(self, id: str, resources: Resources) -> tuple[str, ...]:
-        """Only warnings."""
+        """Return warnings only."""
         self._require(id)
         return _warnings(resources)
 
@@ -61,29 +60,29 @@ class NoneResources:
         return Stats()
 
     def freeze(self, id: str) -> None:
-        """Not without a cgroup."""
+        """Not supported without a cgroup."""
         self._require(id)
         raise Unsupported("the none resource driver can't freeze processes")
 
     def thaw(self, id: str) -> None:
-        """Not without a cgroup."""
+        """Not supported without a cgroup."""
         self._require(id)
         raise Unsupported("the none resource driver can't thaw processes")
 
     def is_frozen(self, id: str) -> bool:
-        """Never."""
+        """Always false."""
         return False
 
     def kill(self, id: str) -> None:
-        """No process is known: the runtime kills the init process, and with it its PID namespace."""
+        """Do nothing: the runtime kills the init process, and with it its PID namespace."""
 
     def processes(self, id: str) -> list[int]:
-        """None is known."""
+        """None are known."""
         self._require(id)
         return []
 
     def oom_kills(self, id: str) -> int:
-        """Not counted."""
+        """Always zero, as they are not counted."""
         self._require(id)
         return 0
 
@@ -97,12 +96,12 @@ class NoneResources:
             self._ids.discard(id)
 
     def list(self) -> Iterator[str]:
-        """The ids remembered."""
+        """The remembered ids."""
         with self._lock:
             return iter(sorted(self._ids))
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing."""
 
     def _require(self, id: str) -> None:
         if id not in self._ids:
@@ -116,5 +115,5 @@ def _warnings(resources: Resources, placement: Placement = ANYWHERE) -> tuple[st
 
 @hookimpl
 def sampan_resource_driver() -> tuple[str, ResourceFactory]:
-    """The driver `none`."""
+    """The `none` driver."""
     return "none", NoneResources
