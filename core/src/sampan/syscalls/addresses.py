@@ -1,4 +1,4 @@
-"""The addresses of this host's interfaces, asked of the kernel. Source: Linux uapi/linux/{rtnetlink,if_addr}.h."""
+"""The addresses of this host's interfaces, by rtnetlink. Source: Linux uapi/linux/{rtnetlink,if_addr}.h."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def _answers(connection: socket.socket) -> Iterator[tuple[str, IPv4Address | IPv
 
 
 def _address(body: bytes) -> Iterator[tuple[str, IPv4Address | IPv6Address]]:
-    """Of an IPv4 address of a point-to-point link `IFA_ADDRESS` is the other end; the own one is `IFA_LOCAL`."""
+    """The interface and address in a message.
+
+    On an IPv4 point-to-point link, `IFA_ADDRESS` is the peer's address; the interface's own is `IFA_LOCAL`.
+    """
     _, _, _, _, index = _ADDRESS.unpack_from(body)
     found: dict[int, bytes] = {}
     offset = _ADDRESS.size
@@ -55,7 +58,7 @@ def _address(body: bytes) -> Iterator[tuple[str, IPv4Address | IPv6Address]]:
     own = found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS)
     try:
         ifname = socket.if_indextoname(index)
-    except OSError:  # gone meanwhile
+    except OSError:  # gone in the meantime
         return
     if own:
         yield ifname, ip_address(own)

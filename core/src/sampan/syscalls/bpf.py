@@ -1,4 +1,4 @@
-"""bpf(2), as far as programs on cgroups need it.
+"""bpf(2), as far as needed for programs attached to cgroups.
 
 Constants keep their kernel names (include/uapi/linux/bpf.h).
 """
@@ -53,7 +53,7 @@ _libc.syscall.restype = ctypes.c_long
 
 
 def prog_load(program_type: int, instructions: bytes) -> int:
-    """Load a program of 8-byte instructions; answers its file descriptor. Raises `OSError`."""
+    """Load a program of 8-byte instructions; returns its file descriptor. Raises `OSError`."""
     code = ctypes.create_string_buffer(instructions, len(instructions))
     licence = ctypes.create_string_buffer(_LICENSE)
     attributes = _ProgLoad(program_type, len(instructions) // 8, ctypes.addressof(code), ctypes.addressof(licence))
@@ -61,7 +61,7 @@ def prog_load(program_type: int, instructions: bytes) -> int:
 
 
 def prog_attach(program: int, cgroup: int, attach_type: int, flags: int = 0) -> None:
-    """Attach a loaded program to an open cgroup, which keeps it from then on. Raises `OSError`."""
+    """Attach a loaded program to an open cgroup, which then holds a reference to it. Raises `OSError`."""
     _bpf(BPF_PROG_ATTACH, _ProgAttach(cgroup, program, attach_type, flags))
 
 
@@ -77,7 +77,7 @@ def _bpf(command: int, attributes: ctypes.Structure) -> int:
         if result >= 0:
             return result
         failure = ctypes.get_errno()
-        # the verifier gives up when a signal is pending, and has to be asked again (kernel/bpf/verifier.c)
+        # the verifier gives up when a signal is pending, and the call must be repeated (kernel/bpf/verifier.c)
         if failure != errno.EAGAIN:
             break
     raise OSError(failure, f"bpf: {os.strerror(failure)}")

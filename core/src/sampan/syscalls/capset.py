@@ -31,7 +31,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def capset(capabilities: Iterable[int]) -> None:
-    """Make `capabilities` the effective and permitted ones, and none inheritable. Raises `OSError`."""
+    """Set the effective and permitted sets to `capabilities`, and the inheritable set empty. Raises `OSError`."""
     mask = sum(1 << capability for capability in set(capabilities))
     low, high = mask & 0xFFFFFFFF, mask >> 32
     sets = (_Sets * 2)(_Sets(low, low, 0), _Sets(high, high, 0))
@@ -41,7 +41,7 @@ def capset(capabilities: Iterable[int]) -> None:
 
 
 def last_capability() -> int:
-    """The highest capability that this kernel knows."""
+    """The number of the highest capability known to this kernel."""
     fd = os.open("/proc/sys/kernel/cap_last_cap", os.O_RDONLY | os.O_CLOEXEC)
     try:
         return int(os.read(fd, 16))

@@ -28,7 +28,7 @@ def make_cgroups(path: Path, root: Path) -> None:
 
 
 def remove_cgroups(path: Path, root: Path) -> None:
-    """Remove `path`, then those above it up to `root`, until one is in use or not marked."""
+    """Remove the cgroup `path`, then those above it up to `root`, until one is in use or not marked."""
     for directory in _up_to(path, root):
         try:
             if not os.lstat(directory).st_mode & stat.S_ISVTX:
@@ -80,7 +80,7 @@ def step_aside(path: Path) -> None:
     procs.write_text(own)
     if own_cgroup() == f"/{LEAF}":
         moved = {own}
-        while pids := _processes(path) - moved:  # until no more are forked
+        while pids := _processes(path) - moved:  # repeat, as processes may fork meanwhile
             for pid in pids:
                 with suppress(ProcessLookupError):
                     procs.write_text(pid)
@@ -88,7 +88,7 @@ def step_aside(path: Path) -> None:
 
 
 def _processes(path: Path) -> set[str]:
-    """The pids in it; none if `path` is gone."""
+    """The pids in the cgroup; none if `path` is gone."""
     try:
         return set((path / "cgroup.procs").read_text().split())
     except FileNotFoundError:

@@ -13,10 +13,10 @@ _libc.close_range.argtypes = [ctypes.c_uint, ctypes.c_uint, ctypes.c_int]
 
 
 def unshare_files(first: int) -> None:
-    """Give the calling *thread* a file table of its own, without the files from number `first` on.
+    """Give the calling *thread* a separate file descriptor table, with only the descriptors below `first`.
 
-    What the thread opens from then on is its alone and is closed when it ends. Takes no longer however many files the
-    process has open. Raises `OSError`.
+    Files that the thread opens afterwards belong to it alone and are closed when it ends. The time does not depend on
+    how many files the process has open. Raises `OSError`.
     """
     if _libc.close_range(first, _LAST, CLOSE_RANGE_UNSHARE) < 0:
         errno = ctypes.get_errno()

@@ -1,4 +1,4 @@
-"""ioctl_fs(2) FS_IOC_FSGETXATTR and FS_IOC_FSSETXATTR: which project the files of a directory belong to.
+"""ioctl_fs(2) FS_IOC_FSGETXATTR and FS_IOC_FSSETXATTR: the project that the files of a directory belong to.
 
 Constants keep their kernel names (include/uapi/linux/fs.h).
 """
@@ -16,12 +16,12 @@ _FSXATTR = Struct("=IIIII8x")
 
 
 def project_of(fd: int) -> int:
-    """The project of an open file; 0 is none. Raises `OSError` if the file system knows of none."""
+    """The project of an open file; 0 means none. Raises `OSError` if the file system has no projects."""
     return int(_FSXATTR.unpack(fcntl.ioctl(fd, _FS_IOC_FSGETXATTR, bytes(_FSXATTR.size)))[3])
 
 
 def set_project(directory: int, project: int) -> None:
-    """Put an open directory, and all that is made in it from now on, into `project`. Raises `OSError`."""
+    """Put an open directory, and everything created in it from now on, into `project`. Raises `OSError`."""
     flags, extent, count, _, copied = _FSXATTR.unpack(
         fcntl.ioctl(directory, _FS_IOC_FSGETXATTR, bytes(_FSXATTR.size))
     )

@@ -1,6 +1,6 @@
-"""Paths inside a root, gone step by step as the kernel goes them with `RESOLVE_IN_ROOT`.
+"""Resolves paths inside a root step by step, as the kernel does with `RESOLVE_IN_ROOT`.
 
-For where the kernel itself can't go: links that lead to what is not there yet, or whose place is to be known.
+For cases that openat2(2) can't handle: links to files that don't exist yet, or whose resolved path is needed.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Callable
 from sampan.syscalls.openat2 import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, openat2
 
 _RESOLVE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
-_LINKS = 40  # as many as the kernel follows (include/linux/namei.h, MAXSYMLINKS)
+_LINKS = 40  # the kernel's limit (include/linux/namei.h, MAXSYMLINKS)
 
 
 def resolve(path: bytes, link_at: Callable[[bytes, bytes], bytes | None]) -> bytes:
-    """Where `path` leads inside a root, clean: without leading slash, `.`, `..` and links, empty for the root.
+    """Resolve `path` inside a root to a clean path: no leading slash, `.`, `..` or links; empty for the root itself.
 
-    `link_at` is asked about each step, a directory (clean too) and a name in it: it tells where the link of that
-    name leads, or `None` if it is none. Raises `OSError`, that of too many links.
+    `link_at` is called for each step with a directory (also a clean path) and a name in it, and returns the target of
+    the link of that name, or `None` if it is not a link. Raises `OSError` (ELOOP) for too many links.
     """
     here: list[bytes] = []
     ahead = path.split(b"/")[::-1]
@@ -43,7 +43,7 @@ def resolve(path: bytes, link_at: Callable[[bytes, bytes], bytes | None]) -> byt
 
 
 def follow(root: int, path: bytes) -> bytes:
-    """Where `path` leads in `root`, clean, its links followed as far as there is something. Raises `OSError`."""
+    """Resolve `path` in `root` to a clean path, following links as far as files exist. Raises `OSError`."""
 
     def link_at(parent: bytes, name: bytes) -> bytes | None:
         try:

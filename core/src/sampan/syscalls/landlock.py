@@ -1,4 +1,4 @@
-"""Landlock: what a process gives up for itself and its children.
+"""Landlock: restrictions that a process imposes on itself and its children.
 
 Constants keep their kernel names (include/uapi/linux/landlock.h).
 """
@@ -32,15 +32,15 @@ _libc.syscall.argtypes = [ctypes.c_long, ctypes.c_void_p, ctypes.c_size_t, ctype
 
 
 def landlock_version() -> int:
-    """The ABI version: 4 knows of TCP, 6 of scopes; 0 if the kernel has no Landlock."""
+    """The ABI version: TCP is supported from 4 on, scopes from 6; 0 if the kernel has no Landlock."""
     version: int = _libc.syscall(_SYS_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_CREATE_RULESET_VERSION)
     return max(version, 0)
 
 
 def landlock_create_ruleset(*, handled_access_net: int = 0, scoped: int = 0) -> int:
-    """A ruleset, as a file descriptor, that refuses what it handles. Raises `OSError`."""
+    """Create a ruleset that denies the accesses it handles; returns a file descriptor. Raises `OSError`."""
     attr = _RulesetAttr(0, handled_access_net, scoped)
-    # Kernels before ABI 6 know a shorter structure.
+    # Before ABI 6, the structure was shorter.
     size = ctypes.sizeof(attr) if scoped else ctypes.sizeof(attr) - 8
     fd: int = _libc.syscall(_SYS_LANDLOCK_CREATE_RULESET, ctypes.addressof(attr), size, 0)
     if fd < 0:
@@ -50,7 +50,7 @@ def landlock_create_ruleset(*, handled_access_net: int = 0, scoped: int = 0) -> 
 
 
 def landlock_restrict_self(ruleset: int) -> None:
-    """Put the calling thread under `ruleset`; it must have set no_new_privs. Raises `OSError`."""
+    """Enforce `ruleset` on the calling thread, which must have set no_new_privs. Raises `OSError`."""
     if _libc.syscall(_SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0, 0) < 0:
         errno = ctypes.get_errno()
         raise OSError(errno, f"landlock_restrict_self: {os.strerror(errno)}")

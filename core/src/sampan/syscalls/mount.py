@@ -1,4 +1,4 @@
-"""mount(2) and umount2(2), and the option texts of mount(8).
+"""mount(2) and umount2(2), and the textual options of mount(8).
 
 Constants keep their kernel names (include/uapi/linux/mount.h).
 """
@@ -112,7 +112,7 @@ def umount2(target: Path | str, flags: int = 0) -> None:
 
 
 def parse_options(options: Iterable[str]) -> tuple[int, int, str]:
-    """Options as in mount(8), parsed into mount(2)'s flags, the propagation flags, and the file system's own data."""
+    """Parse options as in mount(8) into mount(2)'s flags, propagation flags, and file-system-specific data."""
     flags, propagation, data = 0, 0, []
     for option in options:
         if option in _SET:
@@ -127,9 +127,9 @@ def parse_options(options: Iterable[str]) -> tuple[int, int, str]:
 
 
 def flag_of(option: str) -> int | None:
-    """The flag that a word of mount(8) sets or clears, -1 for how mounts propagate; `None` for a file system's own.
+    """The flag that an option of mount(8) sets or clears; -1 for propagation, `None` for a file system's own option.
 
-    Of two words with one flag the later one holds.
+    If two options have the same flag, the later one takes effect.
     """
     if option in _PROPAGATION:
         return -1
@@ -137,13 +137,13 @@ def flag_of(option: str) -> int | None:
 
 
 def mount_with_options(source: str, target: Path | str, type: str, options: Iterable[str]) -> None:
-    """Mount as mount(8) does: text options, read-only binds by a remount, then propagation. Raises `OSError`."""
+    """Mount as mount(8) does: textual options, read-only binds by a remount, then propagation. Raises `OSError`."""
     flags, propagation, data = parse_options(options)
     if type == "bind" and not flags & MS_BIND:
         flags |= MS_BIND
     if flags & MS_BIND:
         mount(source, target, None, flags & (MS_BIND | MS_REC))
-        # The kernel ignores the other flags of a new bind mount; they need a remount of their own.
+        # The kernel ignores the other flags for a new bind mount; they need a separate remount.
         if flags & _PER_MOUNT_POINT:
             mount(None, target, None, MS_REMOUNT | MS_BIND | (flags & _PER_MOUNT_POINT))
     else:
@@ -158,7 +158,7 @@ def find_mount_point(path: Path) -> Path:
 
 
 def is_propagating(path: Path, *kinds: str) -> bool:
-    """Whether the mount that holds `path` is of one of these kinds: `shared`, `master` (a slave).
+    """Whether the mount that holds `path` has one of these propagation types: `shared`, `master` (a slave).
 
     Raises `OSError`.
     """
@@ -177,12 +177,12 @@ def mounts_below(directory: Path) -> list[Path]:
 
 
 def _unescaped(field: bytes) -> Path:
-    """Space, tab, newline and backslash are octal escapes in mountinfo (proc_pid_mountinfo(5))."""
+    """Decode a path in mountinfo, which has octal escapes for space, tab, newline and backslash."""
     return Path(os.fsdecode(field.decode("unicode_escape").encode("latin-1")))
 
 
 def _mountinfo(path: Path) -> list[bytes]:
-    """The fields of the mount's line in mountinfo."""
+    """The fields of the mountinfo line of the mount that holds `path`."""
     fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         mount_id = _mount_id(fd)

@@ -1,4 +1,4 @@
-"""unshare(2) and setns(2) of the calling thread (Python has them from 3.12 on; here they are for 3.11 too)."""
+"""unshare(2) and setns(2) for the calling thread (Python has them only since 3.12; this also works on 3.11)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def unshare(flags: int) -> None:
 def setns(fd: int, flags: int) -> None:
     """setns(2): moves the calling *thread* into a namespace.
 
-    For a mount namespace the thread must have unshared `CLONE_FS` before. Raises `OSError`.
+    For a mount namespace, the thread must have unshared `CLONE_FS` before. Raises `OSError`.
     """
     if _libc.setns(fd, flags) < 0:
         errno = ctypes.get_errno()
@@ -38,5 +38,5 @@ def setns(fd: int, flags: int) -> None:
 
 
 def open_namespace(name: str) -> int:
-    """A file descriptor of the calling thread's namespace `name` (`mnt`, `net`, `cgroup`…)."""
+    """Open the calling thread's namespace `name` (`mnt`, `net`, `cgroup`…); returns a file descriptor."""
     return os.open(f"/proc/thread-self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)

@@ -1,7 +1,7 @@
-"""Network namespaces: making them, and working inside one.
+"""Creates network namespaces, and runs functions inside them.
 
-Entering a namespace is a thread's business. Each piece of work gets a thread of its own that enters, works and ends,
-so there is never a thread to bring back, nor one left in the wrong namespace.
+A namespace is entered by a thread. Each function is run in a new thread, which ends afterwards, so no thread has to
+return to its namespace, and none is left in the wrong one.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ ResultT = TypeVar("ResultT")
 SIOCGIFFLAGS = 0x8913
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 0x1
-_IFREQ_FLAGS = struct.Struct("16sH14x")  # struct ifreq with ifr_flags, 32 bytes and more are not read (netdevice(7))
+_IFREQ_FLAGS = struct.Struct("16sH14x")  # struct ifreq with ifr_flags; the rest is not read (netdevice(7))
 
 
 def new_netns(setup: Callable[[], None]) -> int:
-    """Make a network namespace, run `setup` inside it, and answer it as an open file (closed on exec).
+    """Create a network namespace, run `setup` inside it, and return it as a file descriptor (closed on exec).
 
-    The namespace lives as long as a file, a process or a mount refers to it. Raises `OSError`.
+    The namespace exists as long as a descriptor, a process or a mount refers to it. Raises `OSError`.
     """
 
     def make() -> int:
@@ -39,7 +39,7 @@ def new_netns(setup: Callable[[], None]) -> int:
 
 
 def run_in_netns(netns_fd: int, work: Callable[[], ResultT]) -> ResultT:
-    """Run `work` in a thread inside the namespace and answer its result; what it raises is raised here."""
+    """Run `work` in a new thread inside the namespace, and return its result or raise its exception."""
 
     def enter() -> ResultT:
         setns(netns_fd, CLONE_NEWNET)
@@ -49,7 +49,7 @@ def run_in_netns(netns_fd: int, work: Callable[[], ResultT]) -> ResultT:
 
 
 def set_link_up(ifname: str) -> None:
-    """Set an interface of the calling thread's namespace up. Raises `OSError`."""
+    """Bring up an interface in the calling thread's namespace. Raises `OSError`."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
         request = _IFREQ_FLAGS.pack(ifname.encode(), 0) + bytes(8)
         _, flags = _IFREQ_FLAGS.unpack_from(fcntl.ioctl(control, SIOCGIFFLAGS, request))
@@ -57,13 +57,13 @@ def set_link_up(ifname: str) -> None:
 
 
 def in_own_thread(work: Callable[[], ResultT]) -> ResultT:
-    """Run `work` in a thread made for it and answer its result; what it raises is raised here."""
+    """Run `work` in a new thread, and return its result or raise its exception."""
     outcome: Future[ResultT] = Future()
 
     def run() -> None:
         try:
             outcome.set_result(work())
-        except BaseException as error:  # the caller raises it
+        except BaseException as error:  # raised in the calling thread
             outcome.set_exception(error)
 
     thread = threading.Thread(target=run, name="netns")

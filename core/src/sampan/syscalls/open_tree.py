@@ -1,6 +1,6 @@
-"""open_tree(2), move_mount(2), mount_setattr(2): a mount taken as a file descriptor, changed, and put somewhere else.
+"""open_tree(2), move_mount(2), mount_setattr(2): clone a mount as a file descriptor, change it, and attach it.
 
-What is mounted where need not be a path then, which somebody could lead elsewhere meanwhile (CVE-2026-42306).
+With descriptors instead of paths, source and target can't be redirected in the meantime (CVE-2026-42306).
 Constants keep their kernel names (include/uapi/linux/mount.h). Linux 5.12 and newer.
 """
 
@@ -41,7 +41,7 @@ _libc.syscall.restype = ctypes.c_long
 
 
 def open_tree(path: Path | str, *, recursive: bool = False) -> int:
-    """A copy of the mount at `path`, detached, as a file descriptor; with all below it if it is `recursive`.
+    """Clone the mount at `path`, and all below it if `recursive`; returns a file descriptor of the detached mount.
 
     Raises `OSError` naming the path.
     """
@@ -50,7 +50,7 @@ def open_tree(path: Path | str, *, recursive: bool = False) -> int:
 
 
 def move_mount(fd: int, target: Path | int) -> None:
-    """Attach the detached mount `fd` at `target`, a path or what it has open. Raises `OSError` naming the target."""
+    """Attach the detached mount `fd` at `target`, a path or a descriptor. Raises `OSError` naming the target."""
     flags = MOVE_MOUNT_F_EMPTY_PATH
     directory, path = _AT_FDCWD, b""
     if isinstance(target, int):
@@ -63,7 +63,7 @@ def move_mount(fd: int, target: Path | int) -> None:
 
 
 def mount_setattr(fd: int, *, attributes: int = 0, propagation: int = 0) -> None:
-    """Set `attributes` and the propagation (`MS_PRIVATE`…) of the open mount `fd` and of all below it, or of none.
+    """Set `attributes` and propagation (`MS_PRIVATE`…) of the open mount `fd` and all mounts below it, or of none.
 
     Raises `OSError`.
     """

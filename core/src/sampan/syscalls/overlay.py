@@ -1,7 +1,7 @@
-"""Overlay mounts of many layers: mount(2) takes one page of options.
+"""Overlay mounts with many layers, although mount(2) takes at most one page of options.
 
-The kernel looks lower directories up from the caller's working directory. So a thread that has its own
-(`CLONE_FS` unshared) can stand where the layers lie and name them in a few bytes each, as containerd does.
+The kernel resolves lower directories relative to the caller's working directory. So a thread with its own
+(`CLONE_FS` unshared) can change to the directory of the layers and name each in a few bytes, as containerd does.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _LOWER = "lowerdir="
 
 
 def mount_tower(source: str, target: Path, type: str, options: Iterable[str]) -> None:
-    """Mount, as `mount_with_options` does, however many layers there are.
+    """Mount as `mount_with_options` does, but with any number of layers.
 
-    Only for a thread with a working directory of its own (`CLONE_FS` unshared): it may move it. `target` is absolute.
+    Only for a thread with its own working directory (`CLONE_FS` unshared), which it may change. `target` is absolute.
     """
     directory, fitting = fit_page(options)
     if directory is not None:
@@ -28,9 +28,9 @@ def mount_tower(source: str, target: Path, type: str, options: Iterable[str]) ->
 
 
 def fit_page(options: Iterable[str]) -> tuple[str | None, tuple[str, ...]]:
-    """Options that fit into one page, and the directory to mount from; `None` if any directory will do.
+    """The directory to mount from, `None` if any will do, and options that fit into one page.
 
-    Only `lowerdir` is rewritten. A colon within the name of a lower directory is not understood.
+    Only `lowerdir` is rewritten. Colons in the names of lower directories are not supported.
     """
     given = tuple(options)
     lowers = next((option for option in given if option.startswith(_LOWER)), None)

@@ -1,4 +1,4 @@
-"""Pidfds: processes that can't be mistaken for others after their pid is used again."""
+"""Pidfds: references to processes that stay valid when a pid is reused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-_PIDFD_GETFD = 438  # of every architecture (include/uapi/asm-generic/unistd.h)
+_PIDFD_GETFD = 438  # on every architecture (include/uapi/asm-generic/unistd.h)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -18,7 +18,7 @@ def pidfd_open(pid: int) -> int:
 
 
 def pidfd_send_signal(pidfd: int, number: int) -> None:
-    """pidfd_send_signal(2), of any number the kernel knows. Raises `ProcessLookupError` if the process ended."""
+    """pidfd_send_signal(2), for any signal number. Raises `ProcessLookupError` if the process has ended."""
     signal.pidfd_send_signal(pidfd, number)
 
 
@@ -31,9 +31,9 @@ def pidfd_getfd(pidfd: int, fd: int) -> int:
 
 
 def start_time(pid: int) -> int | None:
-    """When process `pid` started, in clock ticks since boot; `None` if there is none.
+    """When process `pid` started, in clock ticks since boot; `None` if it does not exist.
 
-    Pid and start time name a process for the length of a boot (proc_pid_stat(5), field 22).
+    Pid and start time together identify a process within one boot (proc_pid_stat(5), field 22).
     """
     fields = _stat_fields(pid)
     return int(fields[19]) if fields else None
@@ -46,12 +46,12 @@ def is_zombie(pid: int) -> bool:
 
 
 def pidfd_open_checked(pid: int, started: int) -> int | None:
-    """A pidfd of the process of that pid *and* start time; `None` if it is gone."""
+    """A pidfd of the process with this pid *and* start time; `None` if it is gone."""
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
         return None
-    # Compared after the open: the pid can't be given away while this holds what was there.
+    # Compared after opening: if the start time still matches, the pidfd refers to that process.
     if start_time(pid) == started and not is_zombie(pid):
         return pidfd
     os.close(pidfd)
@@ -59,7 +59,7 @@ def pidfd_open_checked(pid: int, started: int) -> int | None:
 
 
 def _stat_fields(pid: int) -> list[bytes]:
-    # The command's name, in parentheses, may hold anything; fields count from behind it.
+    # The command name, in parentheses, may contain anything; the fields are counted from its end.
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""pivot_root(2): another root for a mount namespace."""
+"""pivot_root(2): changes the root of a mount namespace."""
 
 from __future__ import annotations
 

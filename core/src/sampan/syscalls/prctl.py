@@ -1,4 +1,4 @@
-"""prctl(2): what a process forbids itself. Constants keep their kernel names (include/uapi/linux/prctl.h)."""
+"""prctl(2): restrictions on the calling process. Constants keep their kernel names (include/uapi/linux/prctl.h)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _libc.prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_u
 
 
 def prctl(option: int, argument: int = 0) -> None:
-    """prctl(2) of one argument; the rest is zero, as the kernel demands. Raises `OSError`."""
+    """prctl(2) with one argument; the others are zero, as the kernel requires. Raises `OSError`."""
     if _libc.prctl(option, argument, 0, 0, 0) < 0:
         errno = ctypes.get_errno()
         raise OSError(errno, f"prctl {option}: {os.strerror(errno)}")

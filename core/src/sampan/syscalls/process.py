@@ -1,4 +1,4 @@
-"""Being a subreaper, and what became of a child."""
+"""Child processes: subreaper, exit codes, waiting and killing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def set_child_subreaper() -> None:
 
 
 def reap(pidfd: int) -> int | None:
-    """The exit code of the child that ended, 128+N for signal N; `None` if it is not our child."""
+    """Wait for a child and return its exit code, 128+N for signal N; `None` if it is not our child."""
     try:
         result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
     except ChildProcessError:
@@ -34,9 +34,9 @@ def reap(pidfd: int) -> int | None:
 
 
 def ends_within(pid: int, seconds: float) -> bool:
-    """Wait for the end of a child that nobody has reaped; whether it came in time.
+    """Wait until an unreaped child has ended; returns whether it did in time.
 
-    `subprocess`, given a time limit, looks again and again and is late by up to 50 ms. Raises `OSError`.
+    `subprocess` polls if it is given a timeout, and is late by up to 50 ms. Raises `OSError`.
     """
     pidfd = os.pidfd_open(pid)
     try:
@@ -48,7 +48,7 @@ def ends_within(pid: int, seconds: float) -> bool:
 
 
 def kill_session(session: int) -> None:
-    """SIGKILL every process in a session, also what is being forked: who has been sent SIGKILL forks no more."""
+    """SIGKILL every process in a session, including those forked meanwhile: a killed process can't fork again."""
     killed: set[int] = set()
     while found := {pid for pid in _pids() if _session(pid) == session} - killed:
         for pid in found:

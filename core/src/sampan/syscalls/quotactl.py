@@ -1,4 +1,4 @@
-"""quotactl_fd(2): limits on what a project's files take; a project is a number that files carry, see `fsxattr`.
+"""quotactl_fd(2): limits on the disk usage of a project, which is a number stored with files, see `fsxattr`.
 
 Constants keep their kernel names (include/uapi/linux/quota.h, dqblk_xfs.h). Linux 5.14 and newer.
 """
@@ -54,14 +54,14 @@ _libc.syscall.argtypes = [ctypes.c_long, ctypes.c_uint, ctypes.c_uint, ctypes.c_
 
 
 def project_quota_flags(fd: int) -> int:
-    """Which quotas are counted and enforced on the file system of `fd`. Raises `OSError` if it has none."""
+    """Flags of the quotas accounted and enforced on the file system of `fd`. Raises `OSError` if it has none."""
     state = _QuotaState(qs_version=_FS_QSTATV_VERSION1)
     _quotactl_fd(fd, _Q_XGETQSTATV, 0, state)
     return int(state.qs_flags)
 
 
 def limit_project(fd: int, project: int, size_bytes: int) -> None:
-    """Let the files of `project`, on the file system of `fd`, take no more than `size_bytes`; 0 is no limit.
+    """Limit the disk usage of `project` on the file system of `fd` to `size_bytes`; 0 means no limit.
 
     Raises `OSError`.
     """

@@ -1,7 +1,7 @@
-"""The few rtnetlink messages on the way of a container's start, packed by hand, for the core and for network drivers.
+"""The few rtnetlink messages needed to start a container, packed by hand, for the core and for network drivers.
 
-pyroute2 does the rest. For these few it would cost 1-2 ms of encoding and decoding a container, and the daemon
-memory for as long as it lives. Layouts: Linux uapi/linux/{netlink,rtnetlink,if_link,if_addr}.h, veth.h.
+Everything else is done with pyroute2, which for these would take 1-2 ms of encoding and decoding per container, and
+memory as long as the daemon runs. Layouts: Linux uapi/linux/{netlink,rtnetlink,if_link,if_addr}.h, veth.h.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _U32 = struct.Struct("=I")
 
 @dataclass(frozen=True)
 class Message:
-    """One request, less its header."""
+    """One request without its header."""
 
     type: int
     flags: int
@@ -54,7 +54,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Veth:
-    """A veth pair to be made: this end stays here, in the bridge, the peer comes into the namespace, still down."""
+    """A veth pair to create: one end stays here, in the bridge; the peer is put into the namespace, still down."""
 
     ifname: str
     bridge_index: int
@@ -65,7 +65,7 @@ class Veth:
 
 
 def new_veth(veth: Veth) -> Message:
-    """Make a pair, with the peer in its namespace from the first moment. Both ends are down."""
+    """Create a pair, with the peer in its namespace from the beginning. Both ends are down."""
     peer = _LINK.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, veth.peer_ifname) + _u32(IFLA_MTU, veth.mtu)
     peer += _u32(IFLA_NET_NS_FD, veth.peer_netns_fd)
     if veth.peer_mac is not None:
@@ -80,8 +80,10 @@ def new_veth(veth: Veth) -> Message:
 
 @dataclass(frozen=True)
 class Link:
-    """A link to be made, down; `data` are the attributes of its kind. With `netns_fd` it comes into that namespace;
-    its parent is one of the calling thread's."""
+    """A link to create, down; `data` are the attributes of its kind.
+
+    With `netns_fd` it is put into that namespace; its parent is in the calling thread's.
+    """
 
     ifname: str
     kind: str
@@ -93,7 +95,7 @@ class Link:
 
 
 def new_link(link: Link) -> Message:
-    """Make a link."""
+    """Create a link."""
     body = _LINK.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, link.ifname)
     for kind, number in ((IFLA_LINK, link.parent_index), (IFLA_NET_NS_FD, link.netns_fd), (IFLA_MTU, link.mtu)):
         if number is not None:
@@ -106,17 +108,17 @@ def new_link(link: Link) -> Message:
 
 
 def new_veth_pair(ifname: str, peer: str) -> Message:
-    """Make a pair whose both ends are here, down."""
+    """Create a pair with both ends in this namespace, down."""
     other = _LINK.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, peer)
     return new_link(Link(ifname, "veth", data=((VETH_INFO_PEER, other),)))
 
 
 def set_bridge_port(ifname: str, *, alias: str, isolated: bool, ipv6: bool) -> Message:
-    """Mark a port of a bridge as ours and set it up. An isolated port sees no other isolated one.
+    """Mark a port of a bridge as ours and bring it up. An isolated port can't reach other isolated ports.
 
-    `ipv6`: the kernel has IPv6, so that the port, which needs no address of its own, must be told to make none.
-    A frame may leave by the port it came from (mode 1, hairpin): where the host has br_netfilter, a container that
-    uses its own published port is answered so.
+    `ipv6` means that the kernel has IPv6, so the port, which needs no address, must be told not to generate one.
+    A frame may leave by the port it arrived on (mode 1, hairpin): on a host with br_netfilter, this is how a
+    container reaches its own published port.
     """
     body = _LINK.pack(0, 0, 0, IFF_UP, IFF_UP) + _text(IFLA_IFNAME, ifname) + _attribute(IFLA_IFALIAS, alias.encode())
     if ipv6:
@@ -124,21 +126,21 @@ def set_bridge_port(ifname: str, *, alias: str, isolated: bool, ipv6: bool) -> M
         body += _attribute(IFLA_AF_SPEC, _attribute(socket.AF_INET6, mode))
     port = _attribute(IFLA_BRPORT_MODE, b"\x01") + _attribute(IFLA_BRPORT_ISOLATED, bytes([isolated]))
     body += _attribute(IFLA_LINKINFO, _text(IFLA_INFO_SLAVE_KIND, "bridge") + _attribute(IFLA_INFO_SLAVE_DATA, port))
-    return Message(RTM_NEWLINK, 0, body)  # without NLM_F_CREATE; RTM_SETLINK would pass over the port's attributes
+    return Message(RTM_NEWLINK, 0, body)  # without NLM_F_CREATE; RTM_SETLINK would ignore the port's attributes
 
 
 def set_up(index: int) -> Message:
-    """Set a link up."""
+    """Bring a link up."""
     return Message(RTM_SETLINK, 0, _LINK.pack(0, 0, index, IFF_UP, IFF_UP))
 
 
 def delete_link(ifname: str) -> Message:
-    """Delete a link, and with a veth its peer."""
+    """Delete a link; a veth is deleted together with its peer."""
     return Message(RTM_DELLINK, 0, _LINK.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, ifname))
 
 
 def new_address(index: int, address: IPv4Interface | IPv6Interface) -> Message:
-    """Give a link an address, usable at once (no duplicate address detection)."""
+    """Add an address to a link, usable immediately (without duplicate address detection)."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     body = _ADDRESS.pack(family, address.network.prefixlen, 0, 0, index)
     body += _attribute(IFA_LOCAL, address.ip.packed) + _attribute(IFA_ADDRESS, address.ip.packed)
@@ -150,24 +152,24 @@ def new_address(index: int, address: IPv4Interface | IPv6Interface) -> Message:
 
 
 def new_default_route(index: int, gateway: IPv4Address | IPv6Address) -> Message:
-    """The default route over a gateway."""
+    """Add a default route via a gateway."""
     return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, _default_route(index, gateway))
 
 
 def replace_default_route(index: int, gateway: IPv4Address | IPv6Address) -> Message:
-    """The default route over a gateway, in the place of the one that is there, if any."""
+    """Add a default route via a gateway, or replace the existing one."""
     return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, _default_route(index, gateway))
 
 
 def delete_default_route(family: socket.AddressFamily) -> Message:
-    """No default route of this family. The kernel answers ESRCH if there is none."""
+    """Delete the default route of this family. The kernel answers ESRCH if there is none."""
     return Message(RTM_DELROUTE, 0, _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, 0, RT_SCOPE_NOWHERE, 0, 0))
 
 
 def request(*messages: Message) -> None:
-    """Send the messages in one go, in the calling thread's network namespace; the kernel does them in order.
+    """Send the messages at once, in the calling thread's network namespace; the kernel processes them in order.
 
-    Raises `OSError` with the kernel's words for the first that failed; the later ones have been tried too.
+    Raises `OSError` with the kernel's message for the first that failed; the later ones are still processed.
     """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as connection:
         connection.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
@@ -190,9 +192,9 @@ def furnish(
     addresses: Sequence[IPv4Interface | IPv6Interface],
     gateways: Iterable[IPv4Address | IPv6Address],
 ) -> None:
-    """In a sandbox: give an interface its addresses, set it up, and set the default routes.
+    """In a sandbox, add an interface's addresses, bring it up, and add the default routes.
 
-    It has no IPv6 unless it has an address (CVE-2024-32473), and takes no advertised routes (CVE-2020-13401).
+    IPv6 is disabled unless it has an IPv6 address (CVE-2024-32473); advertised routes are ignored (CVE-2020-13401).
     Raises `OSError`.
     """
     index = index_of(ifname)
@@ -207,14 +209,14 @@ def furnish(
 
 
 def tune_ipv6(ifname: str, *, enabled: bool) -> None:
-    """Before a link goes up: whether it has IPv6; and no advertised routes."""
+    """Before a link is brought up, enable or disable IPv6 on it, and make it ignore advertised routes."""
     with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
         (IPV6_CONF / ifname / "disable_ipv6").write_text("0" if enabled else "1")
         (IPV6_CONF / ifname / "accept_ra").write_text("0")
 
 
 def index_of(ifname: str) -> int | None:
-    """The index of a link in the calling thread's namespace."""
+    """The index of a link in the calling thread's namespace, or `None`."""
     with contextlib.suppress(OSError):
         return socket.if_nametoindex(ifname)
     return None
@@ -228,7 +230,7 @@ def mac_of(ifname: str) -> str:
 
 
 def is_missing(error: OSError) -> bool:
-    """Whether the kernel says that there is no such link."""
+    """Whether the kernel reported that there is no such link."""
     return error.errno == errno.ENODEV
 
 

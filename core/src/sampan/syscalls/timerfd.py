@@ -1,4 +1,4 @@
-"""timerfd_create(2): a timer that poll(2) tells of, exact where epoll_wait(2) knows milliseconds only."""
+"""timerfd_create(2): a timer to poll, more precise than the timeout of epoll_wait(2), which is in milliseconds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Itimerspec(ctypes.Structure):
 
 
 def timerfd_create() -> int:
-    """A timer of the monotonic clock, not set; its descriptor does not block. Raises `OSError`."""
+    """Create a disarmed timer on the monotonic clock; its descriptor is non-blocking. Raises `OSError`."""
     fd = int(_libc.timerfd_create(time.CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK))
     if fd < 0:
         raise OSError(ctypes.get_errno(), "timerfd_create")
@@ -29,7 +29,7 @@ def timerfd_create() -> int:
 
 
 def timerfd_settime(fd: int, nanoseconds: int) -> None:
-    """Have `fd` become readable once, after that time. Raises `OSError`."""
+    """Make `fd` readable once, after this time. Raises `OSError`."""
     when = _Itimerspec(_Timespec(0, 0), _Timespec(*divmod(nanoseconds, 1_000_000_000)))
     if _libc.timerfd_settime(fd, 0, ctypes.byref(when), None) < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -1,4 +1,4 @@
-"""sock_diag(7) for unix sockets: what the kernel knows of one's other end.
+"""sock_diag(7) for unix sockets: what the kernel knows about a socket's peer.
 
 Layouts: Linux uapi/linux/{netlink,sock_diag,unix_diag}.h.
 """
@@ -23,13 +23,13 @@ _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, po
 _REQUEST = struct.Struct("=BBxxIIIII")  # unix_diag_req: family, protocol, states, inode, what to show, cookie
 _ANSWER_BYTES = 16  # unix_diag_msg
 _ATTRIBUTE = struct.Struct("=HH")
-_CAN_NOT_TELL = (errno.ENOENT, errno.EPROTONOSUPPORT)  # without unix_diag, without sock_diag
+_CAN_NOT_TELL = (errno.ENOENT, errno.EPROTONOSUPPORT)  # without unix_diag or sock_diag, respectively
 
 
 def peer_inode(connection: socket.socket) -> int | None:
-    """The inode of a unix socket's other end; 0 while nobody has accepted it, or once it is closed.
+    """The inode of a unix socket's peer; 0 while the connection is not accepted, or once it is closed.
 
-    `None` where the kernel can't tell (without CONFIG_UNIX_DIAG). Raises `OSError`.
+    `None` if the kernel can't tell (without CONFIG_UNIX_DIAG). Raises `OSError`.
     """
     try:
         return _peer_of(_ask(connection))
