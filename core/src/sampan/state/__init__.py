@@ -1,4 +1,4 @@
-"""State that outlives the daemon: SQLite."""
+"""Persistent state of the daemon, in SQLite."""
 
 from sampan.state.database import Change, Database
 

@@ -1,4 +1,4 @@
-"""SQLite in WAL mode: one writer thread, transactions, migrations."""
+"""SQLite in WAL mode, with one writer thread, transactions and migrations."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from sampan.errdefs import Conflict, SystemFailure
 from sampan.state.schema import MIGRATIONS
 
 RESERVE_BYTES = 512 * 1024
-"""Kept beside the database for a full disk, on which what frees space must be written down first."""
+"""Reserved next to the database for a full disk, as a change that frees space must first be recorded."""
 
 _log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
 Change: TypeAlias = Callable[[sqlite3.Connection], object]
-"""What is done in a transaction."""
+"""The body of a transaction."""
 
 
 class Database:
-    """The engine's only truth about intent.
+    """The single source of truth about the engine's intended state.
 
-    Changes run one at a time in a thread of their own, each as one transaction: it has happened or it has not,
-    whatever is killed.
+    Changes run one at a time in a dedicated thread, each as one transaction: even if the process is killed, it has
+    either happened or not.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the database at `path`, make it if it isn't there, and bring it to the newest schema.
+        """Open the database at `path`, creating it if it does not exist, and migrate it to the newest schema.
 
         Raises `SystemFailure` if it can't be read, or was written by a newer sampan.
         """
@@ -49,7 +49,7 @@ class Database:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA cache_size = -256")  # KiB: what is looked up is in memory, not here
+            connection.execute("PRAGMA cache_size = -256")  # KiB: lookups are served from memory, not from here
             connection.execute("PRAGMA foreign_keys = ON")
             _migrate(connection)
             self._keep_reserve()
@@ -59,22 +59,22 @@ class Database:
         return connection
 
     async def write(self, change: Callable[[sqlite3.Connection], ResultT], *, durable: bool = True) -> ResultT:
-        """Run `change` in one transaction and answer its result. On a full disk it is tried twice.
+        """Run `change` in one transaction and return its result. On a full disk it is tried twice.
 
-        A durable change is on the disk before this returns; another one survives the daemon's death, but perhaps
-        not the machine's. Raises `Conflict` if it breaks a constraint, `SystemFailure` on a full or broken disk.
-        A cancelled caller does not interrupt it.
+        A durable change is on disk before this returns; any other survives a crash of the daemon, but perhaps not of
+        the machine. Raises `Conflict` if it violates a constraint, `SystemFailure` on a full or broken disk.
+        Cancelling the caller does not interrupt it.
         """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._writer, self._write, change, durable)
 
     def read(self, query: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
-        """Run `query` on a connection of its own, in the caller's thread."""
+        """Run `query` on a separate read-only connection, in the calling thread."""
         with contextlib.closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             return query(connection)
 
     def close(self) -> None:
-        """Finish what is queued and close."""
+        """Finish queued changes and close."""
         self._writer.submit(self._connection.close).result()
         self._writer.shutdown()
 
@@ -92,7 +92,7 @@ class Database:
             raise SystemFailure(f"the database {self.path} can't be written: {error}") from error
 
     def _transaction_on_full_disk(self, change: Callable[[sqlite3.Connection], ResultT], durable: bool) -> ResultT:
-        """Once more, with the log written again from its start and in the room that was kept for this."""
+        """Retry, with the WAL restarted from its beginning and the reserved space released."""
         self._reserve.unlink(missing_ok=True)
         self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
         result = self._transaction(change, durable)
@@ -100,7 +100,7 @@ class Database:
         return result
 
     def _keep_reserve(self) -> None:
-        """Take room for a later change, if there is any."""
+        """Reserve space for a later change, if there is any."""
         with contextlib.suppress(OSError), self._reserve.open("wb") as reserve:
             os.posix_fallocate(reserve.fileno(), 0, RESERVE_BYTES)
 
@@ -112,13 +112,13 @@ class Database:
             result = change(connection)
             connection.execute("COMMIT")
         except BaseException:
-            if connection.in_transaction:  # a full disk has ended it already
+            if connection.in_transaction:  # SQLite rolls back by itself if the disk is full
                 connection.execute("ROLLBACK")
             raise
         return result
 
     def _sync(self, durable: bool) -> None:
-        """WAL: FULL syncs the log at each commit, NORMAL only at checkpoints (sqlite.org, PRAGMA synchronous)."""
+        """Set when the WAL is synced: FULL at each commit, NORMAL at checkpoints (sqlite.org, PRAGMA synchronous)."""
         if durable is not self._durable:
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable

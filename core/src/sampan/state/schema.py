@@ -1,6 +1,6 @@
-"""The tables, as a list of migrations: number N brings a database from version N-1 (`PRAGMA user_version`) to N.
+"""The tables, as a list of migrations: number N upgrades a database from version N-1 (`PRAGMA user_version`) to N.
 
-A landed migration is never changed; a change of the schema is a further one. `document` is JSON.
+An existing migration is never changed; schema changes are appended as new ones. `document` is JSON.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ MIGRATIONS: tuple[str, ...] = (
         used_at_ns INTEGER NOT NULL
     ) WITHOUT ROWID;
     """,
-    # which ports lead to an endpoint is in its document, and nobody ever asked here
+    # the ports of an endpoint are in its document, and this table was never queried
     "DROP TABLE ports;",
-    # an endpoint's ports are stored as ranges: first each is one of its own
+    # an endpoint's ports are stored as ranges; at first each port is its own range
     """
     UPDATE endpoints SET document = json_set(document, '$.ports', (
         SELECT json_group_array(json_array(
