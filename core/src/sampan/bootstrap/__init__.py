@@ -1,4 +1,4 @@
-"""The only room that knows every part: configuration → drivers → daemon → engine → app → server."""
+"""The only package that knows all others: configuration → drivers → daemon → engine → app → server."""
 
 from sampan.bootstrap.serve import run
 

@@ -1,4 +1,4 @@
-"""The engine of its parts: configuration → drivers → daemon → engine."""
+"""Assembles the engine: configuration → drivers → daemon → engine."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _log = logging.getLogger("sampan")
 
 
 async def start_engine(config: DaemonConfig, drivers: Drivers) -> tuple[Engine, Apply]:
-    """The engine with all its jobs, running, and what gives it another configuration.
+    """Start the engine with all its jobs; returns it and a function that applies a changed configuration.
 
-    `Engine.stop` undoes all of it in reverse order.
+    `Engine.stop` undoes every step in reverse order.
 
-    Raises `SampanError` with one clear sentence, having undone what was done.
+    Raises `SampanError` with a one-sentence message, after undoing the steps done so far.
     """
     engine = Engine(Limits(config.job_slots, config.job_queue))
     try:
@@ -49,7 +49,7 @@ async def start_engine(config: DaemonConfig, drivers: Drivers) -> tuple[Engine, 
 
 
 async def _install(engine: Engine, config: DaemonConfig, drivers: Drivers) -> Apply:
-    """Make the parts, each with its undo, and put the daemon's jobs into the engine's table."""
+    """Create the parts, each with its cleanup, and register the daemon's jobs in the engine."""
     workers = install_workers(config.workers)
     engine.on_stop(lambda: asyncio.to_thread(workers.shutdown, wait=False))
     slice = config.cgroup_parent or default_slice(f"sampan-{config.instance}")
@@ -89,7 +89,7 @@ def _tell_broken(drivers: Drivers) -> None:
 
 
 async def _apply(daemon: Daemon, runtime: OciRuntime, namespace: RuntimeNamespace, config: DaemonConfig) -> None:
-    """Have a running daemon go by another configuration. What can go wrong comes first."""
+    """Apply a changed configuration to a running daemon. The steps that can fail come first."""
     found = await _find_runtimes(namespace, config)
     settings = daemon_settings(config, found)
     runtime.offer(found, settings.default_runtime)
@@ -100,7 +100,7 @@ async def _apply(daemon: Daemon, runtime: OciRuntime, namespace: RuntimeNamespac
 async def _make_runtime(
     engine: Engine, namespace: RuntimeNamespace, config: DaemonConfig
 ) -> tuple[OciRuntime, Mapping[str, FoundRuntime]]:
-    """The runtime room, with every OCI runtime that this host has."""
+    """The `OciRuntime`, with every OCI runtime found on this host."""
     conmon = shutil.which("conmon")
     if conmon is None:
         raise Unsupported("conmon is not installed: it monitors the containers (Debian's package conmon)")

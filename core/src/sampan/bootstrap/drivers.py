@@ -1,4 +1,4 @@
-"""The drivers that the configuration selects, able to work on this host."""
+"""Instantiates the drivers that the configuration selects, after checking that they work on this host."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class _Probed(Protocol):
 
 @dataclass(frozen=True)
 class Chosen:
-    """The drivers of a daemon, and where all that are installed come from, each left out with the reason.
+    """The drivers of a daemon, and the provenance of all installed ones, with the reason for each left out.
 
-    Network drivers go by the names that clients use.
+    Network drivers have the names that clients use.
     """
 
     storage: StorageDriver
@@ -52,7 +52,7 @@ class Chosen:
 
 
 def make_drivers(drivers: Drivers, config: DaemonConfig) -> Chosen:
-    """The selected drivers, able to work on this host, and the others that are. Raises `Unsupported`."""
+    """The selected drivers, and the others that work on this host. Raises `Unsupported` if a selected one doesn't."""
     storage = drivers.storage_factory(config.storage_driver)(_directory(config, config.storage_driver))
     _require(storage, "storage", config.storage_driver, others=drivers.storage)
     bridge = drivers.network_factory(config.network_driver)(_network_settings(config, config.network_driver))
@@ -66,7 +66,7 @@ def make_drivers(drivers: Drivers, config: DaemonConfig) -> Chosen:
 
 
 def make_resources(drivers: Drivers, config: DaemonConfig, slice: str) -> ResourceDriver:
-    """The selected resource driver, on the slice. Raises `Unsupported`."""
+    """The selected resource driver for the slice. Raises `Unsupported` if it does not work on this host."""
     settings = ResourceSettings(_directory(config, config.resource_driver), slice)
     resources = drivers.resource_factory(config.resource_driver)(settings)
     _require(resources, "resource", config.resource_driver)
@@ -76,11 +76,11 @@ def make_resources(drivers: Drivers, config: DaemonConfig, slice: str) -> Resour
 def _working(
     kind: str, makers: Iterable[tuple[str, Callable[[], _T]]], unfit: dict[tuple[str, str], str]
 ) -> Iterator[tuple[str, _T]]:
-    """The drivers that can be made; what is wrong with one is its own trouble, and added to `unfit`."""
+    """The drivers that can be created; one that fails is logged and added to `unfit`, and affects no other."""
     for name, make in makers:
         try:
             driver = make()
-        except Exception as error:  # somebody else's code
+        except Exception as error:  # third-party code
             unfit[kind, name] = str(error) if isinstance(error, Unsupported) else sentence(error)
             _log.error("%s driver %s is left out: %s", kind, name, unfit[kind, name])
         else:
@@ -88,7 +88,7 @@ def _working(
 
 
 def _other_networks(drivers: Drivers, config: DaemonConfig) -> Iterator[tuple[str, Callable[[], NetworkDriver]]]:
-    """What makes the network drivers beside the one behind `bridge`."""
+    """Constructors of the network drivers other than the one behind `bridge`."""
     for name, factory in drivers.network.items():
         if name != config.network_driver:
             yield name, partial(_make_network, factory, name, config)
@@ -103,7 +103,7 @@ def _make_network(factory: NetworkFactory, name: str, config: DaemonConfig) -> N
 
 
 def _volumes(drivers: Drivers, config: DaemonConfig) -> Iterator[tuple[str, Callable[[], VolumeDriver]]]:
-    """What makes the volume drivers beside `local`."""
+    """Constructors of the volume drivers other than `local`."""
     for name, factory in drivers.volume.items():
         yield name, partial(_make_volume, factory, name, config)
 
@@ -116,7 +116,7 @@ def _make_volume(factory: VolumeFactory, name: str, config: DaemonConfig) -> Vol
 
 
 def apply_published_ports(driver: NetworkDriver, config: DaemonConfig) -> None:
-    """Ports are published as the settings say, or not at all."""
+    """Apply the setting `published-ports` to the driver. Raises `Unsupported` if it can't comply."""
     if config.published_ports is PublishedPorts.OPEN or isinstance(driver, UnderlayDriver):
         return
     if not isinstance(driver, HostFirewallDriver):
@@ -132,11 +132,11 @@ def _require(driver: _Probed, kind: str, name: str, *, others: Iterable[str] = (
 
 
 def keep_to_one_storage(config: DaemonConfig, database: Database) -> None:
-    """Images and containers lie in the driver that made them: with another one they would all seem to be lost."""
+    """Refuse to change the storage driver of a data root in use, as its images and containers would seem lost."""
     mark = config.data_root / "storage-driver"
     before = mark.read_text() if mark.exists() else None
     if before == config.storage_driver:
-        return  # nothing is written: the disk may be full
+        return  # without writing, as the disk may be full
     if before and not database.read(_is_unused):
         raise InvalidArgument(
             f'the images and containers in {config.data_root} were made with storage driver "{before}": '

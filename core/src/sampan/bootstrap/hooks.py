@@ -1,4 +1,4 @@
-"""The engine's hooks around a job, handed on to the plugins."""
+"""Passes the engine's job hooks on to plugins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _log = logging.getLogger("sampan")
 
 
 class PluginHooks(JobHook):
-    """Hands the engine's hooks on to the plugins. One that fails is named in the log; only `authorise` can refuse."""
+    """Calls the plugins' hooks. A failing plugin is logged; only `authorise` can refuse a job."""
 
     def __init__(self, hooks: Any) -> None:
         self._hooks = hooks.hook
@@ -31,7 +31,7 @@ class PluginHooks(JobHook):
             return
         try:
             hook(job=_described(job))
-        except Exception:  # a plugin's trouble is not the job's
+        except Exception:  # a plugin's failure must not affect the job
             _log.exception("a plugin failed at %s", hook.name)
 
 

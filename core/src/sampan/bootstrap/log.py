@@ -1,4 +1,4 @@
-"""The log, on stderr: text, or a JSON object a line."""
+"""Logging to stderr, as text or as one JSON object per line."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 from sampan.config import DaemonConfig
 from sampan.engine import JobFilter
 
-_LIBRARIES = ("asyncio", "pyroute2")  # which would fill the log of `--debug` with their own doings
+_LIBRARIES = ("asyncio", "pyroute2")  # too verbose at level DEBUG
 
 
 class _JsonFormatter(logging.Formatter):
-    """A JSON object a line."""
+    """Formats each record as a JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -29,12 +29,12 @@ class _JsonFormatter(logging.Formatter):
 
 
 def log_level(config: DaemonConfig) -> str:
-    """What the log is told from on, in the words of `logging`."""
+    """The configured minimum level, by its name in `logging`."""
     return "DEBUG" if config.debug else config.log_level.upper().replace("FATAL", "CRITICAL")
 
 
 def log_to_stderr(config: DaemonConfig) -> None:
-    """Have all that is logged written as the configuration says."""
+    """Set up logging as configured."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(JobFilter())
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(job)s] %(message)s")

@@ -1,4 +1,4 @@
-"""SIGHUP: the configuration is read again, and a running daemon takes over what it can of it."""
+"""Reloads the configuration at SIGHUP, and applies what can be changed in a running daemon."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ RELOADED = (
     "insecure_registries", "registry_mirrors", "registry_certs_dirs", "max_concurrent_downloads",
     "max_concurrent_uploads",
 )  # fmt: skip
-"""What changes without a restart: as with dockerd (moby daemon/reload.go), and what only new containers ask for."""
+"""Settings that need no restart: those of dockerd (moby daemon/reload.go), and those only new containers use."""
 
 
 Apply: TypeAlias = Callable[[DaemonConfig], Awaitable[None]]
-"""Gives a running daemon another configuration. Raises `SampanError`, and then has changed nothing."""
+"""Applies a changed configuration to a running daemon. If it raises `SampanError`, nothing has changed."""
 
 
 class Reload:
-    """Reads and takes over, one time after the other. What can't be read or taken over is one line in the log."""
+    """Reads and applies the configuration, one reload at a time. Errors are logged, each in one line."""
 
     def __init__(self, config: DaemonConfig, read: Callable[[], DaemonConfig]) -> None:
-        """`config` is in force; `read` raises `SampanError`."""
+        """`config` is the current configuration; `read` may raise `SampanError`."""
         self.config = config
         self._read = read
         self._apply: Apply | None = None
@@ -38,11 +38,11 @@ class Reload:
         self._again = False
 
     def ready(self, apply: Apply) -> None:
-        """The daemon runs, and takes over what `apply` is given."""
+        """Called when the daemon is running and `apply` may be called."""
         self._apply = apply
 
     def ask(self) -> None:
-        """As the signal's handler: read and take over soon; asked while that is done, once more."""
+        """Schedule a reload; called by the signal handler. During a reload, schedule another one after it."""
         if self._apply is None:
             _log.warning("SIGHUP is ignored: the daemon is starting and reads its configuration anyway")
         elif self._task and not self._task.done():
@@ -51,7 +51,7 @@ class Reload:
             self._task = asyncio.create_task(self._reload(self._apply), name="reload")
 
     async def close(self) -> None:
-        """Take over nothing any more."""
+        """Cancel a reload in progress, and accept no more."""
         self._apply = None
         if self._task:
             self._task.cancel()

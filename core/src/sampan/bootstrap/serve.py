@@ -1,4 +1,4 @@
-"""The life of the process: what it holds, and that it serves until it is told to end."""
+"""The daemon process: its locks, signal handlers and server."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _DEFAULT_GROUP = "sampan"
 
 
 def run(config: DaemonConfig, read: Callable[[], DaemonConfig]) -> None:
-    """Be the daemon until SIGTERM or SIGINT; at SIGHUP `read` the configuration again.
+    """Run the daemon until SIGTERM or SIGINT; SIGHUP reloads the configuration by `read`.
 
-    Raises `SampanError` with one clear sentence if it can't start.
+    Raises `SampanError` with a one-sentence message if it can't start.
     """
     log_to_stderr(config)
     faulthandler.register(signal.SIGUSR1)
@@ -41,7 +41,7 @@ def run(config: DaemonConfig, read: Callable[[], DaemonConfig]) -> None:
 
 
 def _allow_open_files() -> None:
-    """As many as the kernel lets us: a running container takes three, and the usual 1024 end at 340 of them."""
+    """Raise RLIMIT_NOFILE to the hard limit: at three per container, the default of 1024 suffices only for 340."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -52,7 +52,7 @@ async def _serve(config: DaemonConfig, reloading: Reload) -> None:
         stack.enter_context(lock_data_root(config.data_root))
         stack.enter_context(pid_file(config.pidfile))
         stopping = _stop_signal()
-        # Ignored it would be in every container too.
+        # Handled rather than ignored until then: containers would inherit an ignored signal.
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloading.ask)
         drivers = load()
         engine, apply = await start_engine(config, drivers)
@@ -68,7 +68,7 @@ async def _serve(config: DaemonConfig, reloading: Reload) -> None:
         await stopping.wait()
         notify_stopping()
         await reloading.close()
-        # before the server: its connections end with the jobs' streams
+        # before the server, as its connections end with the streams of the jobs
         await engine.stop(reloading.config.shutdown_timeout)
     _log.info("sampand has stopped; containers keep running")
 
@@ -95,7 +95,7 @@ def _stop_signal() -> asyncio.Event:
 
 
 def _make_directories(config: DaemonConfig) -> None:
-    """The roots and what lies in them; nobody but root may look into them (CVE-2021-41091)."""
+    """Create both roots and their subdirectories, which only root may list (CVE-2021-41091)."""
     try:
         config.data_root.mkdir(mode=0o710, parents=True, exist_ok=True)
         config.exec_root.mkdir(mode=0o711, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What each part is told of the configuration."""
+"""Derives the settings of each part from the configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _INIT_PROGRAMS = ("catatonit", "tini", "docker-init")
 
 
 def registry_config(config: DaemonConfig) -> RegistryConfig:
-    """How registries are reached."""
+    """How to connect to registries."""
     return RegistryConfig(
         insecure=config.insecure_registries,
         mirrors=config.registry_mirrors,
@@ -33,14 +33,14 @@ def registry_config(config: DaemonConfig) -> RegistryConfig:
 
 
 def network_defaults(config: DaemonConfig) -> NetworkDefaults:
-    """How networks are made of which nobody says more."""
+    """Default settings of new networks."""
     pools = tuple(PoolRange(pool.base, pool.size) for pool in config.default_address_pools)
     has_bridge = config.bridge != NO_BRIDGE
     return NetworkDefaults(pools or DEFAULT_POOLS, config.bip, config.ip, has_bridge=has_bridge)
 
 
 def daemon_settings(config: DaemonConfig, found: Mapping[str, FoundRuntime]) -> Settings:
-    """What the daemon goes by. Raises `InvalidArgument` for log options that can't be."""
+    """The daemon's settings. Raises `InvalidArgument` for invalid log options."""
     return Settings(
         data_root=config.data_root,
         exec_root=config.exec_root,
@@ -72,7 +72,7 @@ def daemon_settings(config: DaemonConfig, found: Mapping[str, FoundRuntime]) -> 
 
 
 def gc_policy(config: DaemonConfig) -> GcPolicy:
-    """Without a low watermark it is a tenth below the high one."""
+    """When to remove unused images. The default low watermark is 90% of the high one."""
     high, low = config.gc_high, config.gc_low
     marks = Watermarks(high.value, low.value if low else high.value * 9 // 10, high.is_share) if high else None
     return GcPolicy(marks, config.gc_unused_days, config.gc_interval)
@@ -88,13 +88,13 @@ def _log_config(config: DaemonConfig) -> LogConfig:
 
 
 def engine_id(path: Path) -> str:
-    """A name of this data root for ever, as `docker info` shows it."""
+    """The permanent id of this data root, as shown by `docker info`; generated if the file is missing."""
     known = path.read_text().strip() if path.exists() else ""
     if known:
         return known
     made, new = str(uuid.uuid4()), path.with_suffix(".tmp")
     new.write_text(made)
-    new.replace(path)  # whole or not at all: an empty one would be the name for ever
+    new.replace(path)  # atomically, so that a crash can't leave an incomplete id
     return made
 
 
