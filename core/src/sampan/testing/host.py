@@ -1,4 +1,4 @@
-"""What a host holds, and whether more is left than there was; needs no pytest."""
+"""Snapshots of a host's kernel objects, to find what a test leaves behind; needs no pytest."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class HostState:
-    """What the kernel holds at one moment: for each kind of thing, its key and a description for people."""
+    """Kernel objects at one moment: for each kind, their keys and human-readable descriptions."""
 
     things: Mapping[str, Mapping[str, str]]
 
     def difference(self, before: HostState, marks: Iterable[str] = ()) -> tuple[str, ...]:
-        """A sentence for each thing that was not there in `before`.
+        """One message for each object that did not exist in `before`.
 
-        With `marks` only what carries one of these texts in its description counts (a temporary directory, a
-        daemon's instance name), so that a test may run beside others; open files are always the process's own.
+        With `marks`, only objects with one of these texts in their description count (a temporary directory, a
+        daemon's instance name), so that tests may run in parallel; open files are always the process's own.
         """
         wanted = tuple(marks)
         return tuple(
@@ -41,7 +41,7 @@ class HostState:
 def snapshot_host() -> HostState:
     """Mounts, network namespaces, interfaces, cgroups, nftables, processes of this host; open files of this process.
 
-    Needs root to see everything; what can't be read is not counted.
+    Needs root to see everything; what can't be read is left out.
     """
     return HostState(
         {
@@ -57,13 +57,13 @@ def snapshot_host() -> HostState:
 
 
 class Leaked(AssertionError):
-    """Something was left behind; the message has a line for each thing."""
+    """Something was left behind; the message has one line for each object."""
 
 
 class LeakCheck:
-    """Compares the host now with the host as it was when this object was made.
+    """Compares the host now with its state when this object was created.
 
-    `marks` are as in `HostState.difference`; more may be added to the list as a test learns names of its own.
+    `marks` are as in `HostState.difference`; a test may add more to the list later.
     """
 
     def __init__(self, marks: Iterable[str] = ()) -> None:
@@ -71,14 +71,14 @@ class LeakCheck:
         self._before = snapshot_host()
 
     def leaks(self) -> tuple[str, ...]:
-        """What is there now and was not before."""
+        """Messages for everything that exists now but did not before."""
         return snapshot_host().difference(self._before, self.marks)
 
     def assert_clean(self, deadline_s: float = 5.0) -> None:
-        """Raise `Leaked` if something is left.
+        """Raise `Leaked` if something is still left at the deadline.
 
-        The kernel takes a network namespace or a dead process away a moment after its last user is gone, and
-        tells nobody: the only thing a check can do is to look again until the deadline.
+        The kernel removes a network namespace or a dead process shortly after its last user is gone, without any
+        notification, so the check can only poll.
         """
         end = time.monotonic() + deadline_s
         while left := self.leaks():
@@ -94,7 +94,7 @@ def _mounts() -> Iterator[tuple[str, str]]:
 
 
 def _network_namespaces() -> Iterator[tuple[str, str]]:
-    """By inode: those of processes, and those kept by a mount (`net:[…]` is their root in mountinfo)."""
+    """Those of processes, and those kept by a mount (`net:[…]` is their root in mountinfo), by inode."""
     for pid in _pids():
         if name := _read((_PROC / pid / "ns/net").readlink):
             yield str(name), f"{name} of process {pid} {_command(pid)}"
@@ -130,7 +130,7 @@ def _nftables() -> Iterator[str]:
 
 
 def _processes() -> Iterator[tuple[str, str]]:
-    """By pid and start time, so that a pid used again is another process. Kernel threads are left out."""
+    """Processes, by pid and start time, so that a reused pid is not mistaken. Kernel threads are left out."""
     for pid in _pids():
         fields = (_read((_PROC / pid / "stat").read_text) or "").rpartition(")")[2].split()
         if fields and _command(pid):
@@ -161,7 +161,7 @@ def _names(directory: str) -> Iterator[str]:
 
 
 def _read(reading: Callable[[], T]) -> T | None:
-    """What `reading` answers, or `None` for a process or file that ended meanwhile or is not ours to see."""
+    """The result of `reading`, or `None` for a process or file that has vanished or may not be read."""
     try:
         return reading()
     except (FileNotFoundError, ProcessLookupError, PermissionError):

@@ -1,4 +1,4 @@
-"""A network driver that keeps its networks in memory, for tests of everything above a network driver."""
+"""A network driver that keeps its networks in memory, for tests of the layers above a network driver."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Attached:
 
 
 class MemoryNetwork:
-    """A `NetworkDriver` for tests. It looks at no namespace; what it holds ends with the object."""
+    """A `NetworkDriver` for tests. It touches no namespace; its state is lost with the object."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         self._instance = settings.instance
@@ -37,7 +37,7 @@ class MemoryNetwork:
 
     @property
     def firewall_backend(self) -> str:
-        """A name for `docker info`; nothing is filtered."""
+        """A name for `docker info`; no packets are filtered."""
         return "memory"
 
     def probe(self) -> str | None:
@@ -45,23 +45,23 @@ class MemoryNetwork:
         return None
 
     def validate(self, network: Network) -> None:
-        """A network needs a subnet."""
+        """Require a subnet."""
         if not network.pools:
             raise InvalidArgument(f"network {network.name} has no subnet")
 
     def create_network(self, network: Network) -> None:
-        """Note it."""
+        """Record the network."""
         self.validate(network)
         with self._lock:
             self._networks[network.id] = network
 
     def remove_network(self, network: Network) -> None:
-        """Forget it."""
+        """Forget the network."""
         with self._lock:
             self._networks.pop(network.id, None)
 
     def attach(self, endpoint: Endpoint, sandbox: Sandbox) -> Attachment:
-        """Note it, with the MAC address asked for or one made of its id."""
+        """Record the endpoint, with the requested MAC address or one derived from its id."""
         with self._lock:
             if endpoint.network.id not in self._networks:
                 raise NotFound(f"network {endpoint.network.name} was not created")
@@ -71,12 +71,12 @@ class MemoryNetwork:
         return Attachment(endpoint.ifname, endpoint.mac or f"02:{bytes.fromhex(endpoint.id[:10]).hex(':')}")
 
     def detach(self, endpoint: Endpoint) -> None:
-        """Forget it."""
+        """Forget the endpoint."""
         with self._lock:
             self._endpoints.pop(endpoint.id, None)
 
     def publish(self, endpoint: Endpoint, ports: tuple[PublishedPort, ...]) -> None:
-        """Note the ports."""
+        """Record the ports."""
         wanted = {(port.protocol, port.host_ip, port.host_port): port for port in ports}
         with self._lock:
             for other in self._endpoints.values():
@@ -94,7 +94,7 @@ class MemoryNetwork:
                 attached.ports.clear()
 
     def list(self) -> NetworkState:
-        """What was noted."""
+        """The recorded networks and endpoints."""
         with self._lock:
             return NetworkState(frozenset(self._networks), frozenset(self._endpoints))
 
@@ -104,6 +104,6 @@ class MemoryNetwork:
             return iter([pool.subnet for network in self._networks.values() for pool in network.pools])
 
     def published(self) -> set[PublishedPort]:
-        """All published ports, for tests to look at."""
+        """All published ports, for tests to inspect."""
         with self._lock:
             return {port for attached in self._endpoints.values() for port in attached.ports.values()}

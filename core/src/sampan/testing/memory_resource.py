@@ -1,4 +1,4 @@
-"""A resource driver that keeps its groups in memory, for tests of everything above a resource driver."""
+"""A resource driver that keeps its groups in memory, for tests of the layers above a resource driver."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Group:
 
 
 class MemoryResource:
-    """A `ResourceDriver` for tests. `add_process` and `report_oom_kill` play the kernel's part."""
+    """A `ResourceDriver` for tests. `add_process` and `report_oom_kill` simulate the kernel."""
 
     def __init__(self, settings: ResourceSettings, *, controllers: frozenset[str] = ALL_CONTROLLERS) -> None:
         self._parent = settings.parent
@@ -48,15 +48,15 @@ class MemoryResource:
         return None
 
     def capabilities(self) -> ResourceCapabilities:
-        """Everything, with the controllers it was made with."""
+        """Everything but pressure, with the controllers given to the constructor."""
         return ResourceCapabilities("unified", self._controllers, freeze=True, kill=True, pressure=False)
 
     def validate(self, resources: Resources, placement: Placement = ANYWHERE) -> tuple[str, ...]:
-        """Warnings for controllers that it was made without."""
+        """Warnings for limits of missing controllers."""
         return self._warnings(resources)
 
     def create(self, id: str, resources: Resources, placement: Placement = ANYWHERE) -> Cgroup:
-        """Make the group; one without processes is used again."""
+        """Create the group; an existing one without processes is reused."""
         with self._lock:
             if id in self._groups and self._groups[id].pids:
                 raise Conflict(f"cgroup {self._parent}/{id} exists and has processes")
@@ -65,14 +65,14 @@ class MemoryResource:
         return Cgroup(id, path, self._warnings(resources))
 
     def update(self, id: str, resources: Resources) -> tuple[str, ...]:
-        """Change what is given, leave what is `None`."""
+        """Change the given limits; those that are `None` stay."""
         with self._lock:
             group = self._get(id)
             group.resources = replace(group.resources, **_asked(resources))
         return self._warnings(resources)
 
     def stats(self, id: str) -> Stats:
-        """Limits and counts; of time and memory nothing was used."""
+        """Limits and counts; time and memory usage are zero."""
         with self._lock:
             group = self._get(id)
             return Stats(
@@ -85,44 +85,44 @@ class MemoryResource:
             )
 
     def freeze(self, id: str) -> None:
-        """Note it."""
+        """Record it."""
         with self._lock:
             self._get(id).frozen = True
 
     def thaw(self, id: str) -> None:
-        """Note it."""
+        """Record it."""
         with self._lock:
             self._get(id).frozen = False
 
     def placement(self, id: str) -> Placement:
-        """What `create` was told."""
+        """The placement given to `create`."""
         with self._lock:
             return self._get(id).placement
 
     def is_frozen(self, id: str) -> bool:
-        """Whether `freeze` was called last."""
+        """Whether `freeze` was called after the last `thaw`."""
         with self._lock:
             return id in self._groups and self._groups[id].frozen
 
     def kill(self, id: str) -> None:
-        """End all processes."""
+        """Forget all processes."""
         with self._lock:
             if (group := self._groups.get(id)) and group.pids:
                 group.pids.clear()
                 self._tell(GroupEvent(id, "empty"))
 
     def processes(self, id: str) -> list[int]:
-        """What `add_process` put there."""
+        """The pids given to `add_process`."""
         with self._lock:
             return list(self._get(id).pids)
 
     def oom_kills(self, id: str) -> int:
-        """What `report_oom_kill` counted."""
+        """The number reported by `report_oom_kill`."""
         with self._lock:
             return self._get(id).oom_kills
 
     def events(self) -> Iterator[GroupEvent]:
-        """What happens from this call on."""
+        """Events from this call on."""
         listener: queue.SimpleQueue[GroupEvent | None] = queue.SimpleQueue()
         with self._lock:
             self._listeners.append(listener)
@@ -141,24 +141,24 @@ class MemoryResource:
             return iter(sorted(self._groups))
 
     def add_process(self, id: str, pid: int) -> None:
-        """Say that `pid` runs in the group, as the OCI runtime does by writing `cgroup.procs`."""
+        """Add `pid` to the group, as the OCI runtime does by writing to `cgroup.procs`."""
         with self._lock:
             self._get(id).pids.append(pid)
 
     def report_oom_kill(self, id: str, count: int = 1) -> None:
-        """Say that the kernel's OOM killer ended `count` processes of the group."""
+        """Report that the OOM killer has killed `count` processes of the group."""
         with self._lock:
             group = self._get(id)
             group.oom_kills += count
             self._tell(GroupEvent(id, "oom_kill", group.oom_kills))
 
     def resources(self, id: str) -> Resources:
-        """The limits in force."""
+        """The current limits."""
         with self._lock:
             return self._get(id).resources
 
     def close(self) -> None:
-        """End the listening."""
+        """End all `events` iterators."""
         with self._lock:
             self._tell(None)
             self._listeners.clear()
@@ -177,6 +177,6 @@ class MemoryResource:
 
 
 def _asked(resources: Resources) -> dict[str, Any]:
-    """The fields of `resources` that ask for something."""
+    """The fields of `resources` that are set."""
     values = {limit.name: getattr(resources, limit.name) for limit in fields(resources)}
     return {name: value for name, value in values.items() if value not in (None, (), {})}

@@ -1,10 +1,10 @@
-"""A `Runtime` without root or kernel: containers are tasks of the loop, for tests of what lies above.
+"""A `Runtime` without root or kernel: containers are asyncio tasks, for tests of the layers above.
 
-So the pid of each is that of the process itself, and its root and namespaces are the test's own.
+So every container's pid is that of the test process, and its root and namespaces are the test's own.
 
 It knows these commands, by the last part of their path: `true`, `false`, `echo WORD…`, `cat` (stdin to stdout),
-`sleep SECONDS|infinity`, `env`, `tty`, `status FILE` (the exit code that a file of the host says now),
-`sh -c 'echo WORD >&2; sleep 1; exit N'`. Anything else is not found. With a terminal stderr goes to stdout, input is
+`sleep SECONDS|infinity`, `env`, `tty`, `status FILE` (exits with the code in a file of the host),
+`sh -c 'echo WORD >&2; sleep 1; exit N'`. Anything else is not found. With a terminal, stderr goes to stdout, input is
 echoed and lines end in CR LF, as on a real one.
 """
 
@@ -30,7 +30,7 @@ _HARMLESS = frozenset({0, SIGCHLD, SIGCONT, SIGURG, SIGWINCH})
 
 
 class MemoryAttached:
-    """`Attached` on queues; made by `MemoryRuntime`."""
+    """`Attached` on queues; created by `MemoryRuntime`."""
 
     def __init__(self, process: _Process) -> None:
         self._process = process
@@ -41,7 +41,7 @@ class MemoryAttached:
     async def read(self) -> tuple[int, bytes] | None:
         item = await self._output.get()
         if item is None:
-            self._output.put_nowait(None)  # for whoever reads again
+            self._output.put_nowait(None)  # for the next read
         return item
 
     async def write(self, content: bytes) -> None:
@@ -78,14 +78,14 @@ class _Process:
     task: asyncio.Task[None] | None = None
 
     def feed(self, content: bytes) -> None:
-        """Give it input; b"" is the end."""
+        """Send input to the process; b"" means end of file."""
         self.stdin_closed = self.stdin_closed or not content
         if self.terminal and content:
             self.say(STDOUT, content)
         self.stdin.put_nowait(content)
 
     def say(self, stream: int, content: bytes) -> None:
-        """Output, as the attached callers and the log see it."""
+        """Write output to the attached callers and the log."""
         if self.terminal:
             stream, content = STDOUT, content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         for output in self.attached:
@@ -97,7 +97,7 @@ class _Process:
         self.task = asyncio.create_task(self._live())
 
     def kill(self, signal: int) -> None:
-        """End by a signal."""
+        """End the process by a signal."""
         self._end(128 + signal)
         if self.task is not None:
             self.task.cancel()
@@ -143,7 +143,7 @@ class _Container:
 
 
 class MemoryRuntime:
-    """`Runtime` in memory. Signals end a process unless the kernel's default is to ignore them."""
+    """`Runtime` in memory. A signal ends a process unless its default action is to be ignored."""
 
     def __init__(self) -> None:
         self._containers: dict[str, _Container] = {}
@@ -226,11 +226,11 @@ class MemoryRuntime:
         return sorted(self._containers)
 
     def window_size(self, id: str) -> tuple[int, int] | None:
-        """For tests: the height and width that `resize` set last."""
+        """For tests: the height and width last set by `resize`."""
         return self._container(id).init.size
 
     def attached(self, id: str) -> int:
-        """For tests: how many are attached to the container's processes."""
+        """For tests: the number of callers attached to the container's processes."""
         container = self._containers.get(id)
         processes = (container.init, *container.execs.values()) if container else ()
         return sum(len(process.attached) for process in processes)
@@ -249,7 +249,7 @@ class MemoryRuntime:
 
 
 def _find(args: list[str], failure: Callable[[str], SampanError], prefix: str) -> None:
-    """Raise what the runtime would for a command that is not there."""
+    """Raise the error of an OCI runtime if the command does not exist."""
     if _command(args) in _COMMANDS:
         return
     why = f"stat {args[0]}: no such file or directory" if "/" in args[0] else "executable file not found in $PATH"
@@ -268,7 +268,7 @@ def _log(path: Path, stream: int, content: bytes) -> None:
             log.write(head + (b"F " + line if line.endswith(b"\n") else b"P " + line + b"\n"))
 
 
-# The commands: each is given the process it is, and its words.
+# The commands: each is called with its process and its arguments, and returns the exit code.
 
 
 async def _true(process: _Process, args: list[str]) -> int:
@@ -313,7 +313,7 @@ async def _status(process: _Process, args: list[str]) -> int:
 
 
 async def _sh(process: _Process, args: list[str]) -> int:
-    """`-c` and a few words of shell: these commands, `exit N`, joined by `;`. Without `-c` it waits for its input."""
+    """With `-c`, run these commands and `exit N`, separated by `;`. Otherwise behave like `cat`."""
     if args[1:2] != ["-c"]:
         return await _cat(process, args)
     code = 0

@@ -1,4 +1,4 @@
-"""Sandboxes that are none: the calling process's own network namespace, of which nothing is changed."""
+"""Fake sandboxes: the calling process's own network namespace, which is not changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sampan.network.records import EndpointRecord
 
 
 class MemorySandboxKernel(SandboxKernel):
-    """For tests without root. Name servers listen at a free port of 127.0.0.1; what else was asked for is noted."""
+    """For tests without root. Name servers listen on a free port of 127.0.0.1; all else is only recorded."""
 
     def __init__(self) -> None:
         self.default_routes: list[EndpointRecord] = []
@@ -24,18 +24,18 @@ class MemorySandboxKernel(SandboxKernel):
         return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
     def set_default_routes(self, netns_fd: int, endpoint: EndpointRecord) -> None:
-        """Noted in `default_routes`."""
+        """Recorded in `default_routes`."""
         self.default_routes.append(endpoint)
 
     def add_addresses(self, netns_fd: int, ifname: str, addresses: Sequence[IPv4Interface | IPv6Interface]) -> None:
-        """Noted in `addresses`."""
+        """Recorded in `addresses`."""
         self.addresses += [(ifname, str(address)) for address in addresses]
 
     def set_sysctls(self, netns_fd: int, ifname: str, settings: Sequence[str]) -> None:
-        """Noted in `sysctls`."""
+        """Recorded in `sysctls`."""
         self.sysctls += [(ifname, text) for text in settings if parse_sysctl(text)]
 
     def listen_for_names(self, netns_fd: int, port: int) -> NameSockets:
-        """At any free port, noted in `listening`."""
+        """Listen on any free port, recorded in `listening`."""
         self.listening.append(bind_name_sockets("127.0.0.1", 0))
         return self.listening[-1]

@@ -1,7 +1,7 @@
 """A storage driver that keeps its tree in memory and its content in plain directories.
 
-It needs no root and no overlayfs: a child is a copy of its parent, and `mounts` answers bind mounts. It passes the
-same suite as the real drivers, so tests of everything above a storage driver can trust it.
+It needs no root and no overlayfs: a child is a copy of its parent, and `mounts` returns bind mounts. It passes the
+same suite as the real drivers, so tests of the layers above a storage driver can rely on it.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class _Held:
 
 
 class MemoryStorage:
-    """A `StorageDriver` for tests. What it holds ends with the object.
+    """A `StorageDriver` for tests. Its snapshots are lost with the object.
 
-    With `detached` it declares the capability `detached_layers`. The content of a snapshot that can be mounted
-    is the directory that `mounts` names, so a test may read and write it without mounting anything.
+    With `detached` it declares the capability `detached_layers`. The content of a mountable snapshot is in the
+    directory named by `mounts`, so a test may read and write it without mounting.
     """
 
     def __init__(self, state_dir: Path, *, detached: bool = False) -> None:
@@ -53,11 +53,11 @@ class MemoryStorage:
 
     @property
     def capabilities(self) -> StorageCapabilities:
-        """Changes, and detached layers if asked for; no quota."""
+        """Changes, and detached layers if requested; no quota."""
         return StorageCapabilities(detached_layers=LayerFormat.OVERLAY if self._detached else None, changes=True)
 
     def probe(self) -> str | None:
-        """It works wherever directories do."""
+        """It works everywhere."""
         return None
 
     def prepare(
@@ -89,7 +89,7 @@ class MemoryStorage:
             return [Mount("bind", str(held.dir), ("bind", access))]
 
     def commit(self, name: str, key: str, *, parent: str | None = None) -> None:
-        """Rename `key`, laying a detached layer over a copy of `parent` first."""
+        """Rename `key`; a detached layer is first applied to a copy of `parent`."""
         with self._lock:
             held = self._get(key)
             if held.snapshot.kind is not SnapshotKind.ACTIVE:
@@ -121,25 +121,25 @@ class MemoryStorage:
         shutil.rmtree(held.dir, ignore_errors=True)
 
     def check(self, name: str) -> None:
-        """Whether its directory is there."""
+        """Check that its directory exists."""
         with self._lock:
             held = self._get(name)
         if not held.dir.is_dir():
             raise DataLoss(f"snapshot {name} lost its files {held.dir}")
 
     def stat(self, name: str) -> Snapshot:
-        """What the snapshot is."""
+        """From memory."""
         with self._lock:
             return self._get(name).snapshot
 
     def usage(self, name: str) -> Usage:
-        """What the whole copy takes on the disk."""
+        """The disk usage of the whole copy."""
         with self._lock:
             root = self._get(name).dir
         return disk_usage(root)
 
     def changes(self, key: str) -> Iterator[Change]:
-        """Compare the copy with what it was copied from."""
+        """Compare the copy with its original."""
         with self._lock:
             held = self._get(key)
             if held.snapshot.kind is not SnapshotKind.ACTIVE:
@@ -148,7 +148,7 @@ class MemoryStorage:
             return iter(list(_changes(held.dir, before, "")))
 
     def status(self) -> list[tuple[str, str]]:
-        """How many snapshots there are."""
+        """The number of snapshots."""
         return [("Snapshots", str(len(self._held)))]
 
     def list(self) -> Iterator[Snapshot]:
@@ -199,12 +199,12 @@ class MemoryStorage:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Everything of a tree: owners, modes, times, xattrs, hard links and special files, as only cp(1) does it."""
+    """Copy a tree with owners, modes, times, xattrs, hard links and special files, which takes cp(1)."""
     subprocess.run(["cp", "-a", "--", f"{source}/.", str(target)], check=True, capture_output=True)
 
 
 def _apply(layer: Path, target: Path) -> None:
-    """Lay an overlay-format directory over a full one, moving its files (so hard links stay)."""
+    """Apply a layer in overlay format to a directory, moving its files, so that hard links are preserved."""
     for entry in os.scandir(layer):
         path = target / entry.name
         if entry.is_dir(follow_symlinks=False):
@@ -221,7 +221,7 @@ def _apply(layer: Path, target: Path) -> None:
 
 
 def _changes(now: Path, before: Path | None, path: str) -> Iterator[Change]:
-    """How the directory `now` differs from `before`; a directory in which something does is modified."""
+    """How the directory `now` differs from `before`; a directory in which something differs counts as modified."""
     old = {entry.name for entry in before.iterdir()} if before else set()
     for name in sorted({entry.name for entry in now.iterdir()} | old):
         new, below = now / name, before / name if before and name in old else None
@@ -239,7 +239,7 @@ def _changes(now: Path, before: Path | None, path: str) -> Iterator[Change]:
 
 
 def _looks(path: Path) -> tuple[object, ...]:
-    """All that makes a file what it is, but for a directory's time."""
+    """All attributes and content of a file, except for a directory's time."""
     status = path.lstat()
     xattrs = {
         name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)
@@ -253,7 +253,7 @@ def _looks(path: Path) -> tuple[object, ...]:
 
 
 def _copy_attributes(source: Path, target: Path) -> None:
-    """Of one directory: owner, mode, times and xattrs."""
+    """Copy the owner, mode, times and xattrs of one directory."""
     status = source.stat()
     os.chown(target, status.st_uid, status.st_gid)
     shutil.copystat(source, target)

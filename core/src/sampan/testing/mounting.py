@@ -1,4 +1,4 @@
-"""Work inside what a storage driver tells to mount, with nothing to clean up."""
+"""Runs functions inside the mounts of a storage driver, with nothing to clean up."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 
 def run_inside(mounts: Sequence[Mount], work: Callable[[Path], T]) -> T:
-    """Call `work` with the root of the mounted snapshot, and answer what it does.
+    """Call `work` with the root of the mounted snapshot, and return its result.
 
-    The mounts are made in a thread with a mount namespace of its own, which needs root. A writable bind mount of a
-    directory is used without mounting it, so that drivers made of plain directories can be tested without root.
+    The mounts are made in a thread with a private mount namespace, which needs root. A writable bind mount of a
+    directory is used without mounting, so that drivers based on plain directories can be tested without root.
     """
     if len(mounts) == 1 and mounts[0].type == "bind" and "ro" not in mounts[0].options:
         return work(Path(mounts[0].source))

@@ -1,4 +1,4 @@
-"""The conformance suite of network drivers, and the namespaces in which a real one can be tested.
+"""The conformance suite of network drivers, and network namespaces for testing real ones.
 
     from sampan.testing.network_suite import NetworkDriverSuite
 
@@ -8,7 +8,7 @@
         def factory(self) -> NetworkFactory:
             return TinyDriver
 
-Each test runs in a network namespace of its own that plays the host.
+Each test runs in a separate network namespace that acts as the host.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ ANY = IPv4Address("0.0.0.0")  # noqa: S104
 
 
 class HostNamespace:
-    """A network namespace that plays the host, so that a test leaves the machine's own network alone."""
+    """A network namespace that acts as the host, so that a test leaves the machine's own network alone."""
 
     def __init__(self, undo: ExitStack) -> None:
         self._undo = undo
 
     def new_namespace(self) -> int:
-        """A further namespace with its loopback up, closed at the end of the test."""
+        """Another namespace with its loopback up, closed at the end of the test."""
         fd = new_netns(lambda: set_link_up("lo"))
         self._undo.callback(os.close, fd)
         return fd
@@ -65,7 +65,7 @@ class HostNamespace:
 
 @contextmanager
 def host_namespace() -> Iterator[HostNamespace]:
-    """Put the calling thread, and with it all threads it starts, into a fresh network namespace. Needs root."""
+    """Put the calling thread, and all threads it starts, into a new network namespace. Needs root."""
     with ExitStack() as undo:
         own = open_namespace("net")
         undo.callback(os.close, own)
@@ -78,13 +78,13 @@ def host_namespace() -> Iterator[HostNamespace]:
 def make_network(
     subnet: IPv4Network = SUBNET, *, internal: bool = False, options: Mapping[str, str] | None = None
 ) -> Network:
-    """A network of one subnet, its first address the gateway's."""
+    """A network with one subnet, whose first address is the gateway's."""
     id = secrets.token_hex(32)
     return Network(id, f"test-{id[:6]}", (Pool(subnet, subnet[1]),), internal, options or {})
 
 
 def make_endpoint(network: Network, number: int, *, ifname: str = "eth0") -> Endpoint:
-    """An endpoint with the address of that number in the network's first subnet, and the default route."""
+    """An endpoint with the address `number` in the network's first subnet, and the default route."""
     pool = network.pools[0]
     assert isinstance(pool.subnet, IPv4Network) and isinstance(pool.gateway, IPv4Address)
     address = IPv4Interface((pool.subnet[number], pool.subnet.prefixlen))
@@ -97,12 +97,12 @@ class NetworkDriverSuite:
 
     @pytest.fixture
     def factory(self) -> NetworkFactory:
-        """What makes the driver; every plugin provides its own."""
+        """The driver's factory; to be overridden by every plugin."""
         raise NotImplementedError("provide a fixture `factory` that answers your NetworkFactory")
 
     @pytest.fixture
     def host(self) -> Iterator[HostNamespace]:
-        """The host of one test. Needs root."""
+        """The host namespace of one test. Needs root."""
         with host_namespace() as host:
             yield host
 
@@ -110,7 +110,7 @@ class NetworkDriverSuite:
     def make_driver(
         self, factory: NetworkFactory, tmp_path: Path, host: HostNamespace
     ) -> Iterator[Callable[[str], NetworkDriver]]:
-        """Makes a driver of the instance named, and closes it after the test."""
+        """Creates a driver for the named instance, and closes it after the test."""
         with ExitStack() as undo:
 
             def make(instance: str) -> NetworkDriver:
@@ -122,7 +122,7 @@ class NetworkDriverSuite:
 
     @pytest.fixture
     def new_sandbox(self, host: HostNamespace) -> Callable[[], Sandbox]:
-        """Makes a sandbox, and ends it after the test."""
+        """Creates a sandbox, and closes it after the test."""
         return host.new_sandbox
 
     @pytest.fixture
@@ -132,7 +132,7 @@ class NetworkDriverSuite:
 
     @pytest.fixture
     def network(self, driver: NetworkDriver) -> Iterator[Network]:
-        """A network that is there."""
+        """An existing network."""
         network = make_network()
         driver.create_network(network)
         yield network
@@ -296,7 +296,7 @@ class NetworkDriverSuite:
 
 
 def _close(driver: NetworkDriver) -> None:
-    """A driver that keeps files open has a method `close`; the interface does not ask for one."""
+    """Close a driver that keeps files open by its method `close`, which the interface does not require."""
     if isinstance(driver, DriftDetectionDriver):
         driver.unwatch()
     getattr(driver, "close", lambda: None)()
@@ -309,7 +309,7 @@ def _port(base: int, endpoint: Endpoint) -> PublishedPort:
 def _attached(
     driver: NetworkDriver, network: Network, new_sandbox: Callable[[], Sandbox], count: int
 ) -> list[Endpoint]:
-    """Endpoints to publish ports of."""
+    """Attached endpoints to publish ports for."""
     if isinstance(driver, UnderlayDriver):
         pytest.skip("no ports of the host lead to the containers of this driver")
     endpoints = [make_endpoint(network, number) for number in range(2, 2 + count)]

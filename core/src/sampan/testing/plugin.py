@@ -3,7 +3,7 @@
     # conftest.py
     pytest_plugins = ["sampan.testing.plugin"]
 
-It brings the marker `root`, which skips a test that is not run as root, and the fixture `leaks`, which fails a test
+It provides the marker `root`, which skips a test that is not run as root, and the fixture `leaks`, which fails a test
 that leaves mounts, namespaces, interfaces, cgroups, nftables elements, processes or open files behind.
 """
 
@@ -24,7 +24,7 @@ pytest.register_assert_rewrite(
 
 @pytest.fixture
 def leaks(tmp_path: Path) -> Iterator[LeakCheck]:
-    """Fails the test if it leaves something that carries its `tmp_path` (or a mark it added), or an open file."""
+    """Fails the test if it leaves an open file, or something that names its `tmp_path` or a mark it added."""
     check = LeakCheck([str(tmp_path)])
     yield check
     check.assert_clean()
@@ -36,6 +36,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip tests marked `root` for anybody else."""
+    """Skip tests marked `root` if not run as root."""
     if item.get_closest_marker("root") and os.geteuid() != 0:
         pytest.skip("needs root")

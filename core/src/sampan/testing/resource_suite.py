@@ -7,7 +7,7 @@
         def factory(self) -> ResourceFactory:
             return TinyDriver
 
-What a limit does to a process is the kernel's to keep; the suite asks that a driver sets it or warns.
+Enforcing a limit is up to the kernel; the suite requires that a driver sets it or warns.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _numbers = itertools.count()
 _DEADLINE_S = 30.0
 _MIB = 1 << 20
 WEB, OTHER, NOTHING = "ab" * 32, "cd" * 32, "ef" * 32
-"""Ids as containers have them; of `NOTHING` there is no group."""
+"""Container ids; there is no group for `NOTHING`."""
 
 
 class ResourceDriverSuite:
@@ -45,17 +45,17 @@ class ResourceDriverSuite:
 
     @pytest.fixture
     def factory(self) -> ResourceFactory:
-        """What makes the driver; every plugin provides its own."""
+        """The driver's factory; to be overridden by every plugin."""
         raise NotImplementedError("provide a fixture `factory` that answers your ResourceFactory")
 
     @pytest.fixture
     def settings(self, tmp_path: Path) -> ResourceSettings:
-        """A slice that nobody else uses."""
+        """Settings with a unique slice."""
         return ResourceSettings(tmp_path, f"/sampan-test-{os.getpid()}-{next(_numbers)}")
 
     @pytest.fixture
     def driver(self, factory: ResourceFactory, settings: ResourceSettings) -> Iterator[ResourceDriver]:
-        """A driver with no groups; what a test leaves is killed and removed."""
+        """A driver without groups; those left by a test are killed and removed."""
         driver = factory(settings)
         if reason := driver.probe():
             pytest.skip(reason)
@@ -67,7 +67,7 @@ class ResourceDriverSuite:
 
     @pytest.fixture
     def spawn(self, driver: ResourceDriver) -> Iterator[Callable[[Cgroup], int]]:
-        """Starts a process that sleeps in a group, and answers its pid."""
+        """Starts a process that sleeps in a group, and returns its pid."""
         if not driver.capabilities().kill:
             pytest.skip("this driver holds no processes")
         started: list[subprocess.Popen[bytes]] = []
@@ -86,7 +86,7 @@ class ResourceDriverSuite:
         """Put process `pid` into `cgroup`, as the OCI runtime does. The default writes `cgroup.procs`."""
         (_mount_of_v2() / cgroup.path.lstrip("/") / "cgroup.procs").write_text(str(pid))
 
-    # Making and removing groups
+    # Creating and removing groups
 
     def test_a_new_driver_holds_nothing(self, driver: ResourceDriver) -> None:
         assert list(driver.list()) == []
@@ -290,7 +290,7 @@ class ResourceDriverSuite:
     ) -> None:
         with _Listener(driver) as listener:
             cgroup = driver.create(WEB, Resources())
-            for _ in range(10):  # a process that comes and goes between two of the kernel's words may be missed
+            for _ in range(10):  # a process that comes and goes between two notifications may be missed
                 spawn(cgroup)
                 driver.kill(WEB)
                 if (event := listener.next_within(2)) is not None:
@@ -319,12 +319,12 @@ class ResourceDriverSuite:
         assert again.processes(OTHER) == [other]
 
     def reopened(self, factory: ResourceFactory, settings: ResourceSettings) -> ResourceDriver:
-        """The driver of the next daemon on the same slice; an in-memory one skips."""
+        """The driver of the next daemon on the same slice; an in-memory driver skips the test."""
         return factory(settings)
 
 
 class _Listener:
-    """Takes events in a thread of its own, which ends with the driver."""
+    """Receives events in a separate thread, which ends when the driver is closed."""
 
     def __init__(self, driver: ResourceDriver) -> None:
         self._driver = driver
@@ -345,7 +345,7 @@ class _Listener:
         return self._heard.get(timeout=_DEADLINE_S)
 
     def next_within(self, seconds: float) -> GroupEvent | None:
-        """The next event; `None` if none comes by then, or after the last."""
+        """The next event; `None` if none comes in time, or after the last."""
         try:
             return self._heard.get(timeout=seconds)
         except queue.Empty:

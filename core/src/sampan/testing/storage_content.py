@@ -1,4 +1,4 @@
-"""What the storage suite writes into snapshots, changes there, and reads back."""
+"""Functions by which the storage suite writes, changes and reads the content of snapshots."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def change_and_change_back(root: Path) -> None:
 
 def change_in_each_way(root: Path) -> None:
     (root / "content").write_text("new")
-    os.utime(root / "content", ns=(10**18, 10**18))  # the size is the same too
+    os.utime(root / "content", ns=(10**18, 10**18))  # the size is unchanged too
     (root / "deep/er/new").touch()
     shutil.rmtree(root / "dir")
     (root / "dir").write_text("a file now")
@@ -114,7 +114,7 @@ EVERY_KIND = {
     "pipe": (stat.S_IFIFO | 0o644, 1, _TIME_NS),
     "link": (stat.S_IFLNK | 0o777, 1, _TIME_NS),
 }
-"""Type and mode, number of links (file systems differ on those of directories), time of change."""
+"""Type and mode, number of links (`None` for directories, where file systems differ), mtime."""
 
 
 def write_every_kind(root: Path) -> None:

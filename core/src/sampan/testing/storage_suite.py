@@ -7,8 +7,8 @@
         def factory(self) -> StorageFactory:
             return TinyDriver
 
-A driver whose snapshots are not plain directories needs root here, to be mounted. After the test suite of
-containerd's snapshotters (containerd core/snapshots/testsuite).
+A driver whose snapshots are not plain directories needs root for mounting. Modelled on the test suite of containerd's
+snapshotters (containerd core/snapshots/testsuite).
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class StorageDriverSuite:
     """Subclass it in a plugin's tests and provide the fixture `factory`."""
 
     persistent = True
-    """Whether a second driver made on the same directory finds the first one's snapshots. Real ones must."""
+    """Whether a second driver on the same directory finds the first one's snapshots. Real drivers must."""
 
     @pytest.fixture
     def factory(self) -> StorageFactory:
-        """What makes the driver; every plugin provides its own."""
+        """The driver's factory; to be overridden by every plugin."""
         raise NotImplementedError("provide a fixture `factory` that answers your StorageFactory")
 
     @pytest.fixture
@@ -62,10 +62,10 @@ class StorageDriverSuite:
 
     @pytest.fixture
     def user_attributes(self, state_dir: Path) -> None:
-        """For what has attributes of users: `require_user_attributes`."""
+        """For content with `user.*` attributes: see `require_user_attributes`."""
         require_user_attributes(state_dir)
 
-    # Making snapshots
+    # Creating snapshots
 
     def test_a_new_driver_holds_nothing(self, driver: StorageDriver) -> None:
         assert list(driver.list()) == []
@@ -350,7 +350,7 @@ class StorageDriverSuite:
 
     @pytest.mark.usefixtures("user_attributes")
     def test_changes_tells_only_of_what_differs(self, driver: StorageDriver) -> None:
-        """What was changed and changed back, or made and removed, is no change; a directory's time alone is none."""
+        """Changes that were reverted, created and removed files, and a directory's time alone are not reported."""
         if not driver.capabilities.changes:
             pytest.skip("this driver does not tell changes")
         commit(driver, "base", None, content.write_tree_of_kinds)
@@ -359,7 +359,7 @@ class StorageDriverSuite:
 
     @pytest.mark.usefixtures("user_attributes")
     def test_changes_tells_of_each_way_to_differ(self, driver: StorageDriver) -> None:
-        """A directory before what is in it, and as modified if something in it differs."""
+        """A directory comes before its contents, and is modified if something in it differs."""
         if not driver.capabilities.changes:
             pytest.skip("this driver does not tell changes")
         commit(driver, "base", None, content.write_tree_of_kinds)
@@ -380,13 +380,13 @@ class StorageDriverSuite:
     def test_status_is_pairs_of_words_for_people(self, driver: StorageDriver) -> None:
         assert all(isinstance(name, str) and isinstance(value, str) for name, value in driver.status())
 
-    # Layers that are unpacked before their parents are there
+    # Layers that are unpacked before their parents exist
 
     def test_detached_layers_come_together_as_they_are_committed(self, driver: StorageDriver) -> None:
         _require_detached(driver)
         for number in (1, 2, 3):
             driver.prepare(f"key {number}", None)
-        for number in (3, 1, 2):  # they are unpacked in any order
+        for number in (3, 1, 2):  # layers may be unpacked in any order
             directory = driver.detached_dir(f"key {number}")
             (directory / "dir").mkdir()
             (directory / "dir" / str(number)).touch()
@@ -480,7 +480,7 @@ def commit(
     key: str = "committing",
     labels: dict[str, str] | None = None,
 ) -> None:
-    """Make the committed snapshot `name` on `parent`, with what `writing` writes into its root."""
+    """Create the committed snapshot `name` on `parent`, with the content written by `writing`."""
     mounts = driver.prepare(key, parent, labels=labels)
     if writing:
         run_inside(mounts, writing)
@@ -488,12 +488,12 @@ def commit(
 
 
 def close(driver: StorageDriver) -> None:
-    """A driver that keeps files open has a method `close`; the interface does not ask for one."""
+    """Close a driver that keeps files open by its method `close`, which the interface does not require."""
     getattr(driver, "close", lambda: None)()
 
 
 def _remove_all(driver: StorageDriver) -> None:
-    """Children before their parents, so that a driver which keeps real file systems can be taken down."""
+    """Remove all snapshots, children before their parents, so that a driver with real file systems can be closed."""
     left = {snapshot.name: snapshot for snapshot in driver.list()}
     while left:
         parents = {snapshot.parent for snapshot in left.values()}
@@ -503,7 +503,7 @@ def _remove_all(driver: StorageDriver) -> None:
 
 
 def require_user_attributes(directory: Path) -> None:
-    """Skip the test if `directory` can't have attributes of users: on a tmpfs, it needs Linux 6.6."""
+    """Skip the test if `directory` doesn't support `user.*` attributes; tmpfs does since Linux 6.6."""
     try:
         os.setxattr(directory, _USERS, b"")
     except OSError as error:

@@ -24,17 +24,17 @@ class VolumeDriverSuite:
 
     @pytest.fixture
     def factory(self) -> VolumeFactory:
-        """What makes the driver; every plugin provides its own."""
+        """The driver's factory; to be overridden by every plugin."""
         raise NotImplementedError("provide a fixture `factory` that answers your VolumeFactory")
 
     @pytest.fixture
     def state_dir(self, tmp_path: Path) -> Path:
-        """The driver's directory."""
+        """The driver's state directory."""
         return tmp_path
 
     @pytest.fixture
     def driver(self, factory: VolumeFactory, state_dir: Path) -> Iterator[VolumeDriver]:
-        """A driver with the volume `sea`, which is removed in the end."""
+        """A driver with the volume `sea`, which is removed after the test."""
         driver = factory(state_dir)
         driver.create("sea", {})
         yield driver
