@@ -1,4 +1,4 @@
-"""Which form of an answer a client asks for (`Accept`), where Docker leaves the choice."""
+"""Negotiates the format of a response (`Accept`) where Docker offers a choice."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ NDJSON = "application/x-ndjson"
 JSON_SEQUENCE = "application/json-seq"
 
 STREAM_FORMS = (JSON_LINES, NDJSON, JSON_SEQUENCE)
-"""Forms of a stream of JSON objects that a client can ask for; the first is preferred."""
+"""Formats of a stream of JSON objects that a client can request, in order of preference."""
 
 RECORD_SEPARATOR = b"\x1e"
-"""What begins each object of `application/json-seq` (RFC 7464, section 2.2)."""
+"""The prefix of each object in `application/json-seq` (RFC 7464, section 2.2)."""
 
 
 def stream_form(accept: str, default: str) -> str:
-    """The form that `accept` names and likes best; `default` if it names none, wildcards not counted.
+    """The format with the highest quality in `accept`; `default` if it names none. Wildcards are ignored.
 
     Source: moby daemon/server/httputils/contenttype, MatchAcceptStrict.
     """
@@ -25,7 +25,7 @@ def stream_form(accept: str, default: str) -> str:
 
 
 def _read(part: str) -> tuple[str, float]:
-    """A media type and how much it is liked; what can't be read is not liked at all."""
+    """A media type and its quality, which is 0 if it can't be parsed."""
     kind, *parameters = (text.strip() for text in part.split(";"))
     quality = next((text[2:] for text in parameters if text.startswith("q=")), "1")
     try:

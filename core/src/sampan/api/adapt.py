@@ -1,4 +1,4 @@
-"""What clients of older versions mean by a request to create or to update a container, in one place.
+"""Adapts requests of older API versions to create or update a container, all in one place.
 
 Source: moby daemon/server/router/container, postContainersCreate and the functions named BC there.
 """
@@ -25,9 +25,9 @@ _INTERFACE_SYSCTL = re.compile(r"(net\.[^.]+\.[^.]+)\.(eth[^.]*)\.(.+)")
 
 
 def adapt_create(body: CreateContainerBody, version: Version) -> list[str]:
-    """Take out what the client's version didn't have, and put in what it took for granted; answer warnings.
+    """Remove what the client's version didn't have, and set what it implied; returns warnings.
 
-    Raises `InvalidArgument` for what its version refuses.
+    Raises `InvalidArgument` for what that version refuses.
     """
     endpoints = {name: given for name, given in (body.networking_config.endpoints_config or {}).items() if given}
     if version < (1, 44):
@@ -49,12 +49,12 @@ def adapt_create(body: CreateContainerBody, version: Version) -> list[str]:
 
 
 def read_only_recursive(version: Version) -> bool:
-    """Whether the client means read-only bind mounts to be so with all that is mounted below them."""
+    """Whether read-only bind mounts are recursively read-only for the client's version."""
     return version >= (1, 44)
 
 
 def adapt_update(body: UpdateContainerBody, version: Version) -> Resources:
-    """The limits that a client of `version` can mean to change (moby, postContainerUpdate)."""
+    """The limits that a client of `version` can change (moby, postContainerUpdate)."""
     limits = Resources.model_construct(**{field: getattr(body, field) for field in Resources.model_fields})
     if version < (1, 40):
         limits.pids_limit = None
@@ -118,7 +118,7 @@ def _warn_of_driver(host: HostConfig, version: Version) -> list[str]:
 
 
 def _adapt_mac(body: CreateContainerBody, version: Version) -> list[str]:
-    """The container's own MAC address was the only one before 1.44, and is none from 1.52 on."""
+    """Move the container-wide MAC address, the only one before 1.44 and refused since 1.52, to the endpoint."""
     address, mode = body.mac_address, body.host_config.network_mode
     if not address:
         if version < (1, 44):
@@ -149,7 +149,7 @@ def _adapt_mac(body: CreateContainerBody, version: Version) -> list[str]:
 
 
 def _adapt_sysctls(body: CreateContainerBody, version: Version) -> list[str]:
-    """Sysctls of an interface belong to the endpoint: when the others are set, it isn't there yet."""
+    """Move sysctls of an interface to its endpoint, as it doesn't exist yet when the others are set."""
     host = body.host_config
     mode = host.network_mode
     found = {name: match for name in host.sysctls or {} if (match := _INTERFACE_SYSCTL.fullmatch(name))}
@@ -180,7 +180,7 @@ def _adapt_sysctls(body: CreateContainerBody, version: Version) -> list[str]:
 
 
 def _endpoint(body: CreateContainerBody) -> EndpointSettings:
-    """The endpoint on the container's main network, which is put there if it isn't."""
+    """The endpoint on the container's main network, which is added if missing."""
     endpoints = body.networking_config.endpoints_config = body.networking_config.endpoints_config or {}
     mode = body.host_config.network_mode or "default"
     names = ("default", "bridge") if mode in ("default", "bridge") else (mode,)
@@ -194,7 +194,7 @@ def _quoted(text: str) -> str:
 
 
 def _fill_port_bindings(host: HostConfig, version: Version) -> list[str]:
-    """A port with an empty list of bindings is one that is published on any host port."""
+    """Publish ports with an empty list of bindings on any host port."""
     empty = [port for port, bindings in (host.port_bindings or {}).items() if not bindings]
     for port in empty:
         (host.port_bindings or {})[port] = [PortBinding()]

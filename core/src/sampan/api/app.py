@@ -1,4 +1,4 @@
-"""The app: routes over an engine."""
+"""The ASGI app: Docker's API on top of an engine."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _ROUTERS = tuple(module.router for module in _MODULES)
 
 
 def create_app(engine: Engine, *, routers: Sequence[APIRouter] = ()) -> FastAPI:
-    """The whole API over `engine`. `routers` are a package's own; they come first, and may replace ours."""
+    """The whole API of `engine`. `routers` are those of plugins; they come first, and may replace ours."""
     app = FastAPI(
         title="sampan",
         version=__version__,

@@ -1,4 +1,4 @@
-"""Gathers small pieces into large sends."""
+"""Combines small pieces of data into large sends."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _FULL = 128 * 1024
 
 
 class Batch:
-    """Pieces written in one turn of the loop, or while an earlier send is under way, go out together.
+    """Pieces written in one iteration of the event loop, or while a send is in progress, are sent together.
 
-    `write` returns at once until a batch is full, then waits for the receiver. The error of a send is raised by
+    `write` returns immediately until a batch is full, then waits for the receiver. An error of a send is raised by
     the next `write` or `close`.
     """
 
@@ -22,7 +22,7 @@ class Batch:
         self._task: asyncio.Task[None] | None = None
 
     async def write(self, *pieces: bytes) -> None:
-        """Send `pieces`, soon."""
+        """Queue `pieces` to be sent."""
         if self._task is None or self._task.done():
             self._raise_error()
             self._task = asyncio.create_task(self._run(), name="batch")
@@ -32,12 +32,12 @@ class Batch:
             await asyncio.shield(self._task)
 
     async def close(self) -> None:
-        """Send what is left."""
+        """Wait until everything is sent."""
         if self._task:
             await self._task
 
     def cancel(self) -> None:
-        """Send no more."""
+        """Stop sending."""
         if self._task:
             self._task.cancel()
 

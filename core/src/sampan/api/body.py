@@ -1,4 +1,4 @@
-"""Bodies of requests, read as Docker reads JSON."""
+"""Request bodies, parsed as Docker parses JSON."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ ModelT = TypeVar("ModelT", bound=Model)
 
 
 def json_body(model: type[ModelT], *, required: bool = False) -> Callable[[Request], Coroutine[Any, Any, ModelT]]:
-    """A dependency that reads the body as `model`; an empty one, unless it is `required`, as one with no fields.
+    """A dependency that parses the body as `model`; an empty one, unless `required`, as an object without fields.
 
-    Raises `InvalidArgument` in Docker's words.
+    Raises `InvalidArgument` with Docker's message.
     """
 
     async def read(request: Request) -> ModelT:
@@ -37,6 +37,6 @@ def json_body(model: type[ModelT], *, required: bool = False) -> Callable[[Reque
 
 
 def body_schema(model: type[Model], *, required: bool = False) -> dict[str, Any]:
-    """What the OpenAPI document says of it (`openapi_extra` of the route)."""
+    """The description of the body in the OpenAPI document (`openapi_extra` of the route)."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}

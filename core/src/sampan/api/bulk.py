@@ -1,7 +1,7 @@
-"""Large bodies of requests, read from the socket by a thread of whoever wants that, past the parser and the loop.
+"""Large request bodies, which the consumer's thread reads from the socket, bypassing the parser and the event loop.
 
-A client writes an archive in chunks of some 32 KiB. One by one, by way of the event loop, they take the processor
-longer than hashing them does.
+A client sends an archive in chunks of some 32 KiB. Passing these through the event loop one by one takes more CPU
+time than hashing them.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ _LINE_END = b"\r\n"
 
 
 class BulkBody:
-    """The chunked body (RFC 9112, section 7.1) of a request of which the parser has seen the head only.
+    """The chunked body (RFC 9112, section 7.1) of a request of which the parser has seen only the head.
 
-    It knows ordinary chunks. At whatever else comes, such as the last chunk, and when it is closed, the parser goes
-    on: `go_on` is called once, in the event loop, with what it is to read first. Until then nobody else may read from
+    It handles ordinary chunks. At anything else, such as the last chunk, and when it is closed, the parser continues:
+    `go_on` is called once, in the event loop, with the data to parse first. Until then, nothing else may read from
     the connection.
     """
 
     def __init__(self, connection: int, received: bytes, go_on: Callable[[bytes], None]) -> None:
-        """`connection` is the socket's descriptor, `received` what came along with the head."""
+        """`connection` is the socket's descriptor, `received` the data that arrived together with the head."""
         self._socket = socket.socket(fileno=os.dup(connection))
         self._socket.setblocking(False)
         self._stop = os.eventfd(0, os.EFD_CLOEXEC)
         self._go_on = go_on
         self._received = received
         self._chunk_left = 0
-        self._in_chunk = False  # until the end of the line behind it, too, has been seen
+        self._in_chunk = False  # until the CRLF after its data has been read too
         self._in_use = False
         self._ended = False
 
     async def beginning(self, count: int) -> bytes:
-        """The first `count` bytes, which stay to be read; fewer if the first chunk has not so many, or is not one."""
+        """Peek at the first `count` bytes; fewer if the first chunk is shorter or not an ordinary one."""
         loop = asyncio.get_running_loop()
         with self._used():
             while missing := self._missing(count):
@@ -54,7 +54,7 @@ class BulkBody:
         return self._received[head.end() : head.end() + min(count, int(head[1], 16))] if head else b""
 
     def _missing(self, count: int) -> int:
-        """How much has to come before the first `count` bytes are here, or it is clear that they don't come."""
+        """How many bytes are missing to return the first `count`, or to find that there are fewer."""
         head = _CHUNK_HEAD.match(self._received)
         if head is None:
             return count if _HALF_HEAD.fullmatch(self._received) else 0
@@ -62,9 +62,9 @@ class BulkBody:
 
     @contextmanager
     def blocks(self) -> Iterator[Iterator[bytes]]:
-        """The body in blocks of about a megabyte, for one thread, which ends after a `stop` and before the context.
+        """Iterate over the body in blocks of about a megabyte, in one thread, which must end within the context.
 
-        They end where the parser goes on.
+        The iterator ends where the parser continues, or after `stop`.
         """
         try:
             with self._used():
@@ -73,32 +73,33 @@ class BulkBody:
             self.close()
 
     def stop(self) -> None:
-        """Have the thread wait no longer."""
+        """Make the thread stop waiting."""
         self._ended = True
         if self._stop >= 0:
             os.eventfd_write(self._stop, 1)
 
     def close(self) -> None:
-        """Have the parser go on, as soon as no thread reads any more."""
+        """Let the parser continue, as soon as no thread is reading."""
         self.stop()
         if self._in_use or self._stop < 0:
             return
         self._socket.close()
         os.close(self._stop)
         self._stop = -1
-        # In the middle of a chunk the parser is told of one that has a byte, which was read here, and what is left.
+        # Within a chunk, the parser gets the head of a chunk of the remaining size, plus one byte in place of those
+        # already read.
         begun = b"%x\r\n." % (self._chunk_left + 1) if self._in_chunk else b""
         self._go_on(begun + self._received)
 
     def lose(self) -> None:
-        """The connection is lost: whoever waits for something to come waits no longer."""
+        """Called when the connection is lost: wakes up whoever is waiting for data."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)
         self.close()
 
     @contextmanager
     def _used(self) -> Iterator[None]:
-        """The socket is not closed before the end of this, in which somebody may wait for it."""
+        """Keep the socket open within the context, as it may be waited for."""
         self._in_use = True
         try:
             yield
@@ -122,7 +123,7 @@ class BulkBody:
         self._in_use = False
 
     def _receive(self) -> bytes:
-        """What comes next; b"" at the end of the connection or of the patience with it."""
+        """The next data; b"" at the end of the connection, or after `stop`."""
         waiting = select.poll()
         waiting.register(self._socket, select.POLLIN)
         waiting.register(self._stop, select.POLLIN)
@@ -132,7 +133,7 @@ class BulkBody:
             except BlockingIOError:
                 waiting.poll()
                 continue
-            except OSError:  # the connection is broken, as its transport will find
+            except OSError:  # the connection is broken, which its transport will detect
                 received = b""
             if not received:
                 self._in_chunk, self._received = False, b""
@@ -140,7 +141,7 @@ class BulkBody:
         return b""
 
     def _contents(self, received: bytes) -> Iterator[memoryview]:
-        """The contents of the chunks in `received`; what is not one, or not yet, is received still."""
+        """Yield the contents of the chunks in `received`; the unparsed rest stays in `_received`."""
         view, at = memoryview(received), 0
         while at < len(received):
             if self._chunk_left:
@@ -159,7 +160,7 @@ class BulkBody:
         self._received = received[at:]
 
     def _head(self, received: bytes, at: int) -> re.Match[bytes] | None:
-        """The head of an ordinary chunk, if there is one. At what can't become one the parser is to go on."""
+        """Match the head of an ordinary chunk. If the data can't become one, the parser is to continue."""
         if self._in_chunk:
             self._ended = not _LINE_END.startswith(received[at : at + 2])
             return None

@@ -1,6 +1,6 @@
-"""What answers say differently to clients of older versions, in one place; `adapt.py` has the same of requests.
+"""Adapts responses to clients of older API versions, all in one place; `adapt.py` does the same for requests.
 
-Source of each line: the version history in moby's api/docs, and moby's daemon/server/router.
+Source of each rule: the version history in moby's api/docs, and moby's daemon/server/router.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Change: TypeAlias = Callable[[Document], None]
 
 
 def dump_json(result: Any, version: Version) -> bytes:
-    """The JSON of a result (a model, or a list of models) as a client of `version` expects it.
+    """The JSON of a result (a model, or a list of models) as expected by a client of `version`.
 
-    Fields that came later are left out before it is serialised, so that a list needs no second form; what differs
-    otherwise is changed in the JSON.
+    Fields added later are removed before serialisation, so that lists need no second pass; other differences are
+    applied to the JSON document.
     """
     kind: Any = type(result[0]) if isinstance(result, list) and result else type(result)
     if later := _later(kind, version):
@@ -84,7 +84,7 @@ def _summary_annotations(document: Document) -> None:
 
 
 def _bridge_settings(document: Document) -> None:
-    """The endpoint on the default bridge, once more at the top."""
+    """Repeat the endpoint on the default bridge at the top level."""
     settings = document["NetworkSettings"]
     endpoint = (settings.get("Networks") or {}).get("bridge") or {}
     for name, empty in (
@@ -120,7 +120,7 @@ def _none_for_no_name(document: Document) -> None:
 
 
 def _container_fields_of_image(document: Document) -> None:
-    """Fields that an image's configuration only has because it was a container's once."""
+    """Add fields that an image's configuration only had because it was also a container's."""
     for name in ("Hostname", "Domainname", "Image"):
         document["Config"].setdefault(name, "")
     for name in ("AttachStdin", "AttachStdout", "AttachStderr", "OpenStdin", "StdinOnce", "Tty"):
@@ -149,7 +149,7 @@ def _expected_commits(document: Document) -> None:
 
 
 def _event_top_fields(document: Document) -> None:
-    """Fields that clients read before events had actors (moby daemon/server/router/system, backFillLegacy)."""
+    """Add fields from before events had actors (moby daemon/server/router/system, backFillLegacy)."""
     actor = document["Actor"]
     if document["Type"] in ("container", "image"):
         document["status"], document["id"] = document["Action"], actor["ID"]

@@ -1,4 +1,4 @@
-"""A body that can't be read, in the words of Go's encoding/json: clients and people know them.
+"""Messages about an invalid body, worded as by Go's encoding/json, as clients and users know those.
 
 Source: Go encoding/json decode.go (UnmarshalTypeError), and moby daemon/internal/runconfig/errors.go.
 """
@@ -22,7 +22,7 @@ _GO_NAMES = {
 
 
 def complaint(error: ValidationError, model: type[BaseModel], content: bytes) -> str:
-    """The first problem of `content` as a `model`, in one line."""
+    """The first problem with `content` as a `model`, in one line."""
     problem = error.errors(include_url=False, include_context=False)[0]
     if match := _SYNTAX.fullmatch(problem["msg"]):
         return _syntax(match, content)
@@ -41,7 +41,7 @@ def _syntax(match: re.Match[str], content: bytes) -> str:
 
 
 def _given(value: Any, expected: str) -> str:
-    """What stands there, in JSON's terms."""
+    """The JSON type of the given value, as Go names it."""
     match value:
         case bool():
             return "bool"
@@ -56,7 +56,7 @@ def _given(value: Any, expected: str) -> str:
 
 
 def _find(model: type[BaseModel], problem: ErrorDetails) -> tuple[str, list[str], str]:
-    """The struct that the field is in, the fields that lead there, and what was expected."""
+    """The struct that contains the field, the path of fields that leads there, and the expected type."""
     kind: Any = model
     owner, fields = model, list[str]()
     for part in problem["loc"]:
@@ -77,7 +77,7 @@ def _name(model: type[Any]) -> str:
 
 
 def _plain(kind: Any) -> Any:
-    """The type without what it is annotated with, and without `None`."""
+    """The type without annotations, and without `None`."""
     if get_origin(kind) in (Union, types.UnionType):
         return _plain(next(one for one in get_args(kind) if one is not type(None)))
     if hasattr(kind, "__metadata__"):

@@ -1,7 +1,7 @@
-"""What the OpenAPI document says of the answers of routes.
+"""Descriptions of routes' responses for the OpenAPI document.
 
-Models are named only. Given the models themselves, FastAPI would make a validator for each answer of each route, at
-every start: 0.2 s and 2 MB for what no route uses, as the routes answer bytes.
+Models are only named. Given the models themselves, FastAPI would create a validator for each response of each route
+at every start, which takes 0.2 s and 2 MB and is never used, as the routes return bytes.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _DESCRIPTIONS = {
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Descriptions of the statuses that a route may answer besides its success; 400, 500 and 503 always are."""
+    """Descriptions of the statuses that a route may return besides success, with 400, 500 and 503 added."""
     return only(400, *statuses, 500, 503)
 
 
 def only(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Descriptions of the statuses that a route may answer besides its success."""
+    """Descriptions of the statuses that a route may return besides success."""
     documented: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
         documented[status] = {"description": _DESCRIPTIONS[status]}
@@ -45,18 +45,18 @@ def only(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def returns(model: type[BaseModel], status: int = 200) -> dict[int | str, dict[str, Any]]:
-    """The description of an answer that is one JSON object."""
+    """The description of a response with one JSON object."""
     return {status: {"description": _DESCRIPTIONS[status], "content": _json(_reference(model.__name__))}}
 
 
 def lists(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    """The description of an answer that is a list of JSON objects."""
+    """The description of a response with a list of JSON objects."""
     schema = {"type": "array", "items": _reference(model.__name__)}
     return {200: {"description": _DESCRIPTIONS[200], "content": _json(schema)}}
 
 
 def stream(description: str, *media_types: str, **more: dict[str, Any]) -> dict[str, Any]:
-    """The description of a streamed answer."""
+    """The description of a streamed response."""
     content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in media_types}
     return {"description": description, "content": {**content, **more}}
 
@@ -67,19 +67,19 @@ OUTPUT = stream(
     RAW_STREAM,
     MULTIPLEXED_STREAM,
 )
-"""The description of an answer that is the output of processes."""
+"""The description of a response with the output of processes."""
 
 
 def item(description: str, model: str) -> dict[str, Any]:
-    """The description of one JSON object that a job writes."""
+    """The description of one JSON object written by a job."""
     return {"description": description, "content": _json(_reference(model))}
 
 
 def items(description: str, model: str, *media_types: str) -> dict[str, Any]:
-    """The description of a stream of JSON objects, one a line.
+    """The description of a stream of JSON objects, one per line.
 
-    All lines together are no JSON document, so there is no `schema`, which clients made from the description would
-    read them by. OpenAPI 3.2 has `itemSchema` for it.
+    The whole stream is not a JSON document, so there is no `schema`, by which generated clients would parse it.
+    OpenAPI 3.2 has `itemSchema` for this.
     """
     return {
         "description": description,

@@ -1,4 +1,4 @@
-"""The answer to `GET /system/df`, whose shape depends on the client's version and on what it asks for.
+"""The response to `GET /system/df`, whose format depends on the client's version and on its parameters.
 
 Source: moby daemon/server/router/system, getDiskUsage and disk_usage.go.
 """
@@ -23,7 +23,7 @@ _LISTS = {
 
 
 def dump_disk_usage(usage: DiskUsage, version: Version, *, verbose: bool) -> bytes:
-    """Lists of things before 1.52; from then on the sums too, and `verbose` puts the things among them instead."""
+    """Lists of objects, with totals since 1.52; with `verbose`, the objects are nested in the totals instead."""
     document: dict[str, Any] = json.loads(dump_json(usage, NEWEST))
     if usage.container_usage and usage.container_usage.items:
         document["ContainerUsage"]["Items"] = json.loads(dump_json(usage.container_usage.items, version))

@@ -1,4 +1,4 @@
-"""The pages about the API, with all that they need: they work without a network."""
+"""The API's documentation pages, with all assets included, so that they work offline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outermost layer of the app: version prefix, role of the listener, size of the body, standard headers, ping."""
+"""The outermost layer of the app: version prefix, the listener's role, body size limit, standard headers, ping."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sampan.errdefs import Forbidden, SampanError
 _log = logging.getLogger(__name__)
 READ_ONLY = "read-only"
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
-_WEBSOCKET = re.compile(r"/containers/.+/attach/ws")  # a GET by which one can type
+_WEBSOCKET = re.compile(r"/containers/.+/attach/ws")  # a GET that can send input
 _WAIT = re.compile(r"/containers/.+/wait")
 _MAX_BODY = 16 * 1024 * 1024
 _STREAMED_BODY = re.compile(r"/images/(load|create)|/build|/containers/.+/archive|/plugins/create")
@@ -37,7 +37,7 @@ _PING = (
 class Edge:
     """ASGI middleware around everything.
 
-    It leaves the version in `scope["state"]["version"]`, and a route the id of its job in `scope["state"]["job"]`.
+    It sets `scope["state"]["version"]`; a route sets `scope["state"]["job"]` to the id of its job.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -54,7 +54,7 @@ class Edge:
             await response_of(error)(scope, receive, head.send)
         except HTTPException as error:
             await error_response(error.status_code, error.detail)(scope, receive, head.send)
-        except Exception as error:  # a mistake of ours is an answer of Docker's shape, too
+        except Exception as error:  # even an internal error gets a response in Docker's format
             _log.exception("%s %s", scope["method"], scope["path"])
             if head.sent:
                 raise
@@ -75,7 +75,7 @@ _TOO_LARGE = f"request body is too large: at most {_MAX_BODY} bytes are taken he
 
 
 class _StandardHead:
-    """Adds to the head of every answer what Docker's has, and the id of the job that made it."""
+    """Adds Docker's standard headers and the job's id to every response."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -92,7 +92,7 @@ class _StandardHead:
 
 
 def _bounded(scope: Scope, path: str, receive: Receive) -> Receive:
-    """The request's body, unless it is one that may be endless, up to our limit. Raises `HTTPException`."""
+    """Limit the size of the request's body, unless it is streamed. Raises `HTTPException`."""
     if _STREAMED_BODY.fullmatch(path):
         return receive
     length = next((value for name, value in scope["headers"] if name == b"content-length"), None)
@@ -104,7 +104,7 @@ def _bounded(scope: Scope, path: str, receive: Receive) -> Receive:
 
 
 class _Counted:
-    """Ends a request whose body, of unknown length, grows too large."""
+    """Aborts a request whose body, of unknown length, becomes too large."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive

@@ -1,4 +1,4 @@
-"""From an error to Docker's answer: the class chooses the status, the message is the body."""
+"""Converts errors to Docker's responses: the class determines the status, the message is the body."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ STATUS: dict[type[SampanError], int] = {
 
 
 def status_of(error: BaseException) -> int:
-    """The HTTP status of an error's class; 500 for what is none of ours."""
+    """The HTTP status for an error's class; 500 if it is not a `SampanError`."""
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
 def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Docker's error: `{"message": …}`; no body at all where HTTP allows none."""
+    """Docker's error response, `{"message": …}`, or no body if the status allows none."""
     if status in (204, 304):
         return Response(status_code=status, headers=headers)
     body = (
@@ -56,13 +56,13 @@ def error_response(status: int, message: str, headers: Mapping[str, str] | None 
 
 
 def response_of(error: SampanError) -> Response:
-    """The answer to an error of ours."""
+    """The response for a `SampanError`."""
     headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, Unavailable) else None
     return error_response(status_of(error), str(error), headers)
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Make every error of the framework's and of ours Docker-shaped; what is neither, the edge answers."""
+    """Convert errors of the framework and ours to Docker's format; all others are handled by `Edge`."""
     app.exception_handler(SampanError)(_on_sampan_error)
     app.exception_handler(RequestValidationError)(_on_validation_error)
     app.exception_handler(HTTPException)(_on_http_error)
@@ -77,7 +77,7 @@ async def _on_validation_error(_: Request, error: RequestValidationError) -> Res
 
 
 def _complaint(problem: Mapping[str, Any]) -> str:
-    """One line; only parameters are validated by the framework."""
+    """The problem in one line; the framework validates only parameters."""
     _, *path = problem["loc"]
     return f'invalid value for "{path[0] if path else ""}": {problem["msg"]}'
 
@@ -92,7 +92,7 @@ async def _on_http_error(request: Request, error: HTTPException) -> Response:
 
 
 def _allowed(request: Request) -> list[str]:
-    """The methods that the path has; the framework itself knows those of its first route only."""
+    """The methods of the path; the framework considers only those of the first matching route."""
     routes: Sequence[BaseRoute] = request.app.state.routes
     at_path = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     return sorted({method for route in at_path if isinstance(route, Route) for method in route.methods or ()})

@@ -1,4 +1,4 @@
-"""Examples for the OpenAPI document, by operation; a test holds them against their models."""
+"""Examples for the OpenAPI document, by operation; a test validates them against their models."""
 
 from __future__ import annotations
 

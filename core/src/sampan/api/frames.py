@@ -1,4 +1,4 @@
-"""The frames of a WebSocket, as a server writes and reads them. Source: RFC 6455, section 5."""
+"""WebSocket frames, as a server writes and reads them. Source: RFC 6455, section 5."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 class BadFrame(Exception):
-    """The peer broke the protocol; `code` is what to close the connection with."""
+    """The peer violated the protocol; `code` is the close code to send."""
 
     def __init__(self, code: int, why: str) -> None:
         super().__init__(why)
@@ -26,19 +26,19 @@ class BadFrame(Exception):
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame of the client. A message in several is told as it comes: here they are a stream of bytes."""
+    """One frame from the client. Fragmented messages are not reassembled, as the data is a stream of bytes."""
 
     opcode: int
     payload: bytes
 
 
 def accept_key(key: bytes) -> str:
-    """What proves to the client that its request was understood as a WebSocket's."""
+    """The value of Sec-WebSocket-Accept for the client's key."""
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest()).decode()
 
 
 def head(opcode: int, length: int) -> bytes:
-    """What stands before a payload in a whole, unmasked message of the server."""
+    """The header of an unfragmented, unmasked message from the server."""
     first = bytes((_FINAL | opcode,))
     if length < 126:
         return first + bytes((length,))
@@ -48,18 +48,18 @@ def head(opcode: int, length: int) -> bytes:
 
 
 def close(code: int) -> bytes:
-    """The frame by which the connection ends."""
+    """A close frame."""
     return head(CLOSE, 2) + code.to_bytes(2, "big")
 
 
 class FrameReader:
-    """Takes the client's bytes apart into frames, whose payloads it unmasks."""
+    """Parses the client's bytes into frames with unmasked payloads."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, content: bytes) -> Iterator[Frame]:
-        """The frames that end in `content`. Raises `BadFrame`."""
+        """The frames completed by `content`. Raises `BadFrame`."""
         self._buffer += content
         while frame := self._next():
             yield frame
@@ -95,7 +95,7 @@ def _check(first: int, second: int) -> None:
 
 
 def _unmasked(payload: bytes, mask: bytes) -> bytes:
-    """As one long number: a loop over the bytes would take a hundred times as long."""
+    """Unmask as one large integer, which is a hundred times faster than a loop over the bytes."""
     repeated = (mask * (len(payload) // 4 + 1))[: len(payload)]
     number = int.from_bytes(payload, "little") ^ int.from_bytes(repeated, "little")
     return number.to_bytes(len(payload), "little")

@@ -1,7 +1,7 @@
-"""How stdout and stderr share one connection.
+"""The framing by which stdout and stderr share one connection.
 
-Each piece of output has a header of 8 bytes: the stream's number, three zeros, and the length as a big-endian
-32-bit number. Source: moby api/docs, "Attach to a container", stream format.
+Each piece of output has an 8-byte header: the stream's number, three zeros, and the length as a big-endian 32-bit
+number. Source: moby api/docs, "Attach to a container", stream format.
 """
 
 from __future__ import annotations
@@ -18,5 +18,5 @@ header = struct.Struct(">BxxxL").pack
 
 
 def content_type(version: tuple[int, int], *, multiplexed: bool) -> str:
-    """How an answer's head names the framing; older clients know one name only, and know by the TTY."""
+    """The content type for a framing; older clients know only one, and tell the framing by the TTY setting."""
     return MULTIPLEXED_STREAM if multiplexed and version >= _MULTIPLEXED_SINCE else RAW_STREAM

@@ -1,4 +1,4 @@
-"""What the head of every answer has, as Docker's (moby daemon/server/middleware/version.go)."""
+"""Headers of every response, as in Docker (moby daemon/server/middleware/version.go)."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ STANDARD = (
 )
 
 STANDARD_LINES = "".join(f"{name.decode().title()}: {value.decode()}\r\n" for name, value in STANDARD)
-"""The same as text, for an answer that is written by hand."""
+"""The same as text, for a response head written by hand."""

@@ -1,4 +1,4 @@
-"""A connection taken away from HTTP: raw bytes both ways, each way closed on its own."""
+"""A connection taken over from HTTP: raw bytes in both directions, each closed separately."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LOOK_AGAIN_S = 0.001
 
 
 class Owner(Protocol):
-    """What a hijack asks of the HTTP protocol that it takes the connection from."""
+    """What a hijack needs of the HTTP protocol that it takes the connection from."""
 
     def hijacked(self) -> None:
-        """The request is answered as far as HTTP is concerned."""
+        """Called when the connection is taken over: for HTTP, the response is complete."""
 
     async def drain(self) -> None:
         """Wait until the transport has room."""
@@ -31,9 +31,9 @@ class Owner(Protocol):
 class Hijack:
     """The raw side of one connection.
 
-    It collects what the client sends from the end of the request on, stops reading from a client that sends more
-    than is asked for, and waits for one that reads slowly. The client's end of input (`read` answers `b""`) does
-    not end our side. `lost` is set when the connection is gone.
+    It buffers what the client sends after the request, pauses reading if that is not consumed, and waits for a client
+    that reads slowly. When the client closes its side (`read` returns `b""`), ours stays open. `lost` is set when the
+    connection is gone.
     """
 
     def __init__(self, owner: Owner, transport: asyncio.Transport, *, upgrade: bool) -> None:
@@ -50,13 +50,13 @@ class Hijack:
         self._hangup: _HangupWatch | None = None
 
     def take(self, head: bytes) -> None:
-        """Answer the request with `head`, and speak HTTP no more."""
+        """Respond to the request with `head`, and take over the connection."""
         self.taken = True
         self._owner.hijacked()
         self._transport.write(head)
 
     def feed(self, content: bytes) -> None:
-        """The client sent something."""
+        """Called with data from the client."""
         self._received += content
         self._readable.set()
         if len(self._received) > _READ_AHEAD and not self._paused:
@@ -64,7 +64,7 @@ class Hijack:
             self._transport.pause_reading()
 
     def feed_eof(self) -> None:
-        """The client has closed its side. A unix socket then still tells when the client is gone altogether."""
+        """Called when the client has closed its side. A unix socket is then watched until the client is gone."""
         self._eof = True
         self._readable.set()
         connection = self._transport.get_extra_info("socket")
@@ -72,7 +72,7 @@ class Hijack:
             self._hangup = _HangupWatch(connection.fileno(), self._transport.abort)
 
     def feed_lost(self) -> None:
-        """The connection is gone."""
+        """Called when the connection is gone."""
         if self._hangup:
             self._hangup.close()
         self._eof = True
@@ -80,7 +80,7 @@ class Hijack:
         self.lost.set()
 
     async def read(self) -> bytes:
-        """What the client sent, as it comes; `b""` at its end."""
+        """The next data from the client, as it arrives; `b""` at the end."""
         while not self._received and not self._eof:
             self._readable.clear()
             await self._readable.wait()
@@ -101,10 +101,10 @@ class Hijack:
         await self._owner.drain()
 
     async def _until_head_is_read(self) -> None:
-        """Keep the first output apart from the head.
+        """Wait until the client has read the head, before any output is sent.
 
-        docker-py reads the head through a buffer and then from the socket itself: output that came along with the
-        head would be lost to it. Nothing tells when a peer has read; mostly it has long before there is output.
+        docker-py reads the head through a buffer, and then directly from the socket: output that arrived together
+        with the head would be lost. There is no event for this, but the head is usually read before there is output.
         """
         self._head_is_read = True
         connection = self._transport.get_extra_info("socket")
@@ -116,14 +116,14 @@ class Hijack:
             await asyncio.sleep(_LOOK_AGAIN_S)
 
     def write_now(self, content: bytes) -> None:
-        """Send a last word, whether or not there is room."""
+        """Send final data without waiting for room."""
         if not self._transport.is_closing():
             self._transport.write(content)
 
     async def finish(self) -> None:
-        """Send what is buffered, say that no more comes, and hang up once the client has seen it.
+        """Send buffered data and end of file, and close the connection once the client has done so, or after a while.
 
-        Closing at once would, with input still unread, turn the client's end of output into a connection reset.
+        Closing immediately, with unread input, would reset the connection before the client has read everything.
         """
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
@@ -134,14 +134,14 @@ class Hijack:
         self.close()
 
     def close(self) -> None:
-        """Hang up, after what is buffered."""
+        """Close the connection after sending buffered data."""
         if self._hangup:
             self._hangup.close()
         self._transport.close()
 
 
 def _unread(fd: int) -> int:
-    """How much of what was sent the peer of a unix socket has not read, in the kernel's measure (unix(7))."""
+    """How much of the sent data the peer of a unix socket has not read, in the kernel's accounting (unix(7))."""
     if fd < 0:
         return 0
     answer = fcntl.ioctl(fd, termios.TIOCOUTQ, b"\0" * 4)
@@ -151,8 +151,8 @@ def _unread(fd: int) -> int:
 class _HangupWatch:
     """Calls `gone` when the peer of a unix socket has closed both sides.
 
-    After the end of input asyncio no longer looks at the socket, so that a client that went away would be seen at
-    the next write only. EPOLLHUP is reported without being asked for, and comes only when both sides are closed.
+    After end of file, asyncio no longer polls the socket, so a disconnected client would be noticed only at the next
+    write. EPOLLHUP is always reported, and only when both sides are closed.
     """
 
     def __init__(self, fd: int, gone: Callable[[], None]) -> None:
@@ -167,7 +167,7 @@ class _HangupWatch:
         self._gone()
 
     def close(self) -> None:
-        """Stop watching; may be called again."""
+        """Stop watching; may be called repeatedly."""
         if not self._epoll.closed:
             self._loop.remove_reader(self._epoll.fileno())
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Where the server listens: unix sockets, sockets handed over by systemd, and TCP with mutual TLS."""
+"""The server's listening sockets: unix sockets, sockets passed by systemd, and TCP with mutual TLS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TLS_PORT = 2376
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """PEM files: our certificate and key, and the authority that signs the clients' certificates."""
+    """PEM files: the server's certificate and key, and the CA that signs client certificates."""
 
     certificate: Path
     key: Path
@@ -30,10 +30,10 @@ class TlsFiles:
 
 @dataclass(frozen=True)
 class Listener:
-    """An address, as dockerd's `-H` has it, and what those who come through it may do.
+    """An address, as for dockerd's `-H`, and the role of its clients.
 
-    `address` is `unix:///path`, `tcp://host:port` or `fd://` (all sockets that systemd hands over). `role` is `full`
-    or `read-only`. `group`, a name or a number, owns a unix socket (mode 0660).
+    `address` is `unix:///path`, `tcp://host:port` or `fd://` (all sockets passed by systemd). `role` is `full` or
+    `read-only`. `group`, a name or a number, owns a unix socket (mode 0660).
     """
 
     address: str
@@ -44,8 +44,8 @@ class Listener:
     def open(self) -> list[socket.socket]:
         """Bind and listen.
 
-        Raises `InvalidArgument` for an address that makes no sense, `Conflict` if somebody else listens there, and
-        `SystemFailure` for what the kernel refuses.
+        Raises `InvalidArgument` for an invalid address, `Conflict` if another process listens there, and
+        `SystemFailure` if the kernel refuses it.
         """
         scheme, _, rest = self.address.partition("://")
         match scheme:
@@ -59,7 +59,7 @@ class Listener:
                 raise InvalidArgument(f"Invalid bind address format: {self.address}")
 
     def tls_context(self) -> ssl.SSLContext | None:
-        """For TCP: TLS 1.2 or newer, and no client without a certificate of ours."""
+        """For TCP: TLS 1.2 or newer, requiring a client certificate signed by our CA."""
         if self.tls is None or not self.address.startswith("tcp://"):
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -75,12 +75,12 @@ class Listener:
 
 
 def _open_unix(path: Path, group: str | None) -> socket.socket:
-    """A socket that nobody but root can reach until it has its group and mode."""
+    """Open a socket that only root can connect to until its group and mode are set."""
     gid = _gid(group) if group else -1
     listening = socket.socket(socket.AF_UNIX)
     try:
         _remove_stale(path)
-        os.fchmod(listening.fileno(), 0o600)  # bind gives the file this mode
+        os.fchmod(listening.fileno(), 0o600)  # bind creates the file with this mode
         listening.bind(str(path))
         os.chown(path, -1, gid)
         path.chmod(0o660)
@@ -141,7 +141,7 @@ def _open_tcp(address: str, tls: TlsFiles | None) -> socket.socket:
 
 
 def _inherited() -> list[socket.socket]:
-    """The sockets of sd_listen_fds(3), for this process only; its children don't get them."""
+    """The sockets of sd_listen_fds(3), which are not inherited by child processes."""
     count = os.environ.get("LISTEN_FDS", "")
     if os.environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdecimal() or int(count) == 0:
         raise InvalidArgument("no sockets found: fd:// needs systemd's socket activation")

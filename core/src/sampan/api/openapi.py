@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's, made right where it can't know."""
+"""The OpenAPI document: FastAPI's, corrected where it lacks information."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _TAGS = (
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """The document, made once."""
+    """The document, which is generated once."""
     if app.openapi_schema is None:
         app.openapi_schema = _make(app)
     return app.openapi_schema
@@ -69,7 +69,7 @@ def _make(app: FastAPI) -> dict[str, Any]:
 
 
 def _named(node: Any) -> set[str]:
-    """The names of the schemas that descriptions refer to."""
+    """The names of the schemas that `node` refers to."""
     if isinstance(node, dict):
         own = {node["$ref"].removeprefix(_SCHEMAS)} if isinstance(node.get("$ref"), str) else set()
         return own.union(*map(_named, node.values()))
@@ -77,7 +77,7 @@ def _named(node: Any) -> set[str]:
 
 
 def _schemas_of(names: set[str]) -> dict[str, Any]:
-    """The schemas of our models of these names, and of all that these refer to."""
+    """The schemas of our models with these names, and of all models they refer to."""
     wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [
         (getattr(models, name), "validation") for name in sorted(names)
     ]
@@ -87,7 +87,7 @@ def _schemas_of(names: set[str]) -> dict[str, Any]:
 
 
 def _finish(operation: dict[str, Any]) -> None:
-    """No 422 (we answer 400), bodies and answers with examples, and the header that names the job."""
+    """Remove 422 (we return 400), and add examples and the header with the job's id."""
     operation["responses"].pop("422", None)
     for status, response in operation["responses"].items():
         if status not in ("101", "304"):

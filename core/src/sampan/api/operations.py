@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Operation(NamedTuple):
-    """One operation of Docker's document."""
+    """One operation of Docker's OpenAPI document."""
 
     method: str
     path: str

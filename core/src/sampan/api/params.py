@@ -1,4 +1,4 @@
-"""Parameters of routes, read as Docker reads them."""
+"""Parameters of routes, parsed as Docker does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sampan.models import RegistryAuth
 from sampan.models.image import Platform
 
 
-async def _runner(request: Request) -> Runner:  # async, so that FastAPI doesn't make it in a thread
+async def _runner(request: Request) -> Runner:  # async, so that FastAPI doesn't call it in a thread
     return Runner(request)
 
 
@@ -40,10 +40,10 @@ def _empty_is_absent(value: Any) -> Any:
 
 
 Flag = Annotated[bool, BeforeValidator(_flag), Query()]
-"""A boolean: empty, 0, no, false and none are false, all else is true."""
+"""A boolean: empty, 0, no, false and none are false, everything else is true."""
 
 Number = Annotated[int | None, BeforeValidator(_empty_is_absent), Query()]
-"""An integer; empty is as good as absent."""
+"""An integer; an empty value is treated as absent."""
 
 Size = Annotated[int, Query(ge=0, lt=2**16)]
 """Height or width of a terminal, in characters."""
@@ -54,7 +54,7 @@ Name = Annotated[str, Path(description="ID or name", examples=["web"])]
 RegistryHeader = Annotated[
     str | None, Header(alias="X-Registry-Auth", description="credentials: JSON in URL-safe base64")
 ]
-"""Credentials for a registry; `read_auth` reads them."""
+"""Credentials for a registry, parsed by `read_auth`."""
 
 Filters = Annotated[
     str,
@@ -63,21 +63,21 @@ Filters = Annotated[
         examples=['{"label": ["com.example.role=web"]}'],
     ),
 ]
-"""Docker's filters, as JSON; `read_filters` reads them."""
+"""Docker's filters, as JSON, parsed by `read_filters`."""
 
 Timestamp = Annotated[
     str,
     Query(description="seconds since the epoch with an optional fraction, RFC 3339, or a duration ago such as `10m`"),
     WithJsonSchema({"type": "string"}),
 ]
-"""A moment as clients write it; `read_time` reads it."""
+"""A time as clients write it, parsed by `read_time`."""
 
 
 async def _container_path(
     request: Request,
     path: Annotated[str, Query(description="a path in the container, absolute or from its root")] = "",
 ) -> bytes:
-    """Names of files are bytes: taken from the query as it is, not as text."""
+    """The path as bytes, as in the raw query: file names need not be valid text."""
     if not path:
         raise InvalidArgument("bad parameter: path cannot be empty")
     pairs = parse_qsl(request.url.query, errors="surrogateescape")
@@ -94,9 +94,9 @@ _DURATION = re.compile(f"(?:{_PART.pattern})+")
 
 
 def read_filters(text: str) -> dict[str, list[str]]:
-    """Filters as lists of values. Old clients send `{"label": {"a=b": true}}`.
+    """Parse filters into lists of values. Old clients send `{"label": {"a=b": true}}`.
 
-    Raises `InvalidArgument` in Docker's words.
+    Raises `InvalidArgument` with Docker's message.
     """
     if not text:
         return {}
@@ -118,12 +118,12 @@ def _filter_values(values: Any) -> list[str]:
 
 
 def read_time(name: str, text: str) -> int | None:
-    """Nanoseconds since the epoch; `None` for empty and 0. Raises `InvalidArgument` naming the parameter."""
+    """Parse a time into nanoseconds since the epoch; `None` if empty or 0. `InvalidArgument` names the parameter."""
     return None if text == "0" else read_moment(name, text)
 
 
 def read_moment(name: str, text: str) -> int | None:
-    """As `read_time`, but 0 is the epoch."""
+    """Like `read_time`, but 0 is the epoch."""
     if not text:
         return None
     try:
@@ -144,7 +144,7 @@ def read_moment(name: str, text: str) -> int | None:
 
 
 def read_sequence(text: str) -> int | None:
-    """The number in `seq:NUMBER`, `None` for what is of another form. Raises `InvalidArgument`."""
+    """The number in `seq:NUMBER`; `None` for text without that prefix. Raises `InvalidArgument`."""
     if not text.startswith(_SEQUENCE):
         return None
     number = text.removeprefix(_SEQUENCE)
@@ -154,7 +154,7 @@ def read_sequence(text: str) -> int | None:
 
 
 def _unix_ns(text: str) -> int:
-    """`SECONDS[.FRACTION]`, without the rounding of floats."""
+    """Parse `SECONDS[.FRACTION]` without floating-point rounding."""
     seconds, _, fraction = text.partition(".")
     if not seconds.lstrip("-").isdecimal() or (fraction and not fraction.isdecimal()) or len(seconds) > 12:
         raise ValueError(text)
@@ -162,7 +162,7 @@ def _unix_ns(text: str) -> int:
 
 
 def _ago_ns(text: str) -> int:
-    """`1h2m3s` before now."""
+    """The time a duration such as `1h2m3s` ago."""
     if len(text) > 32 or not _DURATION.fullmatch(text):
         raise ValueError(text)
     total = sum(float(number) * _UNITS_S[unit] for number, unit in _PART.findall(text))
@@ -170,12 +170,12 @@ def _ago_ns(text: str) -> int:
 
 
 def read_tail(text: str) -> int | None:
-    """A number of lines; `None`, all of them, for what is no number, as Docker has it."""
+    """A number of lines; `None`, meaning all, for anything that is not a number, as in Docker."""
     return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
 def read_auth(text: str | None) -> RegistryAuth | None:
-    """The header X-Registry-Auth: JSON in URL-safe base64. One that makes no sense counts as none, as with Docker."""
+    """Parse the header X-Registry-Auth: JSON in URL-safe base64. An invalid one is ignored, as by Docker."""
     if not text:
         return None
     try:
@@ -185,7 +185,7 @@ def read_auth(text: str | None) -> RegistryAuth | None:
 
 
 def read_platform(text: str) -> str | None:
-    """A platform, JSON (`{"os": …}`) or text, as os/architecture[/variant]. Raises `InvalidArgument`."""
+    """Convert a platform, JSON (`{"os": …}`) or text, to os/architecture[/variant]. Raises `InvalidArgument`."""
     if not text.startswith("{"):
         return text or None
     try:

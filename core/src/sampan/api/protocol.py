@@ -1,6 +1,6 @@
-"""uvicorn's HTTP protocol with what Docker's API needs and ASGI has not: who calls, and the raw connection.
+"""uvicorn's HTTP protocol, extended by what Docker's API needs and ASGI lacks: the caller, and the raw connection.
 
-`scope["extensions"]` gets `sampan.caller` (a `Caller`), for the requests that may be hijacked `sampan.hijack` (a
+`scope["extensions"]` gets `sampan.caller` (a `Caller`), for requests that may be hijacked `sampan.hijack` (a
 `Hijack`), and for those with a large body `sampan.bulk` (a `BulkBody`).
 """
 
@@ -41,7 +41,7 @@ _LINGER_S = 2.0
 
 @dataclass(frozen=True)
 class HttpLimits:
-    """What one client may ask of the server. Sizes are bytes, times seconds."""
+    """Limits on connections and requests. Sizes are in bytes, times in seconds."""
 
     connections: int = 4096
     head: int = 1024 * 1024
@@ -49,7 +49,7 @@ class HttpLimits:
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One connection; while it lives it is in `alive`, raw or not."""
+    """One connection, which is in `alive` until it is lost, raw or not."""
 
     def __init__(
         self, config: Config, state: ServerState, role: str, limits: HttpLimits, alive: set[HttpProtocol]
@@ -61,11 +61,11 @@ class HttpProtocol(HttpToolsProtocol):
         self._caller = Caller(role=role)
         self._extensions: dict[str, Any] = {}
         self._candidate: Hijack | None = None  # of the request being read
-        self._hijack: Hijack | None = None  # from the end of that request on, all bytes are its
-        self._bulk: BulkBody | None = None  # until it is closed, nothing is read here
+        self._hijack: Hijack | None = None  # set at the end of that request: gets all further bytes
+        self._bulk: BulkBody | None = None  # while set, nothing is read here
         self._refused = False
-        self._raw = False  # the parser has seen its last
-        self._body_left = 0  # of a request for an upgrade: its body is raw to the parser
+        self._raw = False  # whether the parser gets no more data
+        self._body_left = 0  # of an upgrade request, whose body the parser doesn't read
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
 
@@ -104,7 +104,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._feed_raw(early)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """The client's end of input ends a raw connection's input only."""
+        """On a raw connection, end of file from the client closes only that direction."""
         if self._hijack:
             self._hijack.feed_eof()
             return True
@@ -127,7 +127,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._extensions[HIJACK] = self._candidate
         super().on_headers_complete()
         if self._candidate:
-            self.cycle.keep_alive = False  # what follows is the raw stream's, or nobody's
+            self.cycle.keep_alive = False  # what follows belongs to the raw stream, or is ignored
 
     def on_message_complete(self) -> None:
         if self._body_left:
@@ -142,7 +142,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._bulk.close()
 
     def hijacked(self) -> None:
-        """A handler has answered by taking the connection: HTTP has nothing more to say or to wait for."""
+        """Called when a handler has taken over the connection: for HTTP, the response is complete."""
         self.cycle.response_started = self.cycle.response_complete = True
         self._unset_keepalive_if_required()
 
@@ -155,7 +155,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._refuse(400, msg)
 
     def abort(self) -> None:
-        """Drop the connection at once."""
+        """Drop the connection immediately."""
         self.transport.abort()
 
     def _parse(self, data: bytes) -> None:
@@ -163,7 +163,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._raw = True
-            self.cycle.keep_alive = False  # an upgrade that is not ours is answered, and that's the end
+            self.cycle.keep_alive = False  # close after the response to an unsupported upgrade
             self._feed_raw(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(400, "Invalid HTTP request received.")
@@ -171,7 +171,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._count_head(len(data))
 
     def _feed_raw(self, data: bytes) -> None:
-        """What the parser does not read: the rest of the body, then the raw stream."""
+        """Handle data that bypasses the parser: the rest of the body, then the raw stream."""
         if self._body_left:
             body, data = data[: self._body_left], data[self._body_left :]
             self._body_left -= len(body)
@@ -185,12 +185,12 @@ class HttpProtocol(HttpToolsProtocol):
         return next((int(value) for name, value in self.headers if name == b"content-length"), 0)
 
     def _split(self, data: bytes) -> tuple[bytes, bytes]:
-        """A request that may be hijacked, and what came with it.
+        """Split data into a request that may be hijacked and what follows it.
 
-        The parser stops by itself after a request for an upgrade; without one it would read on, and take the raw
-        bytes for the next request.
+        The parser stops by itself after an upgrade request; otherwise it would continue, and parse the raw bytes as
+        the next request.
         """
-        if not _HIJACK_HEAD.match(data):  # first, as every piece of a large body comes along here
+        if not _HIJACK_HEAD.match(data):  # checked first, as every piece of a large body passes here
             return data, b""
         end = data.find(b"\r\n\r\n") + 4
         if end < 4 or _UPGRADE.search(data, 0, end):
@@ -200,7 +200,7 @@ class HttpProtocol(HttpToolsProtocol):
         return data[:end], data[end:]
 
     def _bulk_head(self, data: bytes) -> int:
-        """The size of the head with which `data` begins, if the body of its request can be read in bulk."""
+        """The size of the request head at the beginning of `data`; 0 if its body can't be read in bulk."""
         is_idle = self.cycle is None or self.cycle.response_complete
         if not (is_idle and self.scheme == "http" and _BULK_HEAD.match(data)):
             return 0
@@ -208,7 +208,7 @@ class HttpProtocol(HttpToolsProtocol):
         return end if _CHUNKED.search(data, 0, end) and not _NOT_AT_ONCE.search(data, 0, end) else 0
 
     def _read_in_bulk(self, received: bytes) -> None:
-        """Leave the body of the request that has begun to the application, until it asks for it as usual."""
+        """Leave the body of the current request to the application, until that calls `receive` as usual."""
         if self._refused:
             return
         self.transport.pause_reading()
@@ -229,16 +229,16 @@ class HttpProtocol(HttpToolsProtocol):
             self._parse(rest)
 
     def _count_head(self, received: int) -> None:
-        if self._head_timer is None:  # the head is complete, the body is on its way
+        if self._head_timer is None:  # the head is complete, this is the body
             return
         self._head_bytes += received
         if self._head_bytes > self._limits.head:
             self._refuse(431, "request header is too large")
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer without troubling the application, and hang up once the client has seen it.
+        """Respond without involving the application, and close the connection a while later.
 
-        Closing at once would, with input still unread, turn the answer into a connection reset.
+        Closing immediately, with unread input, would reset the connection before the client has read the response.
         """
         if self._refused:
             return
@@ -277,7 +277,7 @@ def _may_be_hijacked(method: bytes, path: str, upgrade: bytes | None) -> bool:
 
 
 def caller_of(transport: asyncio.Transport, role: str) -> Caller:
-    """Who is at the other end: the peer of a unix socket, or the subject of a TLS client's certificate."""
+    """Identify the client: the peer of a unix socket, or the subject of the TLS client certificate."""
     connection = transport.get_extra_info("socket")
     if connection is None:
         return Caller(role=role)
@@ -291,7 +291,7 @@ def caller_of(transport: asyncio.Transport, role: str) -> Caller:
 
 
 def _subject(certificate: dict[str, Any] | None) -> str | None:
-    """`CN=name,O=organisation`, in the certificate's order."""
+    """The subject as `CN=name,O=organisation`, in the certificate's order."""
     if not certificate:
         return None
     names = {"commonName": "CN", "organizationName": "O", "organizationalUnitName": "OU"}

@@ -1,4 +1,4 @@
-"""From a route to a job: run it for the caller, and shape what comes back."""
+"""Runs jobs for routes, and converts their results to responses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Runner:
-    """Runs the jobs of one HTTP request. As a dependency of routes it is made by FastAPI."""
+    """Runs the jobs of one HTTP request. A dependency of routes, created by FastAPI."""
 
     def __init__(self, request: Request) -> None:
         extensions = request.scope.get("extensions", {})
@@ -41,20 +41,20 @@ class Runner:
         self.version: Version = self._state.get("version", NEWEST)
 
     async def result(self, name: str, request: Any, status: int = 200) -> Response:
-        """Run the job and answer its result as JSON, or with no body if it has none."""
+        """Run the job and return its result as JSON, or no body if it has none."""
         result = await self.value(name, request)
         return Response(status_code=status) if result is None else self.answer(result, status)
 
     async def value(self, name: str, request: Any) -> Any:
-        """Run the job; its result."""
+        """Run the job and return its result."""
         return await self.engine.run(self._job(name, request))
 
     def answer(self, result: Any, status: int = 200) -> Response:
-        """A model, or a list of models, as the client's version shows it."""
+        """A response with a model, or a list of models, in the client's version."""
         return Response(dump_json(result, self.version) + b"\n", status, media_type="application/json")
 
     def in_header(self, name: str, value: BaseModel) -> Response:
-        """An answer without a body, with a model in base64 in a header."""
+        """A response without a body, with a model in base64 in a header."""
         return Response(headers={name: b64encode(dump_json(value, self.version)).decode()})
 
     def output(
@@ -67,11 +67,11 @@ class Runner:
         early_head: bool = True,
         breaks_off: bool = False,
     ) -> Response:
-        """An answer of items of JSON, written by the job; with `has_body` it gets the request's body.
+        """A response of JSON items, written by the job, which gets the request's body if `has_body`.
 
-        Without `early_head` the head waits for the first item, so that an error before it is still a status. An error
-        after the head is one more item, but with `breaks_off` the connection is cut, as what reads the answer would
-        take the item for something else.
+        Without `early_head`, the head is sent with the first item, so that an error before that is sent as a status.
+        An error after the head is sent as another item; with `breaks_off`, the connection is aborted instead, for
+        clients that would misread such an item.
         """
         make_sink = partial(
             OutputStream,
@@ -85,23 +85,23 @@ class Runner:
         return _JobResponse(self.engine, self._job(name, request), make_sink)
 
     def stream_form(self, default: str) -> str:
-        """The form in which the client wants a stream of JSON objects."""
+        """The format in which the client accepts a stream of JSON objects."""
         return stream_form(self._headers.get("accept", ""), default)
 
     def logs(self, name: str, request: Any) -> Response:
-        """An answer of framed output, written by the job."""
+        """A response of framed output, written by the job."""
         return _JobResponse(self.engine, self._job(name, request), partial(ChunkedStreams, self.version))
 
     def archive(self, name: str, request: Any, *, header: str = "") -> Response:
-        """An answer of bytes of a tar, written by the job; the model that it writes first goes into `header`."""
+        """A response with a tar archive, written by the job; the model that it writes first goes into `header`."""
         return _JobResponse(self.engine, self._job(name, request), partial(TarStream, self.version, header))
 
     def upload(self, name: str, request: Any) -> Response:
-        """Have the job take the request's body, and answer 200 when it is done."""
+        """Run the job with the request's body, and respond with 200 when it is done."""
         return _JobResponse(self.engine, self._job(name, request), Upload)
 
     def hijacked(self, name: str, request: Any) -> Response:
-        """Have the job talk over the raw connection."""
+        """Run the job with its streams on the raw connection."""
         if self._hijack is None:
             raise InvalidArgument(f"{name} needs a connection that can be hijacked")
         job = self._job(name, request)
@@ -109,7 +109,7 @@ class Runner:
         return _JobResponse(self.engine, job, lambda receive, send: streams)
 
     def web_socket(self, name: str, request: Any) -> Response:
-        """Have the job talk over a WebSocket."""
+        """Run the job with its streams on a WebSocket."""
         key = handshake_key(self._headers)
         if self._hijack is None:
             raise InvalidArgument(f"{name} needs a connection that can be hijacked")
@@ -124,11 +124,11 @@ class Runner:
 
 
 class Sink(Protocol):
-    """Where a job writes its own answer."""
+    """Where a job writes its own response."""
 
     @property
     def started(self) -> bool:
-        """Whether the head has gone out: from then on no error can be an HTTP status."""
+        """Whether the head has been sent: after that, errors can't be sent as an HTTP status."""
 
     @property
     def lost(self) -> bool:
@@ -141,17 +141,17 @@ class Sink(Protocol):
         """Wait until the client is gone."""
 
     async def fail(self, message: str) -> None:
-        """Tell of an error after the head."""
+        """Report an error after the head."""
 
     async def finish(self) -> None:
-        """Send what is left, and the end."""
+        """Send remaining data, and end the response."""
 
     def abandon(self) -> None:
-        """Nobody reads any more."""
+        """Stop without sending anything more."""
 
 
 class _JobResponse(Response):
-    """The answer of a job that writes it itself. Errors raised before the head went out become HTTP errors."""
+    """The response of a job that writes it itself. Errors raised before the head is sent become HTTP errors."""
 
     def __init__(self, engine: Engine, job: Job[Any], make_sink: Callable[[Receive, Send], Sink]) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ class _JobResponse(Response):
             await self._engine.run(self._job)
         except ConnectionError:
             raise
-        except Exception as error:  # once the answer has begun, only its last item can tell of it
+        except Exception as error:  # after the head, it can only be reported as the last item
             if not sink.started:
                 raise
             if not isinstance(error, SampanError):
@@ -189,11 +189,11 @@ class _JobResponse(Response):
 
     @asynccontextmanager
     async def _cancelled_with_client(self, sink: Sink) -> AsyncIterator[None]:
-        """Within this, the job is cancelled when the client goes away."""
+        """Within the context, cancel the job when the client disconnects."""
 
         async def watch() -> None:
             await sink.gone()
-            with suppress(NotFound, Conflict):  # it has ended, or is in the middle of a change
+            with suppress(NotFound, Conflict):  # it has ended, or is not cancellable
                 self._engine.cancel(self._job.id)
 
         watcher = asyncio.create_task(watch(), name=f"client of job {self._job.name} {self._job.id}")

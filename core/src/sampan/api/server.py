@@ -1,4 +1,4 @@
-"""The HTTP server: listeners, connections, and an end that waits for nobody."""
+"""The HTTP server: listeners, connections, and a shutdown with a time limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TLS_HANDSHAKE_S = 10.0
 
 
 class Server:
-    """Serves an ASGI app in the running loop. Signals are somebody else's business."""
+    """Serves an ASGI app in the running loop. Does not handle signals."""
 
     def __init__(self, app: ASGIApp, listeners: Sequence[Listener], limits: HttpLimits | None = None) -> None:
         self._listeners = tuple(listeners)
@@ -49,11 +49,11 @@ class Server:
 
     @property
     def sockets(self) -> list[socket.socket]:
-        """The listening sockets, for their addresses."""
+        """The listening sockets, to learn their addresses."""
         return [listening for server in self._servers for listening in server.sockets]
 
     async def start(self) -> None:
-        """Listen. Raises `SampanError` with one sentence, and leaves nothing open, if one address can't be had."""
+        """Start listening. If an address fails, raises `SampanError` in one sentence, with all sockets closed."""
         self._config.load()
         try:
             for listener in self._listeners:
@@ -68,7 +68,7 @@ class Server:
         await self._closed.wait()
 
     async def close(self, grace_s: float = 5.0) -> None:
-        """Take no more connections, let requests end for `grace_s`, and drop the rest; raw streams at once."""
+        """Stop listening, abort raw streams, wait up to `grace_s` for requests to end, and abort the rest."""
         for server in self._servers:
             server.close()
         self._unlink()
@@ -102,7 +102,7 @@ class Server:
         self._paths.append((path, path.stat().st_ino))
 
     def _unlink(self) -> None:
-        """Remove our socket files; one that another process has put in their place stays."""
+        """Remove our socket files, unless another process has replaced them."""
         for path, inode in self._paths:
             with suppress(FileNotFoundError):
                 if path.stat().st_ino == inode:

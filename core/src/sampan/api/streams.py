@@ -1,6 +1,6 @@
-"""The engine's `Streams` and `Output` over HTTP: hijacked, chunked, and as items of JSON.
+"""The engine's `Streams` and `Output` over HTTP: hijacked, chunked, and as JSON items.
 
-Each class is also a `run.Sink`: what ends the answer, and what tells that the client is gone.
+Each class is also a `run.Sink`, which ends the response and notices when the client is gone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class HijackedStreams:
-    """Attach and exec: the raw connection, both ways."""
+    """For attach and exec: the raw connection, in both directions."""
 
     def __init__(self, hijack: Hijack, version: Version, job_id: str) -> None:
         self._hijack = hijack
@@ -56,7 +56,7 @@ class HijackedStreams:
                 f"HTTP/1.1 101 UPGRADED\r\nContent-Type: {content_type(self._version, multiplexed=multiplexed)}\r\n"
             )
             head += "Connection: Upgrade\r\nUpgrade: tcp\r\n"
-        else:  # a client that doesn't ask for an upgrade is an old one
+        else:  # only an old client doesn't request an upgrade
             head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type((1, 24), multiplexed=False)}\r\n"
         self._hijack.take(f"{head}{STANDARD_LINES}Sampan-Job: {self._job_id}\r\n\r\n".encode())
 
@@ -88,7 +88,7 @@ class HijackedStreams:
 
 
 class _Answer:
-    """The body of an ordinary HTTP answer, sent piece by piece while the job runs."""
+    """The body of an ordinary HTTP response, sent in pieces while the job runs."""
 
     def __init__(
         self, media_type: str, receive: Receive, send: Send, *, has_body: bool = False, bulk: BulkBody | None = None
@@ -111,7 +111,7 @@ class _Answer:
             job.body = self._body
 
     async def start(self) -> None:
-        """Send the head, if it hasn't been sent."""
+        """Send the response head, if it hasn't been sent."""
         if self.started:
             return
         self.started = True
@@ -120,7 +120,7 @@ class _Answer:
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
     async def write_pieces(self, *pieces: bytes) -> None:
-        """Send pieces of the body, soon. Raises `ConnectionResetError` when the client is gone."""
+        """Queue pieces of the body to be sent. Raises `ConnectionResetError` when the client is gone."""
         if self.lost:
             raise ConnectionResetError("the client is gone")
         await self._batch.write(*pieces)
@@ -143,7 +143,7 @@ class _Answer:
 
 
 class ChunkedStreams(_Answer):
-    """Logs: output only, in the body of an ordinary answer."""
+    """For logs: output only, in the body of an ordinary response."""
 
     def __init__(self, version: Version, receive: Receive, send: Send) -> None:
         super().__init__(content_type(version, multiplexed=False), receive, send)
@@ -173,7 +173,7 @@ class ChunkedStreams(_Answer):
 
 
 class OutputStream(_Answer):
-    """Pull, load, events, wait: a JSON object for each item, ended by a newline and begun as `media_type` says."""
+    """For pull, load, events, wait: one JSON object for each item, with a newline and the prefix of `media_type`."""
 
     def __init__(
         self,
@@ -216,7 +216,7 @@ class OutputStream(_Answer):
 
 
 class TarStream(_Answer):
-    """An archive as it comes. What the job writes before its first bytes, a model, goes into a header."""
+    """Streams an archive. A model that the job writes before the first bytes is sent in a header."""
 
     def __init__(self, version: Version, header: str, receive: Receive, send: Send) -> None:
         super().__init__("application/x-tar", receive, send)
@@ -238,26 +238,28 @@ class TarStream(_Answer):
             await self.write_pieces(item)
 
     async def fail(self, message: str) -> None:
-        """The client must not take half an archive for a whole one: the connection breaks off."""
+        """Abort the connection, so that the client can't mistake a partial archive for a complete one."""
         _log.warning("an archive ended early: %s", message)
         raise ConnectionAbortedError(message)
 
 
 class Upload(_Answer):
-    """What takes a body and answers nothing but its status."""
+    """For requests with a body whose response is only a status."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         super().__init__("", receive, send, has_body=True)
         self.headers = [(b"content-length", b"0")]
 
     async def fail(self, message: str) -> None:
-        """The head goes out at the end only, so there is a status for every error."""
+        """Only called after the head, which is sent at the end: until then, errors are sent as a status."""
         raise ConnectionAbortedError(message)
 
 
 class _RequestBody(AsyncIterator[bytes]):
-    """The body of a request, as it comes; afterwards it tells when the client goes away. `bulk`: most of it can be
-    read by a thread first."""
+    """The body of a request, as it arrives; afterwards it detects when the client disconnects.
+
+    With `bulk`, most of it can first be read by a thread.
+    """
 
     def __init__(self, receive: Receive, lost: asyncio.Event, bulk: BulkBody | None) -> None:
         self._receive = receive
@@ -278,7 +280,7 @@ class _RequestBody(AsyncIterator[bytes]):
         raise StopAsyncIteration
 
     async def drain(self) -> None:
-        """Throw away what else comes; return when the client has gone away."""
+        """Discard further input until the client disconnects."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._lost.set()

@@ -1,7 +1,7 @@
-"""TLS whose two directions close on their own.
+"""TLS whose two directions are closed separately.
 
-asyncio's TLS ends a connection as soon as the peer has said that it sends no more. Docker's clients say that with
-every `docker run -i`, and then wait for the output: so this layer passes the end of input on, and keeps sending.
+asyncio's TLS closes a connection as soon as the peer has sent close_notify. Docker's clients send it in every
+`docker run -i`, and then wait for the output: so this layer passes on the end of input, and keeps sending.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _READ_SIZE = 256 * 1024
 
 
 class TlsProtocol(asyncio.Protocol):
-    """The server's side of TLS between a TCP connection and the protocol that `factory` makes.
+    """The server side of TLS between a TCP connection and the protocol created by `factory`.
 
-    `factory` is called once the handshake is done; a client that fails it, or takes longer than `timeout_s`, is
-    hung up on.
+    `factory` is called once the handshake is done; if that fails, or takes longer than `timeout_s`, the connection is
+    closed.
     """
 
     def __init__(self, context: ssl.SSLContext, factory: Callable[[], asyncio.Protocol], timeout_s: float) -> None:
@@ -42,13 +42,13 @@ class TlsProtocol(asyncio.Protocol):
             if app := self._app or self._shake_hands():
                 self._read(app)
         except ssl.SSLError:
-            self._flush()  # the alert that says why
+            self._flush()  # sends the TLS alert
             self._transport.close()
         else:
             self._flush()
 
     def eof_received(self) -> bool:
-        """TCP ended, perhaps cut off on the way: unlike TLS's own end, that ends all."""
+        """Close the connection: unlike close_notify, the end of TCP may be a truncation."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -66,22 +66,22 @@ class TlsProtocol(asyncio.Protocol):
 
     def write(self, content: bytes) -> None:
         """Encrypt and send."""
-        with suppress(ssl.SSLError):  # the connection is broken; `connection_lost` tells of it
+        with suppress(ssl.SSLError):  # the connection is broken; `connection_lost` will be called
             self._tls.write(content)
         self._flush()
 
     def write_eof(self) -> None:
-        """Say that no more comes; what the client still sends is read all the same."""
-        with suppress(ssl.SSLError):  # the client's own end, which this would like to see, comes later
+        """Send close_notify; data that the client still sends is read nevertheless."""
+        with suppress(ssl.SSLError):  # `unwrap` expects the client's close_notify, which comes later
             self._tls.unwrap()
         self._flush()
 
     def certificate(self) -> dict[str, Any] | None:
-        """The client's, as `ssl` decodes it."""
+        """The client's certificate, as decoded by `ssl`."""
         return self._tls.getpeercert()
 
     def _shake_hands(self) -> asyncio.Protocol | None:
-        """The protocol above, once the handshake is done."""
+        """Continue the handshake; returns the protocol above once it is done."""
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -113,7 +113,7 @@ class TlsProtocol(asyncio.Protocol):
 
 
 class _TlsTransport(asyncio.Transport):
-    """What the protocol above sees: the TCP connection's transport, with TLS in between."""
+    """The transport of the protocol above: the TCP connection's transport with TLS in between."""
 
     def __init__(self, tls: TlsProtocol, tcp: asyncio.Transport, context: ssl.SSLContext) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""The fields of requests that this engine accepts but does not support, in one place.
+"""The request fields that this engine accepts but does not support, all in one place.
 
-What is supported follows from routes and models; what is not, from here. `docs/compatibility.md` is generated from
-both, and a test sends each of these and checks the answer.
+Supported fields follow from routes and models, unsupported ones from here. `docs/compatibility.md` is generated from
+both, and a test sends each of these and checks the response.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 
 class Verdict(StrEnum):
-    """What becomes of a field."""
+    """How a field is treated."""
 
     SERVED = "served"
     IGNORED = "ignored"
@@ -21,7 +21,7 @@ class Verdict(StrEnum):
 
 
 class Unserved(NamedTuple):
-    """A field (`HostConfig.Mounts[].Consistency`) of an operation, a request that has it, and what is answered.
+    """A field (`HostConfig.Mounts[].Consistency`) of an operation, a request that has it, and the response.
 
     The fields of a start are parameters of the query, as it has no body.
 
@@ -81,7 +81,7 @@ _LIMITS: tuple[tuple[str, Verdict, Any, str, str], ...] = (
 
 
 def _limits() -> Iterator[Unserved]:
-    """Limits are the same fields at creation and in an update."""
+    """Limits, which are the same fields at creation and in an update."""
     for field, verdict, value, why, words in _LIMITS:
         refused = 400 if verdict is Verdict.REFUSED else 0
         yield Unserved(_CREATE, f"HostConfig.{field}", verdict, _host(**{field: value}), why, words, refused or 201)

@@ -1,4 +1,4 @@
-"""Versions of the Docker Engine API: which are served, and how they are written."""
+"""The supported versions of the Docker Engine API, and their parsing and formatting."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ OLDEST, NEWEST = _read(OLDEST_API), _read(NEWEST_API)
 
 
 def text(version: Version) -> str:
-    """`1.56`."""
+    """The version as text, such as `1.56`."""
     return f"{version[0]}.{version[1]}"
 
 
 def split_version(path: str) -> tuple[Version, str]:
-    """The version that a path asks for, and the path without it. Without a prefix it is the newest.
+    """Split a path into the version in its prefix, by default the newest, and the rest.
 
-    Raises `InvalidArgument` in Docker's words for a version that isn't served.
+    Raises `InvalidArgument` with Docker's message for an unsupported version.
     """
     found = _PREFIX.match(path)
     if not found:

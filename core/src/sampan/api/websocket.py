@@ -1,7 +1,7 @@
-"""The engine's `Streams` over a WebSocket: attach for those who can't hijack a connection, such as browsers.
+"""The engine's `Streams` over a WebSocket: attach for clients that can't hijack a connection, such as browsers.
 
-It speaks the protocol itself, over the hijacked connection: uvicorn would load a library for it, whose megabytes are
-held by every daemon, and of which a stream of bytes needs little.
+The protocol is implemented here, over the hijacked connection: uvicorn would load a library for it, which takes
+megabytes in every daemon, and of which a stream of bytes needs little.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _GRACE_S = 1.0
 
 
 def handshake_key(headers: Mapping[str, str]) -> bytes:
-    """The key of a request for a WebSocket.
+    """The key of a WebSocket handshake request.
 
-    Raises `InvalidArgument` if it is none, `Forbidden` for a page of somebody else's in a browser that has the client
-    certificate: for WebSockets browsers ask nobody but the server (RFC 6455, section 10.2).
+    Raises `InvalidArgument` if it is not one, and `Forbidden` for a page of another origin in a browser that has a
+    client certificate: for WebSockets, checking the origin is left to the server (RFC 6455, section 10.2).
     """
     key = headers.get("sec-websocket-key", "")
     if headers.get("upgrade", "").lower() != "websocket" or not key:
@@ -45,9 +45,9 @@ def handshake_key(headers: Mapping[str, str]) -> bytes:
 
 
 class WebSocketStreams:
-    """Messages both ways: what comes is input, of whatever kind the messages are; stdout and stderr are one stream.
+    """Messages in both directions: text and binary messages are input; stdout and stderr are one stream.
 
-    There is no half-close: the client's end is the end of everything.
+    There is no half-close: when the client closes, both directions end.
     """
 
     def __init__(self, hijack: Hijack, key: bytes, version: Version, job_id: str) -> None:
@@ -113,7 +113,7 @@ class WebSocketStreams:
             self._hijack.close()
 
     async def _read(self) -> None:
-        """Take what the client sends, to its end; who closes right after its last word shall have been heard."""
+        """Receive from the client to the end; input sent right before closing still gets a while to be read."""
         await self._read_frames()
         with suppress(TimeoutError):
             async with asyncio.timeout(_GRACE_S):
@@ -122,7 +122,7 @@ class WebSocketStreams:
         self._closed.set()
 
     async def _read_frames(self) -> None:
-        """Until the client closes, goes away, or breaks the protocol."""
+        """Read frames until the client closes, disconnects, or violates the protocol."""
         reader = FrameReader()
         try:
             while content := await self._hijack.read():
@@ -132,11 +132,11 @@ class WebSocketStreams:
         except BadFrame as error:
             _log.info("job %s: %s", self._job_id, error)
             self._code = error.code
-        except ConnectionError:  # it is gone, and there was a ping to answer
+        except ConnectionError:  # the client is gone, and a ping could not be answered
             return
 
     async def _take(self, frame: Frame) -> bool:
-        """Answers whether more is to come."""
+        """Handle a frame; returns false if it was the last."""
         if frame.opcode == frames.PING:
             await self._batch.write(frames.head(frames.PONG, len(frame.payload)), frame.payload)
         elif frame.opcode == frames.CLOSE:

@@ -1,4 +1,4 @@
-"""Files of containers: copied in and out, exported, compared with the image."""
+"""Files of containers: copying in and out, export, changes relative to the image."""
 
 from __future__ import annotations
 

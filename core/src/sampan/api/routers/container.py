@@ -1,4 +1,4 @@
-"""Containers: making, looking, removing."""
+"""Containers: creating, inspecting, updating, removing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Further processes in a running container."""
+"""Additional processes in a running container."""
 
 from __future__ import annotations
 

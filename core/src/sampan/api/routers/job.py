@@ -1,4 +1,4 @@
-"""Jobs and metrics: an API of ours."""
+"""Jobs and metrics: sampan's own API."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def metrics(run: Run) -> Response:
 
 
 def summary_of(job: Job[Any]) -> JobSummary:
-    """A job as clients see it."""
+    """The representation of a job in the API."""
     caller = job.caller
     return JobSummary(
         id=job.id,

@@ -1,4 +1,4 @@
-"""What a container has to say: its output."""
+"""A container's logs and stats."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def container_stats(
 
 
 def _check_format(format: str) -> None:
-    """Docker's experiment of 1.54, which its own document doesn't mention."""
+    """Refuse an experimental parameter of API 1.54, which Docker's own OpenAPI document doesn't mention."""
     if format == "json":
         raise Unsupported("sampan does not serve logs as JSON yet")
     if format:

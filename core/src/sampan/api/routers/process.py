@@ -1,4 +1,4 @@
-"""Containers as processes: what makes them run, stop and end, and their streams while they do."""
+"""Containers as processes: starting, stopping, signals, waiting, and attaching to their streams."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CONDITION_SINCE = (1, 30)
 _REMOVAL_ERROR_SINCE = (1, 34)
 
 Patience = Annotated[Number, Query(description="seconds until it is killed; -1 waits forever")]
-"""How long a container is given to end."""
+"""How long to wait for a container to end."""
 
 
 @router.post(

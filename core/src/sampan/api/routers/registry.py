@@ -1,4 +1,4 @@
-"""What is asked of registries beside pulls: push, search, distribution."""
+"""Registry operations other than pull: push, search, distribution."""
 
 from __future__ import annotations
 

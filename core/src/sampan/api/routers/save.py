@@ -1,4 +1,4 @@
-"""Images on their way out, and how they were made."""
+"""Saving images as archives, and their history."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _PING: dict[int | str, dict[str, Any]] = {
 @router.head("/_ping", summary="Ping", operation_id="SystemPingHead", response_class=Response)
 async def ping() -> Response:
     """Whether the engine answers. The headers say which versions of the API it supports."""
-    return Response(b"OK", media_type="text/plain")  # for the document: the edge answers before it comes to this
+    return Response(b"OK", media_type="text/plain")  # only for the OpenAPI document: `Edge` responds itself
 
 
 @router.get(

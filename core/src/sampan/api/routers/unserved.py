@@ -1,4 +1,4 @@
-"""What Docker's API has and this engine doesn't serve yet: said plainly, never as 404 or as a success."""
+"""Docker's operations that this engine doesn't serve yet: they return 501, never 404 or success."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PARAMETER = re.compile(r"{([a-z]+)(?::path)?}")
 
 
 def unserved_router(served: Iterable[tuple[str, str]]) -> APIRouter:
-    """Routes for all of Docker's operations but the `served` ones, given as method and path."""
+    """Routes for all of Docker's operations except the `served` ones, given as method and path."""
     router = APIRouter()
     known = {(method, shape_of(path)) for method, path in served}
     for operation in OPERATIONS:
@@ -27,7 +27,7 @@ def unserved_router(served: Iterable[tuple[str, str]]) -> APIRouter:
 
 
 def shape_of(path: str) -> str:
-    """A path with nameless parameters."""
+    """A path without the names of its parameters."""
     return _PARAMETER.sub("{}", path)
 
 
