@@ -1,4 +1,4 @@
-"""Being attached to a container: what `run`, `start`, `attach` and `exec` share."""
+"""Attaching to a container, shared by `run`, `start`, `attach` and `exec`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STREAMS = ("stdin", "stdout", "stderr")
 
 
 def checked_keys(session: Session, options: Options) -> str:
-    """The detach keys by `--detach-keys` or config.json, "" for the default. Raises `CliError` if they are none."""
+    """The detach keys of `--detach-keys` or config.json, "" for the default. Raises `CliError` if invalid."""
     keys = options.text("detach-keys") or session.setting("detachKeys")
     try:
         key_bytes(keys or "a")
@@ -28,7 +28,7 @@ def checked_keys(session: Session, options: Options) -> str:
 
 
 def attach_to(session: Session, container_id: str, streams: Iterable[int], *, tty: bool, keys: str) -> Attachment:
-    """Attach the standard streams of those numbers to a container."""
+    """Attach the standard streams with these numbers to a container."""
     chosen = set(streams)
     query = {"stream": True, "detachKeys": keys, **{name: number in chosen for number, name in enumerate(_STREAMS)}}
     response = session.client.hijack(f"/containers/{container_id}/attach", query=query)
@@ -38,13 +38,13 @@ def attach_to(session: Session, container_id: str, streams: Iterable[int], *, tt
 def stay(
     session: Session, path: str, attachment: Attachment, *, tty: bool, ended: int | None = None, redraw: bool = False
 ) -> bool:
-    """Copy streams until the container (or exec) at `path` ends; True if the user typed the detach keys."""
+    """Copy streams until the container (or exec) at `path` ends; returns true if the user typed the detach keys."""
     with following_size(session.client, path, attachment, redraw=redraw) if tty else contextlib.nullcontext():
         return attachment.copy(ended)
 
 
 def wait_for(session: Session, container_id: str, condition: str) -> Response:
-    """Begin to wait for a container; the daemon waits already when this returns."""
+    """Begin to wait for a container; when this returns, the daemon is already waiting."""
     return session.client.request("POST", f"/containers/{container_id}/wait", query={"condition": condition})
 
 

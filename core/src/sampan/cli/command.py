@@ -1,6 +1,7 @@
-"""Commands, their flags, and the parser, which reads a command line as docker's (Go's pflag) does.
+"""Commands, their flags, and the parser, which parses a command line like docker's (Go's pflag).
 
-Neither click (40 ms of import, half of the budget of a start) nor argparse (no `--flag=false`, other messages) fits.
+Neither click (its import takes 40 ms, half of the startup budget) nor argparse (no `--flag=false`, other messages)
+is suitable.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Kind(NamedTuple):
-    """How a flag's text becomes a value: `convert` raises `ValueError`; `label` is what help calls it."""
+    """How a flag's text is converted to a value: `convert` may raise `ValueError`; `label` is its name in help."""
 
     label: str
     convert: Callable[[str], Any]
@@ -44,7 +45,7 @@ FILTER = Kind("filter", _filter, repeated=True)
 
 
 class Flag(NamedTuple):
-    """One flag. `default` is its value when it is not given (without one, a repeated flag is an empty list)."""
+    """One flag. `default` is its value if it is not given (for a repeated flag, by default an empty list)."""
 
     name: str
     help: str
@@ -55,7 +56,7 @@ class Flag(NamedTuple):
 
     @property
     def initial(self) -> Any:
-        """The value of the flag when it is not given."""
+        """The value of the flag if it is not given."""
         if self.default is not None:
             return self.default
         if self.kind.repeated:
@@ -72,7 +73,7 @@ class Options:
         self._changed: set[str] = set()
 
     def put(self, flag: Flag, value: Any) -> None:
-        """Note a value from the command line; a repeated flag collects them."""
+        """Set a value from the command line; the values of a repeated flag are collected."""
         if flag.kind.repeated:
             value = [*self._values[flag.name], value]
         self._values[flag.name] = value
@@ -91,7 +92,7 @@ class Options:
         return str(self._values[name])
 
     def number(self, name: str) -> int:
-        """The value of a flag that is an integer, 0 when it was not given and has no default."""
+        """The value of an integer flag, 0 if it was not given and has no default."""
         return int(self._values[name] or 0)
 
     def texts(self, name: str) -> list[str]:
@@ -99,15 +100,15 @@ class Options:
         return list(self._values[name])
 
     def value(self, name: str) -> Any:
-        """The value of a flag of any other kind, None when not given."""
+        """The value of a flag of any other kind, `None` if it was not given."""
         return self._values[name]
 
 
 class Command(NamedTuple):
     """A command. `usage` begins with its name; `run` executes it and returns the exit status (`None` means 0).
 
-    `least` and `most` limit the number of arguments (`most` is `None`: any number); if the switch `alone` is given,
-    none is needed. With `interspersed`, flags may follow arguments.
+    `least` and `most` limit the number of arguments (`None` means no limit); if the switch `alone` is given, none is
+    needed. With `interspersed`, flags may follow arguments.
     """
 
     usage: str
@@ -121,7 +122,7 @@ class Command(NamedTuple):
 
 
 class _Parser:
-    """Reads one command line; `rest` shrinks from the front."""
+    """Parses one command line; `rest` is consumed from the front."""
 
     def __init__(self, flags: tuple[Flag, ...], argv: list[str]) -> None:
         self.options = Options(flags)
@@ -192,7 +193,7 @@ def parse_flags(flags: tuple[Flag, ...], argv: list[str], *, interspersed: bool)
 
 
 def check_arity(command: Command, path: str, count: int) -> None:
-    """Raise docker's `UsageError` unless `count` arguments are right for the command."""
+    """Raise `UsageError` with docker's message unless the command accepts `count` arguments."""
     if count >= command.least and (command.most is None or count <= command.most):
         return
     if command.most == 0:

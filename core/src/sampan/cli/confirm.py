@@ -1,4 +1,4 @@
-"""Asking before something is removed."""
+"""Asks for confirmation before something is removed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from sampan.cli.terminal import STDOUT, write_text
 
 
 def confirmed(question: str) -> bool:
-    """Ask, and read the answer from standard input; only yes is yes (docker/cli internal/prompt)."""
+    """Ask, and read the reply from stdin; only `y` and `yes` confirm (docker/cli internal/prompt)."""
     write_text(STDOUT, f"{question} [y/N] ")
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,7 +1,7 @@
-"""Credentials for registries, where docker keeps them: in `config.json`, or with a credential helper.
+"""Credentials for registries, stored where docker stores them: in `config.json`, or in a credential helper.
 
-Sources: docker/cli cli/config (`auths`, `credsStore`, `credHelpers`), docker-credential-helpers (a program that is
-asked `get`, `store` or `erase`, and takes and gives JSON on its standard streams).
+Sources: docker/cli cli/config (`auths`, `credsStore`, `credHelpers`), docker-credential-helpers (a program with the
+actions `get`, `store` and `erase`, and JSON on its standard streams).
 """
 
 from __future__ import annotations
@@ -22,45 +22,45 @@ if TYPE_CHECKING:
 
 HUB = "https://index.docker.io/v1/"
 _HUB_NAMES = ("docker.io", "index.docker.io", "registry-1.docker.io")
-_IDENTITY = "<token>"  # the user's name under which a helper keeps an identity token
+_IDENTITY = "<token>"  # the user name under which a helper stores an identity token
 _NOT_FOUND = "credentials not found in native keychain"
 
 Auth = dict[str, str]
-"""As the API takes it: `username` and `password`, or `identitytoken`; and `serveraddress`."""
+"""Credentials as in the API: `username` and `password`, or `identitytoken`; and `serveraddress`."""
 
 
 def server_key(server: str) -> str:
-    """What a registry's credentials are kept under: its host, or Docker Hub's historical URL."""
+    """The key of a registry's credentials: its host, or Docker Hub's historical URL."""
     host = server.partition("://")[2] or server
     host = host.partition("/")[0]
     return HUB if host in ("", *_HUB_NAMES) else host
 
 
 def registry_of(reference: str) -> str:
-    """The key of the registry that an image's name leads to."""
+    """The key of the registry in an image reference."""
     return server_key(full_name(reference).partition("/")[0])
 
 
 def auth_header(auth: Auth) -> dict[str, str]:
-    """The header that carries `auth`."""
+    """The request header with `auth`."""
     return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(auth).encode()).decode()}
 
 
 class Credentials:
-    """What the client's configuration knows. Raises `CliError` if it can't be read or written."""
+    """The credentials in the client's configuration. Raises `CliError` if it can't be read or written."""
 
     def __init__(self, options: Options) -> None:
         self.path = f"{config_dir(options)}/config.json"
         self._config = self._read()
 
     def get(self, key: str) -> Auth:
-        """The credentials for a registry; `{"serveraddress": …}` alone if there are none."""
+        """The credentials for a registry; only `{"serveraddress": …}` if there are none."""
         helper = self.helper(key)
         found = _from_helper(helper, key) if helper else self._from_file(key)
         return {**found, "serveraddress": key}
 
     def store(self, key: str, auth: Auth) -> None:
-        """Keep credentials."""
+        """Store credentials for a registry."""
         token = auth.get("identitytoken", "")
         if helper := self.helper(key):
             user, secret = (_IDENTITY, token) if token else (auth["username"], auth["password"])
@@ -75,14 +75,14 @@ class Credentials:
         self._write()
 
     def erase(self, key: str) -> None:
-        """Forget the credentials for a registry."""
+        """Erase the credentials for a registry."""
         if helper := self.helper(key):
             _ask_helper(helper, "erase", key)
         if self._config.get("auths", {}).pop(key, None) is not None:
             self._write()
 
     def helper(self, key: str) -> str:
-        """The helper that keeps the credentials for a registry, "" if it is the file."""
+        """The helper that stores the credentials for a registry, "" if they are in the file."""
         helpers = self._config.get("credHelpers") or {}
         return str(helpers.get(key) or self._config.get("credsStore") or "")
 
@@ -108,13 +108,13 @@ class Credentials:
         return config
 
     def _write(self) -> None:
-        """All or nothing, and for nobody else to read."""
+        """Write the file atomically, readable only by its owner."""
         directory, scratch = os.path.dirname(self.path), f"{self.path}.{os.getpid()}"  # noqa: PTH120
         try:
             os.makedirs(directory, mode=0o700, exist_ok=True)  # noqa: PTH103
             with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123
                 json.dump(self._config, file, indent="\t")
-            os.replace(scratch, os.path.realpath(self.path))  # noqa: PTH105  # a link stays one
+            os.replace(scratch, os.path.realpath(self.path))  # noqa: PTH105  # a link is preserved
         except OSError as error:
             raise CliError(f"error saving credentials: {error}") from None
 
@@ -134,7 +134,7 @@ def _from_helper(helper: str, key: str) -> Auth:
 
 
 def _ask_helper(helper: str, action: str, question: str) -> str:
-    """A helper's answer, "" if it knows nothing of the registry."""
+    """A helper's output, "" if it has no credentials for the registry."""
     program = f"docker-credential-{helper}"
     try:
         done = subprocess.run([program, action], input=question, capture_output=True, text=True, check=False)

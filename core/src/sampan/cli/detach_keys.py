@@ -1,4 +1,4 @@
-"""Finding the detach keys in what the user types. Source: moby/term's ascii and proxy."""
+"""Detects the detach keys in the user's input. Source: moby/term's ascii and proxy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ _CONTROL = "@abcdefghijklmnopqrstuvwxyz[\\]^_"
 
 
 def key_bytes(sequence: str) -> bytes:
-    """The bytes of `ctrl-p,ctrl-q` or `a,b`. Raises `ValueError` in docker's words."""
+    """The bytes of `ctrl-p,ctrl-q` or `a,b`. Raises `ValueError` with docker's message."""
     return bytes(_byte(key, sequence) for key in sequence.split(","))
 
 
@@ -21,7 +21,7 @@ def _byte(key: str, sequence: str) -> int:
 
 
 class DetachKeys:
-    """Watches typed bytes for a sequence; a begun sequence is held back until it is whole or broken off."""
+    """Watches input for a sequence; a partial sequence is held back until it is completed or broken off."""
 
     def __init__(self, sequence: bytes) -> None:
         self._sequence = sequence
@@ -29,7 +29,7 @@ class DetachKeys:
         self.detached = False
 
     def filter(self, typed: bytes) -> bytes:
-        """What of `typed` (and of what was held back) goes on to the container; sets `detached` when it is whole."""
+        """The input to pass on to the container, including what was held back; sets `detached` on the sequence."""
         passed = bytearray()
         for byte in typed:
             if byte == self._sequence[self._matched]:

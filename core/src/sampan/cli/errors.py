@@ -1,4 +1,4 @@
-"""What the command line can fail with; `main` turns each into a message and an exit status.
+"""Errors of the command line; `main` turns each into a message and an exit status.
 
 Statuses follow docker's: 1 for a failed command, 125 for a failed `run` or an unknown flag,
 126 and 127 for a command that the container can't start.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class CliError(Exception):
-    """The command failed: `str(error)` goes to stderr as it is (nothing if empty), then exit with `status`."""
+    """The command failed: `str(error)` is printed to stderr unless empty, and `status` is the exit status."""
 
     def __init__(self, message: str = "", status: int = 1) -> None:
         super().__init__(message)
@@ -16,7 +16,7 @@ class CliError(Exception):
 
 
 class UsageError(Exception):
-    """The command line itself is wrong: `main` adds the usage.
+    """The command line is invalid; `main` adds the usage to the message.
 
     `prefixed` errors begin with the program's name, as docker's do for a wrong number of arguments.
     """
@@ -32,7 +32,7 @@ class ConnectionFailed(CliError):
 
 
 class DaemonError(CliError):
-    """The daemon refused; `code` is its HTTP status and `reason` its message alone."""
+    """The daemon returned an error; `code` is its HTTP status and `reason` its bare message."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"Error response from daemon: {reason}")

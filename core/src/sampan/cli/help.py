@@ -1,4 +1,4 @@
-"""The texts of `--help`, laid out as docker's."""
+"""The output of `--help`, formatted as docker's."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def command_help(command: Command, path: str) -> str:
 
 
 def _same_as(path: str) -> list[str]:
-    """All the ways to write a command: `container ls`, `container ps`, `ps`."""
+    """All names of a command: `container ls`, `container ps`, `ps`."""
     words = path.split()[1:]
     entry = TOP.get(words[0])
     if len(words) == 2:

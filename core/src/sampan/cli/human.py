@@ -1,4 +1,4 @@
-"""Sizes and durations as people write and read them. Source: docker's go-units."""
+"""Human-readable sizes and durations. Source: docker's go-units."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _scaled(count: float, base: float, units: tuple[str, ...], digits: int) -> s
 
 
 def duration_ns(text: str) -> int:
-    """The nanoseconds of a Go duration such as `1m30s`. Raises `ValueError` in Go's words."""
+    """Parse a Go duration such as `1m30s` into nanoseconds. Raises `ValueError` with Go's message."""
     sign = -1 if text.startswith("-") else 1
     rest, total = text.lstrip("+-"), 0.0
     if rest == "0":
@@ -54,7 +54,7 @@ def duration_ns(text: str) -> int:
 
 
 def ago(seconds: float) -> str:
-    """A span of time, roughly: `2 minutes`."""
+    """An approximate duration, such as `2 minutes`."""
     if seconds < 1:
         return "Less than a second"
     if seconds < 60:

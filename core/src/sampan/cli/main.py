@@ -1,4 +1,4 @@
-"""The entry point: global flags, finding the command, errors into messages and exit statuses."""
+"""The entry point: parses global flags, finds the command, and turns errors into messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HELP = Flag("help", "Print usage", SWITCH, hidden=True)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command line (without the program's name) and answer its exit status."""
+    """Run one command line (without the program's name) and return its exit status."""
     try:
         return _main(sys.argv[1:] if argv is None else argv)
     except CliError as error:
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        return 141  # nobody reads our output any more: 128 + SIGPIPE
+        return 141  # our output is no longer read: 128 + SIGPIPE
     except ConnectionError as error:
         return _fail(f"error during connect: {error}", 1)
 
@@ -92,7 +92,7 @@ def _dispatch_in(session: Session, name: str, group: Group, rest: list[str]) -> 
 
 
 def load(entry: Entry) -> Command:
-    """Import the module of a command, which is what makes the command's start cost what it needs and no more."""
+    """Import the module of a command, so that only what it needs is loaded at start."""
     from importlib import import_module
 
     module: ModuleType = import_module(f"sampan.cli.commands.{entry.module}")

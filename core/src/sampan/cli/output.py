@@ -1,4 +1,4 @@
-"""Lists as tables, JSON lines or by a template; documents by a template or as JSON."""
+"""Formats lists as tables, JSON lines or by a template, and documents by a template or as JSON."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Row = Mapping[str, Any]
 
 
 def print_rows(rows: Iterable[Row], headers: Mapping[str, Any], template: str) -> None:
-    """Print a list by `template`: see `rows_text`."""
+    """Print a list formatted by `template`, see `rows_text`."""
     write_text(STDOUT, rows_text(rows, headers, template))
 
 
 def rows_text(rows: Iterable[Row], headers: Mapping[str, Any], template: str) -> str:
-    """A list by `template`: `json`, `table COLUMNS`, or a template applied to each row.
+    """Format a list by `template`: `json`, `table COLUMNS`, or a template applied to each row.
 
-    `headers` names the columns by field. Fields that are callables are methods (`.Label "x"`). Raises `CliError`.
+    `headers` are the column titles by field. Callable fields are methods (`.Label "x"`). Raises `CliError`.
     """
     try:
         if template == "json":
@@ -55,7 +55,7 @@ def _table(rows: Iterable[Row], headers: Mapping[str, Any], template: Template) 
 
 
 def aligned(text: str, *, least: int = _LEAST_WIDTH) -> str:
-    """Tab-separated columns set out with spaces, each at least so wide; the last cell of a line is left as it is."""
+    """Align tab-separated columns with spaces, to a width of at least `least`; the last cell is not padded."""
     table = [line.split("\t") for line in text.split("\n")]
     widths: dict[int, int] = {}
     for cells in table:
@@ -74,7 +74,7 @@ def _width(text: str) -> int:
 
 
 def checked_template(template: str) -> Template:
-    """A template parsed; `json` stands for the whole document. Raises `CliError` with docker's status 64."""
+    """Parse a template; `json` means the whole document. Raises `CliError` with docker's status 64."""
     try:
         return Template("{{json .}}" if template == "json" else template)
     except TemplateError as error:
@@ -82,7 +82,7 @@ def checked_template(template: str) -> Template:
 
 
 def render(template: str, document: Any) -> str:
-    """One document by a template, or as compact JSON for `json`. Raises `CliError`."""
+    """Format one document by a template, or as compact JSON for `json`. Raises `CliError`."""
     try:
         return checked_template(template).render(document, FUNCTIONS)
     except TemplateError as error:
@@ -90,12 +90,12 @@ def render(template: str, document: Any) -> str:
 
 
 def ellipsis(text: str, width: int) -> str:
-    """`text`, cut to `width` with an ellipsis if it is longer."""
+    """`text`, truncated to `width` with an ellipsis if it is longer."""
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def short_id(identity: str) -> str:
-    """The twelve digits by which people know an ID."""
+    """The usual short form of an ID, with twelve digits."""
     return identity.rpartition(":")[2][:12]
 
 

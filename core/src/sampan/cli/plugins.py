@@ -1,6 +1,6 @@
-"""Commands that installed packages add, by the hook `sampan_cli_command` (entry-point group `sampan`).
+"""Commands added by installed packages through the hook `sampan_cli_command` (entry-point group `sampan`).
 
-Looked up only for a command that nobody here knows and for `--help`: finding the entry points costs 50 ms.
+Looked up only for an unknown command and for `--help`, as finding the entry points takes 50 ms.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ HOOK = "sampan_cli_command"
 def plugin_commands(warn: Callable[[str], None]) -> dict[str, Command]:
     """The commands of all installed packages, by name.
 
-    A module's hook takes no argument and answers one `Command` or a list of them. One that fails to import or
-    answers anything else is left out, with a warning that names the package.
+    A module's hook takes no arguments and returns one `Command` or a list of them. One that fails to import or
+    returns anything else is left out, with a warning that names the package.
     """
     from importlib.metadata import entry_points
 

@@ -1,4 +1,4 @@
-"""How pulls and loads tell of their progress: bars on a terminal, lines elsewhere."""
+"""Shows the progress of pulls and loads: bars on a terminal, otherwise lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Item = dict[str, Any]
 
 
 def show_progress(items: Iterable[Item], output: int) -> None:
-    """Show the items of a streamed answer on descriptor `output`. Raises `CliError` for an error among them."""
+    """Show the items of a streamed response on descriptor `output`. Raises `CliError` for an error item."""
     if is_terminal(output) and os.environ.get("TERM") != "dumb":
         _show_bars(items, output)
     else:
@@ -25,7 +25,7 @@ def show_progress(items: Iterable[Item], output: int) -> None:
 
 
 def drain(items: Iterable[Item]) -> None:
-    """Wait for the end of a streamed answer, showing nothing. Raises `CliError` for an error in it."""
+    """Consume a streamed response without showing it. Raises `CliError` for an error item."""
     for item in items:
         _check(item)
 
@@ -41,7 +41,7 @@ def _show_lines(items: Iterable[Item], output: int) -> None:
         _check(item)
         detail = item.get("progressDetail") or {}
         if item.get("progress") or detail.get("current") or detail.get("total"):
-            continue  # a step of a bar
+            continue  # an update of a bar
         write_text(output, _line(item))
 
 
@@ -67,7 +67,7 @@ def _show_bars(items: Iterable[Item], output: int) -> None:
 
 
 class _Bars:
-    """A bar for each layer; what belongs to no layer is a line above them."""
+    """One bar for each layer; other items are printed as lines above them."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

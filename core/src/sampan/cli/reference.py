@@ -1,4 +1,4 @@
-"""Names of images as people write them, and as the API takes them. Source: distribution/reference."""
+"""Image references as users write them, and as the API expects them. Source: distribution/reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REFERENCE = re.compile(
 
 
 def split_reference(reference: str) -> tuple[str, str, str]:
-    """Name, tag and digest (the latter two perhaps "")."""
+    """The name, tag and digest of a reference (tag and digest may be "")."""
     name, _, digest = reference.partition("@")
     head, colon, tag = name.rpartition(":")
     if not colon or "/" in tag:
@@ -23,7 +23,7 @@ def split_reference(reference: str) -> tuple[str, str, str]:
 
 
 def familiar(reference: str) -> str:
-    """A reference without what goes without saying: docker.io and library."""
+    """A reference without the default parts: docker.io and library."""
     for domain in _DEFAULT_DOMAINS:
         if reference.startswith(domain):
             path = reference.removeprefix(domain)
@@ -33,7 +33,7 @@ def familiar(reference: str) -> str:
 
 
 def full_name(reference: str) -> str:
-    """A reference with its registry: `docker.io/library/` where none is named."""
+    """A reference with its registry, by default `docker.io/library/`."""
     short = familiar(reference)
     domain, slash, _ = short.partition("/")
     if slash and _is_domain(domain):
@@ -48,7 +48,7 @@ def with_default_tag(reference: str) -> str:
 
 
 def check_reference(reference: str) -> None:
-    """Raise `ValueError` in docker's words for what can't be the name or ID of an image."""
+    """Raise `ValueError` with docker's message if this can't be the name or ID of an image."""
     if _REFERENCE.fullmatch(reference):
         return
     path = full_name(reference).partition("/")[2].partition(":")[0]
@@ -58,5 +58,5 @@ def check_reference(reference: str) -> None:
 
 
 def _is_domain(text: str) -> bool:
-    """As `is_domain` of the daemon's: also a word with a capital letter is none of a repository's."""
+    """Like the daemon's `is_domain`: a word with a capital letter is also a domain, as repositories have none."""
     return "." in text or ":" in text or text == "localhost" or text.lower() != text

@@ -1,4 +1,4 @@
-"""What every command is given: where the daemon is, a client for it, and the standard streams."""
+"""The context of every command: the daemon's address, a client for it, and the standard streams."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULT_HOST = "unix:///run/sampan/sampan.sock"
 
 
 class Session:
-    """One run of the program: the global flags and the (lazily made) client."""
+    """One run of the program: the global flags and the (lazily created) client."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -35,7 +35,7 @@ class Session:
 
     @property
     def client(self) -> Client:
-        """The client of the daemon; nothing is sent before its first request."""
+        """The client for the daemon; nothing is sent before its first request."""
         if self._client is None:
             from sampan.cli.client.client import Client
             from sampan.cli.client.endpoint import endpoint
@@ -44,7 +44,7 @@ class Session:
         return self._client
 
     def setting(self, name: str) -> str:
-        """A text of the client's config.json (`detachKeys`, `psFormat`, …), "" when there is none."""
+        """A text setting of the client's config.json (`detachKeys`, `psFormat`, …), "" if it is not set."""
         import json
 
         from sampan.cli.client.endpoint import config_dir

@@ -1,4 +1,4 @@
-"""Signals that go to the container instead of us, and the terminal's size."""
+"""Forwards signals and the terminal's size to the container."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sampan.cli.errors import CliError
 from sampan.cli.streaming import Attachment
 from sampan.cli.terminal import STDOUT, is_terminal, size_of
 
-# Not those that the kernel raises for our own faults, that concern our own children, sockets and window,
-# or that can't be caught.
+# Signals not forwarded: those raised by our own faults, or about our own children, sockets and window, and those that
+# can't be caught.
 _OURS = (
     "SIGCHLD",
     "SIGPIPE",
@@ -45,11 +45,11 @@ def _handling(handler: Callable[[int, FrameType | None], Any], numbers: list[int
 
 @contextmanager
 def forwarded(client: Client, container_id: str) -> Iterator[None]:
-    """Within, signals sent to us are sent on to the container."""
+    """Within the context, forward signals to the container."""
 
     def forward(number: int, _: FrameType | None) -> None:
         name = signal.Signals(number).name.removeprefix("SIG")
-        # It may have just ended, or not begun: docker ignores that too.
+        # It may have just ended, or not started yet: docker ignores that too.
         with suppress(CliError):
             client.call("POST", f"/containers/{container_id}/kill", query={"signal": name})
 
@@ -60,9 +60,9 @@ def forwarded(client: Client, container_id: str) -> Iterator[None]:
 
 @contextmanager
 def following_size(client: Client, path: str, attachment: Attachment, *, redraw: bool = False) -> Iterator[None]:
-    """Within, the terminal at `path` (`/containers/ID` or `/exec/ID`) has the size of ours, also when that changes.
+    """Within the context, keep the terminal at `path` (`/containers/ID` or `/exec/ID`) at the size of ours.
 
-    With `redraw` it has another size first, so that a program that is running already draws its prompt again.
+    With `redraw` it first gets another size, so that a program that is already running redraws its prompt.
     """
     if not is_terminal(STDOUT):
         yield

@@ -1,7 +1,7 @@
-"""Copying between the user's terminal and an attached container: one loop, no threads.
+"""Copies between the user's terminal and an attached container, in one loop without threads.
 
-Both directions wait in one `poll`, and nothing blocks on sending: a container that writes while it does not read
-(`cat` of much input) would otherwise stop both sides.
+Both directions wait in one `poll`, and sending never blocks: otherwise a container that writes without reading (`cat`
+with much input) would deadlock both sides.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _RESIZE_TRIES = 10
 
 
 def check_tty(*, stdin: bool, tty: bool) -> None:
-    """Refuse a terminal for the container's stdin when ours is none, as docker does."""
+    """Refuse a terminal for the container's stdin if ours is not one, as docker does. Raises `CliError`."""
     if stdin and tty and not is_terminal(STDIN):
         raise CliError("the input device is not a TTY")
 
 
 class Attachment:
-    """A hijacked connection and which of the user's streams take part."""
+    """A hijacked connection, and which of the user's streams are attached to it."""
 
     def __init__(
         self, response: Response, *, stdin: bool, outputs: Iterable[int], tty: bool, detach_keys: str = ""
@@ -45,18 +45,18 @@ class Attachment:
         self._resize_tries = 0
 
     def resize_with(self, resize: Callable[[], bool]) -> None:
-        """Have `resize` called until it succeeds (the process may not exist yet), ten times at most."""
+        """Call `resize` until it succeeds (the process may not exist yet), at most ten times."""
         if not resize():
             self._resize, self._resize_tries = resize, 1
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         self._connection.close()
 
     def copy(self, ended: int | None = None) -> bool:
-        """Copy until the container's side ends; True if the user typed the detach keys.
+        """Copy until the container closes its side; returns true if the user typed the detach keys.
 
-        When no output takes part, copy until the descriptor `ended` becomes readable.
+        If no output is attached, copy until the descriptor `ended` becomes readable.
         """
         try:
             if self._stdin and self._tty:
@@ -88,7 +88,7 @@ class Attachment:
             poll.register(ended, select.POLLIN)
 
     def _exchange(self, event: int) -> bool:
-        """Send and receive what can be; False at the end of the container's side."""
+        """Send and receive without blocking; returns false once the container has closed its side."""
         if event & select.POLLOUT:
             self._send_unsent()
         if not event & ~select.POLLOUT:
@@ -102,7 +102,7 @@ class Attachment:
         return content != b""
 
     def _read_stdin(self) -> bool:
-        """Take what the user typed; False when there will be no more."""
+        """Read input from the user; returns false at the end."""
         try:
             typed = os.read(STDIN, _READ_BYTES)
         except OSError:
@@ -123,7 +123,7 @@ class Attachment:
             if not self._stdin and not self._unsent:
                 self._connection.end_writing()
         except OSError:
-            # The container reads no more: its output may still come.
+            # The container has closed its stdin, but may still send output.
             self._unsent, self._stdin = b"", False
 
     def _write(self, content: bytes) -> None:
@@ -136,7 +136,7 @@ class Attachment:
                 write_all(stream, payload)
 
     def _try_resize(self) -> int | None:
-        """Resize if that is still to be done; answers how many milliseconds to wait at most."""
+        """Resize if that is pending; returns the maximum time to wait, in milliseconds."""
         if self._resize and (self._resize() or self._resize_tries == _RESIZE_TRIES):
             self._resize = None
         if self._resize is None:

@@ -1,4 +1,4 @@
-"""The standard streams: writing to them, and the terminal that they may be."""
+"""The standard streams: writing to them, and handling a terminal."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ STDIN, STDOUT, STDERR = 0, 1, 2
 
 
 def write_all(descriptor: int, content: bytes) -> None:
-    """Write all of `content`, waiting if the descriptor takes no more at once.
+    """Write all of `content`, waiting if the descriptor is not ready.
 
-    Not through `sys.stdout`: unbuffered (PYTHONUNBUFFERED), it drops what a pipe did not take at once.
+    Not through `sys.stdout`, which if unbuffered (PYTHONUNBUFFERED) drops the rest after a short write to a pipe.
     """
     while content:
         try:
@@ -35,7 +35,7 @@ def is_terminal(descriptor: int) -> bool:
 
 
 def size_of(descriptor: int) -> tuple[int, int]:
-    """Rows and columns, (0, 0) when it is no terminal."""
+    """Rows and columns, (0, 0) if it is not a terminal."""
     try:
         size = os.get_terminal_size(descriptor)
     except OSError:
@@ -45,7 +45,7 @@ def size_of(descriptor: int) -> tuple[int, int]:
 
 @contextmanager
 def raw_mode(descriptor: int) -> Iterator[None]:
-    """Pass every key and every byte through unchanged; restored at the end, whatever happens."""
+    """Put a terminal into raw mode within the context: every key and byte is passed through unchanged."""
     if not is_terminal(descriptor):
         yield
         return

@@ -1,4 +1,4 @@
-"""What a container uses, worked out from the readings of the API.
+"""Computes a container's resource usage from the API's readings.
 
 Source: docker cli, cli/command/container/stats_helpers.go and formatter_stats.go.
 """
@@ -12,11 +12,11 @@ from sampan.cli import human
 
 _BARS = "▁▂▃▄▅▆▇█"
 _NOTHING = "--"
-_LEAST_SCALE = 1.0  # percent: the noise of an idle container shall not look like mountains
+_LEAST_SCALE = 1.0  # percent, so that the noise of an idle container is not scaled up
 
 
 class Usage:
-    """One container's readings, the last of which is shown."""
+    """The readings of one container; the last is shown."""
 
     def __init__(self, container: str, history: int = 20) -> None:
         self.container = container
@@ -25,13 +25,13 @@ class Usage:
         self._history: deque[float] = deque(maxlen=history)
 
     def add(self, reading: dict[str, Any]) -> None:
-        """One more reading; of a container that does not run it is empty, and nothing is compared with that."""
+        """Add a reading; that of a container that is not running is empty, and not used for comparison."""
         self._before, self._reading = self._reading, reading
         if self._cpu() and self._cpu(self._before):
             self._history.append(self.cpu_percent())
 
     def row(self, *, full: bool) -> dict[str, Any]:
-        """The columns, in docker's words, and the history of its CPU use."""
+        """The columns, named as docker's, and the history of CPU usage."""
         identity = str(self._reading.get("id") or "")
         row: dict[str, Any] = {
             "Container": self.container,
@@ -41,7 +41,7 @@ class Usage:
         return row | self._figures() | {"History": sparkline(self._history)}
 
     def cpu_percent(self) -> float:
-        """Of one CPU, between the last two readings."""
+        """CPU usage between the last two readings, in percent of one CPU."""
         before = self._before.get("cpu_stats", {})
         host = self._cpu().get("system_cpu_usage", 0) - before.get("system_cpu_usage", 0)
         own = self._cpu()["cpu_usage"]["total_usage"] - before.get("cpu_usage", {}).get("total_usage", 0)
@@ -50,7 +50,7 @@ class Usage:
         return float(own / host * (self._cpu().get("online_cpus") or 1) * 100)
 
     def _cpu(self, reading: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The CPU's part; empty if the container did not run."""
+        """The CPU stats of a reading; empty if the container was not running."""
         cpu: dict[str, Any] = (self._reading if reading is None else reading).get("cpu_stats") or {}
         return cpu if cpu.get("system_cpu_usage") else {}
 
@@ -70,13 +70,13 @@ class Usage:
 
 
 def sparkline(values: deque[float]) -> str:
-    """A bar for each value, scaled to the largest."""
+    """One bar for each value, scaled to the largest."""
     top = max([*values, _LEAST_SCALE])
     return "".join(_BARS[min(int(value / top * len(_BARS)), len(_BARS) - 1)] for value in values)
 
 
 def _memory(stats: dict[str, Any]) -> tuple[int, int]:
-    """Without the page cache that the kernel can take back at once (cgroup v1 has another name for it)."""
+    """Usage and limit, without inactive page cache, which can be reclaimed (its name differs in cgroup v1)."""
     details = stats.get("stats") or {}
     usage, cache = stats.get("usage", 0), details.get("total_inactive_file", details.get("inactive_file", 0))
     return (usage - cache if cache < usage else usage), stats.get("limit", 0)

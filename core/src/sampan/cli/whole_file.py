@@ -1,4 +1,4 @@
-"""Files that are there only once they are whole."""
+"""Files that appear only once they are complete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sampan.cli.terminal import write_all
 
 
 def check_output(path: str) -> None:
-    """Raise `CliError` for a path at which no file can be made, before the daemon is asked for anything."""
+    """Raise `CliError` if no file can be created at the path, to be called before any request to the daemon."""
     parent = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120  # pathlib costs 8 ms of start
     if not os.path.isdir(parent):  # noqa: PTH112
         raise CliError(f'invalid output path: directory "{parent}" does not exist')
@@ -24,7 +24,7 @@ def check_output(path: str) -> None:
 
 
 def write_whole(path: str, chunks: Iterable[bytes]) -> None:
-    """Write a file, for its owner alone to read, that takes its place at the end. Raises `CliError`."""
+    """Write a file atomically, readable only by its owner. Raises `CliError`."""
     part = f"{path}.part-{os.getpid()}"
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

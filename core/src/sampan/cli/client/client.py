@@ -1,4 +1,4 @@
-"""The Docker Engine API as requests: negotiation, JSON, errors, streams, hijacked connections."""
+"""A client of the Docker Engine API: version negotiation, JSON, errors, streams, hijacked connections."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sampan.cli.client.endpoint import Endpoint
 from sampan.cli.client.http import Body, Head, ProtocolError, Response, send_request
 from sampan.cli.errors import ConnectionFailed, DaemonError
 
-API_VERSION = "1.51"  # the newest that this client speaks; the daemon's may be lower
+API_VERSION = "1.51"  # the newest version that this client supports; the daemon's may be lower
 
 Query = Mapping[str, Any]
 
 
 class Client:
-    """Talks to one daemon, a connection per request.
+    """Talks to one daemon, with one connection per request.
 
-    A query's values: True becomes "1", None, False and "" are left out, a dict becomes JSON, a list is repeated.
+    Query values: True becomes "1"; None, False and "" are omitted; a dict becomes JSON; a list is repeated.
     Raises `ConnectionFailed` and `DaemonError`.
     """
 
@@ -32,20 +32,20 @@ class Client:
 
     @property
     def version(self) -> str:
-        """The API version in use, agreed by a ping before the first request (DOCKER_API_VERSION wins)."""
+        """The API version, negotiated by a ping before the first request (DOCKER_API_VERSION overrides it)."""
         if not self._version:
             theirs = self.ping().headers.get("api-version", "1.24")
             self._version = min(API_VERSION, theirs, key=_as_numbers)
         return self._version
 
     def ping(self) -> Head:
-        """The head of the daemon's answer to /_ping: API-Version, Ostype, …"""
+        """The head of the daemon's response to /_ping: API-Version, Ostype, …"""
         response = self._exchange("GET", "/_ping", {}, b"")
         response.read()
         return response.head
 
     def call(self, method: str, path: str, *, query: Query | None = None, body: Any = None) -> Any:
-        """One request with a JSON body (or none), and the JSON it answers (None for an empty answer)."""
+        """Send a request with a JSON body (or none), and return the JSON response (`None` if empty)."""
         content = self.request(method, path, query=query, body=body).read()
         return document_of(content) if content.strip() else None
 
@@ -58,7 +58,7 @@ class Client:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """One request and the JSON documents of its answer as they come; the head has arrived when this returns."""
+        """Send a request, and yield JSON documents as they arrive; when this returns, the head has arrived."""
         response = self.request(method, path, query=query, body=body, headers=headers)
         return (document_of(line) for line in response.lines())
 
@@ -71,7 +71,7 @@ class Client:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """One request; the body of its `Response` is still to be read. Bytes and iterables are sent as they are."""
+        """Send a request; the body of its `Response` is not read yet. Bytes and iterables are sent unchanged."""
         sent, content = dict(headers or {}), body
         if body is None:
             content = b""
@@ -83,13 +83,13 @@ class Client:
         return self._exchange(method, self._target(path, query), sent, content)
 
     def head(self, path: str, *, query: Query | None = None) -> Head:
-        """The head of the answer to a HEAD request."""
+        """The head of the response to a HEAD request."""
         response = self._exchange("HEAD", self._target(path, query), {}, b"")
         response.connection.close()
         return response.head
 
     def hijack(self, path: str, *, query: Query | None = None, body: Any = None) -> Response:
-        """A request after whose answer the connection is a raw stream both ways (attach, exec start)."""
+        """Send a request after which the connection is a raw bidirectional stream (attach, exec start)."""
         headers = {"Content-Type": "application/json", "Connection": "Upgrade", "Upgrade": "tcp"}
         content = b"" if body is None else json.dumps(body).encode()
         return self._exchange("POST", self._target(path, query), headers, content)
@@ -122,7 +122,7 @@ class Client:
 
 
 def _ask(connection: Connection, method: str, target: str, headers: Mapping[str, str], body: Body) -> Response:
-    # A daemon that refuses a long body answers and closes: its answer says why.
+    # A daemon that refuses a long body responds and closes the connection: the response tells why.
     with suppress(BrokenPipeError, ConnectionResetError):
         send_request(connection, method, target, headers, body)
     return Response(connection, has_body=method != "HEAD")
@@ -143,7 +143,7 @@ def _error_of(response: Response, target: str) -> DaemonError:
 
 
 def document_of(content: bytes) -> Any:
-    """A JSON document of the daemon's. Raises `ProtocolError` if it is none."""
+    """Parse a JSON document from the daemon. Raises `ProtocolError` if it is invalid."""
     try:
         return json.loads(content)
     except ValueError:
@@ -173,7 +173,7 @@ def _encode_query(query: Query) -> str:
 
 
 def filters_of(pairs: list[str]) -> dict[str, list[str]]:
-    """The API's filters from the values of `--filter NAME=VALUE` (checked by the flag's kind)."""
+    """The API's filters for the values of `--filter NAME=VALUE` (checked by the flag's kind)."""
     filters: dict[str, list[str]] = {}
     for pair in pairs:
         name, _, value = pair.partition("=")

@@ -1,7 +1,7 @@
-"""A connection to the daemon, plain or TLS, whose write side can be closed on its own.
+"""A connection to the daemon, plain or TLS, whose write side can be closed separately.
 
-TLS runs over memory buffers (`SSLObject`), not `ssl.wrap_socket`: so the socket below stays an ordinary one that
-`poll` can watch, and a half-close (close_notify one way) leaves the other way open.
+TLS uses memory buffers (`SSLObject`) instead of `ssl.wrap_socket`: so the underlying socket can be polled as usual,
+and a half-close (close_notify in one direction) leaves the other direction open.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RECEIVE_BYTES = 64 * 1024
 
 
 class _Codec(Protocol):
-    """What lies between the bytes of the API and those on the wire."""
+    """Converts between the bytes of the API and those on the wire."""
 
     def encode(self, content: bytes) -> bytes: ...
 
@@ -71,18 +71,18 @@ class _Tls:
             while part := self._tls.read(RECEIVE_BYTES):
                 parts.append(part)
         except (self._ssl.SSLWantReadError, self._ssl.SSLZeroReturnError):
-            pass  # all of it is decoded, or the daemon has said its goodbye and the socket's end follows
+            pass  # everything is decoded, or the daemon has sent close_notify and will close the socket
         return b"".join(parts)
 
     def end(self) -> bytes:
-        # Our close_notify is written; the daemon's may come much later.
+        # Our close_notify is written; the daemon's may arrive much later.
         with suppress(self._ssl.SSLWantReadError):
             self._tls.unwrap()
         return self._outgoing.read()
 
 
 class Connection:
-    """Bytes to and from the daemon. Raises `ConnectionError` when it goes away."""
+    """Bytes to and from the daemon. Raises `ConnectionError` if the connection is lost."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._socket = endpoint.open()
@@ -93,7 +93,7 @@ class Connection:
             raise
 
     def fileno(self) -> int:
-        """The socket's number, for poll."""
+        """The socket's descriptor, for poll."""
         return self._socket.fileno()
 
     def send(self, content: bytes) -> None:
@@ -101,35 +101,35 @@ class Connection:
         self._socket.sendall(self._codec.encode(content))
 
     def receive(self) -> bytes:
-        """Some bytes, waiting for them; b"" at the end."""
+        """Wait for data and return it; b"" at the end."""
         while raw := self._socket.recv(RECEIVE_BYTES):
             if content := self._codec.decode(raw):
                 return content
         return b""
 
     def encode(self, content: bytes) -> bytes:
-        """What `content` is on the wire, for a caller that sends with `send_some`."""
+        """Encode `content` for the wire, to be sent with `send_some`."""
         return self._codec.encode(content)
 
     def send_some(self, raw: bytes) -> int:
-        """Send as much of the encoded bytes as fits now without waiting; answers how many."""
+        """Send as many of the encoded bytes as possible without blocking; returns their number."""
         try:
             return self._socket.send(raw, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return 0
 
     def end_writing(self) -> None:
-        """Tell the daemon that no more comes from us; receiving goes on."""
+        """Close our direction; receiving continues."""
         if goodbye := self._codec.end():
             self._socket.sendall(goodbye)
         else:
             self._socket.shutdown(socket.SHUT_WR)
 
     def receive_some(self) -> bytes | None:
-        """What one read of a readable socket gives: b"" at the end, None if it held no whole TLS record yet."""
+        """Read once from a readable socket: b"" at the end, `None` if no complete TLS record has arrived."""
         raw = self._socket.recv(RECEIVE_BYTES)
         return (self._codec.decode(raw) or None) if raw else b""
 
     def close(self) -> None:
-        """Close both ways."""
+        """Close both directions."""
         self._socket.close()

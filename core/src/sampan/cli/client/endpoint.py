@@ -1,4 +1,4 @@
-"""Where the daemon listens: parsing `-H`, opening the socket, TLS."""
+"""The daemon's address: parsing `-H`, opening the socket, TLS."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TlsFiles(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """A daemon's address. `path` for a unix socket, else `host` and `port`; `text` is how messages name it."""
+    """A daemon's address: `path` for a unix socket, otherwise `host` and `port`; `text` is used in messages."""
 
     text: str
     path: str = ""
@@ -38,7 +38,7 @@ class Endpoint(NamedTuple):
         return f"{self.host}:{self.port}" if self.host else "sampan"
 
     def open(self) -> socket.socket:
-        """A connected socket. Raises `ConnectionFailed`, or `CliError` when this user may not."""
+        """Connect, and return the socket. Raises `ConnectionFailed`, or `CliError` if permission is denied."""
         try:
             if self.path:
                 return _open_unix(self.path)
@@ -85,7 +85,7 @@ def _open_unix(path: str) -> socket.socket:
 
 
 def endpoint(address: str, options: Options) -> Endpoint:
-    """Parse an address as docker's `-H` takes it, with the TLS flags and variables. Raises `CliError`."""
+    """Parse an address as for docker's `-H`, with the TLS flags and variables. Raises `CliError`."""
     scheme, separator, rest = address.strip().partition("://")
     if not separator:
         scheme, rest = "tcp", scheme
@@ -110,7 +110,7 @@ def _host_and_port(authority: str, address: str, default_port: int) -> tuple[str
 
 
 def tls_files(options: Options) -> TlsFiles | None:
-    """The TLS files by `--tls*`, DOCKER_TLS, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH; None for plain text."""
+    """The TLS files by `--tls*`, DOCKER_TLS, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH; `None` without TLS."""
     verify = options.on("tlsverify") if options.changed("tlsverify") else bool(os.environ.get("DOCKER_TLS_VERIFY"))
     if not (verify or options.on("tls") or os.environ.get("DOCKER_TLS")):
         return None

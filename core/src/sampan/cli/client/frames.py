@@ -1,6 +1,6 @@
-"""Stdout and stderr out of one stream: frames of an 8-byte head and a payload.
+"""Separates stdout and stderr in one stream of frames, each with an 8-byte header and a payload.
 
-The head is the stream (1 stdout, 2 stderr, 3 an error of the daemon), three zeros, the payload's length (big-endian).
+The header is the stream (1 stdout, 2 stderr, 3 a daemon error), three zeros, and the payload's length (big-endian).
 Source: Docker Engine API, ContainerAttach, "Stream format".
 """
 
@@ -14,7 +14,7 @@ HEAD_BYTES = 8
 
 
 class Demultiplexer:
-    """Splits what arrives; payloads are passed on as they come, not held back until a frame is whole."""
+    """Splits incoming data; payloads are passed on as they arrive, not held back until a frame is complete."""
 
     def __init__(self) -> None:
         self._head = b""
@@ -22,7 +22,7 @@ class Demultiplexer:
         self._left = 0
 
     def feed(self, content: bytes) -> Iterator[tuple[int, bytes]]:
-        """(stream, bytes) of what `content` adds. Raises `CliError` for a frame that reports an error."""
+        """Yield (stream, bytes) for the payloads in `content`. Raises `CliError` for a frame with an error."""
         while content:
             if not self._left:
                 missing = HEAD_BYTES - len(self._head)

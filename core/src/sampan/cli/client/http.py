@@ -1,7 +1,7 @@
-"""HTTP/1.1 as far as the Docker Engine API needs it: one request and its answer on a connection.
+"""HTTP/1.1 as far as the Docker Engine API needs it: one request and its response per connection.
 
-Not http.client: its import (email, ssl) costs 40 ms, half of the budget of a start, and after an upgrade its buffered
-reader holds bytes of the stream. Source: RFC 9112.
+Not http.client, as its import (email, ssl) takes 40 ms, half of the startup budget, and its buffered reader keeps
+bytes of the stream after an upgrade. Source: RFC 9112.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Body = bytes | Iterable[bytes]
 
 
 class Head(NamedTuple):
-    """The status and the headers (lower-case names) of an answer."""
+    """The status and the headers (lower-case names) of a response."""
 
     status: int
     reason: str
@@ -24,13 +24,13 @@ class Head(NamedTuple):
 
 
 class ProtocolError(ConnectionError):
-    """What came is not HTTP/1.1."""
+    """The response is not valid HTTP/1.1."""
 
 
 def send_request(
     connection: Connection, method: str, target: str, headers: Mapping[str, str], body: Body = b""
 ) -> None:
-    """Send a request. A body in pieces goes out chunked, each piece as it is made."""
+    """Send a request. A body in pieces is sent chunked, each piece as it is produced."""
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     if isinstance(body, bytes):
         if body or method in ("POST", "PUT"):
@@ -46,7 +46,7 @@ def send_request(
 
 
 class Response:
-    """An answer whose head has been read; at the end of its body the connection is closed."""
+    """A response whose head has been read; at the end of its body, the connection is closed."""
 
     def __init__(self, connection: Connection, *, has_body: bool = True) -> None:
         self.connection = connection
@@ -55,7 +55,7 @@ class Response:
         self.head = self._read_head()
 
     def chunks(self) -> Iterator[bytes]:
-        """The body in the pieces in which it arrives."""
+        """The body, in pieces as they arrive."""
         try:
             yield from self._body()
         finally:
@@ -66,7 +66,7 @@ class Response:
         return b"".join(self.chunks())
 
     def lines(self) -> Iterator[bytes]:
-        """The non-empty lines of the body, each as soon as it is whole: a stream of JSON documents."""
+        """The non-empty lines of the body, each as soon as it is complete, for streams of JSON documents."""
         rest = b""
         for chunk in self.chunks():
             *whole, rest = (rest + chunk).split(b"\n")
@@ -75,7 +75,7 @@ class Response:
             yield rest
 
     def leftover(self) -> bytes:
-        """What has arrived behind the head: the first bytes of an upgraded stream."""
+        """Data that arrived after the head: the first bytes of an upgraded stream."""
         content = bytes(self._buffer)
         self._buffer.clear()
         return content

@@ -1,7 +1,7 @@
-"""The table of all commands: which module holds each, read without importing any of them.
+"""The table of all commands and their modules, which are imported only when needed.
 
 `RUN` in "sampan.cli.commands.run" is a `Command`. A group is a dict of its commands; most container and image
-commands also stand at the top, as with docker.
+commands are also at the top level, as in docker.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """Where a command is, and the sentence that help shows for it."""
+    """The location of a command, and its summary in help."""
 
     module: str
     attribute: str
@@ -18,7 +18,7 @@ class Entry(NamedTuple):
 
 
 class Group(NamedTuple):
-    """A management command: a word before other commands. `aliases` maps further names to members."""
+    """A management command, which precedes other commands. `aliases` maps alternative names to members."""
 
     summary: str
     members: dict[str, Entry]

@@ -1,4 +1,4 @@
-"""`sampan load`, `import` and `save`: images out of tar archives, and into them."""
+"""`sampan load`, `import` and `save`: images from and to tar archives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OF_ARCHIVES = ("oci-layout", "manifest.json")
 
 
 def load(session: Session, options: Options) -> None:
-    """Load the images of an archive, from a file or stdin, or of a directory that is such an archive unpacked."""
+    """Load images from an archive, in a file or on stdin, or from a directory with an unpacked archive."""
     quiet = options.on("quiet") or not is_terminal(STDOUT)
     query = {"quiet": quiet, "platform": [_platform_json(text) for text in options.texts("platform")]}
     if not options.text("input") and is_terminal(STDIN):
@@ -52,7 +52,7 @@ def save(session: Session, options: Options) -> None:
 
 
 def import_image(session: Session, options: Options) -> None:
-    """Make an image of one layer from a file system's tar archive, and print its ID."""
+    """Create an image with one layer from a tar archive of a file system, and print its ID."""
     source, reference = options.args[0], (options.args[1] if len(options.args) > 1 else "")
     remote = source.startswith(("http://", "https://"))
     name, tag, _ = split_reference(reference)
@@ -77,7 +77,7 @@ def import_image(session: Session, options: Options) -> None:
 
 
 def _content(path: str) -> Iterator[bytes]:
-    """The bytes of a file, or of stdin for "", in pieces. Raises `CliError` at once if it can't be read."""
+    """The bytes of a file, or of stdin for "", in pieces. Raises `CliError` immediately if it can't be opened."""
     try:
         descriptor = os.open(path, os.O_RDONLY) if path else os.dup(STDIN)
     except OSError as error:
@@ -89,7 +89,7 @@ def _content(path: str) -> Iterator[bytes]:
 
 
 def _is_unpacked(path: str) -> bool:
-    """Whether it is the directory of an OCI layout, or of an archive that somebody has unpacked."""
+    """Whether it is a directory with an OCI layout or an unpacked archive."""
     return bool(path) and any(Path(path, name).is_file() for name in _OF_ARCHIVES)
 
 

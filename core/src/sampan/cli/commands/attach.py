@@ -16,7 +16,7 @@ from sampan.cli.terminal import STDERR, STDIN, STDOUT
 
 
 def start(session: Session, options: Options) -> int:
-    """Start containers; with --attach or --interactive, one, and stay with it."""
+    """Start containers; with --attach or --interactive, start one and attach to it."""
     if options.on("attach") or options.on("interactive"):
         if len(options.args) > 1:
             raise CliError("you cannot start and attach multiple containers at once")
@@ -57,7 +57,7 @@ def _start_attached(session: Session, options: Options) -> int:
 
 
 def _checkpoint(options: Options) -> dict[str, str]:
-    """What to start from; `sampand` has no checkpoints and says so, an experimental Docker may have them."""
+    """The checkpoint to start from, which `sampand` refuses, but an experimental Docker daemon may support."""
     flags = ("checkpoint", "checkpoint-dir")
     return {flag: value for flag in flags if (value := options.text(flag))}
 
@@ -72,7 +72,7 @@ def attach(session: Session, options: Options) -> int:
     streams = _streams(document, stdin=not options.on("no-stdin"))
     with forwarded(session.client, identity) if options.on("sig-proxy") and not tty else contextlib.nullcontext():
         attachment = attach_to(session, identity, streams, tty=tty, keys=keys)
-        # It may have ended in between: then nothing would ever come.
+        # It may have ended in between, and there would never be any output.
         _running(session, identity)
         if stay(session, f"/containers/{identity}", attachment, tty=tty, redraw=True):
             raise CliError("read escape sequence")

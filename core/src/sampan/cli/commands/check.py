@@ -1,4 +1,4 @@
-"""`sampan system check`: whether everything on the disk is intact, an addition to docker's commands."""
+"""`sampan system check`: checks that everything on disk is intact; not a docker command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REPAIRED = _TABLE + "\\t{{.Repaired}}\\t{{.Action}}"
 
 
 def check(session: Session, options: Options) -> int:
-    """Print what is wrong; the exit status is 1 if something still is."""
+    """Print the problems found; the exit status is 1 if any is not repaired."""
     repair = options.on("repair")
     query = {"files": "1"} if options.on("files") else {}
     answer = session.client.call("POST" if repair else "GET", "/system/check", query=query)

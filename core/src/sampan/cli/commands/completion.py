@@ -1,4 +1,4 @@
-"""`sampan completion`: small scripts for the shells, which ask `sampan __complete` for the words."""
+"""`sampan completion`: small shell scripts, which call `sampan __complete` for the candidates."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _RUNNING = frozenset(("attach", "exec", "kill", "pause", "port", "stats", "stop"
 
 
 def completion(session: Session, options: Options) -> None:
-    """Print the script that makes a shell complete our command lines."""
+    """Print the completion script of a shell."""
     shell = options.args[0]
     if shell not in _SCRIPTS:
         raise CliError(f'unknown shell "{shell}": must be one of "bash", "zsh", "fish"')
@@ -46,7 +46,7 @@ def completion(session: Session, options: Options) -> None:
 
 
 def complete(session: Session, options: Options) -> None:
-    """Print the words that can stand in place of the last one."""
+    """Print the candidates for the last word."""
     *before, word = options.args or [""]
     for candidate in sorted(_candidates(session, before, word)):
         if candidate.startswith(word):
@@ -66,7 +66,7 @@ def _candidates(session: Session, before: list[str], word: str) -> set[str]:
 
 
 def _entry(before: list[str]) -> tuple[Entry | set[str], list[str]]:
-    """The command that the words name, and the words behind it; or the words that could come next."""
+    """The command named by the words and the words after it, or the words that could come next."""
     words = [word for at, word in enumerate(before) if not word.startswith("-") and not _is_value(before, at)]
     if not words:
         return TOP.keys() | GROUPS.keys(), []
@@ -93,7 +93,7 @@ def _flag_names(flags: tuple[Flag, ...]) -> set[str]:
 
 
 def _names(session: Session, command: Command, rest: list[str]) -> set[str]:
-    """The names that can stand where the command's usage has the kind of thing."""
+    """The names of existing objects of the kind that the command's usage has at this position."""
     verb, *places = command.usage.partition("\n")[0].replace("[OPTIONS]", "").split()
     typed = [word for at, word in enumerate(rest) if not _is_flag(command.flags, rest, at)]
     kind = _kind(verb, places, len(typed))
@@ -111,12 +111,12 @@ def _names(session: Session, command: Command, rest: list[str]) -> set[str]:
 
 
 def _kind(verb: str, places: list[str], typed: int) -> str | None:
-    """What stands in the usage at the place of the next word; a last place with dots stands for all that follow."""
+    """The kind of the next word by the command's usage; a last place with dots stands for all further words."""
     if places and "..." in places[-1]:
         place = places[min(typed, len(places) - 1)]
     else:
         place = places[typed] if typed < len(places) else ""
-    if (verb == "create" and _IMAGE not in place) or verb == "cp":  # a name that is new; paths, which shells know
+    if (verb == "create" and _IMAGE not in place) or verb == "cp":  # a new name, or paths, which the shell completes
         return None
     if "REPOSITORY" in place or (verb == "push" and "NAME" in place):
         return _IMAGE

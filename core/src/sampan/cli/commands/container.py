@@ -47,7 +47,7 @@ def _post_each(session: Session, options: Options, verb: str, query: dict[str, A
 
 
 def rename(session: Session, options: Options) -> None:
-    """Give a container another name."""
+    """Rename a container."""
     old, new = options.args
     try:
         session.client.call("POST", f"/containers/{segment(old)}/rename", query={"name": new})
@@ -61,7 +61,7 @@ def kill(session: Session, options: Options) -> int:
 
 
 def remove(session: Session, options: Options) -> int:
-    """Remove each container and print its name; with --force, one that is not there is no failure."""
+    """Remove each container and print its name; with --force, a missing one is not a failure."""
     query = {"v": options.on("volumes"), "link": options.on("link"), "force": options.on("force")}
 
     def one(name: str) -> str:

@@ -1,4 +1,4 @@
-"""`sampan cp`: files between a container and the local file system."""
+"""`sampan cp`: copies files between a container and the local file system."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SHOWN_EVERY_S = 0.075
 
 
 def copy(session: Session, options: Options) -> None:
-    """Copy in or out, whichever argument names a container."""
+    """Copy in or out, depending on which argument names a container."""
     for name, argument in zip(("source", "destination"), options.args, strict=True):
         if not argument:
             raise CliError(f"{name} can not be empty")
@@ -101,7 +101,7 @@ def _copy_in(session: Session, options: Options, path: str, container: str, targ
 
 
 def _container_target(session: Session, container: str, path: str) -> Place:
-    """The container's end of a copy into it. What can't be seen may still be made: the daemon will say."""
+    """The container's end of a copy into it. Without a stat it may still be created: the daemon decides."""
     stat = _stat(session, container, path)
     place = Place(path, exists=False)
     if stat and stat["mode"] & _GO_LINK:
@@ -140,7 +140,7 @@ def _stdin() -> Iterator[bytes]:
 
 
 class _Progress:
-    """Counts what is copied, and shows it on a terminal; quiet as docker is, if told so or if stdout is none."""
+    """Counts copied bytes and shows them on a terminal; like docker, quiet by default if stdout is not a terminal."""
 
     def __init__(self, session: Session, options: Options, header: str) -> None:
         self._session = session
@@ -151,7 +151,7 @@ class _Progress:
         self._next_at = 0.0
 
     def counted(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """The same pieces."""
+        """Yield the same pieces, counted."""
         for piece in pieces:
             self._bytes += len(piece)
             if self._shown and (now := time.monotonic()) >= self._next_at:
@@ -160,7 +160,7 @@ class _Progress:
             yield piece
 
     def finish(self, target: str) -> None:
-        """Say that it is done."""
+        """Report the end of the copy."""
         if self._shown:
             write_text(STDERR, "\r\x1b[K")
         if not self._quiet:

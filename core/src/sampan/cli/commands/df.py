@@ -55,7 +55,7 @@ _LOG_HEADERS = {"ID": "CONTAINER ID", "Name": "NAME", "Size": "SIZE"}
 
 
 def df(session: Session, options: Options) -> None:
-    """Print what takes room on the disk, by kind or, with `--verbose`, thing by thing."""
+    """Print disk usage by kind or, with `--verbose`, for each object."""
     verbose = options.on("verbose")
     usage = _usages(session.client.call("GET", "/system/df", query={"verbose": verbose}))
     template = options.text("format") or "table"
@@ -68,7 +68,7 @@ def df(session: Session, options: Options) -> None:
 
 
 def _usages(answer: Document) -> Document:
-    """The answer as it is since API 1.52: the sums of each kind, which clients worked out themselves before."""
+    """The response in the format of API 1.52, with totals for each kind, which older clients computed themselves."""
     if "ImageUsage" in answer:
         return answer
     images, containers = answer.get("Images") or [], answer.get("Containers") or []
@@ -134,7 +134,7 @@ def _things(usage: Document) -> dict[str, list[dict[str, Any]]]:
 
 
 def _image(one: dict[str, Any]) -> dict[str, Any]:
-    """A line of the image; its first name stands for all."""
+    """The row of an image, with only its first name."""
     return next(iter(image.rows(one, short=True, with_digests=False)))
 
 

@@ -1,4 +1,4 @@
-"""`sampan drivers`: which package serves what, an addition to docker's commands."""
+"""`sampan drivers`: the drivers and the packages that provide them; not a docker command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TABLE = "table {{.Kind}}\\t{{.Name}}\\t{{.Selected}}\\t{{.Package}}\\t{{.Versio
 
 
 def list_drivers(session: Session, options: Options) -> None:
-    """Print the installed drivers, the broken ones with what is wrong."""
+    """Print the installed drivers, with an error for broken ones."""
     template = options.text("format") or "table"
     if options.on("quiet"):
         template = "{{.Name}}"

@@ -1,4 +1,4 @@
-"""Commands that do one thing to each of several arguments."""
+"""Helpers for commands that do the same to each argument."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sampan.cli.session import Session
 
 
 def for_each(session: Session, names: list[str], act: Callable[[str], str]) -> int:
-    """Call `act` with each name and print what it answers, if anything; errors go to stderr and make the status 1."""
+    """Call `act` with each name and print its result, if any; after errors, which go to stderr, the status is 1."""
     status = 0
     for name in names:
         try:
@@ -24,7 +24,7 @@ def for_each(session: Session, names: list[str], act: Callable[[str], str]) -> i
 
 
 def segment(name: str) -> str:
-    """A name as one segment of a URL's path."""
+    """A name quoted as one segment of a URL path."""
     if all(letter.isalnum() or letter in "-_.:" for letter in name) and name.isascii():
         return name
     from urllib.parse import quote

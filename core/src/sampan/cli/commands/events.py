@@ -13,7 +13,7 @@ from sampan.cli.session import Session
 
 
 def events(session: Session, options: Options) -> None:
-    """Print what happens, until `--until` or the user's interrupt."""
+    """Print events until `--until` or until interrupted."""
     if template := options.text("format"):
         checked_template(template)
     query = {
@@ -26,7 +26,7 @@ def events(session: Session, options: Options) -> None:
 
 
 def _since(text: str) -> str:
-    """A time, or `seq:NUMBER`, which is the daemon's to read."""
+    """A time, or `seq:NUMBER`, which is parsed by the daemon."""
     return text if text.startswith("seq:") else timestamp_of(text, "since")
 
 

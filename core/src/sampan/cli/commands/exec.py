@@ -21,7 +21,7 @@ def execute(session: Session, options: Options) -> int:
     container = f"/containers/{segment(options.args[0])}"
     body = _config(options, keys)
     if not detach and tty and body["AttachStdin"]:
-        # An unknown container is the first thing to say; and nothing may be created if there is no terminal.
+        # An unknown container is reported first, and nothing may be created without a terminal.
         session.client.call("GET", f"{container}/json")
         check_tty(stdin=True, tty=True)
     if tty:

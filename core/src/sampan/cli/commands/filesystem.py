@@ -17,7 +17,7 @@ _KINDS = ("C", "A", "D")
 
 
 def diff(session: Session, options: Options) -> None:
-    """Print the paths that differ from the image, each with how."""
+    """Print the paths that differ from the image, each with the kind of change."""
     name = options.args[0]
     if not name:
         raise CliError("Container name cannot be empty")
@@ -41,7 +41,7 @@ def export(session: Session, options: Options) -> None:
 
 
 def commit(session: Session, options: Options) -> None:
-    """Make an image of the container, and print its ID."""
+    """Create an image from the container, and print its ID."""
     reference = options.args[1] if len(options.args) > 1 else ""
     repository, tag, digest = split_reference(reference)
     if reference:

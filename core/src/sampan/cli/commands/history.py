@@ -59,7 +59,7 @@ def _step(step: dict[str, Any], options: Options) -> dict[str, Any]:
 
 
 def search(session: Session, options: Options) -> None:
-    """Print what a registry finds."""
+    """Print the images found by a registry."""
     term = options.args[0]
     query = {"term": term, "limit": options.number("limit"), "filters": filters_of(options.texts("filter"))}
     auth = Credentials(session.options).get(registry_of(term))

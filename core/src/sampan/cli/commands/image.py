@@ -35,7 +35,7 @@ _NONE = "<none>"
 
 
 def list_images(session: Session, options: Options) -> None:
-    """Print the images, a line for each tag."""
+    """Print the images, one line for each tag."""
     filters = filters_of(options.texts("filter"))
     if options.args:
         filters.setdefault("reference", []).append(options.args[0])
@@ -57,7 +57,7 @@ def _template(session: Session, options: Options) -> str:
 
 
 def rows(image: dict[str, Any], *, short: bool, with_digests: bool) -> Iterator[dict[str, Any]]:
-    """The lines for an image, one for each of its names."""
+    """The rows of an image, one for each of its names."""
     common = {
         "ID": short_id(image["Id"]) if short else image["Id"],
         "CreatedSince": f"{human.ago(time.time() - image['Created'])} ago",
@@ -75,7 +75,7 @@ def rows(image: dict[str, Any], *, short: bool, with_digests: bool) -> Iterator[
 
 
 def _names(image: dict[str, Any], *, with_digests: bool) -> Iterator[tuple[str, str, str]]:
-    """Name, tag and digest of each line for an image."""
+    """Name, tag and digest of each row of an image."""
     tags = [split_reference(text) for text in image.get("RepoTags") or [] if text != "<none>:<none>"]
     found = [split_reference(text) for text in image.get("RepoDigests") or [] if text != "<none>@<none>"]
     digests: dict[str, list[str]] = {}
@@ -100,7 +100,7 @@ def _size(number: int) -> str:
 
 
 def remove(session: Session, options: Options) -> None:
-    """Remove images or their names, and print what went; with --force, one that is not there is no failure."""
+    """Remove images or their names, and print what was removed; with --force, a missing one is not a failure."""
     query = {"force": options.on("force"), "noprune": options.on("no-prune")}
     errors, failed = [], False
     for name in options.args:
@@ -119,7 +119,7 @@ def remove(session: Session, options: Options) -> None:
 
 
 def tag(session: Session, options: Options) -> None:
-    """Give an image a further name."""
+    """Give an image another name."""
     source, target = options.args
     try:
         check_reference(target)
@@ -134,7 +134,7 @@ def tag(session: Session, options: Options) -> None:
 
 
 def image_path(name: str) -> str:
-    """An image's name in a URL's path, where its slashes stay."""
+    """An image's name quoted for a URL path, keeping its slashes."""
     return quote(name, safe="/:@")
 
 

@@ -14,7 +14,7 @@ Info = dict[str, Any]
 
 
 def info(session: Session, options: Options) -> None:
-    """Show what the daemon says of itself and its host."""
+    """Show information about the daemon and its host."""
     document = session.client.call("GET", "/info")
     client = {"Version": __version__, "Context": "default", "Debug": session.options.on("debug")}
     if template := options.text("format"):
@@ -112,7 +112,7 @@ def _registries(document: Info) -> list[str]:
 
 
 def _filled(document: Info, titles: dict[str, str]) -> list[str]:
-    """The lines for those keys that have a value."""
+    """The lines for keys that have a value."""
     return [f" {title}: {document[key]}" for key, title in titles.items() if document.get(key)]
 
 

@@ -1,4 +1,4 @@
-"""`sampan inspect`, alone and for each kind of thing."""
+"""`sampan inspect`, on its own and for each kind of object."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _KINDS: dict[str, _Find] = {
 
 
 def _anything(kind: str) -> _Find:
-    """Look in every kind of thing, or in the one asked for."""
+    """Search all kinds of objects, or the requested one."""
 
     def find(session: Session, name: str, size: bool) -> Any:
         for key, find_one in _KINDS.items():
@@ -67,12 +67,12 @@ def _anything(kind: str) -> _Find:
 
 
 def _is_elsewhere(error: DaemonError) -> bool:
-    """Whether an error leaves it possible that the thing is of another kind."""
-    return error.code in (400, 404, 501)  # 400: what can be the name of a volume need not be one of an image
+    """Whether, after this error, the object may be of another kind."""
+    return error.code in (400, 404, 501)  # 400: a valid volume name may be an invalid image name
 
 
 def inspect(session: Session, options: Options) -> None:
-    """Print all about containers, images, networks, volumes or plugins."""
+    """Print all details of containers, images, networks, volumes or plugins."""
     kind = options.text("type")
     if options.changed("type") and kind not in _KINDS:
         names = '", "'.join(_KINDS)

@@ -1,4 +1,4 @@
-"""`sampan jobs`: what the engine is doing, an addition to docker's commands."""
+"""`sampan jobs`: what the engine is doing; not a docker command."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LIVE = ("queued", "running")
 
 
 def list_jobs(session: Session, options: Options) -> None:
-    """Print the jobs that are queued or running, or also the last ones that ended."""
+    """Print the queued and running jobs, optionally also those that ended recently."""
     template = options.text("format") or "table"
     if options.on("quiet"):
         template = "{{.ID}}"
@@ -59,14 +59,14 @@ def _caller(caller: dict[str, Any]) -> str:
 
 
 def _span(seconds: float) -> str:
-    """A measured time: `3.2ms`, `1.50s`, `2 minutes`."""
+    """Format a duration: `3.2ms`, `1.50s`, `2 minutes`."""
     if seconds < 1:
         return f"{seconds * 1000:.1f}ms"
     return f"{seconds:.2f}s" if seconds < 60 else human.ago(seconds)
 
 
 def cancel(session: Session, options: Options) -> int:
-    """Cancel jobs, those that allow it, and print their IDs."""
+    """Cancel jobs, if they can be cancelled, and print their IDs."""
 
     def one(identity: str) -> str:
         session.client.call("DELETE", f"/jobs/{segment(identity)}")

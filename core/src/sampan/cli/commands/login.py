@@ -15,7 +15,7 @@ _SECRET_BYTES_MAX = 64 << 10
 
 
 def login(session: Session, options: Options) -> None:
-    """Have a registry judge credentials, and keep them."""
+    """Have a registry check credentials, and store them."""
     _check_flags(options)
     credentials = Credentials(session.options)
     key = server_key(options.args[0] if options.args else "")
@@ -46,7 +46,7 @@ def _has_secret(auth: Auth) -> bool:
 
 
 def _ask(session: Session, options: Options, key: str, default_user: str) -> Auth:
-    """The credentials that the flags, standard input or the terminal give."""
+    """The credentials from the flags, stdin or the terminal."""
     user, password = options.text("username"), options.text("password")
     if password:
         session.warn("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
@@ -86,7 +86,7 @@ def _finish(session: Session, credentials: Credentials, key: str, auth: Auth) ->
 
 
 def logout(session: Session, options: Options) -> None:
-    """Forget the credentials for a registry."""
+    """Erase the credentials for a registry."""
     key = server_key(options.args[0] if options.args else "")
     session.say(f"Removing login credentials for {key}")
     Credentials(session.options).erase(key)

@@ -15,7 +15,7 @@ from sampan.cli.terminal import STDOUT, write_all
 
 
 def logs(session: Session, options: Options) -> None:
-    """Print what a container wrote, stdout to stdout and stderr to stderr."""
+    """Print a container's output, stdout to stdout and stderr to stderr."""
     document = session.client.call("GET", f"/containers/{segment(options.args[0])}/json")
     query = {
         "stdout": True,
@@ -38,7 +38,7 @@ def logs(session: Session, options: Options) -> None:
 
 
 def timestamp_of(text: str, name: str) -> str:
-    """What the API takes for a time: seconds with a fraction. Takes those, Go durations (ago), and RFC 3339 dates.
+    """Convert a Go duration (ago), an RFC 3339 date or seconds to the API's format, seconds with a fraction.
 
     Raises `CliError`.
     """
@@ -48,12 +48,12 @@ def timestamp_of(text: str, name: str) -> str:
         if text != "0":  # which is the epoch
             return _fixed(time.time_ns() - duration_ns(text))
     except ValueError:
-        pass  # no duration
+        pass  # not a duration
     try:
         seconds, _, fraction = text.partition(".")
         return f"{int(seconds)}.{int((fraction or '0')[:9].ljust(9, '0')):09}"
     except ValueError:
-        pass  # no number
+        pass  # not a number
     try:
         return _fixed(_nanoseconds(text))
     except ValueError:

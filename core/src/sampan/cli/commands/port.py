@@ -1,4 +1,4 @@
-"""`sampan port`: where a container's ports are published, and with `--exposed` what the outside can reach of all."""
+"""`sampan port`: the published ports of a container, or with `--exposed` all ports reachable from outside."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _REACHED_BY = {
 
 
 def port(session: Session, options: Options) -> None:
-    """Print where the container's ports, or one of them, are published."""
+    """Print the host addresses of the container's published ports, or of one of them."""
     if options.on("exposed"):
         print_exposed(session, options)
         return
@@ -59,12 +59,12 @@ def _address(binding: dict[str, Any]) -> str:
 
 
 def _natural(text: str) -> list[tuple[bool, int, str]]:
-    """A key by which `9` sorts before `10`."""
+    """A sort key that puts `9` before `10`."""
     return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.findall(r"\d+|\D+", text)]
 
 
 def print_exposed(session: Session, options: Options) -> None:
-    """Print what the outside can reach; of one container only, if it is named."""
+    """Print the ports reachable from outside, of all containers or only of the named one."""
     if len(options.args) > 1:
         raise CliError("conflicting options: --exposed takes a container, but no port")
     found = session.client.call("GET", "/ports")

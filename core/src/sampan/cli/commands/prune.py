@@ -1,4 +1,4 @@
-"""`sampan container prune` and those of images, networks and volumes; `system prune`, which is all in a row."""
+"""`prune` of containers, images, networks and volumes, and `system prune`, which combines them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Filters = dict[str, list[str]]
 
 
 class _Kind(NamedTuple):
-    """What can be pruned. `what` and `all` say what goes, without and with `--all`; `lines` what has gone."""
+    """What can be pruned. `what` and `all` describe what is removed, without and with `--all`; `lines` what was."""
 
     path: str
     title: str
@@ -77,20 +77,20 @@ def container_prune(session: Session, options: Options) -> None:
 
 
 def image_prune(session: Session, options: Options) -> None:
-    """Remove images without a name, or all that no container was made of."""
+    """Remove images without a name, or all that no container was created from."""
     everything = options.on("all")
     if _is_wanted(options, _IMAGES.all if everything else _IMAGES.what):
         _say_total(session, _prune(session, _IMAGES, _image_filters(options, everything)))
 
 
 def network_prune(session: Session, options: Options) -> None:
-    """Remove networks on which no container is."""
+    """Remove networks without containers."""
     if _is_wanted(options, "all custom networks not used by at least one container"):
         _prune(session, _NETWORKS, filters_of(options.texts("filter")))
 
 
 def volume_prune(session: Session, options: Options) -> None:
-    """Remove volumes that no container has: those without a name, or all."""
+    """Remove volumes that no container uses: anonymous ones, or all."""
     filters, everything = filters_of(options.texts("filter")), options.on("all")
     if everything and "all" in filters:
         raise CliError("conflicting options: cannot specify both --all and --filter all=1")
@@ -100,7 +100,7 @@ def volume_prune(session: Session, options: Options) -> None:
 
 
 def system_prune(session: Session, options: Options) -> None:
-    """Remove all that nobody uses."""
+    """Remove everything unused."""
     filters, everything = filters_of(options.texts("filter")), options.on("all")
     if options.on("volumes") and "until" in filters:
         raise CliError('ERROR: The "until" filter is not supported with "--volumes"')
@@ -128,17 +128,17 @@ def _question(kinds: list[_Kind], filters: Filters, everything: bool) -> str:
 
 
 def _what(kind: _Kind, everything: bool) -> str:
-    """With `--all`, all images and all of the cache go; volumes with a name never do."""
+    """What is removed. `--all` affects images and the build cache; named volumes are never removed."""
     return kind.all if everything and kind is not _VOLUMES else kind.what
 
 
 def _is_wanted(options: Options, what: str) -> bool:
-    """Whether the user is sure; one who isn't has not failed (docker/cli cmd/docker: cancelled is status 0)."""
+    """Whether the user confirms. Declining is not a failure (docker/cli cmd/docker: cancelled is status 0)."""
     return options.on("force") or confirmed(f"WARNING! This will remove {what}.\n{_SURE}")
 
 
 def _prune(session: Session, kind: _Kind, filters: Filters, *, all: bool = False) -> int:
-    """Remove, print what has gone, and answer how many bytes that gave back."""
+    """Prune one kind, print what was removed, and return the number of bytes reclaimed."""
     query = {"filters": filters, **({"all": True} if all and kind is _BUILD_CACHE else {})}
     try:
         answer = session.client.call("POST", kind.path, query=query)

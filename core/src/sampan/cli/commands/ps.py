@@ -59,7 +59,7 @@ def _template(session: Session, options: Options) -> str:
 
 
 def row(container: dict[str, Any], *, short: bool) -> dict[str, Any]:
-    """The fields of a container's line."""
+    """The fields of a container's row."""
     labels = container.get("Labels") or {}
     mounts = container.get("Mounts") or []
     networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
@@ -95,7 +95,7 @@ def _names(names: list[str], *, short: bool) -> str:
     plain = [name.removeprefix("/") for name in names]
     if not short:
         return ",".join(plain)
-    # A name with a slash inside is another container's link to this one.
+    # A name with another slash is another container's link to this one.
     return next((name for name in plain if "/" not in name), "")
 
 
@@ -117,7 +117,7 @@ def _size(container: dict[str, Any]) -> str:
 
 
 def _health(container: dict[str, Any]) -> str:
-    """The API's Health from 1.52 on; before, it is only in the status: `Up 2 minutes (health: starting)`."""
+    """The health; before API 1.52 it is only in the status, such as `Up 2 minutes (health: starting)`."""
     if health := (container.get("Health") or {}).get("Status"):
         return str(health)
     _, _, inner = str(container.get("Status", "")).partition("(")
@@ -126,7 +126,7 @@ def _health(container: dict[str, Any]) -> str:
 
 
 def displayed_ports(ports: list[dict[str, Any]]) -> str:
-    """`0.0.0.0:8080->80/tcp, 9000-9001/tcp`: neighbours that are mapped alike are one range."""
+    """Ports as `0.0.0.0:8080->80/tcp, 9000-9001/tcp`; consecutive ports with the same mapping are one range."""
     ranges: dict[str, list[list[int]]] = {}
     mapped = []
     for port in sorted(ports, key=_port_order):

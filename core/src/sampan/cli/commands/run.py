@@ -31,7 +31,7 @@ def create(session: Session, options: Options) -> None:
 
 
 def run(session: Session, options: Options) -> int:
-    """Create a container, start it, and stay with it until it ends unless `--detach`."""
+    """Create a container, start it, and stay attached until it ends, unless `--detach`."""
     body = _checked_body("run", session, options)
     _prepare_streams(session, body, options)
     with _reported():
@@ -56,7 +56,7 @@ def _run_attached(session: Session, options: Options, container_id: str, body: d
     except CliError as error:
         attachment.close()
         if options.on("rm"):
-            waiting.read()  # the daemon removes it: be sure that it is gone when we are
+            waiting.read()  # wait until the daemon has removed it
         raise _run_failure(error) from None
     detached = stay(session, path, attachment, tty=tty, ended=waiting.connection.fileno())
     return 0 if detached else exit_status(waiting)
@@ -84,7 +84,7 @@ def _prepare_streams(session: Session, body: dict[str, Any], options: Options) -
 
 
 def _create(session: Session, options: Options, body: dict[str, Any]) -> str:
-    """Create the container, pulling its image if need be; answers its ID."""
+    """Create the container, pulling its image if necessary; returns its ID."""
     with _cid_file(options.text("cidfile")) as write_id:
         try:
             check_reference(options.args[0])
@@ -120,7 +120,7 @@ def _pull(session: Session, options: Options) -> None:
 
 @contextlib.contextmanager
 def _cid_file(path: str) -> Iterator[Any]:
-    """A function that writes the ID to the file, which does not stay behind when nothing was created."""
+    """A function that writes the ID to the file, which is removed again if nothing was created."""
     if not path:
         yield lambda _: None
         return
@@ -135,12 +135,12 @@ def _cid_file(path: str) -> Iterator[Any]:
         yield file.write_text
     finally:
         if not file.stat().st_size:
-            os.unlink(path)  # noqa: PTH108  # beside the touch above
+            os.unlink(path)  # noqa: PTH108  # as with the touch above
 
 
 @contextlib.contextmanager
 def _reported() -> Iterator[None]:
-    """Failures within say that `run` failed, with the status that tells a shell why."""
+    """Turn errors within the context into those of `run`, with the exit status that tells a shell the reason."""
     try:
         yield
     except CliError as error:

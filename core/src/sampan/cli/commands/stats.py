@@ -35,7 +35,7 @@ _HOME, _CLEAR, _LINE_END, _REST = "\033[H", "\033[2J", "\033[K", "\033[J"
 
 
 def stats(session: Session, options: Options) -> None:
-    """Show what containers use, again and again, or once."""
+    """Show the resource usage of containers, continuously or once."""
     live = not options.on("no-stream")
     template = options.text("format") or session.setting("statsFormat") or "table"
     if template == "table":
@@ -56,7 +56,7 @@ def stats(session: Session, options: Options) -> None:
 
 
 class _Watched:
-    """The containers that are shown: those named, or all that run (or all there are), as they come and go."""
+    """The containers shown: those named, or currently all running (or all existing) ones."""
 
     def __init__(self, session: Session, options: Options) -> None:
         self._session = session
@@ -64,11 +64,11 @@ class _Watched:
         self._all = options.on("all")
         self._full = options.on("no-trunc")
         self.usages: dict[str, Usage] = {}
-        for name in self._named:  # one that there is not is an error, and nothing is shown
+        for name in self._named:  # a missing one is an error, and nothing is shown
             session.client.call("GET", f"/containers/{segment(name)}/json")
 
     def read(self) -> None:
-        """Take one reading of each."""
+        """Take one reading of each container."""
         names = dict.fromkeys(self._named or self._running())
         self.usages = {name: self.usages.get(name) or Usage(name) for name in names}
         for name in names:
@@ -78,10 +78,10 @@ class _Watched:
             except DaemonError as error:
                 if error.code != 404:
                     raise
-                del self.usages[name]  # removed meanwhile
+                del self.usages[name]  # removed in the meantime
 
     def rows(self) -> list[dict[str, Any]]:
-        """What is known of each."""
+        """The row of each container."""
         return [usage.row(full=self._full) for usage in self.usages.values()]
 
     def _running(self) -> list[str]:
@@ -90,7 +90,7 @@ class _Watched:
 
 
 def _draw(text: str, *, first: bool) -> None:
-    """Over what was there, line by line, so that nothing flickers."""
+    """Overwrite the previous output line by line, to avoid flicker."""
     lines = "".join(line + _LINE_END + "\n" for line in text.splitlines())
     write_text(STDOUT, (_CLEAR if first else "") + _HOME + lines + _REST)
 

@@ -11,7 +11,7 @@ _LEAST_WIDTH = 20
 
 
 def top(session: Session, options: Options) -> None:
-    """Print what the host's `ps` shows of the container, with the options given to it."""
+    """Print the output of the host's `ps` for the container, with the given options."""
     name, *arguments = options.args
     query = {"ps_args": " ".join(arguments)}
     answer = session.client.call("GET", f"/containers/{segment(name)}/top", query=query)

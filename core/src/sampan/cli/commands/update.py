@@ -1,4 +1,4 @@
-"""`sampan update`: other limits and another restart policy for containers."""
+"""`sampan update`: changes the limits and restart policy of containers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sampan.cli.session import Session
 
 
 def update(session: Session, options: Options) -> int:
-    """Change each container and print its name, then the daemon's warnings."""
+    """Update each container and print its name, then the daemon's warnings."""
     if not any(options.changed(flag.name) for flag in FLAGS):
         raise CliError("you must provide one or more flags when using this command")
     body = _body(options)

@@ -38,7 +38,7 @@ def _client_version(api_version: str) -> dict[str, str]:
 
 
 def version(session: Session, options: Options) -> int:
-    """Show the versions of client and daemon; without a daemon show the client's and fail."""
+    """Show the versions of client and daemon; without a daemon, show only the client's and fail."""
     failure, server = None, None
     try:
         server = session.client.call("GET", "/version")

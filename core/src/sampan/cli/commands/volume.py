@@ -69,7 +69,7 @@ def list_volumes(session: Session, options: Options) -> None:
 
 
 def row(volume: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a volume's line."""
+    """The fields of a volume's row."""
     labels, usage = volume.get("Labels") or {}, volume.get("UsageData")
     return {
         "Name": volume["Name"],

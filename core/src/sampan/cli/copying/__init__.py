@@ -1,1 +1,1 @@
-"""`sampan cp`: local trees as tars and back, and which name a copy gets."""
+"""`sampan cp`: packing and unpacking of local trees, and the names of copies."""

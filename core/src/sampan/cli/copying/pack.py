@@ -1,4 +1,4 @@
-"""A local file or tree as a tar, piece by piece, as docker's client makes it."""
+"""Packs a local file or tree into a tar, piece by piece, like docker's client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KINDS = {
 
 
 def pack(source: Place, rename: Rename) -> Iterator[bytes]:
-    """The archive of `source`, its names changed by `rename`. Sockets are left out. Raises `OSError`."""
+    """The archive of `source`, with names mapped by `rename`. Sockets are left out. Raises `OSError`."""
     parent, base = split_entry(source.path)
     links: dict[tuple[int, int], str] = {}
     for path, name in _walk(os.path.join(parent, base), source.base or base):  # noqa: PTH118
@@ -32,7 +32,7 @@ def pack(source: Place, rename: Rename) -> Iterator[bytes]:
 
 
 def _walk(path: str, name: str) -> Iterator[tuple[str, str]]:
-    """A path and all below it, sorted, with their names in the archive."""
+    """A path and everything below it, sorted, with their names in the archive."""
     waiting = [(path, name)]
     while waiting:
         path, name = waiting.pop()
@@ -67,10 +67,10 @@ def _file(path: str, entry: tarfile.TarInfo) -> Iterator[bytes]:
             value = os.getxattr(file.fileno(), _CAPABILITY)
             entry.pax_headers = {f"SCHILY.xattr.{_CAPABILITY}": value.decode("utf-8", "surrogateescape")}
         except OSError:
-            pass  # it has none, or the file system knows of none
+            pass  # it has none, or the file system doesn't support them
         yield _bytes_of(entry)
         while left:
-            # A file that has become shorter is filled up with zeros: the header is written.
+            # A file that has been truncated is padded with zeros, as the header with its size is already written.
             piece = file.read(min(_PIECE_BYTES, left)) or bytes(min(_PIECE_BYTES, left))
             left -= len(piece)
             yield piece

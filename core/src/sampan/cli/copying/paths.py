@@ -1,4 +1,4 @@
-"""What a copy is called and where it goes: docker's rules, those of cp(1) with a meaning for `/` and `/.` at the end.
+"""The name and destination of a copy by docker's rules: those of cp(1), with a meaning for a trailing `/` or `/.`.
 
 Source: moby go-archive copy.go; docker/cli cli/command/container/cp.go and cli/command/utils.go.
 """
@@ -13,14 +13,14 @@ from typing import NamedTuple
 from sampan.cli.errors import CliError
 
 Rename = Callable[[str], str]
-"""From a name in an archive to the one that it is to have."""
+"""Maps a name in an archive to its new name."""
 
 _LINKS = 10
 _GO_DEVICE = 1 << 26
 
 
 class Place(NamedTuple):
-    """One end of a copy. `base` is another name for its last part, if what it was asked for by is not its own."""
+    """One end of a copy. `base` is the last part of the path as requested, if that differs from its real name."""
 
     path: str
     exists: bool = True
@@ -29,7 +29,7 @@ class Place(NamedTuple):
 
 
 def split_argument(argument: str) -> tuple[str, str]:
-    """`CONTAINER:PATH` apart; no container for a local path, which with a colon in it must begin with `/` or `.`."""
+    """Split `CONTAINER:PATH`; no container for a local path, which must begin with `/` or `.` if it has a colon."""
     container, colon, path = argument.partition(":")
     if argument.startswith("/") or not colon or container.startswith("."):
         return "", argument
@@ -37,19 +37,19 @@ def split_argument(argument: str) -> tuple[str, str]:
 
 
 def absolute(path: str) -> str:
-    """A local path, absolute and clean, with its `/` or `/.` at the end if it has one."""
+    """A local path, absolute and clean, but with its trailing `/` or `/.`."""
     return with_ending(os.path.abspath(path), path)  # noqa: PTH100  # pathlib costs 8 ms of start
 
 
 def with_ending(clean: str, original: str) -> str:
-    """`clean` with the `/` or `/.` that `original` ends in."""
+    """`clean` with the trailing `/` or `/.` of `original`."""
     if _is_content(original) and not _is_content(clean):
         clean = f"{clean.rstrip('/')}/."
     return clean + "/" if original.endswith("/") and not clean.endswith("/") else clean
 
 
 def split_entry(path: str) -> tuple[str, str]:
-    """The directory of a path and its last part, which is `.` for one that ends in `/.`."""
+    """The directory of a path and its last part, which is `.` if it ends in `/.`."""
     clean = os.path.normpath(path)
     if _is_content(path):
         return clean, "."
@@ -58,7 +58,7 @@ def split_entry(path: str) -> tuple[str, str]:
 
 
 def check_output(path: str) -> None:
-    """Raise `CliError` in docker's words if nothing can be written to the local path."""
+    """Raise `CliError` with docker's message if the local path can't be written to."""
     parent = os.path.dirname(os.path.normpath(path))  # noqa: PTH120
     if parent and not os.path.exists(parent):  # noqa: PTH110
         raise CliError(f'invalid output path: directory "{parent}" does not exist')
@@ -73,13 +73,13 @@ def check_output(path: str) -> None:
 
 
 def check_target(mode: int, name: str) -> None:
-    """Raise `CliError` if the container's file of Go's `mode` can't be copied to."""
+    """Raise `CliError` if a file in the container, with Go's `mode`, can't be a copy's destination."""
     if mode & _GO_DEVICE:
         raise CliError(f'destination "{name}" must be a directory or a regular file: got a device')
 
 
 def local_source(path: str, *, follow: bool) -> Place:
-    """The local end of a copy into a container; links before its last part are followed, the last one if asked to."""
+    """The local end of a copy into a container. Links are followed, in the last part only if `follow`."""
     try:
         resolved, base = _resolve(path, follow=follow)
         return Place(resolved, is_directory=stat.S_ISDIR(os.lstat(resolved).st_mode), base=base)
@@ -88,7 +88,7 @@ def local_source(path: str, *, follow: bool) -> Place:
 
 
 def local_target(path: str) -> Place:
-    """The local end of a copy out of a container; links are followed, the last one need not lead to anything."""
+    """The local end of a copy out of a container. Links are followed; the last one may be dangling."""
     at = path
     for _ in range(_LINKS):
         try:
@@ -104,14 +104,14 @@ def local_target(path: str) -> Place:
 
 
 def renamed(path: str, target: str) -> Place:
-    """What `path` is when its last part is a link to `target`."""
+    """The place of `path` if its last part is a link to `target`."""
     resolved = with_ending(target, path)
     is_other = _base(path) != _base(resolved)
     return Place(resolved, base=_base(path) if is_other else "")
 
 
 def plan(source: Place, target: Place) -> tuple[str, Rename]:
-    """In which directory the archive of `source` is to be unpacked, under which names. Raises `CliError`."""
+    """The directory in which to unpack the archive of `source`, and how to rename it. Raises `CliError`."""
     parent, base = split_entry(target.path)
     if target.exists and target.is_directory:
         return target.path, _same
@@ -123,12 +123,12 @@ def plan(source: Place, target: Place) -> tuple[str, Rename]:
 
 
 def rebased(old: str, new: str) -> Rename:
-    """Names that begin with `new` in place of `old`."""
+    """Replaces `old` at the beginning of names by `new`."""
     return lambda name: name.replace("" if old == "/" else old, new, 1)
 
 
 def local_error(deed: str, path: str, error: OSError) -> CliError:
-    """The error of a system call as docker tells of it."""
+    """The error of a system call, worded as by docker."""
     return CliError(f"{deed} {path}: {(error.strerror or str(error)).lower()}")
 
 
@@ -158,7 +158,7 @@ def _resolve(path: str, *, follow: bool) -> tuple[str, str]:
 
 
 def _base(path: str) -> str:
-    """The last part, as Go's filepath.Base has it."""
+    """The last part of a path, as by Go's filepath.Base."""
     return os.path.basename(path.rstrip("/")) or "/"  # noqa: PTH119
 
 

@@ -1,7 +1,7 @@
-"""A tar from a container as local files. Whoever wrote it may mean harm: no link is followed on the way to a name.
+"""Unpacks a tar from a container into local files. It is untrusted: no link is followed on the path to a name.
 
-The rules are docker's (moby go-archive archive.go, Unpack): files belong to who copies; a directory does not take the
-place of anything else, nor anything else that of a directory.
+The rules are docker's (moby go-archive archive.go, Unpack): files belong to the user who copies; a directory never
+replaces anything else, nor anything else a directory.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _PIECE_BYTES = 256 * 1024
 
 
 class Chunks:
-    """What tarfile reads from: pieces of an answer as a file."""
+    """A file object for tarfile that reads from the pieces of a response."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
         self._rest = b""
 
     def read(self, size: int) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """Read at most `size` bytes; none at the end."""
         while not self._rest:
             piece = next(self._pieces, None)
             if piece is None:
@@ -41,7 +41,7 @@ class Chunks:
 
 
 def unpack(pieces: Iterator[bytes], directory: str, rename: Rename) -> None:
-    """Write the archive below `directory`, its names changed by `rename`. Raises `CliError`."""
+    """Unpack the archive below `directory`, with names mapped by `rename`. Raises `CliError`."""
     root = os.open(directory, _DIRECTORY)
     try:
         with tarfile.open(fileobj=Chunks(pieces), mode="r|", errorlevel=1) as archive:  # type: ignore[call-overload]
@@ -102,7 +102,7 @@ class _Unpacker:
 
     def _write(self, archive: tarfile.TarFile, member: tarfile.TarInfo, parent: int, base: str) -> None:
         content = archive.extractfile(member)
-        assert content is not None  # noqa: S101  # it is a file's
+        assert content is not None  # noqa: S101  # it is a regular file
         fd = os.open(base, _CREATE, 0o600, dir_fd=parent)
         with os.fdopen(fd, "wb", buffering=0) as file:
             while piece := content.read(_PIECE_BYTES):
@@ -133,7 +133,7 @@ class _Unpacker:
 
     @contextmanager
     def _parent(self, steps: list[str]) -> Iterator[tuple[int, str]]:
-        """The directory of a name, made where it is missing, and the name in it."""
+        """The directory of a name, created if missing, and the name in it."""
         at = os.dup(self._root)
         try:
             for step in steps[:-1]:
@@ -157,5 +157,5 @@ def _set_xattr(fd: int, name: str, value: str) -> None:
     try:
         os.setxattr(fd, name, value.encode("utf-8", "surrogateescape"))
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP):  # it takes a privilege, or another file system
+        if error.errno not in (errno.EPERM, errno.ENOTSUP):  # missing privilege or file system support
             raise

@@ -1,1 +1,1 @@
-"""From the flags of `run` and `create` to the body of `POST /containers/create`, as docker makes it."""
+"""Converts the flags of `run` and `create` to the body of `POST /containers/create`, as docker does."""

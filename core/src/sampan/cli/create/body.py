@@ -1,4 +1,4 @@
-"""The body of `POST /containers/create` from the parsed flags. Raises `ValueError` in docker's words."""
+"""The body of `POST /containers/create` from the parsed flags. Raises `ValueError` with docker's message."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HEALTH_TIMES = {
 
 
 def create_body(session: Session, options: Options) -> dict[str, Any]:
-    """The whole body: the container's config, `HostConfig` and `NetworkingConfig`."""
+    """The complete body: the container's config, `HostConfig` and `NetworkingConfig`."""
     if options.on("rm") and options.text("restart") not in ("no", ""):
         raise ValueError("conflicting options: cannot specify both --restart and --rm")
     bindings = port_bindings(options.texts("publish"))
@@ -115,7 +115,7 @@ def _host_config(session: Session, options: Options) -> dict[str, Any]:
 
 
 def beyond_docker(options: Options) -> dict[str, Any]:
-    """The limits that only sampan's engine takes: left out unless asked for."""
+    """Limits that only sampan's engine supports; omitted unless requested."""
     asked = {"Unified": as_map(options.texts("cgroup-conf")), "PsiAlerts": options.texts("psi-alert")}
     return {name: value for name, value in asked.items() if value}
 
@@ -160,7 +160,7 @@ def _resources(options: Options) -> dict[str, Any]:
 
 
 def _api_socket(session: Session, options: Options) -> list[dict[str, Any]]:
-    """The engine's socket, where docker's clients look for it."""
+    """A mount of the engine's socket at the path where docker's clients expect it."""
     if not options.on("use-api-socket"):
         return []
     scheme, _, path = session.host.partition("://")
@@ -187,7 +187,7 @@ def _health(options: Options) -> dict[str, Any]:
 
 
 def restart_policy(text: str) -> dict[str, Any]:
-    """`on-failure:3` in the API's shape. Raises `ValueError`; which names there are, the daemon knows."""
+    """Convert `on-failure:3` to the API's format. Raises `ValueError`; the name is checked by the daemon."""
     name, separator, count = text.partition(":")
     if separator and not name:
         raise ValueError("invalid restart policy format: no policy provided before colon")
@@ -205,7 +205,7 @@ def _security(texts: list[str]) -> tuple[list[str], bool]:
         if name != "no-new-privileges" and not (separator and value):
             raise ValueError(f'invalid --security-opt: "{text}"')
         if name == "seccomp" and value not in ("builtin", "unconfined"):
-            text = f"seccomp={_profile(value)}"  # noqa: PLW2901  # the file's content takes the place of its name
+            text = f"seccomp={_profile(value)}"  # noqa: PLW2901  # the file's content replaces its name
         checked.append(text)
     unconfined = "systempaths=unconfined"
     return [text for text in checked if text != unconfined], unconfined in checked

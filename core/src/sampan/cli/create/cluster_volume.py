@@ -1,4 +1,4 @@
-"""The flags of `volume create` for volumes of a cluster, which a daemon without a swarm refuses.
+"""The flags of `volume create` for cluster volumes, which a daemon without a swarm refuses.
 
 Source: docker/cli cli/command/volume/create.go.
 """
@@ -26,7 +26,7 @@ FLAGS = (
 
 
 def spec(options: Options) -> dict[str, Any] | None:
-    """The body's ClusterVolumeSpec; `None` if no flag asks for a cluster volume."""
+    """The body's ClusterVolumeSpec; `None` if no flag requests a cluster volume."""
     if not any(options.changed(flag.name) for flag in FLAGS):
         return None
     access = {"Scope": options.text("scope"), "Sharing": options.text("sharing")}

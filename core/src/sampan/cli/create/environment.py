@@ -9,7 +9,7 @@ from sampan.cli.command import Options
 
 
 def environment(options: Options) -> list[str]:
-    """`NAME=value` of the files, then of the flags."""
+    """The variables (`NAME=value`) of the files, then of the flags."""
     return _lines(options.texts("env-file"), "--env-file", from_environment=True) + options.texts("env")
 
 
@@ -19,12 +19,12 @@ def labels(options: Options) -> dict[str, str]:
 
 
 def as_map(texts: list[str]) -> dict[str, str]:
-    """`NAME=value` texts as a dict; a bare name has the value ""."""
+    """Convert `NAME=value` texts to a dict; a bare name has the value ""."""
     return {name: value for name, _, value in (text.partition("=") for text in texts)}
 
 
 def _lines(paths: list[str], flag: str, *, from_environment: bool = False) -> list[str]:
-    """The lines of files of `NAME=value`; a bare NAME takes its value from the environment, or is left out."""
+    """The `NAME=value` lines of files; a bare NAME takes its value from the environment, or is left out."""
     found = []
     for path in paths:
         try:

@@ -1,4 +1,4 @@
-"""The flags of `run` and `create`, with docker's names."""
+"""The flags of `run` and `create`, named as docker's."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def device_request(text: str) -> dict[str, Any]:
-    """The API's device request from `all`, a count, or `device=…,capabilities=…`. Raises `ValueError`."""
+    """The API's device request for `all`, a count, or `device=…,capabilities=…`. Raises `ValueError`."""
     request: dict[str, Any] = {"Driver": "", "Count": 0, "DeviceIDs": None, "Capabilities": [["gpu"]], "Options": {}}
     seen: set[str] = set()
     for field in next(csv.reader([text], strict=True)):

@@ -1,4 +1,4 @@
-"""`--subnet`, `--ip-range`, `--gateway`, `--aux-address` of `network create`: which belong together.
+"""Matches `--subnet`, `--ip-range`, `--gateway` and `--aux-address` of `network create`.
 
 Source: docker/cli cli/command/network/create.go, createIPAMConfig.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def ipam(options: Options) -> dict[str, Any]:
-    """The body's IPAM. Raises `CliError` in docker's words for what belongs to no subnet."""
+    """The body's IPAM. Raises `CliError` with docker's message for values that belong to no subnet."""
     subnets = separated(options.texts("subnet"))
     ranges, gateways = separated(options.texts("ip-range")), separated(options.texts("gateway"))
     if len(subnets) < max(len(ranges), len(gateways)):
@@ -38,7 +38,7 @@ def ipam(options: Options) -> dict[str, Any]:
 
 
 def separated(texts: list[str]) -> list[str]:
-    """The values of a flag that may be given several times or with commas between them."""
+    """The values of a flag that may be repeated or separated by commas."""
     return [part for text in texts for part in text.split(",") if part]
 
 

@@ -1,4 +1,4 @@
-"""The kinds of flags that only `run` and `create` have. Conversions raise `ValueError` in docker's words."""
+"""The kinds of flags that only `run` and `create` have. Conversions raise `ValueError` with docker's message."""
 
 from __future__ import annotations
 

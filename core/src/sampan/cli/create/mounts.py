@@ -24,7 +24,7 @@ _OPTIONS_OF_TYPE = {
 
 
 def mount_of(text: str) -> dict[str, Any]:
-    """The API's mount from `type=bind,src=/a,dst=/b,readonly`. Raises `ValueError` in docker's words."""
+    """The API's mount for `type=bind,src=/a,dst=/b,readonly`. Raises `ValueError` with docker's message."""
     if not text.strip():
         raise ValueError("value is empty")
     mount: dict[str, Any] = {"Type": "volume"}
@@ -159,7 +159,7 @@ def binds_and_volumes(specs: list[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def absolute(source: str) -> str:
-    """A path that begins with a dot, made absolute as docker does; anything else as it is."""
+    """Make a path that begins with a dot absolute, as docker does; anything else is left unchanged."""
     return os.path.abspath(source) if source.startswith(".") else source  # noqa: PTH100  # resolves no symlinks
 
 

@@ -1,4 +1,4 @@
-"""`--network`, with what belongs to the endpoint: aliases, addresses, MAC, links."""
+"""`--network` and the endpoint's settings: aliases, addresses, MAC, links."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ADDRESS_KEYS = {"ip": "IPv4Address", "ip6": "IPv6Address"}
 
 
 def attachment_of(text: str) -> dict[str, Any]:
-    """One value of `--network` (`NAME` or `name=NAME,alias=A,ip=…`): its Target and the endpoint's fields."""
+    """Parse a value of `--network` (`NAME` or `name=NAME,alias=A,ip=…`) into its Target and the endpoint's fields."""
     if not _LONG_FORM.search(text):
         return {"Target": text}
     attachment: dict[str, Any] = {}
@@ -78,7 +78,7 @@ def endpoints(options: Options) -> dict[str, Any]:
     if len(user_defined) > 1:
         raise ValueError("conflicting options: cannot attach both user-defined and non-user-defined network-modes")
     if len(networks) == 1 and not any(found.values()):
-        return {}  # the daemon makes a plain endpoint by itself
+        return {}  # the daemon creates a plain endpoint by itself
     return found
 
 
@@ -91,7 +91,7 @@ def _is_user_defined(target: str) -> bool:
 
 
 def _add_flags(attachment: dict[str, Any], options: Options) -> None:
-    """What `--network-alias`, `--ip`, … say goes to the first network."""
+    """Apply `--network-alias`, `--ip`, … to the first network."""
     given = {
         ("Aliases", "--network-alias and per-network alias"): options.texts("network-alias")
         + options.texts("net-alias"),

@@ -8,7 +8,7 @@ Bindings = dict[str, list[dict[str, str]]]
 
 
 def port_bindings(specs: list[str]) -> Bindings:
-    """The values of `-p` (`[[ip:]host:]container[/protocol]`, ranges too) by container port, as `80/tcp`."""
+    """The values of `-p` (`[[ip:]host:]container[/protocol]`, or ranges) by container port, such as `80/tcp`."""
     bindings: Bindings = {}
     for spec in specs:
         for port, binding in _bindings_of(_short_form(spec)):
@@ -31,7 +31,7 @@ def exposed_ports(specs: list[str]) -> list[str]:
 
 
 def _short_form(spec: str) -> str:
-    """`published=8080,target=80,protocol=udp` as `8080:80/udp`."""
+    """Convert `published=8080,target=80,protocol=udp` to `8080:80/udp`."""
     if "=" not in spec:
         return spec
     fields = {"protocol": "tcp", "published": "", "target": ""}
@@ -58,7 +58,7 @@ def _bindings_of(spec: str) -> list[tuple[str, dict[str, str]]]:
         return [(f"{port}/{protocol}", {"HostIp": address, "HostPort": ""}) for port in range(first, last + 1)]
     host_first, host_last = _named_range(host, "hostPort")
     if last == first and host_last != host_first:
-        # One port on any free one of a range: the daemon chooses.
+        # One container port and a range of host ports: the daemon chooses a free one.
         return [(f"{first}/{protocol}", {"HostIp": address, "HostPort": f"{host_first}-{host_last}"})]
     if last - first != host_last - host_first:
         raise ValueError(f"invalid ranges specified for container and host Ports: {container} and {host}")

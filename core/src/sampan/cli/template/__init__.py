@@ -2,13 +2,13 @@
 
     Template('{{.Name}}\\t{{json .Labels}}').render({"Name": "web", "Labels": {}})
 
-There are: text with trim markers, comments, pipelines, parentheses, fields (also of a method's or function's
+Supported are text with trim markers, comments, pipelines, parentheses, fields (also of a method's or function's
 result), variables, `if`/`else if`/`else`, `range` with `else`, `break` and `continue`, `with`, literals, Go's builtin
-functions but `html`, `js`, `call`, and docker's (`json`, `split`, `join`, `title`, `lower`, `upper`, `pad`,
-`truncate`). There are no `define`, `block`, `template`. Source: pkg.go.dev/text/template; docker's templates package.
+functions except `html`, `js`, `call`, and docker's (`json`, `split`, `join`, `title`, `lower`, `upper`, `pad`,
+`truncate`), but not `define`, `block`, `template`. Source: pkg.go.dev/text/template; docker's templates package.
 
-One rule is ours: an absent key is an error where it is printed, and false where it is only asked for (`if`, `with`,
-`and`, `or`, `not`): docker's typed values have all keys, JSON leaves the empty ones out.
+One rule is our own: an absent key is an error where it is printed, and false where it is only tested (`if`, `with`,
+`and`, `or`, `not`), because docker's typed values have all keys, while JSON omits empty ones.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Templates applied to values."""
+"""Applies templates to values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sampan.cli.template.parser import (
 )
 
 _MISSING = object()
-_LENIENT = ("not", "and", "or")  # functions that may ask after an absent key
+_LENIENT = ("not", "and", "or")  # functions that accept an absent key
 
 
 class Template:
@@ -34,7 +34,7 @@ class Template:
         self._block = parse(source)
 
     def render(self, value: Any, functions: Mapping[str, Callable[..., Any]] = FUNCTIONS) -> str:
-        """The template's text for `value`. Raises `TemplateError` when it does not fit."""
+        """Apply the template to `value`. Raises `TemplateError` if they don't fit."""
         run = _Run(value, functions)
         run.block(self._block, value)
         return "".join(run.output)
@@ -49,7 +49,7 @@ class _Continue(Exception):
 
 
 class _Run:
-    """One execution: what is written so far, and the variables in scope (innermost last)."""
+    """One execution: the output so far, and the variables in scope (innermost last)."""
 
     def __init__(self, value: Any, functions: Mapping[str, Callable[..., Any]]) -> None:
         self.output: list[str] = []
@@ -136,7 +136,7 @@ class _Run:
         return value
 
     def _logical(self, name: str, operands: list[Operand], dot: Any, piped: Any) -> Any:
-        """Go's `and` and `or`: the first operand that decides, the later ones not evaluated."""
+        """Go's `and` and `or`: the first operand that decides; later ones are not evaluated."""
         value: Any = _MISSING
         for operand in operands:
             value = self._operand(operand, dot)
@@ -177,7 +177,7 @@ class _Run:
 
 
 def _fields(value: Any, path: Path, arguments: list[Any]) -> Any:
-    """Follow a path; a callable at its end is a method and gets the arguments."""
+    """Follow a path; a callable at its end is a method and is called with the arguments."""
     where = "." + ".".join(path.fields)
     for name in path.fields:
         if isinstance(value, Absent):
@@ -196,7 +196,7 @@ def _fields(value: Any, path: Path, arguments: list[Any]) -> Any:
 
 
 def _key(value: Mapping[str, Any], name: str) -> str | None:
-    """The key meant by `name`, which may be Go's: `.ID` and `.APIVersion` are `Id` and `ApiVersion` in JSON."""
+    """The key for `name`, which may be Go's: `.ID` and `.APIVersion` are `Id` and `ApiVersion` in JSON."""
     if name in value:
         return name
     if not name[:1].isupper():

@@ -1,4 +1,4 @@
-"""The functions that templates may call, and how Go prints values."""
+"""The functions that templates may call, and Go's formatting of values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sampan.cli.template.lexer import TemplateError
 
 
 class Absent:
-    """What a field that is not there evaluates to; `where` is the field as written."""
+    """The value of a missing field; `where` is the field as written."""
 
     def __init__(self, where: str, key: str) -> None:
         self.where = where
@@ -23,7 +23,7 @@ class Absent:
 
 
 def shown(value: Any) -> str:
-    """A value as Go's `%v` prints it."""
+    """Format a value like Go's `%v`."""
     if value is None:
         return "<no value>"
     if isinstance(value, bool):
@@ -44,7 +44,7 @@ def _shown_float(value: float) -> str:
 
 
 def as_json(value: Any) -> str:
-    """A value as compact JSON, with nothing escaped that need not be."""
+    """A value as compact JSON, without unnecessary escapes."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -235,7 +235,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "urlquery": _url_query,
 }
 
-# The names of columns pass through unchanged, whatever a template does with the cells below them.
+# Column titles pass through unchanged, whatever a template does with the cells below them.
 HEADER_FUNCTIONS: dict[str, Callable[..., Any]] = {
     **FUNCTIONS,
     **dict.fromkeys(("json", "split", "join", "title", "lower", "upper", "truncate"), lambda value, *_: value),

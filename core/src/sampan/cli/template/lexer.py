@@ -1,4 +1,4 @@
-"""Template text into tokens."""
+"""Splits template text into tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class TemplateError(ValueError):
-    """The template is wrong, or does not fit the value."""
+    """The template is invalid, or does not fit the value."""
 
 
 class Token(NamedTuple):
@@ -81,7 +81,7 @@ def _action(body: str) -> list[Token]:
 
 def _token(kind: str, text: str) -> Token | None:
     if kind == "space":
-        # A space ends an operand: `.A .B` are two, `.A.B` is one.
+        # A space ends an operand: `.A .B` is two, `.A.B` is one.
         return Token("space", text)
     if kind == "string":
         return Token("literal", text, text[1:-1] if text[0] == "`" else _unquote(text))

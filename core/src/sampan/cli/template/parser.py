@@ -1,7 +1,4 @@
-"""Tokens into a tree.
-
-Nodes are small classes with `__slots__` by NamedTuple; `execute` walks them.
-"""
+"""Parses tokens into a tree of NamedTuples, which `execute` walks."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from sampan.cli.template.lexer import TemplateError, Token, tokens
 
 
 class Text(NamedTuple):
-    """Text as it is."""
+    """Literal text."""
 
     text: str
 
@@ -23,14 +20,14 @@ class Literal(NamedTuple):
 
 
 class Path(NamedTuple):
-    """Fields of something: of the dot (`root` is None), of a variable, or of a pipeline in parentheses."""
+    """Fields of the dot (`root` is `None`), of a variable, or of a pipeline in parentheses."""
 
     root: Variable | Pipeline | None
     fields: tuple[str, ...]
 
 
 class Variable(NamedTuple):
-    """`$name`; `$` is the value that the template was given."""
+    """`$name`; `$` is the value that the template is applied to."""
 
     name: str
 
@@ -51,7 +48,7 @@ class Call(NamedTuple):
 
 
 class Pipeline(NamedTuple):
-    """Commands, each given the result of the one before; perhaps into variables (`assign` is `:=` or `=`)."""
+    """Commands, each given the previous one's result; optionally assigned to variables (`assign` is `:=` or `=`)."""
 
     variables: tuple[str, ...]
     assign: str
@@ -80,7 +77,7 @@ class Jump(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Nodes one after the other."""
+    """A sequence of nodes."""
 
     nodes: tuple[Text | Print | Branch | Jump, ...]
 
@@ -89,7 +86,7 @@ _KEYWORDS = ("if", "with", "range", "else", "end", "break", "continue", "define"
 
 
 def parse(source: str) -> Block:
-    """The tree of a template. Raises `TemplateError`."""
+    """Parse a template into a tree. Raises `TemplateError`."""
     parser = _Parser(tokens(source))
     block, ending = parser.block()
     if ending:
@@ -103,7 +100,7 @@ class _Parser:
         self._at = 0
 
     def block(self) -> tuple[Block, str]:
-        """Nodes up to the action that ends them: "", "end" or "else" (whose rest is still to be read)."""
+        """Parse nodes up to the action that ends them: "", "end" or "else" (whose rest is not read yet)."""
         nodes: list[Text | Print | Branch | Jump] = []
         while self._at < len(self._tokens):
             token = self._next()
