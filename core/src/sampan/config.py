@@ -38,7 +38,7 @@ def _uncut(path: Path) -> Path:
 
 
 def _slice(parent: str) -> str:
-    """As a path from the root of all cgroups; dockerd takes one with and without the first `/` too."""
+    """The absolute path of the parent cgroup; like dockerd, accepts it with or without the leading `/`."""
     names = [name for name in parent.split("/") if name not in ("", ".")]
     if len(names) == 1 and parent.endswith(".slice"):
         raise ValueError("systemd slice received as cgroup parent when using cgroupfs")
@@ -56,7 +56,7 @@ def _bridge(name: str) -> str:
 
 
 def _mirror(url: str) -> str:
-    """As dockerd has it (moby daemon/pkg/registry, ValidateMirror): where, and nothing more."""
+    """Validate and normalise a mirror's URL as dockerd does (moby daemon/pkg/registry, ValidateMirror)."""
     scheme, separator, rest = url.partition("://")
     authority, _, path = rest.partition("/")
     if not separator or scheme not in ("http", "https") or not authority:
@@ -87,7 +87,7 @@ class RuntimeConfig(BaseModel):
 
 
 class PublishedPorts(enum.StrEnum):
-    """Who outside reaches published ports: everybody, or whom the host's own firewall lets in."""
+    """Who may reach published ports from outside: everybody, or whoever the host's own firewall accepts."""
 
     OPEN = "open"
     HOST_FIREWALL = "host-firewall"
@@ -102,14 +102,14 @@ _UNITS = {unit: 1024**power for power, unit in enumerate(("", "k", "m", "g", "t"
 
 
 class Amount(NamedTuple):
-    """How much of a disk: bytes, or with `is_share` percent."""
+    """An amount of disk space: bytes, or percent if `is_share`."""
 
     value: int
     is_share: bool
 
 
 def _amount(text: object) -> object:
-    """`85%`, or bytes with one of Docker's units (`500m`, `20GB`: powers of 1024)."""
+    """Parse `85%`, or bytes with one of Docker's units (`500m`, `20GB`: powers of 1024)."""
     if not isinstance(text, str):
         return text
     found = _SIZE.fullmatch(text.strip())
@@ -200,7 +200,7 @@ class DaemonConfig(BaseModel):
 
     @property
     def instance(self) -> str:
-        """Eight characters that set this daemon's kernel objects apart from those of others on the host."""
+        """Eight characters that distinguish this daemon's kernel objects from those of others on the host."""
         return hashlib.sha256(str(self.data_root.resolve()).encode()).hexdigest()[:8]
 
     @property
@@ -210,10 +210,10 @@ class DaemonConfig(BaseModel):
 
 
 def load_config(file: Path | None, flags: dict[str, Any]) -> DaemonConfig:
-    """The file's settings and the flags' (names with underscores) together.
+    """Combine the settings of the file and of the flags (names with underscores).
 
-    Without `file` the default one is read, if it is there. Raises `InvalidArgument` naming the setting and, as
-    dockerd does, for a setting given in both places.
+    Without `file`, the default one is read if it exists. Raises `InvalidArgument` for an invalid setting and, as
+    dockerd does, for one given in both places; the message names it.
     """
     settings = _read(file) if file else _read(DEFAULT_FILE) if DEFAULT_FILE.exists() else {}
     given = {_kebab(name): value for name, value in flags.items() if value is not None}

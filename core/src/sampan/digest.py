@@ -31,7 +31,7 @@ class Digest(str):
 
     @property
     def hex(self) -> str:
-        """The digits behind the colon."""
+        """The digits after the colon."""
         return self.partition(":")[2]
 
     @classmethod

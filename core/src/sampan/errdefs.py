@@ -1,21 +1,21 @@
-"""The error vocabulary of the whole engine: the class says the kind, the message says what.
+"""The errors of the whole engine: the class tells the kind, the message the details.
 
     SampanError
-    ├── InvalidArgument    the request makes no sense
-    ├── Unauthorized       who are you?
-    ├── Forbidden          I know you, and no
-    ├── NotFound           no such thing
-    ├── NotModified        it is already so
-    ├── Conflict           the thing's state does not allow it
-    ├── Unavailable        not now: the engine is full or shutting down
-    │   └── Cancelled      somebody ended the job before it was done
+    ├── InvalidArgument    the request is invalid
+    ├── Unauthorized       the caller is not authenticated
+    ├── Forbidden          the caller is known, and may not do this
+    ├── NotFound           no such object
+    ├── NotModified        the object is already in that state
+    ├── Conflict           the object's state does not allow it
+    ├── Unavailable        not now: the engine is busy or shutting down
+    │   └── Cancelled      the job was ended before it was done
     ├── Unsupported        this engine, driver or host can't do that
     ├── DeadlineExceeded   it took too long
-    ├── DataLoss           bytes are not what they should be
-    └── SystemFailure      the kernel or a program failed us
+    ├── DataLoss           data is damaged or missing
+    └── SystemFailure      a syscall or a program failed
 
-Messages are part of the API: Docker's clients match their text. Only the API's edge knows HTTP.
-After containerd's errdefs (github.com/containerd/errdefs).
+Messages are part of the API: Docker's clients match their text. Only the API layer knows HTTP.
+Modelled on containerd's errdefs (github.com/containerd/errdefs).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SampanError(Exception):
 
 
 class InvalidArgument(SampanError):
-    """The request makes no sense, whatever the state of the engine."""
+    """The request is invalid, whatever the state of the engine."""
 
 
 class Unauthorized(SampanError):
@@ -41,21 +41,21 @@ class Forbidden(SampanError):
 
 
 class NotFound(SampanError):
-    """There is no such thing."""
+    """There is no such object."""
 
 
 class NotModified(SampanError):
-    """The thing is already in the state asked for."""
+    """The object is already in the requested state."""
 
 
 class Conflict(SampanError):
-    """The state of the thing, or another thing of its name, does not allow this."""
+    """The state of the object, or another object of the same name, does not allow this."""
 
 
 class Unavailable(SampanError):
-    """The engine can't take this now.
+    """The engine can't accept this now.
 
-    `retry_after_s` says after how many seconds to try again.
+    `retry_after_s` is the number of seconds after which to try again.
     """
 
     def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
@@ -64,28 +64,28 @@ class Unavailable(SampanError):
 
 
 class Cancelled(Unavailable):
-    """The job was ended before it was done, by `DELETE /jobs/{id}` or as the engine stops."""
+    """The job was ended before it was done, by `DELETE /jobs/{id}` or because the engine stops."""
 
 
 class Unsupported(SampanError):
-    """This engine, driver or host can't do it; the message says why."""
+    """This engine, driver or host can't do it; the message tells why."""
 
 
 class DeadlineExceeded(SampanError):
-    """It did not end in the time given."""
+    """It did not end within the time limit."""
 
 
 class DataLoss(SampanError):
-    """Bytes are not what their digest, size or format promised."""
+    """Data is missing, or does not match its digest, size or format."""
 
 
 class SystemFailure(SampanError):
-    """A syscall or a program failed in a way that the caller can't mend by asking differently."""
+    """A syscall or a program failed, and the caller can't avoid that by a different request."""
 
 
 @contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Within this, the message of an error begins with `what`, as Docker has it; its class stays."""
+    """Prefix the message of an error raised within the context with `what`, as Docker does, keeping its class."""
     try:
         yield
     except SampanError as error:

@@ -1,4 +1,4 @@
-"""One daemon for one data root, and a pid file that tells of it."""
+"""Ensures one daemon per data root, and writes its pid file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sampan.errdefs import Conflict
 
 @contextmanager
 def lock_data_root(data_root: Path) -> Iterator[None]:
-    """Hold the data root alone. Raises `Conflict` if another sampand has it.
+    """Lock the data root exclusively. Raises `Conflict` if another sampand holds the lock.
 
-    The kernel frees it when this process dies.
+    The kernel releases it when this process dies.
     """
     fd = os.open(data_root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -30,7 +30,7 @@ def lock_data_root(data_root: Path) -> Iterator[None]:
 
 @contextmanager
 def pid_file(path: Path) -> Iterator[None]:
-    """Keep this process's pid in `path`. Raises `Conflict` in Docker's words if the process named there runs."""
+    """Keep this process's pid in `path`. Raises `Conflict` with Docker's message if the process named there runs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     other = _read(path)
     if other is not None and other != os.getpid() and _is_sampand(other):
@@ -46,7 +46,7 @@ def pid_file(path: Path) -> Iterator[None]:
 
 
 def _is_sampand(pid: int) -> bool:
-    """Whether such a process runs; after a crash its pid may be another program's."""
+    """Whether `pid` is a running sampand; after a crash, the pid may belong to another program."""
     try:
         return b"sampand" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

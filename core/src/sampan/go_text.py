@@ -1,11 +1,11 @@
-"""Booleans and sizes as Go's strconv and docker's go-units read them: a leaf, for the daemon, clients and drivers."""
+"""Parses booleans and sizes like Go's strconv and Docker's go-units, for the daemon, clients and drivers."""
 
 from __future__ import annotations
 
 import re
 
 BINARY, DECIMAL = 1024, 1000
-"""What a `k` is to go-units' RAMInBytes, and to its FromHumanSize."""
+"""The value of `k` in go-units' RAMInBytes and FromHumanSize, respectively."""
 
 _BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
@@ -16,14 +16,14 @@ _SUFFIX = re.compile(r"b?|([kmgtp])(?:b|ib)?")
 
 
 def parse_bool(text: str) -> bool:
-    """A yes or no. Raises `ValueError` in Go's words."""
+    """Parse a boolean. Raises `ValueError` with Go's message."""
     if text not in _BOOLEANS:
         raise ValueError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
     return _BOOLEANS[text]
 
 
 def parse_size(text: str, kilo: int = BINARY) -> int:
-    """The bytes of `64m`, `1.5GiB`, `512 kb`. Raises `ValueError` in the words of go-units."""
+    """Parse a size such as `64m`, `1.5GiB`, `512 kb` into bytes. Raises `ValueError` with go-units' message."""
     behind = max(map(text.rfind, "0123456789. ")) + 1
     number, suffix = text[:behind].removesuffix(" "), text[behind:].lower()
     if not _NUMBER.fullmatch(number):

@@ -1,7 +1,7 @@
-"""What the daemon gives back of its memory.
+"""Returns the daemon's free memory to the kernel.
 
-glibc keeps what is freed, in an arena for each thread that allocated: after a start 10 MB, after a pull or a hundred
-containers more. It is asked to give that back while nobody waits for an answer.
+glibc keeps freed memory in arenas of the threads that allocated it: 10 MB after startup, more after a pull or a
+hundred containers. It is asked to return that when the daemon is idle.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _QUIET_S = 10.0
 
 
 def limit_arenas() -> None:
-    """Few arenas for all threads: they fill up instead of growing side by side. To be called before there are any."""
+    """Limit the number of malloc arenas, so that threads share them. To be called before any are created."""
     if mallopt := _libc("mallopt"):
         mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def settle() -> None:
-    """What is there after the start stays: no collection of garbage looks at it again, and what it left goes back."""
+    """Called after startup: exclude existing objects from garbage collection, and return free memory."""
     gc.collect()
     gc.freeze()
     give_back()
@@ -38,7 +38,7 @@ def give_back() -> None:
 
 
 class GiveBack(JobHook):
-    """Gives memory back when no job has ended for a while, once for all that have."""
+    """Returns free memory to the kernel once, when no job has ended for `quiet_s` seconds."""
 
     def __init__(self, quiet_s: float = _QUIET_S) -> None:
         self._quiet_s = quiet_s
@@ -62,5 +62,5 @@ class GiveBack(JobHook):
 
 
 def _libc(function: str) -> Any:
-    """A function of glibc; musl has none of these, and needs none."""
+    """A glibc function; `None` with musl, which lacks these and doesn't need them."""
     return getattr(ctypes.CDLL(None), function, None)

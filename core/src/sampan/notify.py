@@ -1,4 +1,4 @@
-"""Tells whoever started the daemon how it is: systemd by sd_notify(3), `sampand --detach` by a pipe."""
+"""Reports the daemon's state to its parent: to systemd by sd_notify(3), to `sampand --detach` by a pipe."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ READY_FD_VARIABLE = "SAMPAN_READY_FD"
 
 
 def notify_ready() -> None:
-    """The daemon answers from now on."""
+    """Report that the daemon accepts requests."""
     _notify_systemd("READY=1")
     fd = os.environ.pop(READY_FD_VARIABLE, None)
     if fd is not None:
-        with contextlib.suppress(BrokenPipeError):  # whoever waited has gone
+        with contextlib.suppress(BrokenPipeError):  # the waiting process is gone
             os.write(int(fd), b"ready")
         os.close(int(fd))
 
 
 def notify_reloading() -> None:
-    """The configuration is read again; `notify_ready` says when that is done."""
+    """Report that the configuration is being reloaded; `notify_ready` reports the end."""
     _notify_systemd(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
 
 def notify_stopping() -> None:
-    """The daemon is about to end."""
+    """Report that the daemon is stopping."""
     _notify_systemd("STOPPING=1")
 
 

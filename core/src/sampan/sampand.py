@@ -97,7 +97,7 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
 def main(config_file: Path | None, detach: bool, log_file: Path | None, validate: bool, **flags: Any) -> None:
     """A container engine whose drivers are pip packages."""
     given = {name: value for name, value in flags.items() if value not in (None, ())}
-    file = config_file and config_file.absolute()  # a daemon reads it again, from elsewhere
+    file = config_file and config_file.absolute()  # a daemon rereads it from another working directory
     try:
         config = load_config(file, given)
         read = partial(load_config, file, {name: getattr(config, name) for name in given})
@@ -108,7 +108,7 @@ def main(config_file: Path | None, detach: bool, log_file: Path | None, validate
             _detach(config, log_file)
         else:
             _serve(config, read)
-    except (SampanError, OSError) as error:  # of files: a full disk, a pid file's directory that isn't there
+    except (SampanError, OSError) as error:  # such as a full disk, or a missing directory for the pid file
         click.echo(f"sampand: {error}", err=True)
         sys.exit(1)
 
@@ -128,7 +128,7 @@ def _serve(config: DaemonConfig, read: Callable[[], DaemonConfig]) -> None:
 
 
 def _detach(config: DaemonConfig, log_file: Path | None) -> None:
-    """Start this very command again in a session of its own, and wait until it is ready or has failed."""
+    """Start the same command in a new session, and wait until it is ready or has failed."""
     log_path = log_file or config.data_root / "sampand.log"
     log_path.parent.mkdir(mode=0o710, parents=True, exist_ok=True)
     ready, notify = os.pipe()
@@ -150,7 +150,7 @@ def _detach(config: DaemonConfig, log_file: Path | None) -> None:
         process.wait()
         click.echo(log_path.read_bytes()[start:].decode(errors="replace"), err=True, nl=False)
         sys.exit(process.returncode or 1)
-    process.returncode = 0  # it is nobody's child any more: no warning that it still runs
+    process.returncode = 0  # the daemon keeps running: suppresses subprocess's ResourceWarning
 
 
 def _without_detach(arguments: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Waiting for work that must not be left half done, whoever is cancelled."""
+"""Waiting for work that must be completed even if the caller is cancelled."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ ResultT = TypeVar("ResultT")
 
 
 async def end(*tasks: asyncio.Future[Any]) -> None:
-    """Cancel `tasks` and return when each has ended."""
+    """Cancel `tasks` and wait until all have ended."""
     for task in tasks:
         task.cancel()
     await settled(*tasks)
 
 
 async def settled(*tasks: asyncio.Future[Any]) -> None:
-    """Return when all `tasks` have ended, however; a cancellation of the caller is raised only then."""
+    """Wait until all `tasks` have ended, with any outcome; a cancellation of the caller is raised only then."""
     cancelled: asyncio.CancelledError | None = None
     while running := [task for task in tasks if not task.done()]:
         try:
@@ -28,7 +28,7 @@ async def settled(*tasks: asyncio.Future[Any]) -> None:
             cancelled = error
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # whoever awaits the task sees it; asyncio need not complain that nobody did
+            task.exception()  # marked as retrieved, so asyncio doesn't log it; whoever awaits the task sees it
     if cancelled is not None:
         raise cancelled
 
@@ -36,9 +36,9 @@ async def settled(*tasks: asyncio.Future[Any]) -> None:
 async def in_thread(
     function: Callable[ParametersT, ResultT], *args: ParametersT.args, **kwargs: ParametersT.kwargs
 ) -> ResultT:
-    """As `asyncio.to_thread`, but a cancellation is raised only when the thread has ended: no deed is half done.
+    """Like `asyncio.to_thread`, but a cancellation is raised only when the function has returned.
 
-    For what the caller then undoes, or leaves to be thrown away.
+    For work whose result the caller then undoes or discards.
     """
     deed = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
     await settled(deed)
@@ -48,9 +48,9 @@ async def in_thread(
 async def to_the_end(
     function: Callable[ParametersT, ResultT], *args: ParametersT.args, **kwargs: ParametersT.kwargs
 ) -> ResultT:
-    """As `in_thread`, but a cancellation meanwhile is forgotten.
+    """Like `in_thread`, but a cancellation in the meantime is ignored.
 
-    For the last step of all, after which nothing can be undone: what the caller does next belongs to it.
+    For a final step that can't be undone: what the caller does next is part of it.
     """
     deed = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
     with contextlib.suppress(asyncio.CancelledError):
