@@ -1,7 +1,7 @@
-"""`docs/compatibility.md`: each operation of Docker's API and each field of its request, and how it is handled here.
+"""Generates `docs/compatibility.md`: how each operation of Docker's API and each field of its requests is handled.
 
-It is generated from Docker's document (`docker_requests.json`), from our own document, which is generated from the
-routes and models, and from the table of fields that are not supported. `python -m tools.compatibility` writes it.
+The sources are Docker's OpenAPI document (`docker_requests.json`), our own, which is generated from routes and
+models, and the table of unsupported fields. `python -m tools.compatibility` writes the page.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ PAGE = Path(__file__).parent.parent / "docs/compatibility.md"
 REQUESTS: Mapping[str, Mapping[str, list[str]]] = json.loads(
     Path(__file__).with_name("docker_requests.json").read_text()
 )
-"""The parameters and body fields of each operation. Source: moby api/swagger.yaml 1.56, and for the
-checkpoints of a start, which it leaves out, daemon/server/router/container."""
+"""The parameters and body fields of each operation. Source: moby api/swagger.yaml 1.56, and for the checkpoint
+parameters of a start, which it omits, daemon/server/router/container."""
 
 _UNSERVED = {(one.operation, one.field): one for one in UNSERVED}
 _HEAD = """\
@@ -84,7 +84,7 @@ def _rows(operation: Operation, ours: Mapping[str, Any], schemas: Mapping[str, A
 
 
 def _parents(field: str) -> Iterator[str]:
-    """What the field lies in, without the marks of lists and maps."""
+    """The fields that contain a field, with and without the marks of lists and maps."""
     parts = field.split(".")
     for count in range(1, len(parts)):
         yield ".".join(parts[:count])

@@ -1,4 +1,4 @@
-"""`make demo`: what sampan is, in ten steps on this machine, with nothing left behind."""
+"""`make demo`: shows sampan in ten steps on this machine, and leaves nothing behind."""
 
 import json
 import os
@@ -30,7 +30,7 @@ BOAT = r"""
 
 
 class Page:
-    """Prints steps with their times; in colour when somebody looks at it."""
+    """Prints steps with their times; in colour on a terminal."""
 
     def __init__(self) -> None:
         self.colour = sys.stdout.isatty() and os.environ.get("NO_COLOR") is None and os.environ.get("TERM") != "dumb"
@@ -59,7 +59,7 @@ class Page:
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
-        """Print `text` with the time that the block took, or that it failed."""
+        """Print `text` with the time taken by the block, or its failure."""
         began = time.perf_counter()
         try:
             yield
@@ -70,7 +70,7 @@ class Page:
 
 
 class Demo:
-    """A daemon with a temporary data root, and the commands of one story."""
+    """A daemon with a temporary data root, and the commands of the demo."""
 
     def __init__(self, page: Page, root: Path) -> None:
         self.page = page
@@ -78,7 +78,7 @@ class Demo:
         self.archive = root / "busybox.tar"
 
     def sampan(self, text: str, *words: str) -> str:
-        """Run one `sampan` command as a step, show it, and answer what it printed."""
+        """Run one `sampan` command as a step, show it, and return its output."""
         self.page.command(f"sampan {' '.join(words)}".replace(str(self.archive.parent), "…"))
         with self.page.step(text):
             done = subprocess.run(
@@ -148,7 +148,7 @@ class Demo:
 
 
 class DemoFailed(Exception):
-    """A step did not do what it should."""
+    """A step did not have the expected result."""
 
 
 def free_port() -> int:
@@ -159,7 +159,7 @@ def free_port() -> int:
 
 
 def fetch(url: str) -> str:
-    """The page at `url`, which may not be served yet for a moment after the container's start."""
+    """Fetch the page at `url`, which may not be served immediately after the container's start."""
     deadline = time.monotonic() + 5
     while True:
         try:
@@ -172,7 +172,7 @@ def fetch(url: str) -> str:
 
 
 def remove_what_is_left(demo: Demo) -> None:
-    """After a failure or Ctrl-C: end the daemon and all it holds. Once begun, it isn't to be interrupted."""
+    """After a failure or Ctrl-C, end the daemon and remove everything of it. Can't be interrupted."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if demo.engine.process is not None:
@@ -186,7 +186,7 @@ def main() -> int:
         print("make demo needs root, for mounts, namespaces and a network", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # each step is seen when it is done
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # show each step when it is done
     page = Page()
     page.title()
     with ExitStack() as undo:
@@ -201,13 +201,13 @@ def main() -> int:
 
 
 def tell(demo: Demo, page: Page) -> int:
-    """Run the story; a failure is told with the end of the daemon's log."""
+    """Run the demo; a failure is reported with the end of the daemon's log."""
     try:
         demo.run()
     except KeyboardInterrupt:
         page.failed("interrupted; cleaning up")
         return 130
-    except Exception as error:  # whatever it is, the reader wants the log with it
+    except Exception as error:  # whatever the error, the log is of interest
         message, _, rest = str(error).partition("\n")
         page.failed(message)
         page.detail("" if isinstance(error, StartFailed) else rest)

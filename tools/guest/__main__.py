@@ -17,7 +17,7 @@ from tools.guest.console import NO_GUEST, Line, Patience, run
 
 _CGROUPS = Path("/sys/fs/cgroup/cgroup.controllers")
 _NEEDED = frozenset({"cpu", "memory", "pids"})
-_WORK_DIR = Path("/var/tmp")  # noqa: S108 - in the guest it is another
+_WORK_DIR = Path("/var/tmp")  # noqa: S108 - in the guest it is a different directory
 
 
 def main() -> int:
@@ -46,18 +46,18 @@ def main() -> int:
 
 
 class Machine(Protocol):
-    """What a way to run a kernel offers."""
+    """The interface of a way to run a kernel."""
 
     def find_kernel(self) -> Path | None:
-        """The kernel to run, if one is here."""
+        """The kernel to run, if there is one."""
 
     def command(
         self, kernel: Path, words: Sequence[str], cwd: Path, work: Path, lines: tuple[Line, Line]
     ) -> list[str]:
-        """What starts `kernel`, with files of its own in `work`, to run `words` in `cwd`."""
+        """The command line that starts `kernel`, with its own files in `work`, to run `words` in `cwd`."""
 
     def ask_kernel(self, work: Path) -> str:
-        """What happens where no program answers any more. Raises `OSError`."""
+        """The kernel's state, for a guest whose programs no longer respond. Raises `OSError`."""
 
 
 _MACHINES: dict[str, Machine] = {"uml": uml, "qemu": qemu}
@@ -68,7 +68,7 @@ _ADVICE = (
 
 
 def _choose() -> str:
-    """The nearest thing there is: this host itself, a kernel that is a process, an emulated machine."""
+    """The cheapest one available: this host itself, a kernel that is a process, or an emulated machine."""
     if _CGROUPS.exists() and set(_CGROUPS.read_text().split()) >= _NEEDED:
         return "native"
     return "uml" if uml.find_kernel() else "qemu"

@@ -1,9 +1,9 @@
-"""What runs in the guest before the command, in the words of busybox's shell.
+"""Scripts that run in the guest before the command, for busybox's shell.
 
-`$B` is busybox, `$W` the directory with the files below, `$T` a tmpfs of the guest's own. The host's files are
-mounted read-only on `$T/lower`; the guest's root is an overlay over them with its upper directory in that tmpfs. A
-container's own overlay can't have its upper directory in another overlay, so where such directories lie (`$SCRATCH`)
-is plain ext4, on a disk in that tmpfs: unlike tmpfs before Linux 6.6, it has attributes of users.
+`$B` is busybox, `$W` the directory with the files below, `$T` a tmpfs of the guest. The host's files are mounted
+read-only on `$T/lower`; the guest's root is an overlay over them with its upper directory in that tmpfs. The upper
+directory of a container's own overlay can't be in another overlay, so the places of such directories (`$SCRATCH`) are
+plain ext4, on a disk in that tmpfs: unlike tmpfs before Linux 6.6, it supports `user.*` attributes.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ $B poweroff -f
 
 
 def config(values: Mapping[str, str], command_cwd: Path) -> str:
-    """The variables that both shells read."""
+    """The variables read by both scripts."""
     scratch = [f"/{directory}" for directory in SCRATCH]
     hidden = any(command_cwd == Path(one) or Path(one) in command_cwd.parents for one in scratch)
     all_values = {"SCRATCH": " ".join(SCRATCH), "SHOWN": str(command_cwd) if hidden else "", **values}
@@ -126,7 +126,7 @@ def config(values: Mapping[str, str], command_cwd: Path) -> str:
 
 
 def command(words: Sequence[str], cwd: Path, *, engine: str) -> str:
-    """The command with the caller's environment; `SAMPAN_GUEST` tells it where it is."""
+    """The command with the caller's environment; `SAMPAN_GUEST` is set to the engine."""
     environment = {name: value for name, value in os.environ.items() if name not in _HIDDEN and name.isidentifier()}
     lines = [f"export {name}={shlex.quote(value)}" for name, value in {**environment, "SAMPAN_GUEST": engine}.items()]
     return "\n".join([*lines, f"cd {shlex.quote(str(cwd))} || exit 125", f"exec {shlex.join(words)}", ""])

@@ -1,4 +1,4 @@
-"""The host's side: start the machine, pass its output on, and learn how the command ended."""
+"""The host's side: starts the machine, passes its output on, and receives the command's exit status."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _TOLD_BYTES = 4000
 
 @dataclass(frozen=True)
 class Patience:
-    """How long the command may take, and how long it may say nothing meanwhile."""
+    """How long the command may take in total, and how long without output."""
 
     whole_s: float
     silence_s: float = math.inf
 
 
 class Line:
-    """A serial line: `guest_end` is given to the machine as an open file, `host_end` is ours."""
+    """A serial line: `guest_end` is passed to the machine as an open file, `host_end` is ours."""
 
     def __init__(self) -> None:
         self.host_end, self.guest_end = socket.socketpair()
@@ -38,10 +38,10 @@ class Line:
 
 
 class Conversation:
-    """What comes over the two lines until the machine has gone or its time is over.
+    """Handles data from the two lines until the machine has ended or timed out.
 
-    A command whose time is over, or that says nothing any more, is not just killed: the guest is asked for a report
-    of what stands still in it.
+    A command that times out, or produces no output for too long, is not just killed: the guest is asked for a report
+    of what is stuck.
     """
 
     def __init__(self, output: socket.socket, control: socket.socket, patience: Patience) -> None:
@@ -55,7 +55,7 @@ class Conversation:
         self._over = False
 
     def listen(self) -> int:
-        """Answers the exit status."""
+        """Run until the end, and return the exit status."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._output, selectors.EVENT_READ, self._pass_on)
             selector.register(self._control, selectors.EVENT_READ, self._take)
@@ -95,7 +95,7 @@ class Conversation:
                 self.owes_report, self._over = False, True
             elif word == b"exit":
                 self.status = int(rest[0]) if self.status is None else self.status
-                self.owes_report = False  # the last that a report does is to end the command
+                self.owes_report = False  # a report ends with killing the command
                 self._wait(_POWER_OFF_S, self._stop)
 
     def _await_command(self) -> None:
@@ -134,9 +134,9 @@ def run(
     patience: Patience,
     ask_kernel: Callable[[], str],
 ) -> int:
-    """Run the machine that `make_command(output, control)` says; answers the exit status of the guest's command.
+    """Run the machine started by `make_command(output, control)`; returns the exit status of the guest's command.
 
-    `ask_kernel` is asked what happens where the guest's programs do not answer any more; it may raise `OSError`.
+    `ask_kernel` is called for the kernel's state if the guest's programs no longer respond; it may raise `OSError`.
     """
     output, control = Line(), Line()
     with log.open("wb") as file:

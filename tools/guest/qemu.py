@@ -1,7 +1,7 @@
 """QEMU with Debian's own kernel: slower than User Mode Linux, but with every controller and several processors.
 
-It emulates the processor, KVM or not: the /dev/kvm of rented machines often hangs. Facts: docs of QEMU,
-system/invocation; the initramfs's form is kernel Documentation/driver-api/early-userspace/buffer-format.rst.
+The processor is emulated even if there is KVM, as /dev/kvm often hangs on rented machines. Sources: QEMU docs,
+system/invocation; for the initramfs format, kernel Documentation/driver-api/early-userspace/buffer-format.rst.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from tools.guest import boot
 from tools.guest.console import Line
 
-# What it takes to reach the host's own /lib/modules, and what nothing loads by itself.
+# Modules needed to reach the host's /lib/modules, and those that are not loaded automatically.
 _MODULES = ("virtio_pci", "virtio_console", "overlay", "9pnet_virtio", "9p", "loop", "crc32c_generic", "ext4")
 _MONITOR, _ANSWER_S = "monitor", 20.0
 _DIRECTORY, _PROGRAM, _FILE, _CONSOLE = 0o040755, 0o100755, 0o100644, 0o020600
@@ -45,7 +45,7 @@ exec $B switch_root "$T/root" /run/guest/busybox sh /run/guest/session
 
 
 def find_kernel() -> Path | None:
-    """The newest kernel in /boot that can mount the host's files; the one for clouds can't."""
+    """The newest kernel in /boot that can mount the host's files; Debian's cloud kernel can't."""
     kernels = sorted(
         Path("/boot").glob("vmlinuz-*"), key=lambda path: [int(n) for n in re.findall(r"\d+", path.name)]
     )
@@ -54,7 +54,7 @@ def find_kernel() -> Path | None:
 
 
 def command(kernel: Path, words: Sequence[str], cwd: Path, work: Path, lines: tuple[Line, Line]) -> list[str]:
-    """The command that boots `kernel` with an initramfs that is written into `work`."""
+    """The command that boots `kernel` with an initramfs, which is written to `work`."""
     modules = {_module_name(path): path for path in _in_loading_order(_modules_of(kernel))}
     config = {"MODULES": " ".join(modules), "OUTPUT": "/dev/output", "CONTROL": "/dev/control"}
     archive = b"".join(
@@ -77,9 +77,9 @@ def command(kernel: Path, words: Sequence[str], cwd: Path, work: Path, lines: tu
 
 
 def ask_kernel(work: Path) -> str:
-    """Where each processor of `work` is, which the machine knows whatever its kernel does.
+    """The registers of each processor of `work`, which QEMU can report whatever the kernel does.
 
-    Raises `OSError`. Source: docs of QEMU, interop/qemu-qmp-ref.
+    Raises `OSError`. Source: QEMU docs, interop/qemu-qmp-ref.
     """
     ask = {"execute": "human-monitor-command", "arguments": {"command-line": "info registers -a"}}
     with socket.socket(socket.AF_UNIX) as line:
@@ -91,7 +91,7 @@ def ask_kernel(work: Path) -> str:
 
 
 def _processor() -> list[str]:
-    # "pc" has the HPET, the clock that is right where the processor is emulated.
+    # "pc" has the HPET, a clock that is accurate with an emulated processor.
     return [
         *(_program(), "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"),
         *("-machine", "pc", "-cpu", "Nehalem", "-accel", "tcg,thread=multi,tb-size=512", "-smp", "2", "-m", "4096M"),
@@ -102,7 +102,7 @@ def _kernel(kernel: Path, initrd: Path) -> list[str]:
     words = (
         "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr random.trust_cpu=on audit=0 nowatchdog "
         "psi=1 cgroup_no_v1=all tsc=unstable clocksource=hpet "
-        "no_timer_check"  # a busy host's timer is late, which the kernel would take for a broken one, and stop
+        "no_timer_check"  # on a busy host the timer is late, which the kernel would take for broken, and panic
     )
     return ["-kernel", str(kernel), "-initrd", str(initrd), "-append", words]
 
@@ -141,7 +141,7 @@ def _has_9p(kernel: Path) -> bool:
 
 
 def _in_loading_order(directory: Path) -> list[Path]:
-    """The modules' files, each after those that it needs. Raises `KeyError` for one that the kernel hasn't got."""
+    """The modules' files, each after its dependencies. Raises `KeyError` for one that the kernel doesn't have."""
     needs = {
         path: rest.split() for path, _, rest in (line.partition(":") for line in _lines(directory / "modules.dep"))
     }
@@ -168,7 +168,7 @@ def _unpacked(path: Path) -> bytes:
 
 
 def _entry(name: str, mode: int, content: bytes = b"", device: tuple[int, int] = (0, 0)) -> bytes:
-    """A file of a cpio archive in its form "newc"."""
+    """A file in a cpio archive of format "newc"."""
     fields = (0, mode, 0, 0, 1, 0, len(content), 0, 0, *device, len(name) + 1, 0)
     head = ("070701" + "".join(f"{value:08X}" for value in fields) + name).encode() + b"\0"
     return _padded(head) + _padded(content)

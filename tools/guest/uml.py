@@ -1,6 +1,6 @@
-"""User Mode Linux: a kernel that is a process, and so needs no virtualisation of the host.
+"""User Mode Linux: a kernel that is a process, and so needs no virtualisation support of the host.
 
-Facts: kernel Documentation/virt/uml/user_mode_linux_howto_v2.rst.
+Source: kernel Documentation/virt/uml/user_mode_linux_howto_v2.rst.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ exec /run/guest/busybox chroot . /run/guest/busybox sh /run/guest/session
 
 
 def find_kernel() -> Path | None:
-    """The one the environment names, or else the one that was built. Debian's own has no PSI and no nft NAT."""
+    """The kernel named in the environment, or else the built one. Debian's own has no PSI and no nftables NAT."""
     named = [Path(os.environ[KERNEL])] if os.environ.get(KERNEL) else []
     return next((path.resolve() for path in (*named, built_kernel()) if os.access(path, os.X_OK)), None)
 
 
 def built_kernel() -> Path:
-    """Where `tools/setup uml` puts the one it builds: a changed recipe makes another."""
+    """Where `tools/setup uml` puts the kernel it builds; the path depends on the recipe."""
     recipe = b"".join(Path(__file__).with_name(name).read_bytes() for name in _RECIPE)
     name = f"sampan/linux-{hashlib.sha256(recipe).hexdigest()[:12]}.uml"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", name)
 
 
 def command(kernel: Path, words: Sequence[str], cwd: Path, work: Path, lines: tuple[Line, Line]) -> list[str]:
-    """The command that boots `kernel` with what is written into `work`."""
+    """The command that boots `kernel` with the files written to `work`."""
     busybox = _busybox()
     (work / "mnt").mkdir()
     devices = {"OUTPUT": "/dev/ttyS0", "CONTROL": "/dev/ttyS1"}
@@ -76,7 +76,7 @@ def command(kernel: Path, words: Sequence[str], cwd: Path, work: Path, lines: tu
         *(f"ssl{number}=fd:{line.fd}" for number, line in enumerate(lines)),
         *("quiet", "panic=-1", "psi=1", "cgroup_no_v1=all"),
     ]
-    # Its memory is a file where TMPDIR says, which must not be one of the directories made read-only.
+    # Its memory is a file in TMPDIR, which must not be one of the directories made read-only.
     return [
         *("env", "--unset=TMPDIR", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
         *("sh", "-c", _shut_in(arguments, work)),
@@ -84,21 +84,21 @@ def command(kernel: Path, words: Sequence[str], cwd: Path, work: Path, lines: tu
 
 
 def ask_kernel(work: Path) -> str:
-    """What the kernel of `work` says of its blocked tasks, memory and timers, whether or not programs still run.
+    """The report of the kernel of `work` on blocked tasks, memory and timers, even if no program responds.
 
-    Raises `OSError` if it does not answer. Source: kernel arch/um/drivers/mconsole.h.
+    Raises `OSError` if it does not respond. Source: kernel arch/um/drivers/mconsole.h.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-        line.bind("")  # any address that can be answered
+        line.bind("")  # any address, to receive replies
         line.settimeout(_ANSWER_S)
         line.connect(str(work / _UMID / "mconsole"))
-        for request in (b"sysrq 9", b"sysrq w", b"sysrq m", b"sysrq q"):  # 9: what it says of every importance
+        for request in (b"sysrq 9", b"sysrq w", b"sysrq m", b"sysrq q"):  # 9: messages of every level
             line.send(struct.pack("III", _MAGIC, _VERSION, len(request)) + request.ljust(_REQUEST_BYTES, b"\0"))
         return line.recv(_ANSWER_BYTES)[_ANSWER_HEAD_BYTES:].decode(errors="replace") + _rest(line)
 
 
 def _rest(line: socket.socket) -> str:
-    """Parts follow until a last one, which a kernel in trouble may not come to."""
+    """Receive the further parts of a reply; a kernel in trouble may never send the last one."""
     parts = []
     with suppress(TimeoutError):
         while part := line.recv(_ANSWER_BYTES)[_ANSWER_HEAD_BYTES:]:
@@ -107,7 +107,7 @@ def _rest(line: socket.socket) -> str:
 
 
 def _shut_in(arguments: Sequence[str], work: Path) -> str:
-    """The guest's root could mount the host's files once more: all that it can reach of them is read-only."""
+    """Make everything read-only before the start, as root in the guest could mount the host's files again."""
     return f"""
     mount --make-rprivate / && mount --bind {work} {work} || exit
     findmnt --raw --noheadings --real --output TARGET | while read -r target; do
