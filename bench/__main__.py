@@ -1,9 +1,9 @@
-"""`make bench`: the same work on sampan, Docker and Podman, interleaved, in one run.
+"""`make bench`: the same works on sampan, Docker and Podman, interleaved, in one run.
 
     make bench ARGS='--engines sampand,dockerd --works run_bridge,exec --rounds 20'
 
-Everything happens in a network and a mount namespace of the bench's own, so that three engines can have their bridges
-and rules side by side and nothing of them stays on the host.
+Everything happens in separate network and mount namespaces, so that three engines can have their bridges and rules
+side by side, and nothing is left on the host.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def names(text: str) -> list[str]:
 
 
 def enter_own_namespaces() -> None:
-    """Start this program again where it has a network and mounts of its own. Does not return the first time."""
+    """Restart this program in its own network and mount namespaces. Does not return the first time."""
     if os.environ.get(INSIDE):
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         for directory in ("/var/lib/cni", "/run/netns"):
@@ -61,7 +61,7 @@ def enter_own_namespaces() -> None:
 
 @contextmanager
 def started(kinds: Sequence[type[Subject]], root: Path) -> Iterator[list[Subject]]:
-    """The engines, each with the image `IMAGE`."""
+    """Start the engines, each with the image `IMAGE`."""
     archive = root / "busybox.tar"
     busybox_archive(archive, IMAGE)
     with ExitStack() as undo:
@@ -79,7 +79,7 @@ def started(kinds: Sequence[type[Subject]], root: Path) -> Iterator[list[Subject
 
 @contextmanager
 def served_image(root: Path, size_gb: float) -> Iterator[list[Work]]:
-    """The works with an image of `size_gb`, in a registry on loopback and in an archive."""
+    """The works that use an image of `size_gb`, in a registry on loopback and in an archive."""
     say(f"making an image of {size_gb} GB")
     layout = write_layout(root / "layout", int(size_gb * 1e9))
     storage = root / "registry"
@@ -98,11 +98,11 @@ def served_image(root: Path, size_gb: float) -> Iterator[list[Work]]:
 
 
 def measure(work: Work, subjects: Sequence[Subject], rounds: int, figures: report.Figures) -> None:
-    """One sample of each engine per round; who begins changes from round to round."""
+    """Take one sample of each engine per round; the first engine changes from round to round."""
     with ExitStack() as undo:
         for subject in subjects:
             undo.enter_context(work.around(subject))
-        for turn in range(rounds + 1):  # the first round only warms up, which takes a machine's memory too
+        for turn in range(rounds + 1):  # the first round only warms up, including the machine's memory
             first = turn % len(subjects)
             for subject in (*subjects[first:], *subjects[:first]):
                 os.sync()

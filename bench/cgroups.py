@@ -47,7 +47,7 @@ ACCOUNT_FILES = (
 
 @dataclass(frozen=True)
 class Work:
-    """What is measured beside the bare calls, and how many milliseconds it may take on a host's own kernel."""
+    """A work, its bare kernel calls for comparison, and its budget in milliseconds on the host's own kernel."""
 
     title: str
     driver: Callable[[], object]
@@ -56,7 +56,7 @@ class Work:
 
 
 class Works:
-    """On the driver's groups, and on a bare one beside them."""
+    """The works, on the driver's groups and on a bare one next to them."""
 
     def __init__(self, driver: CgroupDriver, slice: Path) -> None:
         self._driver = driver

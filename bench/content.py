@@ -1,4 +1,4 @@
-"""The image that is pulled: layers of real Python and JavaScript packages, as people's images have them."""
+"""The image to pull, with layers of real Python and JavaScript packages, as in typical images."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ MEAN_FILE_BYTES = 19_300  # 1.35 GB in 70,000 files, as measured on an image wit
 
 @dataclass(frozen=True)
 class Layout:
-    """An OCI image layout on disk and what is in it."""
+    """An OCI image layout on disk, and the size of its contents."""
 
     path: Path
     unpacked_bytes: int
@@ -31,7 +31,7 @@ class Layout:
 
 
 def write_layout(path: Path, total_bytes: int, layers: int = 4) -> Layout:
-    """Write an image of `layers` layers and `total_bytes` of files: busybox below, packages of this machine above."""
+    """Write an image of `layers` layers with `total_bytes` of files: busybox, then packages of this machine."""
     blobs = path / "blobs/sha256"
     blobs.mkdir(parents=True)
     packages = package_files()
@@ -58,7 +58,7 @@ def write_layout(path: Path, total_bytes: int, layers: int = 4) -> Layout:
 
 
 def package_files() -> list[Path]:
-    """Files of installed packages: this environment's, then the machine's."""
+    """Files of installed packages: those of this environment, then those of the machine."""
     roots = [Path(sys.prefix, "lib"), Path("/usr/lib/python3"), Path("/usr/lib/node_modules"), Path("/usr/share")]
     found = [path for root in roots if root.is_dir() for path in _regular_files(root)]
     if not found:
@@ -75,9 +75,9 @@ def _regular_files(root: Path) -> Iterator[Path]:
 
 
 def _package_layer(number: int, total_bytes: int, packages: list[Path]) -> bytes:
-    """A tar of `total_bytes`: the packages from a place that differs by layer, round and round as often as needed.
+    """A tar of `total_bytes`: the packages, beginning at a different place in each layer, repeated as needed.
 
-    Long files are passed over while the mean is above that of real images, short ones while it is below.
+    Large files are skipped while the mean size is above that of real images, small ones while it is below.
     """
     entries: list[Entry] = []
     written = 0

@@ -1,7 +1,7 @@
-"""A file system of its own for each sample of a work that makes many files.
+"""A new file system for each sample of a work that creates many files.
 
-How quick a file system is depends on what it went through: ext4 passes over the inodes of files that were removed in
-the last minutes (fs/ext4/ialloc.c, recently_deleted), one by one. So no engine gets what another one left.
+The speed of a file system depends on its history: ext4 skips the inodes of recently removed files one by one
+(fs/ext4/ialloc.c, recently_deleted). So no engine gets a file system that another one has used.
 """
 
 import subprocess
@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-_BYTES = 16 << 30  # of a sparse file
-_EAGER = "lazy_itable_init=0,lazy_journal_init=0,nodiscard"  # nothing is left for a kernel thread to do meanwhile
+_BYTES = 16 << 30  # the size of a sparse file
+_EAGER = "lazy_itable_init=0,lazy_journal_init=0,nodiscard"  # leaves no background work to a kernel thread
 
 
 @contextmanager
 def fresh_ext4(directory: Path) -> Iterator[Path]:
-    """A new ext4, mounted on a directory in `directory` as long as the context lasts.
+    """A new ext4, mounted on a directory in `directory` for the duration of the context.
 
-    It lies in a file there, which is written past the page cache, so that each block is cached once only.
+    It is in a file there, which is accessed by direct I/O, so that each block is cached only once.
     """
     with ExitStack() as undo:
         place = Path(undo.enter_context(tempfile.TemporaryDirectory(dir=directory)))
@@ -30,7 +30,7 @@ def fresh_ext4(directory: Path) -> Iterator[Path]:
         device = _run("losetup", "--find", "--show", "--direct-io=on", str(image))
         undo.callback(_run, "losetup", "--detach", device)
         _run("mount", device, str(mountpoint))
-        # Not lazily: the next engine would have to wait for what this one leaves in memory.
+        # Not lazily, as the next engine would have to wait for writeback of this one's data.
         undo.callback(_run, "umount", "--recursive", str(mountpoint))
         yield mountpoint
 

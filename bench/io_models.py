@@ -1,11 +1,11 @@
-"""How a server can share I/O and work, and what a short request feels of it while 64 slow jobs run.
+"""Compares ways for a server to divide I/O and work, by the latency of a short request while 64 slow jobs run.
 
     .venv/bin/python -m bench.io_models --output docs/io_models.svg
 
-Each model is a small real HTTP server on a unix socket, in a process of its own; the client is another process. Slow
-jobs take 50 to 200 ms: three in four wait for something (as a mount, a netlink call or a file does), one in four
-computes in Python. Pings are sent every 10 ms whether or not earlier ones are answered, each on a connection of its
-own, from the moment the jobs are sent until the last is done; so a server that stands still is seen in every ping.
+Each model is a small real HTTP server on a unix socket, in a separate process from the client. Slow jobs take 50 to
+200 ms: three in four wait for something (like a mount, a netlink call or a file), one in four computes in Python.
+Pings are sent every 10 ms, each on a new connection, from when the jobs are sent until the last is done, whether or
+not earlier ones are answered; so every ping shows when a server stalls.
 """
 
 import argparse
@@ -35,12 +35,12 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"
 
 
 def slow_jobs() -> list[str]:
-    """The paths of the jobs: their length and kind are the same in every run."""
+    """The paths of the jobs, whose durations and kinds are the same in every run."""
     return [f"/job/{'compute' if number % 4 == 0 else 'wait'}/{50 + number * 37 % 151}" for number in range(JOBS)]
 
 
 def work(path: str) -> bytes:
-    """Do what `path` asks for, on the caller's thread, and answer the response."""
+    """Do what `path` requests, in the calling thread, and return the response."""
     if path.startswith("/job/"):
         kind, milliseconds = path.split("/")[2:]
         (compute if kind == "compute" else time.sleep)(int(milliseconds) / 1000)
@@ -54,11 +54,11 @@ def compute(duration_s: float) -> None:
         sum(range(1000))
 
 
-# The servers. Each gets a listening socket, says that it is ready, and never returns.
+# The servers. Each gets a listening socket, reports that it is ready, and never returns.
 
 
 def serve_on_io_threads(listener: socket.socket) -> None:
-    """As Tomcat: a thread of a bounded pool takes a connection, reads, works and writes."""
+    """Like Tomcat: a thread of a bounded pool accepts a connection, reads, works and writes."""
 
     def serve(connection: socket.socket) -> None:
         with connection:
@@ -72,7 +72,7 @@ def serve_on_io_threads(listener: socket.socket) -> None:
 
 
 def serve_in_worker_loops(listener: socket.socket) -> None:
-    """As Netty: connections are dealt out to a few event loops, and each works in its own loop."""
+    """Like Netty: connections are distributed to a few event loops, and the work is done in the loop."""
     loops = [asyncio.new_event_loop() for _ in range(LOOPS)]
     for loop in loops:
         threading.Thread(target=loop.run_forever, daemon=True).start()
@@ -83,18 +83,18 @@ def serve_in_worker_loops(listener: socket.socket) -> None:
 
 
 def serve_in_one_loop(listener: socket.socket) -> None:
-    """As Redis: one loop does all, one thing after the other."""
+    """Like Redis: one loop does everything, one thing after another."""
     asyncio.run(serve_from_loop(listener, work_here))
 
 
 def serve_with_thread_pool(listener: socket.socket) -> None:
-    """One loop for I/O only, all jobs in a bounded pool of threads."""
+    """One loop only for I/O, and all jobs in a bounded pool of threads."""
     with ThreadPoolExecutor(WORKERS) as threads:
         asyncio.run(serve_from_loop(listener, work_in(threads, threads)))
 
 
 def serve_with_job_pool(listener: socket.socket) -> None:
-    """As sampan: one loop for I/O only; waiting goes to a bounded pool of threads, computing to worker processes."""
+    """Like sampan: one loop only for I/O, a bounded pool of threads for waiting, worker processes for computing."""
     context = multiprocessing.get_context("forkserver")
     with ThreadPoolExecutor(WORKERS) as threads, ProcessPoolExecutor(2, mp_context=context) as processes:
         list(processes.map(work, ["/warm", "/up"]))
@@ -162,7 +162,7 @@ MODELS = {
 
 @dataclass(frozen=True)
 class Measured:
-    """Latencies of the pings in seconds, and how long the jobs took all together."""
+    """Latencies of the pings in seconds, and how long all jobs took together."""
 
     pings: list[float]
     jobs_s: float
@@ -172,7 +172,7 @@ class Measured:
 
 
 async def request(path: Path, target: str) -> float:
-    """Seconds from the start of the connection to the whole answer."""
+    """Send a request; returns the seconds from connecting to the complete response."""
     began = time.perf_counter()
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(f"GET {target} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
@@ -184,7 +184,7 @@ async def request(path: Path, target: str) -> float:
 
 
 async def load(path: Path) -> Measured:
-    """All jobs at once, and pings until the last job is done."""
+    """Send all jobs at once, and pings until the last job is done."""
     began = time.perf_counter()
     jobs = asyncio.gather(*(request(path, target) for target in slow_jobs()))
     pings = []
@@ -197,7 +197,7 @@ async def load(path: Path) -> Measured:
 
 
 def measure(name: str) -> Measured:
-    """Start the server `name`, load it once, and end it."""
+    """Start the server `name`, run one load, and stop it."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "socket")
         server = subprocess.Popen(
@@ -235,7 +235,7 @@ def table(measured: dict[str, Measured]) -> str:
 
 
 def draw(measured: dict[str, Measured], path: Path) -> None:
-    """For each model a line from the median to the slowest ping, on a logarithmic axis."""
+    """Draw a line for each model from the median to the slowest ping, on a logarithmic axis."""
     import matplotlib as mpl  # noqa: PLC0415  the servers need not load it
     from matplotlib.figure import Figure  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What a pull can't do without on this machine, and what memory one takes."""
+"""The physical lower bound for a pull on this machine, and the memory that a pull takes."""
 
 import contextlib
 import hashlib
@@ -15,8 +15,10 @@ _LOOK_S = 0.05
 
 
 def physical_limit_s(blobs: Sequence[Path], directory: Path) -> float:
-    """Seconds for reading the layers in `blobs`, hashing and decompressing them, hashing what comes out, and writing
-    that below `directory`, each layer into one file. A process for each processor, and nothing else."""
+    """Seconds for reading, hashing and decompressing the layers in `blobs`, and hashing and writing the result.
+
+    Each layer is written to one file below `directory`, by one process per processor, and nothing else is done.
+    """
     largest_first = sorted(blobs, key=lambda path: -path.stat().st_size)
     with multiprocessing.get_context("forkserver").Pool() as processes:
         processes.map(_ready, range(multiprocessing.cpu_count()))
@@ -42,7 +44,7 @@ def _write(blob: Path, target: Path) -> None:
 
 
 def most_bytes(subject: Subject, command: Sequence[str]) -> int:
-    """The most that `subject` held at any of the moments it was looked at while `command` ran, which must succeed."""
+    """The peak memory of `subject`, sampled while running `command`, which must succeed."""
     most = 0
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:

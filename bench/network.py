@@ -1,4 +1,4 @@
-"""What networks cost: starts alone and beside many, published ports, names, throughput."""
+"""The cost of networks: starts alone and next to many, published ports, name resolution, throughput."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from bench.works import IMAGE, Budget, Work, at_most, seconds
 
 NETWORK = "bench"
 CROWD = 500
-"""Containers on one network. The kernel has room for 1,023 ports in a bridge."""
+"""Containers on one network. The kernel supports 1,023 ports per bridge."""
 
 MANY_PORTS, CROWDED_PORTS = 1000, 5000
 FIRST_PORT, FIRST_CROWDED_PORT = 10000, 20000
@@ -27,7 +27,7 @@ HOST_PORTS = {name: STREAM_PORT + number for number, name in enumerate(SUBJECTS)
 
 @contextmanager
 def network(subject: Subject) -> Iterator[None]:
-    """A network as users make them."""
+    """A user-defined network."""
     subject.do("network", "create", NETWORK)
     try:
         yield
@@ -55,7 +55,7 @@ def running(subject: Subject, name: str, *flags: str) -> Iterator[None]:
 
 @contextmanager
 def crowd(subject: Subject) -> Iterator[None]:
-    """The network, with all but the last of `CROWD` containers on it."""
+    """The network, with all but one of `CROWD` containers on it."""
     with network(subject), ExitStack() as undo:
         for number in range(1, CROWD):
             undo.enter_context(running(subject, f"crowd{number}"))
@@ -64,8 +64,10 @@ def crowd(subject: Subject) -> Iterator[None]:
 
 @contextmanager
 def crowded_ports(subject: Subject) -> Iterator[None]:
-    """The network, with a container that publishes thousands of ports where an engine does so without a program for
-    each, for which no machine has room."""
+    """The network, with a container that publishes thousands of ports, if the engine needs no process for each.
+
+    No machine has enough memory for thousands of proxy processes.
+    """
     with network(subject), ExitStack() as undo:
         if publishes_by_rules(subject):
             undo.enter_context(running(subject, "crowd", *ports(CROWDED_PORTS, FIRST_CROWDED_PORT)))
@@ -77,7 +79,7 @@ def publishes_by_rules(subject: Subject) -> bool:
 
 
 def ports(number: int, first: int = FIRST_PORT) -> tuple[str, ...]:
-    """The flags that publish so many ports."""
+    """The flags that publish `number` ports."""
     return ("--publish", f"{first}-{first + number - 1}:{first}-{first + number - 1}")
 
 
@@ -100,7 +102,7 @@ def start_with_many_ports(subject: Subject) -> float | None:
 
 @contextmanager
 def pair(subject: Subject) -> Iterator[None]:
-    """A server, one of whose ports is published, and a client; and a neighbour of the host's on the wire."""
+    """A server with a published port, a client, and a neighbour of the host on its network."""
     published = f"{HOST_PORTS[subject.name]}:{STREAM_PORT}"
     with (
         neighbour(),
@@ -113,7 +115,7 @@ def pair(subject: Subject) -> Iterator[None]:
 
 @contextmanager
 def neighbour() -> Iterator[None]:
-    """A network namespace beside the host's own, made by the first who needs it and gone with the bench."""
+    """A network namespace next to the host's own, created at the first use, and gone at the end of the bench."""
     if not Path("/run/netns", OUTSIDE_NAMESPACE).exists():
         for words in (
             f"netns add {OUTSIDE_NAMESPACE}",
@@ -128,13 +130,13 @@ def neighbour() -> Iterator[None]:
 
 
 def inside(subject: Subject, name: str) -> list[str]:
-    """The words before a program of the host that is to use a container's network."""
+    """The command prefix for running a program of the host in a container's network."""
     pid = subject.do("inspect", "--format", "{{.State.Pid}}", name)
     return ["nsenter", f"--net=/proc/{pid}/ns/net"]
 
 
 def look_up(subject: Subject) -> float | None:
-    """Seconds for a query of the engine's own name server, a hundred being under way."""
+    """Seconds for a query to the engine's own name server, with a hundred in flight."""
     if NAME_SERVER not in subject.do("exec", "client", "cat", "/etc/resolv.conf"):
         return None
     with tempfile.NamedTemporaryFile("w") as asked:
@@ -178,7 +180,7 @@ AS_FAST_AS_DOCKER = Budget(ratio=1 / 0.95)
 
 
 def like(work: str) -> Budget:
-    """A fifth more than another work at most."""
+    """At most a fifth more than another work."""
     return Budget(ratio=1.2, of=work)
 
 

@@ -1,4 +1,4 @@
-"""Output of containers: much of it through an attached client, and a long log read back."""
+"""Output of containers: a large amount through an attached client, and reading a long log."""
 
 import subprocess
 import tempfile
@@ -16,14 +16,14 @@ LOG_LINES = 200_000
 
 
 def seconds_unread(command: list[str]) -> float:
-    """How long a command takes that must succeed and whose output nobody keeps."""
+    """The duration of a command, which must succeed and whose output is discarded."""
     began = time.perf_counter()
     subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - began
 
 
 class AttachedOutput:
-    """`run` of a container that writes 500 MB in lines of 100 bytes, which its client reads and throws away."""
+    """`run` of a container that writes 500 MB in lines of 100 bytes, which the client discards."""
 
     title = f"`run --rm` of {TEXT_BYTES * TIMES // 1_000_000} MB of output, attached"
 
@@ -33,7 +33,7 @@ class AttachedOutput:
 
     @contextmanager
     def around(self, subject: Subject) -> Iterator[None]:
-        """The text lies on the host: a program that makes it would be slower than the engine."""
+        """Write the text to the host, as a program that generates it would be slower than the engine."""
         with tempfile.TemporaryDirectory(prefix="text", dir=subject.root.parent) as directory:
             Path(directory, "text").write_bytes(LINE * (TEXT_BYTES // len(LINE)))
             self._directory = directory
@@ -45,7 +45,7 @@ class AttachedOutput:
 
 
 class LongLog:
-    """`logs` of a container that wrote many lines and has ended. All of them are kept."""
+    """`logs` of a container that has written many lines, all of which are kept, and has ended."""
 
     title = f"`logs` of {LOG_LINES:,} lines"
 

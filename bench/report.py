@@ -1,4 +1,4 @@
-"""The figures as a table, as JSON and as a plot."""
+"""Writes the figures as a table, as JSON and as a plot."""
 
 import json
 import os
@@ -18,7 +18,7 @@ REFERENCE, OURS = "dockerd", "sampand"
 
 @dataclass
 class Figures:
-    """Samples by work and engine, and what they were measured on."""
+    """Samples by work and engine, and the conditions of the measurement."""
 
     versions: dict[str, str]
     rounds: int
@@ -33,7 +33,7 @@ class Figures:
         return statistics.median(taken) if taken else None
 
     def ratio(self, work: str, engine: str) -> float | None:
-        """The engine's median in terms of Docker's."""
+        """The engine's median relative to Docker's."""
         own, reference = self.median(work, engine), self.median(work, REFERENCE)
         return own / reference if own is not None and reference else None
 
@@ -56,7 +56,7 @@ def shown(value: float | None, unit: str) -> str:
 
 
 def table(figures: Figures, works: Sequence[Work]) -> str:
-    """Markdown: the medians, and each engine's ratio to Docker."""
+    """A Markdown table of the medians, and each engine's ratio to Docker."""
     engines = list(figures.versions)
     head = ["work", *(f"{engine} {figures.versions[engine]}" for engine in engines)]
     others = [engine for engine in engines if engine != REFERENCE and REFERENCE in engines]
@@ -80,7 +80,7 @@ def ratio_text(ratio: float | None) -> str:
 
 
 def budget_text(figures: Figures, work: Work) -> str:
-    """The budget, with ✓ or ✗ where sampan was measured."""
+    """The budget, with ✓ or ✗ if sampan was measured."""
     budget = work.budget
     if budget.of is not None and budget.ratio is not None:
         own, other = figures.median(work.name, OURS), figures.median(budget.of, OURS)
@@ -95,7 +95,7 @@ def budget_text(figures: Figures, work: Work) -> str:
 
 
 def write(figures: Figures, works: Sequence[Work], directory: Path) -> list[Path]:
-    """Write table, JSON and plot into `directory` and answer their paths."""
+    """Write table, JSON and plot to `directory`, and return their paths."""
     directory.mkdir(parents=True, exist_ok=True)
     markdown, document, plot = (directory / f"bench.{kind}" for kind in ("md", "json", "svg"))
     about = ", ".join(f"{name} {value}" for name, value in machine().items())
@@ -112,7 +112,7 @@ COLOURS: Mapping[str, str] = {"sampand": "#0f7b8a", "dockerd": "#8a939b", "podma
 
 
 def draw(figures: Figures, works: Sequence[Work], path: Path) -> None:
-    """Bars: each engine's median in terms of Docker's, so that all works fit on one axis."""
+    """Draw bars of each engine's median relative to Docker's, so that all works fit on one axis."""
     mpl.rcParams["svg.fonttype"] = "none"
     drawn = [work for work in works if figures.ratio(work.name, REFERENCE) is not None]
     engines = list(figures.versions)

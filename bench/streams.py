@@ -1,4 +1,4 @@
-"""What it costs a daemon that many watch what their containers use."""
+"""The cost to a daemon of many clients watching the stats of containers."""
 
 import os
 import select
@@ -15,7 +15,7 @@ _AT_ONCE = 65536
 
 
 class StatsStreams:
-    """`GET /containers/{id}/stats` of many containers, each read by a client of its own."""
+    """`GET /containers/{id}/stats` of many containers, each read by a separate client."""
 
     title = f"the daemon's CPU time in a second of {CONTAINERS} `stats` streams"
 
@@ -35,7 +35,7 @@ class StatsStreams:
             subject.do("rm", "--force", *self._names)
 
     def sample(self, subject: Subject) -> float | None:
-        """In seconds; the streams are open already when the measuring begins, and for as many turns as it lasts."""
+        """CPU seconds per second, measured over several readings with all streams already open."""
         pid = subject.daemon_pid()
         if pid is None:
             return None
@@ -48,7 +48,7 @@ class StatsStreams:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process has used since its start, in user and system time (proc_pid_stat(5))."""
+    """The user and system time of a process since its start (proc_pid_stat(5))."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -61,7 +61,7 @@ def _opened(subject: Subject, name: str) -> HTTPResponse:
 
 
 def _read_turns(streams: list[HTTPResponse], turns: int) -> None:
-    """Read until the first stream has told `turns` times, and whatever the others told meanwhile."""
+    """Read all streams until the first one has delivered `turns` readings."""
     heads = {stream.fileno(): stream for stream in streams}
     while turns:
         for fd in select.select(list(heads), [], [])[0]:

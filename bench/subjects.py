@@ -1,4 +1,4 @@
-"""The engines that are measured, each through the client people use with it."""
+"""The engines to measure, each through its usual client."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ tmp_dir = "{root}/tmp"
 
 
 class HostDockerd(Engine):
-    """dockerd in the namespaces of the bench, like the others."""
+    """dockerd in the bench's namespaces, like the others."""
 
     name = "dockerd"
 
@@ -33,7 +33,7 @@ class HostDockerd(Engine):
 
 @dataclass(frozen=True)
 class Memory:
-    """What the engine's own processes hold, containers' processes apart (proportional set size)."""
+    """The memory of the engine's own processes, without those of containers (proportional set size)."""
 
     bytes: int
     processes: tuple[str, ...]
@@ -52,15 +52,15 @@ class Subject:
         raise NotImplementedError
 
     def stop(self) -> None:
-        """End what runs; what is on the disk stays."""
+        """Stop the engine, keeping its state on disk."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Remove all of it."""
+        """Stop the engine and remove its state."""
         raise NotImplementedError
 
     def fresh(self, root: Path) -> "Subject":
-        """The same engine with nothing in it, beside this one."""
+        """An empty instance of the same engine, next to this one."""
         return type(self)(root)
 
     def client(self, *words: str) -> list[str]:
@@ -68,14 +68,14 @@ class Subject:
         raise NotImplementedError
 
     def cold_start(self) -> list[str]:
-        """The command whose start is measured: the engine's own client telling its version."""
+        """The command whose startup time is measured: the engine's own client printing its version."""
         raise NotImplementedError
 
     def version(self) -> str:
         raise NotImplementedError
 
     def connect(self) -> UnixConnection | None:
-        """A connection to the engine's API, `None` for an engine without a daemon."""
+        """A connection to the engine's API; `None` for an engine without a daemon."""
         return None
 
     def do(self, *words: str) -> str:
@@ -102,7 +102,7 @@ class Subject:
 
 
 class DaemonSubject(Subject):
-    """sampand or dockerd, through one and the same docker client."""
+    """sampand or dockerd, through the same docker client."""
 
     engine_class: ClassVar[type[Engine]]
 
@@ -148,11 +148,11 @@ class DockerdSubject(DaemonSubject):
     engine_class = HostDockerd
 
     def fresh(self, root: Path) -> Subject:
-        return DockerdSubject(root, ["--bridge", "none", "--iptables=false"])  # docker0 is the other one's
+        return DockerdSubject(root, ["--bridge", "none", "--iptables=false"])  # docker0 belongs to the other instance
 
 
 class PodmanSubject(Subject):
-    """podman through its own client: the same runtime, and limits that a host without CAP_SYS_RESOURCE allows."""
+    """podman through its own client, with the same runtime, and limits that don't require CAP_SYS_RESOURCE."""
 
     name = "podman"
     run_flags = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
@@ -160,7 +160,7 @@ class PodmanSubject(Subject):
     def start(self) -> None:
         config = self.root / "containers.conf"
         config.write_text(PODMAN_CONFIG.format(root=self.root))
-        os.environ["CONTAINERS_CONF"] = str(config)  # of no meaning to the others
+        os.environ["CONTAINERS_CONF"] = str(config)  # ignored by the others
 
     def close(self) -> None:
         self.do("rm", "--force", "--all", "--time", "0")
@@ -168,7 +168,7 @@ class PodmanSubject(Subject):
         shutil.rmtree(self.root, ignore_errors=True)
 
     def stop(self) -> None:
-        with contextlib.suppress(FileNotFoundError):  # podman leaves its store mounted on itself
+        with contextlib.suppress(FileNotFoundError):  # podman leaves its storage bind-mounted on itself
             subprocess.run(["umount", "--lazy", self.root / "storage/overlay"], check=False, capture_output=True)
 
     def client(self, *words: str) -> list[str]:
@@ -194,7 +194,7 @@ SUBJECTS: dict[str, type[Subject]] = {
 
 
 def own_processes(root: Path, daemon_pid: int | None) -> Iterator[int]:
-    """The daemon, what it started, and monitors elsewhere that name `root`; not what runs inside containers."""
+    """The daemon, its descendants, and monitors elsewhere that name `root`, but not the containers' processes."""
     family = set() if daemon_pid is None else {daemon_pid, *descendants(daemon_pid)}
     here = Path("/proc/self/ns/pid").readlink()
     for pid in all_pids():

@@ -1,4 +1,4 @@
-"""What is measured: each work answers one sample of one engine, or `None` where the engine has no such thing."""
+"""The works: each returns one sample of one engine, or `None` if the engine has no such feature."""
 
 import os
 import subprocess
@@ -29,8 +29,11 @@ def prepared(subject: Subject) -> AbstractContextManager[None]:
 
 @dataclass(frozen=True)
 class Budget:
-    """What sampan may take: at most `ratio` of what Docker takes, or with `of` of what it takes itself for that work;
-    at most `limit` in the work's unit."""
+    """The budget of sampan for a work.
+
+    At most `ratio` relative to Docker, or with `of` relative to its own result for that work; at most `limit` in the
+    work's unit.
+    """
 
     ratio: float | None = None
     limit: float | None = None
@@ -46,7 +49,7 @@ def at_most(limit: float) -> Budget:
 
 @dataclass(frozen=True)
 class Work:
-    """`around` prepares an engine for the samples and undoes it; `slow` works get fewer rounds."""
+    """`around` prepares an engine for the samples and cleans up; `slow` works get fewer rounds."""
 
     name: str
     title: str
@@ -58,7 +61,7 @@ class Work:
 
 
 def seconds(command: list[str]) -> float:
-    """How long a command takes that must succeed."""
+    """The duration of a command, which must succeed."""
     began = time.perf_counter()
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     took = time.perf_counter() - began
@@ -68,7 +71,7 @@ def seconds(command: list[str]) -> float:
 
 
 def request_seconds(subject: Subject, path: str, times: int) -> float | None:
-    """Median time of a GET on a connection that stays open."""
+    """The median time of a GET on a persistent connection."""
     connection = subject.connect()
     if connection is None:
         return None
@@ -115,7 +118,7 @@ def idle_memory(subject: Subject) -> float | None:
 
 
 def memory_per_container(subject: Subject) -> float:
-    """Added by each of `RUNNING` containers: monitors and whatever the daemon holds for them."""
+    """The memory added by each of `RUNNING` containers: monitors, and state in the daemon."""
     before = subject.memory().bytes
     with running_containers(subject):
         return (subject.memory().bytes - before) / RUNNING / 1e6
@@ -123,7 +126,7 @@ def memory_per_container(subject: Subject) -> float:
 
 @contextmanager
 def left_alone(subject: Subject) -> Iterator[None]:
-    """Idle is who was asked nothing for a while: what earlier works took is given back by then."""
+    """Wait until the engine has been idle for a while, and has returned memory used by earlier works."""
     time.sleep(IDLE_S)
     yield
 
@@ -196,9 +199,9 @@ QUARTER, TENTHS = Budget(ratio=0.25), Budget(ratio=0.3)
 
 
 class ImageWorks:
-    """What is done with one large image: pulled from a registry, loaded from an archive, saved into one.
+    """Works with one large image: pull it from a registry, load it from an archive, save it to one.
 
-    Each sample is of an engine with nothing in it, on a file system with nothing in it.
+    Each sample uses an empty engine on an empty file system.
     """
 
     def __init__(self, reference: str, archive: Path, size: str, directory: Path, blobs: Sequence[Path]) -> None:
@@ -236,21 +239,21 @@ class ImageWorks:
             return seconds(fresh.client(*fresh.pull_words(self._reference)))
 
     def _limit(self, subject: Subject) -> float | None:
-        """Given as sampand's, as it is no engine's."""
+        """Attributed to sampand, as it is independent of the engine."""
         if subject.name != "sampand":
             return None
         with fresh_ext4(self._directory) as place:
             return physical_limit_s(self._blobs, place)
 
     def _pull_memory(self, subject: Subject) -> float | None:
-        """Of the daemon and its workers; an engine without a daemon does it all in its client."""
+        """The memory of the daemon and its workers; an engine without a daemon pulls in its client."""
         with self._fresh(subject) as fresh:
             if fresh.daemon_pid() is None:
                 return None
             return most_bytes(fresh, fresh.client(*fresh.pull_words(self._reference))) / 1e6
 
     def _push(self, subject: Subject) -> float:
-        """A layer of 20 MB that no registry has seen, on top of those that this one has."""
+        """Push a new layer of 20 MB, on top of those that the registry already has."""
         with self._fresh(subject) as fresh:
             fresh.do(*fresh.pull_words(self._reference))
             fresh.do("create", "--name", "changed", self._reference, "true")
