@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,11 +16,15 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.containers import eventually
+from tests.support.containers import IMAGE, call, eventually, run, send
 from tests.support.engines import BIN_DIR, Engine, Sampand, UnixConnection, running
+from tests.support.images import busybox_archive
 
 pytestmark = pytest.mark.root
 SAMPAND = BIN_DIR / "sampand"
+NOBODY_ELSE = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", tag, rights, 0xFFFFFFFF) for tag, rights in ((1, 7), (4, 5), (0x20, 0))
+)  # u::rwx,g::r-x,o::--- (include/uapi/linux/posix_acl_xattr.h)
 LAUNCHER = """
 import os, sys
 listening, notify, *command = sys.argv[1:]
@@ -154,6 +159,32 @@ def test_detached_it_leaves_for_good(engine: Sampand) -> None:
         end(pid)
     assert not engine.pid_file.exists()
     assert not engine.socket.exists()
+
+
+def test_its_umask_and_the_group_and_acl_of_its_data_root_do_not_reach_images(engine: Sampand) -> None:
+    engine.data_root.mkdir()
+    os.chown(engine.data_root, 0, 1)
+    engine.data_root.chmod(0o2750)
+    os.setxattr(engine.data_root, "system.posix_acl_default", NOBODY_ELSE)
+    busybox_archive(archive := engine.root / "busybox.tar", IMAGE)
+    command: list[str | Path] = [SAMPAND, "--detach", "--log-file", engine.log, *flags(engine, engine.host)]
+    subprocess.run(command, check=True, cwd=engine.root, timeout=120, umask=0o077)
+    try:
+        assert send(engine, "/images/load", archive.read_bytes())[0] == 200
+        shown = "touch /new; stat -c '%a %u:%g %n' / /bin /bin/busybox /etc/hosts /volume /new"
+        id = run(engine, "looks", "sh", "-c", shown, host={"Binds": ["volume:/volume"]}, Tty=True)
+        assert call(engine, "POST", f"/containers/{id}/wait")[1] == {"StatusCode": 0}
+        assert engine.request("GET", f"/containers/{id}/logs?stdout=1")[1].decode().splitlines() == [
+            "755 0:0 /",
+            "755 0:0 /bin",
+            "755 0:0 /bin/busybox",
+            "644 0:0 /etc/hosts",
+            "755 0:0 /volume",
+            "644 0:0 /new",
+        ]
+        assert call(engine, "DELETE", f"/containers/{id}")[0] == 204
+    finally:
+        end(int(engine.pid_file.read_text()))
 
 
 def assert_refused_a_second_time(engine: Sampand, pid: int) -> None:

@@ -36,6 +36,20 @@ def test_a_path_may_hold_what_means_something_in_a_uri(tmp_path: Path) -> None:
     database.close()
 
 
+async def test_only_its_owner_reads_its_files(tmp_path: Path) -> None:
+    (tmp_path / "db").touch(mode=0o644)
+    database = Database(tmp_path / "db")
+    await database.write(lambda c: c.execute(INSERT, ("a", "{}")))
+    for name in ("db", "db-wal", "db-shm"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    database.close()
+
+
+def test_a_database_that_can_not_be_made_is_told_of(tmp_path: Path) -> None:
+    with pytest.raises(SystemFailure, match="can't be opened"):
+        Database(tmp_path / "nowhere" / "db")
+
+
 async def test_a_change_that_raises_leaves_nothing(tmp_path: Path) -> None:
     database = Database(tmp_path / "db")
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from sampan.bootstrap.directories import make_directory
 from sampan.config import DaemonConfig, PublishedPorts
 from sampan.daemon.volumes.volumes import LOCAL_DRIVER
 from sampan.drivers import (
@@ -152,8 +153,10 @@ def _is_unused(connection: sqlite3.Connection) -> bool:
 
 
 def _directory(config: DaemonConfig, driver: str) -> Path:
-    path = config.data_root / "drivers" / driver
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    drivers = config.data_root / "drivers"
+    make_directory(drivers, 0o700)
+    path = drivers / driver
+    make_directory(path, 0o700)
     return path
 
 

@@ -6,6 +6,7 @@ import asyncio
 import faulthandler
 import grp
 import logging
+import os
 import resource
 import signal
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from sampan import __version__
 from sampan.api.app import create_app
 from sampan.api.server import Listener, Server, TlsFiles
 from sampan.bootstrap.assemble import start_engine
+from sampan.bootstrap.directories import make_directory
 from sampan.bootstrap.log import log_to_stderr
 from sampan.bootstrap.reload import Reload
 from sampan.config import DaemonConfig
@@ -26,6 +28,9 @@ from sampan.notify import notify_ready, notify_stopping
 
 _log = logging.getLogger("sampan")
 _DEFAULT_GROUP = "sampan"
+_UMASK = (
+    0o022  # dockerd's (moby daemon/command, setDefaultUmask): a stricter one would lock users out of their images
+)
 
 
 def run(config: DaemonConfig, read: Callable[[], DaemonConfig]) -> None:
@@ -35,6 +40,7 @@ def run(config: DaemonConfig, read: Callable[[], DaemonConfig]) -> None:
     """
     log_to_stderr(config)
     faulthandler.register(signal.SIGUSR1)
+    os.umask(_UMASK)
     _allow_open_files()
     limit_arenas()
     asyncio.run(_serve(config, Reload(config, read)))
@@ -99,9 +105,9 @@ def _make_directories(config: DaemonConfig) -> None:
     try:
         config.data_root.mkdir(mode=0o710, parents=True, exist_ok=True)
         config.exec_root.mkdir(mode=0o711, parents=True, exist_ok=True)
-        for path in ("containers", "drivers", "images"):
-            (config.data_root / path).mkdir(mode=0o700, exist_ok=True)
-        (config.data_root / "volumes").mkdir(mode=0o701, exist_ok=True)
-        (config.exec_root / "bundles").mkdir(mode=0o700, exist_ok=True)
+        for path in ("containers", "images"):
+            make_directory(config.data_root / path, 0o700)
+        make_directory(config.data_root / "volumes", 0o701)
+        make_directory(config.exec_root / "bundles", 0o700)
     except OSError as error:
         raise SystemFailure(f"unable to make {error.filename}: {error.strerror}") from error

@@ -42,10 +42,14 @@ class Database:
         self._durable: bool | None = None
         try:
             self._connection = self._writer.submit(self._open).result()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise SystemFailure(f"the database {path} can't be opened: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
+        self.path.touch(mode=0o600)
+        self.path.chmod(
+            0o600
+        )  # containers' environments may hold secrets; SQLite gives its other files the same mode
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
