@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from sampan.syscalls import netlink
+
 _RTM_NEWADDR, _RTM_GETADDR = 20, 22
-_NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_NLM_F_REQUEST_DUMP = 0x1 | 0x300
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
-_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
-_ATTRIBUTE = struct.Struct("=HH")
 
 
 def host_addresses() -> list[tuple[str, IPv4Address | IPv6Address]]:
@@ -22,25 +19,19 @@ def host_addresses() -> list[tuple[str, IPv4Address | IPv6Address]]:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as connection:
         connection.bind((0, 0))
         body = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
-        length = _HEADER.size + len(body)
-        connection.send(_HEADER.pack(length, _RTM_GETADDR, _NLM_F_REQUEST_DUMP, 1, 0) + body)
+        connection.send(netlink.frame(_RTM_GETADDR, netlink.NLM_F_DUMP, body))
         return list(_answers(connection))
 
 
 def _answers(connection: socket.socket) -> Iterator[tuple[str, IPv4Address | IPv6Address]]:
     while True:
-        answer = connection.recv(1 << 16)
-        offset = 0
-        while offset + _HEADER.size <= len(answer):
-            length, kind, *_ = _HEADER.unpack_from(answer, offset)
-            if kind == _NLMSG_DONE:
+        for kind, _, body in netlink.messages(connection.recv(1 << 16)):
+            if kind == netlink.NLMSG_DONE:
                 return
-            if kind == _NLMSG_ERROR:
-                (code,) = struct.unpack_from("=i", answer, offset + _HEADER.size)
-                raise OSError(-code, os.strerror(-code))
+            if kind == netlink.NLMSG_ERROR and (error := netlink.error_of(body)):
+                raise error
             if kind == _RTM_NEWADDR:
-                yield from _address(answer[offset + _HEADER.size : offset + length])
-            offset += (length + 3) & ~3
+                yield from _address(body)
 
 
 def _address(body: bytes) -> Iterator[tuple[str, IPv4Address | IPv6Address]]:
@@ -49,12 +40,7 @@ def _address(body: bytes) -> Iterator[tuple[str, IPv4Address | IPv6Address]]:
     On an IPv4 point-to-point link, `IFA_ADDRESS` is the peer's address; the interface's own is `IFA_LOCAL`.
     """
     _, _, _, _, index = _ADDRESS.unpack_from(body)
-    found: dict[int, bytes] = {}
-    offset = _ADDRESS.size
-    while offset + _ATTRIBUTE.size <= len(body):
-        length, kind = _ATTRIBUTE.unpack_from(body, offset)
-        found[kind] = body[offset + _ATTRIBUTE.size : offset + length]
-        offset += max((length + 3) & ~3, _ATTRIBUTE.size)
+    found = dict(netlink.attributes(body[_ADDRESS.size :]))
     own = found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS)
     try:
         ifname = socket.if_indextoname(index)

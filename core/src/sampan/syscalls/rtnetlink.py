@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,9 +16,12 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 
+from sampan.syscalls import netlink
+from sampan.syscalls.netlink import attribute
+
 RTM_NEWLINK, RTM_DELLINK, RTM_SETLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_DELROUTE = 16, 17, 19, 20, 24, 25
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
-NLMSG_ERROR, NLM_F_ACK_TLVS, NLMSGERR_ATTR_MSG = 2, 0x200, 1
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
+NLM_F_ACK_TLVS, NLMSGERR_ATTR_MSG = 0x200, 1
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 IFF_UP = 1
 SIOCGIFHWADDR = 0x8927
@@ -35,11 +37,9 @@ RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RT_SCOPE_NOWHERE, RTN_UNICAST = 2
 
 IPV6_CONF = Path("/proc/sys/net/ipv6/conf")
 
-_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
 _ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
 _ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg
-_ATTRIBUTE = struct.Struct("=HH")
 _U32 = struct.Struct("=I")
 
 
@@ -69,11 +69,11 @@ def new_veth(veth: Veth) -> Message:
     peer = _LINK.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, veth.peer_ifname) + _u32(IFLA_MTU, veth.mtu)
     peer += _u32(IFLA_NET_NS_FD, veth.peer_netns_fd)
     if veth.peer_mac is not None:
-        peer += _attribute(IFLA_ADDRESS, bytes.fromhex(veth.peer_mac.replace(":", "")))
+        peer += attribute(IFLA_ADDRESS, bytes.fromhex(veth.peer_mac.replace(":", "")))
     body = _LINK.pack(0, 0, 0, 0, 0) + _text(IFLA_IFNAME, veth.ifname) + _u32(IFLA_MTU, veth.mtu)
     body += _u32(IFLA_MASTER, veth.bridge_index)
-    body += _attribute(
-        IFLA_LINKINFO, _text(IFLA_INFO_KIND, "veth") + _attribute(IFLA_INFO_DATA, _attribute(VETH_INFO_PEER, peer))
+    body += attribute(
+        IFLA_LINKINFO, _text(IFLA_INFO_KIND, "veth") + attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, peer))
     )
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
 
@@ -101,9 +101,9 @@ def new_link(link: Link) -> Message:
         if number is not None:
             body += _u32(kind, number)
     if link.mac is not None:
-        body += _attribute(IFLA_ADDRESS, bytes.fromhex(link.mac.replace(":", "")))
-    data = b"".join(_attribute(kind, value) for kind, value in link.data)
-    body += _attribute(IFLA_LINKINFO, _text(IFLA_INFO_KIND, link.kind) + _attribute(IFLA_INFO_DATA, data))
+        body += attribute(IFLA_ADDRESS, bytes.fromhex(link.mac.replace(":", "")))
+    data = b"".join(attribute(kind, value) for kind, value in link.data)
+    body += attribute(IFLA_LINKINFO, _text(IFLA_INFO_KIND, link.kind) + attribute(IFLA_INFO_DATA, data))
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
 
 
@@ -120,12 +120,12 @@ def set_bridge_port(ifname: str, *, alias: str, isolated: bool, ipv6: bool) -> M
     A frame may leave by the port it arrived on (mode 1, hairpin): on a host with br_netfilter, this is how a
     container reaches its own published port.
     """
-    body = _LINK.pack(0, 0, 0, IFF_UP, IFF_UP) + _text(IFLA_IFNAME, ifname) + _attribute(IFLA_IFALIAS, alias.encode())
+    body = _LINK.pack(0, 0, 0, IFF_UP, IFF_UP) + _text(IFLA_IFNAME, ifname) + attribute(IFLA_IFALIAS, alias.encode())
     if ipv6:
-        mode = _attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([IN6_ADDR_GEN_MODE_NONE]))
-        body += _attribute(IFLA_AF_SPEC, _attribute(socket.AF_INET6, mode))
-    port = _attribute(IFLA_BRPORT_MODE, b"\x01") + _attribute(IFLA_BRPORT_ISOLATED, bytes([isolated]))
-    body += _attribute(IFLA_LINKINFO, _text(IFLA_INFO_SLAVE_KIND, "bridge") + _attribute(IFLA_INFO_SLAVE_DATA, port))
+        mode = attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([IN6_ADDR_GEN_MODE_NONE]))
+        body += attribute(IFLA_AF_SPEC, attribute(socket.AF_INET6, mode))
+    port = attribute(IFLA_BRPORT_MODE, b"\x01") + attribute(IFLA_BRPORT_ISOLATED, bytes([isolated]))
+    body += attribute(IFLA_LINKINFO, _text(IFLA_INFO_SLAVE_KIND, "bridge") + attribute(IFLA_INFO_SLAVE_DATA, port))
     return Message(RTM_NEWLINK, 0, body)  # without NLM_F_CREATE; RTM_SETLINK would ignore the port's attributes
 
 
@@ -143,9 +143,9 @@ def new_address(index: int, address: IPv4Interface | IPv6Interface) -> Message:
     """Add an address to a link, usable immediately (without duplicate address detection)."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     body = _ADDRESS.pack(family, address.network.prefixlen, 0, 0, index)
-    body += _attribute(IFA_LOCAL, address.ip.packed) + _attribute(IFA_ADDRESS, address.ip.packed)
+    body += attribute(IFA_LOCAL, address.ip.packed) + attribute(IFA_ADDRESS, address.ip.packed)
     if isinstance(address, IPv4Interface):
-        body += _attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
+        body += attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
     else:
         body += _u32(IFA_FLAGS, IFA_F_NODAD)
     return Message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body)
@@ -237,47 +237,27 @@ def is_missing(error: OSError) -> bool:
 def _default_route(index: int, gateway: IPv4Address | IPv6Address) -> bytes:
     family = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
     body = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST, 0)
-    return body + _attribute(RTA_GATEWAY, gateway.packed) + _u32(RTA_OIF, index)
+    return body + attribute(RTA_GATEWAY, gateway.packed) + _u32(RTA_OIF, index)
 
 
 def _framed(number: int, message: Message) -> bytes:
-    length = _HEADER.size + len(message.body)
-    flags = NLM_F_REQUEST | NLM_F_ACK | message.flags
-    return _HEADER.pack(length, message.type, flags, number, 0) + _padded(message.body)
+    return netlink.frame(message.type, netlink.NLM_F_ACK | message.flags, message.body, number)
 
 
 def _acknowledgements(answer: bytes) -> Iterator[OSError | None]:
-    offset = 0
-    while offset < len(answer):
-        length, kind, flags, _, _ = _HEADER.unpack_from(answer, offset)
-        if kind == NLMSG_ERROR:
-            (code,) = struct.unpack_from("=i", answer, offset + _HEADER.size)
-            attributes = answer[offset + 2 * _HEADER.size + 4 : offset + length] if flags & NLM_F_ACK_TLVS else b""
-            yield OSError(-code, _said(attributes) or os.strerror(-code)) if code else None
-        offset += (length + 3) & ~3
+    for kind, flags, body in netlink.messages(answer):
+        if kind == netlink.NLMSG_ERROR:
+            yield netlink.error_of(body, _said(body[netlink.ACKNOWLEDGED_BYTES :]) if flags & NLM_F_ACK_TLVS else "")
 
 
-def _said(attributes: bytes) -> str:
-    offset = 0
-    while offset + _ATTRIBUTE.size <= len(attributes):
-        length, kind = _ATTRIBUTE.unpack_from(attributes, offset)
-        if kind == NLMSGERR_ATTR_MSG:
-            return attributes[offset + _ATTRIBUTE.size : offset + length].rstrip(b"\0").decode(errors="replace")
-        offset += max((length + 3) & ~3, _ATTRIBUTE.size)
-    return ""
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + _padded(value)
+def _said(content: bytes) -> str:
+    said = dict(netlink.attributes(content)).get(NLMSGERR_ATTR_MSG, b"")
+    return said.rstrip(b"\0").decode(errors="replace")
 
 
 def _text(kind: int, text: str) -> bytes:
-    return _attribute(kind, text.encode() + b"\0")
+    return attribute(kind, text.encode() + b"\0")
 
 
 def _u32(kind: int, number: int) -> bytes:
-    return _attribute(kind, _U32.pack(number))
-
-
-def _padded(value: bytes) -> bytes:
-    return value + bytes(-len(value) % 4)
+    return attribute(kind, _U32.pack(number))
