@@ -102,14 +102,16 @@ def measure(work: Work, subjects: Sequence[Subject], rounds: int, figures: repor
     with ExitStack() as undo:
         for subject in subjects:
             undo.enter_context(work.around(subject))
-        for turn in range(rounds + 1):  # the first round only warms up, including the machine's memory
+        for turn in range(rounds + 1):  # the first round only warms up
             first = turn % len(subjects)
             for subject in (*subjects[first:], *subjects[:first]):
                 os.sync()
                 sample = work.sample(subject)
-                if sample is not None and turn:
+                if sample is None:
+                    continue
+                if turn:
                     figures.add(work.name, subject.name, sample)
-                if sample is not None and work.slow:
+                if work.slow:
                     say(f"{subject.name}: {sample:.1f} {work.unit}")
 
 

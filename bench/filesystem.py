@@ -30,7 +30,7 @@ def fresh_ext4(directory: Path) -> Iterator[Path]:
         device = _run("losetup", "--find", "--show", "--direct-io=on", str(image))
         undo.callback(_run, "losetup", "--detach", device)
         _run("mount", device, str(mountpoint))
-        # Not lazily, as the next engine would have to wait for writeback of this one's data.
+        # Not lazily, as the kernel would still be freeing this engine's cache while the next one is measured.
         undo.callback(_run, "umount", "--recursive", str(mountpoint))
         yield mountpoint
 

@@ -12,7 +12,7 @@ import pytest
 
 from sampan.errdefs import Conflict
 from sampan.runtime import attach
-from sampan.runtime.interface import STDERR, STDOUT
+from sampan.runtime.interface import STDERR, STDOUT, Attached
 from sampan.runtime.spec import ProcessSettings
 from sampan.runtime.user import User
 from tests.support.containers import held_by
@@ -76,27 +76,35 @@ def monitor_of(host: Host, id: str) -> int:
     return pid
 
 
-async def test_who_is_attached_has_been_accepted_by_the_monitor(host: Host) -> None:
+async def stopped_monitor(host: Host) -> int:
+    """Of a container that is created, and says hi when it is started."""
     await host.runtime.create(host.bundle("c1", "echo", "hi"))
     monitor = monitor_of(host, "c1")
+    os.kill(monitor, signal.SIGSTOP)
+    return monitor
+
+
+async def hears_hi(host: Host, attached: Attached) -> bool:
+    await host.runtime.start("c1")
+    return await everything(attached) == {STDOUT: b"hi\n", STDERR: b""}
+
+
+async def test_who_is_attached_has_been_accepted_by_the_monitor(host: Host) -> None:
+    monitor = await stopped_monitor(host)
     goes_on = asyncio.Event()
 
     def go_on() -> None:
         goes_on.set()
         os.kill(monitor, signal.SIGCONT)
 
-    os.kill(monitor, signal.SIGSTOP)
     asyncio.get_running_loop().call_later(STANDS_STILL_S, go_on)
     attached = await host.attach("c1")
     assert goes_on.is_set()
-    await host.runtime.start("c1")
-    assert (await everything(attached))[STDOUT] == b"hi\n"
+    assert await hears_hi(host, attached)
 
 
 async def test_who_attaches_to_a_monitor_that_is_killed_before_it_accepts_reads_nothing(host: Host) -> None:
-    await host.runtime.create(host.bundle("c1", "echo", "hi"))
-    monitor = monitor_of(host, "c1")
-    os.kill(monitor, signal.SIGSTOP)
+    monitor = await stopped_monitor(host)
     asyncio.get_running_loop().call_later(STANDS_STILL_S, os.kill, monitor, signal.SIGKILL)
     async with asyncio.timeout(PATIENCE_S):
         assert await everything(await host.attach("c1")) == {STDOUT: b"", STDERR: b""}
@@ -106,28 +114,21 @@ async def test_who_attaches_to_a_monitor_that_does_not_accept_waits_a_while_only
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attach, "_ACCEPT_PATIENCE_S", STANDS_STILL_S)
-    await host.runtime.create(host.bundle("c1", "echo", "hi"))
-    monitor = monitor_of(host, "c1")
-    os.kill(monitor, signal.SIGSTOP)
+    monitor = await stopped_monitor(host)
     attached = await host.attach("c1")
     os.kill(monitor, signal.SIGCONT)
-    await host.runtime.start("c1")
-    assert (await everything(attached))[STDOUT] == b"hi\n"
+    assert await hears_hi(host, attached)
 
 
 async def test_who_stops_attaching_before_the_monitor_accepts_leaves_no_connection(host: Host) -> None:
-    await host.runtime.create(host.bundle("c1", "echo", "hi"))
-    monitor = monitor_of(host, "c1")
-    os.kill(monitor, signal.SIGSTOP)
+    monitor = await stopped_monitor(host)
     before = held_by(os.getpid())
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(STANDS_STILL_S):
             await host.attach("c1")
     assert held_by(os.getpid()) == before
     os.kill(monitor, signal.SIGCONT)
-    attached = await host.attach("c1")
-    await host.runtime.start("c1")
-    assert (await everything(attached))[STDOUT] == b"hi\n"
+    assert await hears_hi(host, await host.attach("c1"))
 
 
 async def test_a_terminal_whose_monitor_stood_still_has_the_last_size(host: Host) -> None:

@@ -1,7 +1,7 @@
 """From a blob's bytes to its tar's: reads, verifies, decompresses and hashes in parallel.
 
 Reading and decompressing, hashing the tar, and consuming the blocks run in separate threads; hashlib and the
-decompressors release the GIL.
+decompressors release the GIL. If there is nothing to decompress or hash, everything runs in the consumer's thread.
 """
 
 from __future__ import annotations
