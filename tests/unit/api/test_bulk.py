@@ -179,9 +179,19 @@ async def test_a_lost_connection_ends_the_blocks(stage: Stage) -> None:
         while await asyncio.to_thread(unread, stage.server):
             pass
         stage.bulk.lose()
-        assert not stage.rests  # the thread may read still
         assert await reading == [b"one"]
     assert len(stage.rests) == 1
+
+
+async def test_the_parser_goes_on_after_a_lost_connection_only_when_nobody_reads() -> None:
+    async with staged(chunked(bytes(1 << 20))) as stage:
+        stage.send(chunked(b"one"))
+        with stage.bulk.blocks() as blocks:
+            assert len(await asyncio.to_thread(next, blocks)) == (1 << 20) + 3
+            stage.bulk.lose()
+            assert not stage.rests  # the thread may still read
+            assert await asyncio.to_thread(list, blocks) == []
+        assert len(stage.rests) == 1
 
 
 async def test_the_beginning_stays_to_be_read(stage: Stage) -> None:
