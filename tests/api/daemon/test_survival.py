@@ -47,7 +47,7 @@ def test_an_end_while_no_daemon_ran_is_known(house: InProcess) -> None:
     assert house.call("POST", "/containers/web/wait").body == {"StatusCode": 143}
     state = house.state("web")
     assert (state["Status"], state["ExitCode"]) == ("exited", 143)
-    assert house.runtime.list() == []
+    wait_until(lambda: house.runtime.list() == [])
 
 
 def test_an_update_that_was_recorded_and_not_done_is_done_by_the_next_daemon(
