@@ -44,7 +44,7 @@ from tests.support.engines import UnixConnection
 from tests.support.volume_driver import ShelfDriver
 
 T = TypeVar("T")
-_spare_apps: list[FastAPI] = []  # making one takes longer than most tests
+_spare_apps: set[FastAPI] = set()  # making one takes longer than most tests
 IMAGE = "busybox:test"
 JSON = MappingProxyType({"Content-Type": "application/json"})
 UPGRADE = MappingProxyType({"Connection": "Upgrade", "Upgrade": "tcp"})
@@ -232,7 +232,7 @@ class InProcess:
     async def _stop(self) -> None:
         await self.engine.stop(1)  # it ends the streams, so that the server need not wait for them
         await self._server.close(1)
-        _spare_apps.append(self._app)
+        _spare_apps.add(self._app)  # a test may have stopped the daemon already
 
     async def _end_containers(self) -> None:
         for id in self.runtime.list():

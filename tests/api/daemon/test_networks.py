@@ -492,6 +492,13 @@ def test_a_network_takes_all_from_its_configuration(house: InProcess) -> None:
     assert house.call("GET", "/networks/sea").body == sea
 
 
+def test_a_configuration_is_asked_for_by_name_only(house: InProcess) -> None:
+    firsts = [create_network(house, f"plan-{n}", ConfigOnly=True)[0] for n in range(17)]
+    shared = next(first for first in firsts if firsts.count(first) > 1)
+    answer = house.call("POST", "/networks/create", {"Name": "new", "ConfigFrom": {"Network": shared}})
+    assert (answer.status, answer.message) == (404, f'configuration network "{shared}" does not exist')
+
+
 def test_a_configuration_has_no_containers_and_stays_as_long_as_it_is_used(house: InProcess) -> None:
     create_network(house, "plan", ConfigOnly=True)
     create_network(house, "sea", ConfigFrom={"Network": "plan"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -302,15 +303,18 @@ def killed_before(house: InProcess, step: str, *, of: str = "containers") -> Ite
     part = getattr(house.daemon, of)
     undisturbed = getattr(part, step)
     data, kept = house.root / "data", house.root / "kept"
+    reached = threading.Event()
 
     async def stepping(*args: Any, **more: Any) -> Any:
         shutil.copytree(data / "volumes", kept / "volumes")
         with closing(sqlite3.connect(data / "state.db")) as now, closing(sqlite3.connect(kept / "state.db")) as then:
             now.backup(then)
+        reached.set()
         return await undisturbed(*args, **more)
 
     setattr(part, step, stepping)
     yield
+    assert reached.wait(10)
     setattr(part, step, undisturbed)
     house.stop()
     for left in data.glob("state.db-*"):

@@ -47,9 +47,8 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         self.path.touch(mode=0o600)
-        self.path.chmod(
-            0o600
-        )  # containers' environments may hold secrets; SQLite gives its other files the same mode
+        # Containers' environments may hold secrets. SQLite gives its other files the mode of this one.
+        self.path.chmod(0o600)
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
