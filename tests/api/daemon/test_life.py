@@ -106,6 +106,26 @@ def test_stopping_a_paused_container_lets_it_hear_the_signal(shared: InProcess, 
     assert shared.state("box")["ExitCode"] == 143
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/containers/box/stop"), ("POST", "/containers/box/kill"), ("DELETE", "/containers/box?force=1")],
+)
+def test_a_paused_container_may_end_before_it_is_thawed(
+    house: InProcess, monkeypatch: pytest.MonkeyPatch, method: str, path: str
+) -> None:
+    id = house.launch(name="box")
+    assert house.call("POST", "/containers/box/pause").status == 204
+    thaw = house.resources.thaw
+
+    def thaw_late(id: str) -> None:
+        wait_until(lambda: house.state("box")["Status"] == "exited")
+        thaw(id)
+
+    monkeypatch.setattr(house.resources, "thaw", thaw_late)
+    assert house.call(method, path).status == 204
+    assert id not in house.resources.list()
+
+
 def test_a_signal_that_is_not_the_stop_signal_leaves_a_container_paused(shared: InProcess) -> None:
     shared.launch(name="box", StopSignal="USR1")
     shared.call("POST", "/containers/box/pause")

@@ -106,10 +106,10 @@ async def send(daemon: Daemon, container: Container, number: int) -> None:
     daemon.publish(container, "kill", signal=str(number))
     try:
         await daemon.runtime.kill(container.id, number)
-    except (Conflict, NotFound):  # it has just ended by itself, and may already be cleared away
+        if container.state.status is Status.PAUSED and _wakes(container, number):
+            await pause.thaw(daemon, container)
+    except (Conflict, NotFound):  # it has just ended, by itself or from the signal, and may already be cleared away
         return
-    if container.state.status is Status.PAUSED and _wakes(container, number):
-        await pause.thaw(daemon, container)
 
 
 def _wakes(container: Container, number: int) -> bool:
