@@ -12,7 +12,7 @@ import pytest
 
 from sampan.daemon.lifecycle import restart_policy
 from tests.api.daemon.conftest import MakeHouse
-from tests.api.daemon.in_process import InProcess
+from tests.api.daemon.in_process import InProcess, wait_until
 
 MS = 1_000_000
 HOUR = 3_600_000 * MS
@@ -243,6 +243,23 @@ def test_on_unhealthy_starts_again_what_failed_and_leaves_success_alone(
             ended.read()
         assert shared.state(id)["Status"] == status
         shared.call("DELETE", f"/containers/{id}?force=1")
+
+
+def test_one_that_ends_by_itself_when_it_is_given_up_is_started_again(shared: InProcess) -> None:
+    id = shared.launch(name="box", HostConfig=unhealthy_policy())
+    container = shared.daemon.containers.get(id)
+
+    async def end_first() -> None:
+        exited = container.next_exit
+        async with shared.daemon.alone(id):
+            shared.daemon.give_up(container)
+            await shared.runtime.kill(id, 9)
+            await exited.wait()
+
+    shared.run(end_first())
+    wait_until(lambda: shared.state("box")["Running"])
+    assert shared.call("GET", "/containers/box/json").body["RestartCount"] == 1
+    shared.call("DELETE", "/containers/box?force=1")
 
 
 def test_what_its_user_stops_stays_so_however_ill_it_was(shared: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:

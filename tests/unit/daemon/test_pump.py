@@ -20,6 +20,7 @@ class Caller:
         for content in typed:
             self.typed.put_nowait(content)
         self.wrote: list[tuple[int, bytes]] = []
+        self.asked = asyncio.Event()
         self.go_on = asyncio.Event()
         self.go_on.set()
         self.gone = False
@@ -31,6 +32,7 @@ class Caller:
         return await self.typed.get()
 
     async def write(self, stream: int, content: bytes) -> None:
+        self.asked.set()
         await self.go_on.wait()
         if self.gone:
             raise ConnectionResetError("the client is gone")
@@ -118,7 +120,8 @@ async def test_a_slow_caller_holds_the_process_up() -> None:
     caller, process = Caller(), Process(*[(STDOUT, b"x")] * 10, None)
     caller.go_on.clear()
     pumping = asyncio.create_task(pump(caller, process, ALL))
-    await asyncio.wait([pumping], timeout=0.01)
+    await caller.asked.wait()
+    await asyncio.wait([pumping], timeout=0.01)  # time for it to read ahead, if it did
     assert process.said.qsize() == 10  # one is on its way, nothing is read ahead
     caller.go_on.set()
     assert await pumping

@@ -81,8 +81,8 @@ def test_a_guest_whose_time_is_over_is_asked_for_a_report(
 
 
 def test_output_ends_a_silence(guest: Guest) -> None:
-    talk = r"[(show(b'.'), time.sleep(0.2)) for _ in range(6)]"
-    assert guest.run(rf"import time; say(b'ready\n'); {talk}; say(b'exit 0\n')", Patience(60, silence_s=1.0)) == 0
+    talk = r"[(show(b'.'), time.sleep(0.4)) for _ in range(6)]"
+    assert guest.run(rf"import time; say(b'ready\n'); {talk}; say(b'exit 0\n')", Patience(60, silence_s=2.0)) == 0
 
 
 @pytest.mark.parametrize(

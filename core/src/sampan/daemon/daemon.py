@@ -28,7 +28,6 @@ from sampan.daemon.lifecycle import (
     rename,
     restart,
     restart_policy,
-    restarting,
     start,
     stop,
     update,
@@ -278,7 +277,8 @@ class Daemon:
     def give_up(self, container: Container) -> None:
         """End a container whose health check has failed for good, if its restart policy says so."""
         if restart_policy.gives_up(container):
-            self.spawn(restarting.end_unhealthy(self, container), f"end unhealthy {container.id[:12]}")
+            container.state.ended_as_unhealthy = True
+            self.spawn(stop.end_unhealthy(self, container), f"end unhealthy {container.id[:12]}")
 
     def publish(self, container: Container, action: str, **attributes: str) -> None:
         """Publish an event of a container, with Docker's attributes: labels, image and name."""

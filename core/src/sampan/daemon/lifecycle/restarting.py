@@ -1,16 +1,15 @@
-"""Carries out restart policies: waiting, restarting, and ending unhealthy containers."""
+"""Carries out restart policies: waits, and starts containers again."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sampan.daemon.container import Container, Status
-from sampan.daemon.lifecycle import launch, stop
+from sampan.daemon.lifecycle import launch
 from sampan.daemon.lifecycle.restart_policy import let_go, longer, wants_restart
-from sampan.errdefs import NotFound, SampanError
+from sampan.errdefs import SampanError
 
 if TYPE_CHECKING:
     from sampan.daemon.daemon import Daemon
@@ -46,14 +45,6 @@ async def start_again(daemon: Daemon, container: Container) -> bool:
             await let_go(daemon, container)
         return False
     return True
-
-
-async def end_unhealthy(daemon: Daemon, container: Container) -> None:
-    """Stop a container whose health check has failed for good; what follows is the same as after any end."""
-    container.state.ended_as_unhealthy = True
-    ending = stop.ending_of(daemon, container, None, None)
-    with suppress(NotFound):  # removed in the meantime
-        await stop.stop(daemon, container, ending, by_user=False)
 
 
 async def _is_let_go_within(container: Container, seconds: float) -> bool:

@@ -54,17 +54,16 @@ def stop_signal(container: Container) -> int:
     return parse_signal(text) if text else SIGTERM
 
 
-async def stop(daemon: Daemon, container: Container, ending: Ending, *, by_user: bool = True) -> bool:
-    """Stop the container and return when it has ended; returns whether there was something to stop.
+async def stop(daemon: Daemon, container: Container, ending: Ending) -> bool:
+    """Stop the container for its user and return when it has ended; returns whether there was something to stop.
 
-    A container stopped by its user is not restarted, and a pending restart is cancelled. Raises `NotFound` if the
-    container is removed in the meantime.
+    It is not restarted, and a pending restart is cancelled. Raises `NotFound` if the container is removed in the
+    meantime.
     """
     async with daemon.alone(container.id):
         if not container.active:
             return False
-        if by_user:
-            await restart_policy.call_off(daemon, container)
+        await restart_policy.call_off(daemon, container)
         exited = container.next_exit if container.running else None
         if exited:
             await send(daemon, container, ending.signal)
@@ -72,9 +71,22 @@ async def stop(daemon: Daemon, container: Container, ending: Ending, *, by_user:
             await restart_policy.let_go(daemon, container)
     if exited:
         await _await_end(daemon, container, exited, ending.timeout_s)
-    if by_user:
-        daemon.publish(container, "stop")
+    daemon.publish(container, "stop")
     return True
+
+
+async def end_unhealthy(daemon: Daemon, container: Container) -> None:
+    """Stop a container whose health check has failed for good; its restart policy then takes effect.
+
+    Nothing is done if it has already ended or been removed, or has even been started again.
+    """
+    ending = ending_of(daemon, container, None, None)
+    async with daemon.serial.hold(container.id):
+        if not (container.running and container.state.ended_as_unhealthy):
+            return
+        exited = container.next_exit
+        await send(daemon, container, ending.signal)
+    await _await_end(daemon, container, exited, ending.timeout_s)
 
 
 async def _await_end(daemon: Daemon, container: Container, exited: asyncio.Event, timeout_s: int) -> None:
