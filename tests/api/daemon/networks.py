@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 from urllib.parse import quote
 
 from tests.api.daemon.in_process import InProcess
+
+
+def free_port() -> int:
+    """A TCP port that nobody on the host uses at present."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
 
 
 def create_network(house: InProcess, name: str, **fields: Any) -> str:

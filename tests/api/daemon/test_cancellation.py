@@ -19,6 +19,7 @@ from sampan.engine import Job
 from sampan.errdefs import SampanError
 from sampan.testing.memory_runtime import MemoryRuntime
 from tests.api.daemon.in_process import InProcess, wait_until
+from tests.api.daemon.networks import free_port
 
 _PATIENCE_S = 1.0  # for work that goes on for ever once it has nothing more to do
 Work = Callable[[], Coroutine[Any, Any, Any]]
@@ -133,7 +134,7 @@ def _rows(house: InProcess, table: str) -> list[tuple[Any, ...]]:
 
 FIELDS: dict[str, Any] = {
     "Image": "keeper:1",  # with a volume
-    "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}},
+    "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": str(free_port())}]}},
 }
 
 

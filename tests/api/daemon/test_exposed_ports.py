@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.api.daemon.in_process import InProcess
-from tests.api.daemon.networks import create_network, disconnect, with_pool
+from tests.api.daemon.networks import create_network, disconnect, free_port, with_pool
 
 UNPROTECTED = {"com.docker.network.bridge.gateway_mode_ipv4": "nat-unprotected"}
 ROUTED = {"com.docker.network.bridge.gateway_mode_ipv4": "routed"}
@@ -23,13 +23,14 @@ def exposed(house: InProcess) -> list[tuple[Any, ...]]:
 
 
 def test_published_ports_are_exposed_but_those_at_loopback(house: InProcess) -> None:
-    bindings = {"80/tcp": [{"HostPort": "18080"}], "53/udp": [{"HostIp": "127.0.0.1", "HostPort": "15353"}]}
+    port = free_port()
+    bindings = {"80/tcp": [{"HostPort": str(port)}], "53/udp": [{"HostIp": "127.0.0.1"}]}
     house.launch(name="web", HostConfig={"PortBindings": bindings})
     house.create(name="asleep", HostConfig={"PortBindings": {"80/tcp": [{"HostPort": "18081"}]}})
-    assert exposed(house) == [("web", "bridge", "0.0.0.0", 18080, "tcp", 80, "everybody")]
+    assert exposed(house) == [("web", "bridge", "0.0.0.0", port, "tcp", 80, "everybody")]
     house.stop()
     house.start(enforce_host_firewall=True)
-    assert exposed(house) == [("web", "bridge", "0.0.0.0", 18080, "tcp", 80, "host-firewall")]
+    assert exposed(house) == [("web", "bridge", "0.0.0.0", port, "tcp", 80, "host-firewall")]
 
 
 def told_ports(house: InProcess, container: str) -> tuple[Any, Any]:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from tests.api.daemon.in_process import InProcess, wait_until
+from tests.api.daemon.networks import free_port
 from tests.api.daemon.test_cancellation import assert_nothing_held
 
 ROUNDS = 6
-PORTS = {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}
+PORTS = {"PortBindings": {"80/tcp": [{"HostPort": str(free_port())}]}}
 ANSWERED = frozenset({200, 201, 204, 304, 404, 409})  # never a 500, never half of something
 START, STOP, KILL = "POST start", "POST stop?t=1", "POST kill"
 REMOVE, FORCE = "DELETE ?v=1", "DELETE ?force=1&v=1"

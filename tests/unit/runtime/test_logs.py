@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from sampan.runtime import log_tail, logs
 from sampan.runtime.inotify import Inotify
 from sampan.runtime.interface import STDERR, STDOUT
-from sampan.runtime.log_files import LogFiles, LogLimits
+from sampan.runtime.log_files import LogFiles, LogLimits, LogReader
 from sampan.runtime.log_lines import Batch, LogQuery
 
 SECOND = 1_000_000_000
@@ -252,3 +253,27 @@ async def test_a_cancelled_follower_leaves_no_descriptor(files: LogFiles) -> Non
     await asyncio.get_running_loop().shutdown_default_executor()  # a worker closes what it watched with
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert not files.readers
+
+
+async def test_a_reader_that_is_cancelled_while_it_reads_leaves_no_descriptor(
+    log: LogFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow_read(reader: LogReader, most: int) -> bytes:
+        began.set()
+        go_on.wait()
+        return undisturbed(reader, most)
+
+    undisturbed = LogReader.read
+    monkeypatch.setattr(LogReader, "read", slow_read)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    reading = asyncio.create_task(read(log, LogQuery()))
+    await asyncio.to_thread(began.wait)
+    reading.cancel()
+    await asyncio.wait([reading], timeout=0.01)  # time for it to close the file under the thread, if it did
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -55,7 +55,7 @@ class BlobStream:
     async def commit(self, expected: Digest | None = None) -> Digest:
         """Keep the blob, and return its digest. Raises `DataLoss` if it is not `expected`."""
         await self._written()
-        return await asyncio.to_thread(self._ingest.commit, expected)
+        return await in_thread(self._ingest.commit, expected)
 
     async def __aenter__(self) -> BlobStream:
         return self

@@ -7,7 +7,6 @@ again.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import os
@@ -120,7 +119,7 @@ class Saver:
 
         try:
             with self._content.path(digest).open("rb", buffering=0) as file:
-                while piece := await asyncio.to_thread(read, file.fileno()):
+                while piece := await in_thread(read, file.fileno()):
                     yield piece
         except OSError as error:
             raise SystemFailure(f"failed to read a blob: {os.strerror(error.errno or 0)}") from error

@@ -11,6 +11,7 @@ from sampan.runtime.inotify import Inotify
 from sampan.runtime.log_files import LogFiles, LogReader
 from sampan.runtime.log_lines import Batch, Lines, LogQuery
 from sampan.runtime.log_tail import place_of_tail, place_of_time
+from sampan.tasks import in_thread
 
 _CHUNK_BYTES = 256 << 10
 
@@ -19,7 +20,7 @@ async def read(files: LogFiles, query: LogQuery) -> AsyncGenerator[Batch, None]:
     """Yield the log's current content. A missing log is empty. May be cancelled at any point."""
     lines = Lines(query)
     with LogReader(files) as reader:
-        await asyncio.to_thread(_seek, reader, query)
+        await in_thread(_seek, reader, query)
         async for batch in _rest(reader, lines):
             yield batch
 
@@ -38,7 +39,7 @@ async def follow(
         _task(ended) as end,
         _deadline(query.until_ns) as late,
     ):
-        await asyncio.to_thread(_seek, reader, query)
+        await in_thread(_seek, reader, query)
         while True:
             # Checked before reading: if it has ended, all its output is in the log by then.
             over = end.done() or late.done()
@@ -61,7 +62,7 @@ def _seek(reader: LogReader, query: LogQuery) -> None:
 
 
 async def _rest(reader: LogReader, lines: Lines) -> AsyncGenerator[Batch, None]:
-    while not lines.past_end and (content := await asyncio.to_thread(reader.read, _CHUNK_BYTES)):
+    while not lines.past_end and (content := await in_thread(reader.read, _CHUNK_BYTES)):
         if batch := lines.take(content):
             yield batch
 

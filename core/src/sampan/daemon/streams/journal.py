@@ -25,6 +25,7 @@ from sampan.runtime.journal import JournalSocket, encode, field_name
 from sampan.runtime.log_entries import LogMessages, Message
 from sampan.runtime.log_files import LogReader
 from sampan.runtime.log_tail import Place
+from sampan.tasks import in_thread
 
 _log = logging.getLogger(__name__)
 _CHUNK_BYTES = 256 << 10
@@ -136,12 +137,12 @@ class Journal:
     async def _tell_all(self, telling: _Telling) -> None:
         files, fields = telling.container.log, fields_of(telling.container.record)
         with LogReader(files) as reader, self._changes.watch(files.path.parent) as changed:
-            await asyncio.to_thread(_go, reader, telling.place_file)
+            await in_thread(_go, reader, telling.place_file)
             telling.told = reader.place
             messages = LogMessages(reader)
             while True:
                 is_over = telling.ended.is_set()
-                while (told := await asyncio.to_thread(messages.read, _CHUNK_BYTES)) is not None:
+                while (told := await in_thread(messages.read, _CHUNK_BYTES)) is not None:
                     await self._send(telling, [(_entry(one, fields), one.after) for one in told])
                     if self._closing.is_set():
                         return
