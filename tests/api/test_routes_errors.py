@@ -1,6 +1,8 @@
 """Every error has Docker's shape and status."""
 
 import asyncio
+import logging
+from logging.handlers import QueueHandler
 from typing import Any
 
 import pytest
@@ -29,6 +31,22 @@ async def test_the_class_of_an_error_is_its_status(api: Serving, error: Exceptio
     code, body, headers = await api.call("POST", "/containers/web/start")
     assert (code, body) == (status, {"message": str(error)})
     assert headers["sampan-job"] == api.daemon.jobs[-1].id
+
+
+async def test_a_client_that_goes_away_in_the_middle_of_its_request_is_no_error_of_the_daemon(
+    api: Serving, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: asyncio.Queue[logging.LogRecord] = asyncio.Queue()
+    monkeypatch.setattr(logging.getLogger("sampan.api.edge"), "handlers", [QueueHandler(told)])
+    with caplog.at_level(logging.INFO):
+        _, writer = await asyncio.open_unix_connection(str(api.path))
+        writer.write(b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        await writer.drain()
+        writer.close()
+        record = await told.get()
+    assert record.levelno == logging.INFO
+    assert record.getMessage() == "POST /containers/create: the client went away before its request was complete"
+    assert api.daemon.jobs == []
 
 
 async def test_not_modified_has_no_body(api: Serving) -> None:

@@ -9,6 +9,7 @@ from email.utils import formatdate
 from typing import Any
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sampan.api.errors import error_response, response_of
@@ -54,6 +55,8 @@ class Edge:
             await response_of(error)(scope, receive, head.send)
         except HTTPException as error:
             await error_response(error.status_code, error.detail)(scope, receive, head.send)
+        except ClientDisconnect:
+            _log.info("%s %s: the client went away before its request was complete", scope["method"], scope["path"])
         except Exception as error:  # even an internal error gets a response in Docker's format
             _log.exception("%s %s", scope["method"], scope["path"])
             if head.sent:
