@@ -123,7 +123,7 @@ def test_a_paused_container_may_end_before_it_is_thawed(
 
     monkeypatch.setattr(house.resources, "thaw", thaw_late)
     assert house.call(method, path).status == 204
-    assert id not in house.resources.list()
+    wait_until(lambda: id not in house.resources.list())
 
 
 def test_a_signal_that_is_not_the_stop_signal_leaves_a_container_paused(shared: InProcess) -> None:
