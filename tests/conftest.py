@@ -1,4 +1,4 @@
-"""What all tests share: the engine to test, archives of test images, and the check that nothing is left behind."""
+"""Shared by all tests: the engine under test, archives of test images, and the check that nothing is left behind."""
 
 import math
 import os
@@ -33,10 +33,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def leak_marks() -> Iterator[list[str]]:
-    """Fails the session when a mount, namespace, interface, cgroup, nftables element or process outlives its tests.
+    """Fail the session if a mount, namespace, interface, cgroup, nftables element or process outlives its tests.
 
-    On a machine of one's own (CI) everything of sampan's counts; elsewhere only what carries a mark of this
-    session: the name of its directory, or the instance of a daemon it started (added to the list).
+    On a dedicated machine (CI) everything of sampan's counts; elsewhere only what carries a mark of this session: the
+    name of its directory, or the instance of a daemon it started (added to the list).
     """
     if os.geteuid() != 0:
         yield []
@@ -49,7 +49,7 @@ def leak_marks() -> Iterator[list[str]]:
 
 @pytest.fixture(scope="session")
 def session_dir() -> Iterator[Path]:
-    """A directory with a short path: a unix socket's path has room for 107 bytes, which pytest's own would fill."""
+    """A directory with a short path: a unix socket's path is limited to 107 bytes, and pytest's own is too long."""
     directory = Path(tempfile.mkdtemp(prefix=SESSION_MARK))
     yield directory
     shutil.rmtree(directory)
@@ -77,7 +77,7 @@ LoadedSampand = Callable[..., AbstractContextManager[Sampand]]
 
 @pytest.fixture(scope="session")
 def loaded_engine(session_dir: Path, leak_marks: list[str], archives: Archives) -> LoadedEngine:
-    """`loaded_engine(kind, *flags)`: one with the image busybox:test, gone with all it held at the context's end."""
+    """`loaded_engine(kind, *flags)`: an engine with the image busybox:test, removed with all it holds at exit."""
 
     @contextmanager
     def load(kind: Callable[..., Engine], *flags: str) -> Iterator[Engine]:
@@ -92,7 +92,7 @@ def loaded_engine(session_dir: Path, leak_marks: list[str], archives: Archives) 
 
 @pytest.fixture(scope="session")
 def loaded_sampand(loaded_engine: LoadedEngine) -> LoadedSampand:
-    """`loaded_sampand(*flags)`, as `loaded_engine`."""
+    """`loaded_sampand(*flags)`: like `loaded_engine`, with a sampand."""
     return partial(loaded_engine, Sampand)  # type: ignore[return-value]
 
 
@@ -101,7 +101,7 @@ EngineFactory = Callable[..., Engine]
 
 @pytest.fixture
 def start_sampand(session_dir: Path, leak_marks: list[str]) -> Iterator[EngineFactory]:
-    """`start_sampand(*flags)`: a sampand of the test's own, gone with all it held when the test ends."""
+    """`start_sampand(*flags)`: a private sampand, removed with all it holds when the test ends."""
     with ExitStack() as undo:
 
         def start(*flags: str) -> Engine:

@@ -1,4 +1,4 @@
-"""Command-line clients against one engine, as a person uses them: with output, with a pipe, with a terminal."""
+"""Command-line clients of one engine, as people use them: capturing output, with pipes, on a terminal."""
 
 import contextlib
 import fcntl
@@ -30,13 +30,13 @@ class Client:
         return [program, "-H", self.engine.host, *words]
 
     def run(self, *words: str, stdin: str = "", timeout_s: float = 120) -> "subprocess.CompletedProcess[str]":
-        """Run one command to its end, whatever its exit status."""
+        """Run one command to completion, whatever its exit status."""
         return subprocess.run(
             self.command(*words), input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
         )
 
     def __call__(self, *words: str, stdin: str = "", timeout_s: float = 120) -> str:
-        """Run one command that must succeed and answer what it wrote, without the last newline."""
+        """Run one command that must succeed and return its stdout, without the last newline."""
         done = self.run(*words, stdin=stdin, timeout_s=timeout_s)
         assert done.returncode == 0, (
             f"{self.name} {' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
@@ -44,14 +44,14 @@ class Client:
         return done.stdout.rstrip("\n")
 
     def spawn(self, *words: str) -> "subprocess.Popen[str]":
-        """Start one command with pipes, line by line; it ends with `close` at the latest."""
+        """Start one command with line-buffered pipes; `close` ends it at the latest."""
         pipe = subprocess.PIPE
         process = subprocess.Popen(self.command(*words), stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1)
         self._spawned.append(process)
         return process
 
     def close(self) -> None:
-        """End what was spawned and still runs, as after a failed test."""
+        """Kill spawned commands that still run, as after a failed test."""
         for process in self._spawned:
             process.kill()
             process.wait()
@@ -81,14 +81,14 @@ class Terminal:
         self.seen = ""
 
     def resize(self, rows: int, columns: int) -> None:
-        """As a window does: the kernel sends SIGWINCH to the program."""
+        """Resize as a terminal window does: the kernel sends SIGWINCH to the program."""
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def send(self, text: str) -> None:
         os.write(self._master, text.encode())
 
     def expect(self, pattern: str, timeout_s: float = 20) -> "re.Match[str]":
-        """Read until `pattern` is there; what is read up to its end is not searched again."""
+        """Read until `pattern` matches; text up to the end of the match is not searched again."""
         deadline = time.monotonic() + timeout_s
         while not (found := re.search(pattern, self.seen)):
             left_s = deadline - time.monotonic()
@@ -97,7 +97,7 @@ class Terminal:
         return found
 
     def wait(self, timeout_s: float = 30) -> int:
-        """Read to the end and answer the exit status."""
+        """Read to the end and return the exit status."""
         deadline = time.monotonic() + timeout_s
         while self._read(max(0.0, deadline - time.monotonic())):
             pass
@@ -108,7 +108,7 @@ class Terminal:
             return False
         try:
             content = os.read(self._master, 65536)
-        except OSError:  # EIO: the other side is closed
+        except OSError:  # EIO: the other end is closed
             return False
         self.seen += content.decode(errors="replace")
         return bool(content)
@@ -126,6 +126,6 @@ class Terminal:
 
 
 def _take_terminal() -> None:
-    """In the child: its standard input becomes the controlling terminal of a session of its own."""
+    """In the child: start a new session and make standard input its controlling terminal."""
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)

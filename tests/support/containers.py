@@ -1,4 +1,4 @@
-"""Containers through the API alone, for tests that need many, or none of a client's own doing."""
+"""Containers through the API alone, for tests that need many, or nothing that a client adds."""
 
 import contextlib
 import json
@@ -25,13 +25,13 @@ def call(engine: Engine, method: str, path: str, body: Any = None) -> Answer:
 
 
 def at_once(engine: Engine, *requests: tuple[Any, ...]) -> list[Answer]:
-    """Make requests, each `(method, path)` or `(method, path, body)`, side by side; the answers in their order."""
+    """Make requests, each `(method, path)` or `(method, path, body)`, concurrently; answers are in request order."""
     with ThreadPoolExecutor(len(requests)) as threads:
         return list(threads.map(lambda request: call(engine, *request), requests))
 
 
 def create(engine: Engine, name: str, *command: str, host: Any = None, **config: Any) -> str:
-    """A container of the busybox image; answers its id."""
+    """Create a container from the busybox image; returns its id."""
     body = {"Image": IMAGE, "Cmd": command or FOREVER, "HostConfig": host or {}, **config}
     status, answer = call(engine, "POST", f"/containers/create?name={name}", body)
     assert status == 201, answer
@@ -39,7 +39,7 @@ def create(engine: Engine, name: str, *command: str, host: Any = None, **config:
 
 
 def run(engine: Engine, name: str, *command: str, host: Any = None, **config: Any) -> str:
-    """As `create`, and start it."""
+    """Like `create`, then start it."""
     id = create(engine, name, *command, host=host, **config)
     status, answer = call(engine, "POST", f"/containers/{id}/start")
     assert status == 204, answer
@@ -60,7 +60,7 @@ def send(engine: Engine, path: str, content: bytes, method: str = "POST") -> Ans
 
 @contextlib.contextmanager
 def hijacked(engine: Engine, path: str) -> Iterator[socket.socket]:
-    """A connection that asks for an upgrade; it is closed without a word."""
+    """A connection that has requested an upgrade; it is closed without further data."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(30)
         connection.connect(str(engine.socket))
@@ -71,7 +71,7 @@ def hijacked(engine: Engine, path: str) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def events(engine: Engine) -> Iterator[Iterator[dict[str, Any]]]:
-    """What happens from now on."""
+    """Events from now on."""
     with contextlib.closing(UnixConnection(engine.socket)) as connection:
         connection.request("GET", "/events")
         answer = connection.getresponse()
@@ -84,7 +84,7 @@ def await_event(told: Iterable[dict[str, Any]], action: str, id: str) -> dict[st
 
 
 def eventually(holds: Callable[[], bool], deadline_s: float = 10.0) -> bool:
-    """For what the kernel or the daemon does behind an answer, which no event tells."""
+    """Poll until `holds()`: for what the kernel or the daemon does after an answer, which no event announces."""
     end = time.monotonic() + deadline_s
     while not (done := holds()) and time.monotonic() < end:
         time.sleep(0.05)
@@ -92,7 +92,7 @@ def eventually(holds: Callable[[], bool], deadline_s: float = 10.0) -> bool:
 
 
 def at_rest(look: Callable[[], T]) -> T:
-    """What `look` sees once nothing goes on any more behind the last answer: it stays the same for half a second."""
+    """The result of `look` once background work has settled: unchanged for half a second."""
     seen, since = look(), time.monotonic()
 
     def unchanged() -> bool:
@@ -106,7 +106,7 @@ def at_rest(look: Callable[[], T]) -> T:
 
 
 def held_by(pid: int) -> list[str]:
-    """What a process has open, by path; without network namespaces, of which the daemon makes some ahead."""
+    """The paths of a process's open files, except network namespaces, some of which the daemon creates in advance."""
     ways = map(_target, Path(f"/proc/{pid}/fd").iterdir())
     return sorted(way for way in ways if way and not way.startswith("net:"))
 
@@ -114,7 +114,7 @@ def held_by(pid: int) -> list[str]:
 def _target(entry: Path) -> str:
     try:
         return str(entry.readlink())
-    except FileNotFoundError:  # closed since it was listed
+    except FileNotFoundError:  # closed since the listing
         return ""
 
 

@@ -1,4 +1,4 @@
-"""A Debian (or Ubuntu) with Python and Redis, made with debootstrap from the package mirror of this machine."""
+"""A Debian (or Ubuntu) with Python and Redis, built with debootstrap from this machine's package mirror."""
 
 import subprocess
 import urllib.error
@@ -12,7 +12,7 @@ FALLBACK = ("http://deb.debian.org/debian", "bookworm")
 
 @dataclass(frozen=True)
 class Mirror:
-    """A package mirror and the release that is taken from it."""
+    """A package mirror and the release to use from it."""
 
     url: str
     suite: str
@@ -26,7 +26,7 @@ class Mirror:
 
 
 def find_mirror() -> Mirror:
-    """The mirror that apt is set up for here, Debian's own where there is none."""
+    """The mirror that apt is configured for here, or else Debian's own."""
     words = ["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(COMPONENT)", "Created-By: Packages"]
     listed = subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()
     for line in listed:
@@ -43,7 +43,7 @@ def find_mirror() -> Mirror:
 
 
 def make_root(mirror: Mirror, archive: Path) -> None:
-    """Write the tar of a minimal root file system with `PACKAGES` to `archive`: a minute, and 50 MB of downloads."""
+    """Write a tar of a minimal root file system with `PACKAGES` to `archive`; takes a minute and downloads 50 MB."""
     root = archive.with_suffix(".root")
     packages = f"--include={','.join(PACKAGES)}"
     words = ["debootstrap", "--variant=minbase", packages, mirror.suite, str(root), mirror.url]

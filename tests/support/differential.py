@@ -1,7 +1,7 @@
-"""The same steps on Docker and on sampan, and what of it differs though nobody gave a reason.
+"""Run the same steps on Docker and on sampan, and report the differences that have no known reason.
 
-The reasons are a file's: an entry there names steps (`SCENARIO/STEP`) and fields of their answers, as patterns, and
-why they differ, or says which words have become which.
+Known reasons are in a file. An entry names, as patterns, steps (`SCENARIO/STEP`) and fields of their answers, and
+says why they differ, or gives a text and its replacement.
 """
 
 import re
@@ -24,7 +24,7 @@ MISSING = "(missing)"
 
 @dataclass(frozen=True)
 class Difference:
-    """One leaf of what a step showed that is not the same."""
+    """One leaf of a step's observation that is not the same."""
 
     step: str
     field: str
@@ -37,7 +37,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Known:
-    """A `difference` of the file: in steps and fields that fit its patterns, whatever the values."""
+    """A `difference` entry of the file: covers steps and fields that match its patterns, whatever the values."""
 
     fields: tuple[str, ...]
     reason: str
@@ -51,7 +51,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Reworded:
-    """A `reworded` of the file: one text in place of another, wherever it is."""
+    """A `reworded` entry of the file: one text in place of another, in any field."""
 
     docker: str
     sampan: str
@@ -63,7 +63,7 @@ class Reworded:
 
 
 class Pair:
-    """Docker and sampan, each with the test images, taking the same steps once."""
+    """Docker and sampan, each with the test images; each scenario is run once on both."""
 
     def __init__(self, docker: Subject, sampan: Subject) -> None:
         self._subjects = (docker, sampan)
@@ -87,7 +87,7 @@ class Pair:
 
 @contextmanager
 def started_pair(directory: Path, archives: Sequence[Path], marks: list[str]) -> Iterator[Pair]:
-    """Both engines below `directory`, with the images of `archives`; what tells their things is added to `marks`."""
+    """Both engines below `directory`, with the images of `archives`; their leak marks are added to `marks`."""
     with ExitStack() as undo:
 
         def subject(kind: Callable[..., Engine]) -> Subject:
@@ -102,7 +102,7 @@ def started_pair(directory: Path, archives: Sequence[Path], marks: list[str]) ->
 
 
 def read_known(file: Path) -> list[Known | Reworded]:
-    """What the file says."""
+    """The entries of the file."""
     document = tomllib.loads(file.read_text())
     differences = [
         Known(tuple(one["fields"]), one["reason"], tuple(one.get("steps", ("*",)))) for one in document["difference"]
@@ -111,13 +111,13 @@ def read_known(file: Path) -> list[Known | Reworded]:
 
 
 def assert_all_known(pair: Pair, scenario: Scenario, known: Sequence[Known | Reworded]) -> None:
-    """Each difference has a reason."""
+    """Assert that each difference has a known reason."""
     unknown = [one for one in pair.differences(scenario) if not any(entry.covers(one) for entry in known)]
     assert not unknown, f"{len(unknown)} differences\n" + "\n".join(map(str, unknown))
 
 
 def assert_none_stale(pair: Pair, scenarios: Sequence[Scenario], known: Sequence[Known | Reworded]) -> None:
-    """Each reason has a difference."""
+    """Assert that each known reason still covers a difference."""
     found = [one for scenario in scenarios for one in pair.differences(scenario)]
     stale = [entry for entry in known if not any(entry.covers(one) for one in found)]
     assert not stale, "these differ no more, or their step is gone:\n" + "\n".join(map(str, stale))

@@ -1,4 +1,4 @@
-"""Engines of one's own: a sampand or a dockerd with its own directories, socket and network."""
+"""Private engines for tests: a sampand or a dockerd with its own directories, socket and network."""
 
 import contextlib
 import http.client
@@ -20,7 +20,7 @@ BIN_DIR = Path(sys.executable).parent
 
 
 class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket, for requests that no client program makes."""
+    """HTTP over a unix socket, for requests made without a client program."""
 
     def __init__(self, path: Path, timeout_s: float = 240) -> None:
         super().__init__("localhost", timeout=timeout_s)
@@ -33,7 +33,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 class Engine:
-    """A daemon that listens on `socket`; everything of it is below `root`, which must be short (108 bytes in all)."""
+    """A daemon listening on `socket`; all its files are below `root`, whose path must be short (108 bytes in all)."""
 
     name: ClassVar[str]
 
@@ -46,17 +46,17 @@ class Engine:
 
     @property
     def marks(self) -> list[str]:
-        """Texts by which what the engine leaves on the host can be told from what is others'."""
+        """Substrings that identify what this engine leaves on the host."""
         return [str(self.root)]
 
     @property
     def host(self) -> str:
-        """What goes after -H."""
+        """The value for a client's `-H`."""
         return f"unix://{self.socket}"
 
     @property
     def prefix(self) -> list[str]:
-        """The words before a command that is to see the engine's network."""
+        """The command prefix that runs a command in the engine's network."""
         return []
 
     def command(self) -> list[str]:
@@ -69,23 +69,23 @@ class Engine:
         ]
 
     def start(self) -> None:
-        """Return when it answers; raises `StartFailed` with the end of its log."""
+        """Start the daemon and return when it is ready; raises `StartFailed` with the end of its log."""
         self.process = start_notifying(self.command(), self.log, notify=self.root / "n")
 
     def kill(self) -> None:
-        """What the out-of-memory killer does: SIGKILL, the containers run on."""
+        """SIGKILL the daemon, as the out-of-memory killer does; its containers keep running."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
     def stop(self) -> None:
-        """End the daemon; its containers may run on."""
+        """Stop the daemon; its containers may keep running."""
         if self.process is not None:
             end(self.process)
             self.process = None
 
     def close(self) -> None:
-        """Remove the containers, end the daemon and remove what it kept. A daemon that died is started once more."""
+        """Remove the containers, stop the daemon and remove its files. A daemon that died is restarted first."""
         try:
             if self.process is not None and self.process.poll() is not None:
                 self.start()
@@ -95,14 +95,14 @@ class Engine:
             shutil.rmtree(self.root, ignore_errors=True)
 
     def remove_containers(self) -> None:
-        """Remove them all. One that is being removed already is waited for."""
+        """Remove all containers, waiting for those that are already being removed."""
         for container in self.get("/containers/json?all=1"):
             status, _ = self.request("DELETE", f"/containers/{container['Id']}?force=1&v=1")
             if status == 409:
                 self.request("POST", f"/containers/{container['Id']}/wait?condition=removed")
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
-        """One request on a connection of its own: status and body."""
+        """Make one request on a new connection; returns status and body."""
         with contextlib.closing(UnixConnection(self.socket)) as connection:
             content = None if body is None else json.dumps(body)
             headers = {} if body is None else {"Content-Type": "application/json"}
@@ -116,7 +116,7 @@ class Engine:
         return json.loads(body)
 
     def curl(self, url: str) -> str:
-        """The body at `url` as seen from the engine's network; tries again while nobody listens yet."""
+        """The body at `url` as seen from the engine's network; retries while the connection is refused."""
         command = ["curl", "-sS", "--fail", "--retry", "20", "--retry-connrefused", "--retry-delay", "1", url]
         return subprocess.run([*self.prefix, *command], check=True, capture_output=True, text=True).stdout
 
@@ -144,13 +144,13 @@ class Sampand(Engine):
             self.forget()
 
     def forget(self) -> None:
-        """Remove what a daemon that did not end in peace has left: its bridge, its table, its slice."""
+        """Remove what a daemon that did not shut down cleanly has left: bridges, nftables table, cgroup."""
         for bridge in Path("/sys/class/net").glob(f"spn-{self.instance}*/bridge"):
             subprocess.run(["ip", "link", "del", bridge.parent.name], check=True)
         subprocess.run(
             ["nft", "delete", "table", "inet", f"sampan_{self.instance}"], check=False, capture_output=True
         )
-        for root in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")):  # v2 alone, or beside v1
+        for root in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")):  # v2 only, or hybrid
             if (root / "cgroup.controllers").exists() and (root / f"sampan-{self.instance}").exists():
                 (root / f"sampan-{self.instance}").rmdir()
 
@@ -159,7 +159,7 @@ class Sampand(Engine):
 
 
 class Dockerd(Engine):
-    """Debian's dockerd, in a network namespace of its own, with which the chains and bridges it leaves go away."""
+    """Debian's dockerd in its own network namespace, whose deletion removes the chains and bridges it leaves."""
 
     name = "dockerd"
 
@@ -182,8 +182,8 @@ class Dockerd(Engine):
 
     def stop(self) -> None:
         super().stop()
-        host_network = self.exec_root / "netns/default"  # its mark of the host's network stays mounted
-        if os.path.ismount(host_network):  # pathlib says no for a file
+        host_network = self.exec_root / "netns/default"  # its bind mount of its network namespace outlives it
+        if os.path.ismount(host_network):  # pathlib's is_mount() is false for a file
             subprocess.run(["umount", str(host_network)], check=True)
 
     def close(self) -> None:
@@ -198,7 +198,7 @@ ENGINES: dict[str, type[Engine]] = {"sampand": Sampand, "dockerd": Dockerd}
 
 @contextlib.contextmanager
 def running(engine: Engine) -> Iterator[Engine]:
-    """Start `engine`, and leave nothing of it behind."""
+    """Run `engine` for the context, and leave nothing of it behind."""
     engine.root.mkdir(parents=True, exist_ok=True)
     engine.start()
     try:

@@ -1,4 +1,4 @@
-"""A loopback port in front of a unix socket, for clients that know TCP only."""
+"""A loopback TCP port in front of a unix socket, for clients that speak only TCP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @asynccontextmanager
 async def tcp_front(path: Path) -> AsyncIterator[int]:
-    """The port, as long as it is open."""
+    """Forward a loopback port to the socket at `path`; yields the port."""
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         back_reader, back_writer = await asyncio.open_unix_connection(str(path))

@@ -1,4 +1,4 @@
-"""What a sampand holds for its containers, in the kernel, on the disk and in its databases."""
+"""The resources a sampand holds for its containers: in the kernel, on disk and in its databases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TABLES = ("containers", "endpoints", "addresses", "volumes", "images", "layers")
 
 
 def holdings(engine: Sampand) -> dict[str, list[str]]:
-    """Everything of it, by kind. A daemon with the same containers, images and volumes holds the same."""
+    """All resources by kind. A daemon with the same containers, images and volumes holds the same."""
     return {
         "monitors": sorted(monitored(engine)),
         "processes": sorted(_processes(engine)),
@@ -39,7 +39,7 @@ def holdings(engine: Sampand) -> dict[str, list[str]]:
 
 
 def difference(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:
-    """A line for each thing that is there and was not, or was there and is not."""
+    """A line for each item that appeared (`left`) or disappeared (`lost`)."""
     return [
         f"{kind}: {word} {thing}"
         for kind, found in after.items()
@@ -55,7 +55,7 @@ def monitored(engine: Sampand) -> set[str]:
 
 
 def groups(engine: Sampand) -> list[Path]:
-    """The directory of its containers' cgroups, if it has one."""
+    """The directory of its containers' cgroups, if it exists."""
     roots = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
     return [root / f"sampan-{engine.instance}" for root in roots if (root / f"sampan-{engine.instance}").is_dir()]
 
@@ -66,7 +66,7 @@ def snapshots(engine: Sampand) -> list[str]:
 
 
 def rows(engine: Sampand, table: str) -> list[str]:
-    """The rows of a table of the daemon's database; `addresses` and `ports` are those that are taken."""
+    """The rows of a table of the daemon's database; `addresses` and `ports` hold those in use."""
     return _query(engine.data_root / "state.db", f"SELECT * FROM {table}")
 
 
@@ -76,10 +76,10 @@ def _query(path: Path, query: str) -> list[str]:
 
 
 def _processes(engine: Sampand) -> Iterator[str]:
-    """By the cgroups of its containers: each with its number, name, state and parent.
+    """The processes in its containers' cgroups: pid, name, state and parent of each.
 
-    What a killed daemon left is another's child, mostly the host's init's, which reaps the dead when it likes: they
-    count only where that is the daemon's work.
+    What a killed daemon left is reparented, mostly to the host's init, which reaps in its own time: zombies count
+    only where they are the daemon's children.
     """
     assert engine.process is not None
     for path in Path("/proc").glob("[0-9]*/cgroup"):
@@ -93,7 +93,7 @@ def _processes(engine: Sampand) -> Iterator[str]:
 
 
 def _stat(path: Path) -> tuple[str, str, str, str]:
-    """Number, name, state and parent. See proc(5): the name stands in brackets and may hold anything."""
+    """Pid, name, state and parent. See proc(5): the name is in parentheses and may contain anything."""
     number, _, rest = path.read_text().partition(" (")
     name, _, rest = rest.rpartition(") ")
     state, parent, _ = rest.split(" ", 2)
@@ -101,7 +101,7 @@ def _stat(path: Path) -> tuple[str, str, str, str]:
 
 
 def _elements(engine: Sampand) -> Iterator[str]:
-    """Each element of each set and map of its table."""
+    """The elements of all sets and maps in its nftables table."""
     table = f"sampan_{engine.instance}"
     listed = subprocess.run(["nft", "-j", "-s", "list", "table", "inet", table], capture_output=True, check=True)
     for item in json.loads(listed.stdout)["nftables"]:

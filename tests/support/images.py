@@ -1,4 +1,4 @@
-"""Images for tests, demo and bench, made from Debian's busybox-static: nothing is downloaded."""
+"""Images for tests, demo and benchmarks, built from Debian's busybox-static; nothing is downloaded."""
 
 import hashlib
 import io
@@ -81,7 +81,7 @@ def busybox_layer() -> bytes:
 
 
 def layered_layers() -> list[bytes]:
-    """Busybox and three layers over it: changes, removals, an opaque directory, links, owners, xattrs, times."""
+    """Busybox and three layers on top: changes, removals, an opaque directory, links, owners, xattrs, times."""
     second = layer(
         [
             directory("tree"),
@@ -133,7 +133,7 @@ def image_config(layers: Sequence[bytes], config: Mapping[str, Any]) -> bytes:
 def docker_archive(
     path: Path, reference: str, layers: Sequence[bytes], config: Mapping[str, Any] | None = None
 ) -> str:
-    """Write what `docker save` writes for one image, and answer the image's ID (`sha256:…`)."""
+    """Write what `docker save` writes for one image; returns the image's ID (`sha256:…`)."""
     document = image_config(layers, config or {})
     name = hashlib.sha256(document).hexdigest()
     paths = [f"{hashlib.sha256(tar).hexdigest()}/layer.tar" for tar in layers]
@@ -148,10 +148,10 @@ def docker_archive(
 
 
 def busybox_archive(path: Path, reference: str = "busybox:test") -> str:
-    """A docker-archive of one layer in which every busybox applet runs."""
+    """Write a docker-archive of one layer in which every busybox applet runs; returns the image's ID."""
     return docker_archive(path, reference, [busybox_layer()])
 
 
 def layered_archive(path: Path, reference: str = "layered:test") -> str:
-    """A docker-archive of four layers; `layered_layers` says what is in it."""
+    """Write a docker-archive of four layers (see `layered_layers`); returns the image's ID."""
     return docker_archive(path, reference, layered_layers(), {"Labels": {"planks": "3"}})

@@ -1,4 +1,4 @@
-"""A journal's side of its socket."""
+"""The server side of the journal's socket."""
 
 import os
 import socket
@@ -7,27 +7,27 @@ from types import TracebackType
 
 
 class FakeJournal:
-    """Takes entries, and hands them out one by one. It is away until it is opened, and again once it is closed."""
+    """Receives entries and returns them one at a time. It listens only between `open` and `close`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._socket: socket.socket | None = None
 
     def open(self) -> None:
-        """Begin to listen."""
+        """Start listening."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.settimeout(30)
         self._socket.bind(str(self.path))
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
             self.path.unlink()
 
     def next(self) -> dict[str, bytes]:
-        """The next entry's fields; waits for it."""
+        """Wait for the next entry; returns its fields."""
         assert self._socket is not None
         content, files, _, _ = socket.recv_fds(self._socket, 1 << 20, 1)
         for file in files:
@@ -46,7 +46,7 @@ class FakeJournal:
 
 
 def parsed(entry: bytes) -> dict[str, bytes]:
-    """The fields of an entry, as https://systemd.io/JOURNAL_NATIVE_PROTOCOL has them."""
+    """The fields of an entry in the format of https://systemd.io/JOURNAL_NATIVE_PROTOCOL."""
     fields = {}
     while entry:
         line, _, rest = entry.partition(b"\n")

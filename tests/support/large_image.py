@@ -1,4 +1,4 @@
-"""An image of many files and of every odd kind of file, written to disk as it is made."""
+"""An image with many files and every unusual kind of file, written to disk as it is generated."""
 
 import hashlib
 import io
@@ -49,7 +49,7 @@ def _base_layer() -> Iterator[Entry]:
 
 
 def _layer(number: int, files: int) -> Iterator[Entry]:
-    """Layer `number`: ordinary files in its own directories, odd ones in all its places, changes of the one below."""
+    """Layer `number`: ordinary and odd files in its own directories, changes to the odd ones of the layer below."""
     yield directory("files")
     yield from _ordinary(number, files)
     yield from _odd(number)
@@ -58,7 +58,7 @@ def _layer(number: int, files: int) -> Iterator[Entry]:
 
 
 def _ordinary(number: int, files: int) -> Iterator[Entry]:
-    """Packages as people install them: 20 files in a directory, sizes from none to megabytes, some shared."""
+    """Files as in installed packages: 20 to a directory, from empty to megabytes, some of them hard links."""
     chance = random.Random(number)
     pool = chance.randbytes(1 << 20) + b"".join(b"line %d of a file\n" % line for line in range(200_000))
     top = f"files/layer{number}"
@@ -82,7 +82,7 @@ def _ordinary(number: int, files: int) -> Iterator[Entry]:
 
 
 def _odd(number: int) -> Iterator[Entry]:
-    """Names, kinds, modes, attributes and times that archives seldom hold."""
+    """Names, types, modes, attributes and times that are rare in archives."""
     top = f"files/odd{number}"
     yield directory(top, 0o1777)
     for name in NAMES:
@@ -113,7 +113,7 @@ def _odd(number: int) -> Iterator[Entry]:
 
 
 def _changes(number: int) -> Iterator[Entry]:
-    """What a layer does to the odd files of the layer below it."""
+    """A layer's changes to the odd files of the layer below it."""
     below = f"files/odd{number - 1}"
     yield directory(below, 0o750)
     yield Entry(f"{below}/file", b"a file now")
@@ -129,7 +129,7 @@ def _changes(number: int) -> Iterator[Entry]:
 
 
 def _write_layer(blobs: Path, entries: Iterable[Entry]) -> tuple[str, dict[str, object]]:
-    """One compressed layer on disk: its diff ID and its descriptor."""
+    """Write one compressed layer to disk; returns its diff ID and its descriptor."""
     scratch = blobs / "layer"
     with scratch.open("wb") as file:
         hashed = _Hashing(igzip.GzipFile(fileobj=file, mode="wb", compresslevel=1, mtime=0))  # type: ignore[no-untyped-call]
@@ -148,7 +148,7 @@ def _write_layer(blobs: Path, entries: Iterable[Entry]) -> tuple[str, dict[str, 
 
 
 class _Hashing(io.RawIOBase):
-    """Passes on what is written, and knows its digest."""
+    """Passes writes on to `inner` and hashes them."""
 
     def __init__(self, inner: igzip.GzipFile) -> None:
         self.inner = inner

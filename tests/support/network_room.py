@@ -1,4 +1,4 @@
-"""The network room over the bridge driver, on a host of its own."""
+"""A network controller over the bridge driver, in a private host namespace."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sampan_bridge_net.driver import BridgeDriver
 
 
 class NetworkRoom:
-    """A controller with what it needs; `make` makes one more, as after a restart."""
+    """A controller and its dependencies; `make` creates another one, as after a restart."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -24,15 +24,15 @@ class NetworkRoom:
         self.controller = self.make()
 
     def make(self) -> NetworkController:
-        """A controller on the same state, not opened."""
+        """A new controller on the same state, not yet opened."""
         return NetworkController({"bridge": self.driver}, self.database)
 
     async def close(self) -> None:
-        """Let go of everything; what the sandboxes hold stays."""
+        """Release everything but what the sandboxes hold."""
         await self.controller.close()
         self.database.close()
         self.driver.unwatch()
-        del self.controller, self.driver  # and with it its connection to nftables, though pytest may keep the room
+        del self.controller, self.driver  # frees its nftables connection, though pytest may keep the room
 
 
 RoomT = TypeVar("RoomT", bound=NetworkRoom)
@@ -40,7 +40,7 @@ RoomT = TypeVar("RoomT", bound=NetworkRoom)
 
 @asynccontextmanager
 async def opened(make: Callable[[Path], RoomT], directory: Path) -> AsyncIterator[RoomT]:
-    """A room in a host namespace of its own, open as long as the context lasts."""
+    """A `NetworkRoom` in a private host namespace, open for the duration of the context."""
     with host_namespace():
         room = make(directory)
         await room.controller.open()

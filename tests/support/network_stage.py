@@ -1,4 +1,4 @@
-"""A host with a network driver and a neighbour on the wire, each a network namespace, and who acts from there."""
+"""A host with a network driver and a neighbour on the wire, each a network namespace that tests can act from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ANY_V4, ANY_V6 = IPv4Address("0.0.0.0"), IPv6Address("::")
 HOST_V4, HOST_V6 = "203.0.113.1", "2001:db8::1"
 OUTSIDE_V4, OUTSIDE_V6 = "203.0.113.2", "2001:db8::2"
 SECOND = IPv4Network("10.214.0.0/16")
-REFUSAL_S = 0.7  # how long a connection that must not come about is waited for
+REFUSAL_S = 0.7  # how long to wait for a connection that must not succeed
 
 
 def run(*words: str) -> str:
@@ -46,7 +46,7 @@ class Place:
         return self.do(lambda: run(*words))
 
     def ask(self, address: str, port: int, *, timeout_s: float = 5.0) -> str:
-        """Connect; answers the address that the server saw."""
+        """Connect; returns the client address that the server saw."""
 
         def talk() -> str:
             with socket.create_connection((address, port), timeout=timeout_s) as connection:
@@ -76,7 +76,7 @@ class Place:
 
 @contextmanager
 def serving(place: Place, port: int, *, bind: str = "0.0.0.0", kind: int = socket.SOCK_STREAM) -> Iterator[None]:
-    """A server in `place` that tells each client its address."""
+    """A server in `place` that sends each client its address."""
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     server = place.do(lambda: socket.socket(family, kind))
     server.bind((bind, port))
@@ -101,7 +101,7 @@ def serving(place: Place, port: int, *, bind: str = "0.0.0.0", kind: int = socke
     try:
         yield
     finally:
-        if kind == socket.SOCK_STREAM:  # wakes the thread up; a datagram socket is told by an empty datagram
+        if kind == socket.SOCK_STREAM:  # wakes the thread; a datagram server stops at an empty datagram
             server.shutdown(socket.SHUT_RDWR)
         else:
             server.sendto(b"", server.getsockname())
@@ -110,7 +110,7 @@ def serving(place: Place, port: int, *, bind: str = "0.0.0.0", kind: int = socke
 
 
 def await_host(address: str) -> None:
-    """Until the other end of a new wire answers: the kernel tells IPv6 of a carrier in its own time."""
+    """Wait until the other end of a new link answers: the kernel notifies IPv6 of the carrier asynchronously."""
     for _ in range(10):
         try:
             socket.create_connection((address, 9), timeout=5).close()
@@ -122,7 +122,7 @@ def await_host(address: str) -> None:
 
 
 class Stage:
-    """A host with the driver on it, and a neighbour."""
+    """A host running the driver, and a neighbour."""
 
     def __init__(self, namespaces: HostNamespace, state_dir: Path, undo: ExitStack) -> None:
         self._namespaces = namespaces
@@ -135,7 +135,7 @@ class Stage:
         undo.callback(self._forget_driver)
 
     def _forget_driver(self) -> None:
-        """With it goes its connection to nftables: pytest keeps the stage of the last test until all is checked."""
+        """Free the driver's nftables connection: pytest keeps the last test's stage until after the leak check."""
         del self.driver
 
     def add_neighbour(self, ifname: str, host: str, neighbour: str) -> Place:

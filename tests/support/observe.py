@@ -1,4 +1,4 @@
-"""What a client sees, written down so that two engines can be compared: ids, times, addresses and pids left out."""
+"""What a client sees, normalized to compare two engines: ids, times, addresses and pids are replaced."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )
 _NUMBERS = frozenset({"Created", "Pid", "time", "timeNano", "execDuration", "Ctime"})
-"""Fields whose numbers tell of a time or a process; 0 is told from the rest."""
+"""Fields whose numbers are times or pids; 0 is kept, the rest become `<number>`."""
 
 _UNORDERED: Mapping[str, str] = {
     "Mounts": "Destination",
@@ -26,26 +26,26 @@ _UNORDERED: Mapping[str, str] = {
     "Ports": "PrivatePort",
     "Images": "Id",
 }
-"""Lists that Docker makes of a Go map, whose order is chance: by which field they are sorted here."""
+"""Lists that Docker builds from a Go map, in random order, and the field to sort each by."""
 
 _BY = {"Kind": "Path", "RepoTags": "Id"}
-"""Lists of the same sort that are a whole answer, known by a field: by which one they are sorted."""
+"""Unordered lists that are a whole answer: a field that identifies each, and the one to sort by."""
 
 
 class Words:
-    """What one engine's own names are called: the ids it gave, its directories."""
+    """Replaces names specific to one engine, such as ids it assigned and its directories, with labels."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = dict(names)
 
     def know(self, value: str, label: str) -> None:
-        """From now on `value`, or the first twelve digits of an id, reads `<label>`."""
+        """From now on replace `value` with `<label>`, and an id's first twelve digits with `<label:12>`."""
         self._names[value] = f"<{label}>"
         if re.fullmatch("[0-9a-f]{64}", value):
             self._names[value[:12]] = f"<{label}:12>"
 
     def plain(self, text: str) -> str:
-        """The text without what is one engine's own."""
+        """The text without anything specific to one engine."""
         for value in sorted(self._names, key=len, reverse=True):
             text = text.replace(value, self._names[value])
         if text in ZERO_TIMES:
@@ -55,7 +55,7 @@ class Words:
         return text
 
     def flat(self, value: Any, path: str = "") -> dict[str, Any]:
-        """A document as its leaves by path (`State.Pid`, `Mounts[0].Type`), each without what is one engine's own."""
+        """A document's leaves by path (`State.Pid`, `Mounts[0].Type`), without anything specific to one engine."""
         return dict(self._leaves(value, path))
 
     def _leaves(self, value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -85,7 +85,7 @@ def _ordered(path: str, items: list[Any]) -> list[Any]:
 
 
 def frames(content: bytes) -> list[str] | str:
-    """Multiplexed output as `1 text`, neighbours of one stream joined; what is not framed as text."""
+    """Multiplexed output as `1 text`, adjacent frames of a stream joined; unframed output as text."""
     joined: list[tuple[int, bytes]] = []
     while len(content) >= 8 and content[0] in (0, 1, 2, 3) and content[1:4] == b"\0\0\0":
         size = int.from_bytes(content[4:8], "big")

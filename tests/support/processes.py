@@ -1,4 +1,4 @@
-"""Servers as child processes: start, wait until ready, end."""
+"""Servers as child processes: start, wait until ready, stop."""
 
 import os
 import select
@@ -12,7 +12,7 @@ from typing import IO
 
 
 class StartFailed(Exception):
-    """A server ended, or did not get ready in time; the message holds the end of its log."""
+    """A server exited or did not become ready in time; the message holds the end of its log."""
 
 
 def start_notifying(
@@ -23,9 +23,9 @@ def start_notifying(
     env: Mapping[str, str] | None = None,
     timeout_s: float = 120,
 ) -> "subprocess.Popen[bytes]":
-    """Start a server that speaks sd_notify and return when it has said READY=1 on the socket `notify`.
+    """Start a server that speaks sd_notify and return once it has sent READY=1 to the socket `notify`.
 
-    Its output goes to `log`. Raises `StartFailed` if it ends or `timeout_s` pass first.
+    Its output goes to `log`. Raises `StartFailed` if it exits or `timeout_s` elapse first.
     """
     notify.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
@@ -52,7 +52,7 @@ def spawn(command: Sequence[str | Path], log: Path, env: Mapping[str, str]) -> "
 
 
 def _await_ready(listener: socket.socket, process: "subprocess.Popen[bytes]", timeout_s: float) -> None:
-    """Raises `TimeoutError`, or `ChildProcessError` when the process ends first."""
+    """Raises `TimeoutError`, or `ChildProcessError` if the process exits first."""
     deadline = time.monotonic() + timeout_s
     pidfd = os.pidfd_open(process.pid)
     waited: list[socket.socket | int] = [listener, pidfd]
@@ -69,7 +69,7 @@ def _await_ready(listener: socket.socket, process: "subprocess.Popen[bytes]", ti
 
 
 def await_line(stream: IO[str], word: str) -> str:
-    """Read a server's log until a line holds `word`; raises `StartFailed` at its end."""
+    """Read a server's log up to the first line with `word` and return it; raises `StartFailed` at end of file."""
     read: list[str] = []
     for line in stream:
         read.append(line)
@@ -79,7 +79,7 @@ def await_line(stream: IO[str], word: str) -> str:
 
 
 def end(process: "subprocess.Popen[bytes]", *, patience_s: float = 30) -> int:
-    """SIGTERM, and SIGKILL when that doesn't help; answers the exit status."""
+    """Send SIGTERM, then SIGKILL after `patience_s`; returns the exit status."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:

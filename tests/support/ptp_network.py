@@ -1,7 +1,7 @@
-"""A network driver as somebody else may write one: each container has a link of its own to the host, which routes.
+"""A network driver as a third party might write it: each container has its own link to the host, which routes.
 
 Networks and endpoints are recorded in files: a record is written before the link is created and removed after it is
-deleted, so after a crash the core finds everything with `list`. The host has to forward packets; nothing is filtered.
+deleted, so after a crash the core finds everything with `list`. The host must forward packets; nothing is filtered.
 """
 
 from __future__ import annotations
@@ -74,16 +74,16 @@ class PtpDriver:
         return Attachment(endpoint.ifname, mac)
 
     def adopt(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
-        """Nothing: the link's end on the host is enough to know."""
+        """Nothing to do: the host end of the link is all that the driver needs."""
 
     def detach(self, endpoint: Endpoint) -> None:
-        with suppress(OSError):  # there is no such link any more
+        with suppress(OSError):  # the link is already gone
             socket.if_nametoindex(_ifname(endpoint))
             _ip("link", "delete", _ifname(endpoint))
         (self._endpoints / endpoint.id).unlink(missing_ok=True)
 
     def publish(self, endpoint: Endpoint, ports: tuple[PublishedPort, ...]) -> None:
-        """Never called: containers have addresses of their own."""
+        """Never called: containers have their own addresses."""
 
     def unpublish(self, endpoint: Endpoint) -> None:
         """Nothing is published."""
@@ -104,7 +104,7 @@ def _notes(directory: Path) -> list[str]:
 
 
 def _make_link(endpoint: Endpoint, sandbox: Sandbox) -> None:
-    """One end is in the sandbox. On the other, the host answers for the gateway and the neighbours."""
+    """Create a veth pair with one end in the sandbox; on the other, the host proxies ARP and has the gateways."""
     ifname, mac = _ifname(endpoint), ("address", endpoint.mac) if endpoint.mac else ()
     inside = ("name", endpoint.ifname, *mac, "netns", f"/proc/self/fd/{sandbox.netns_fd}")
     _ip("link", "add", ifname, "type", "veth", "peer", *inside, fd=sandbox.netns_fd)
@@ -115,7 +115,7 @@ def _make_link(endpoint: Endpoint, sandbox: Sandbox) -> None:
 
 
 def _furnish(endpoint: Endpoint) -> str:
-    """Inside the sandbox; answers the MAC address."""
+    """Configure the interface inside the sandbox; returns its MAC address."""
     for address in endpoint.addresses:
         _ip("address", "add", str(address), "dev", endpoint.ifname)
     _ip("link", "set", endpoint.ifname, "up")

@@ -25,7 +25,7 @@ _HTPASSWD = f"{USER}:$2b$04$Z3KYRalJP.z8xbz/07K5LuBn7T70DqGdpnW9nN.oXn22XtSgrcC4
 class Registry:
     """A plain-HTTP registry whose blobs are below `root`; `prefix` starts it elsewhere (`nsenter --net=…`).
 
-    A `closed` one lets in nobody but `USER` with `PASSWORD`.
+    A `closed` one admits only `USER` with `PASSWORD`.
     """
 
     def __init__(self, root: Path, *, prefix: Sequence[str] = (), closed: bool = False) -> None:
@@ -45,7 +45,7 @@ class Registry:
         self._drain.start()
 
     def push(self, archive: Path, name: str, *, transport: str = "docker-archive") -> str:
-        """Copy the image in `archive` to the registry and answer the reference to pull it by."""
+        """Copy the image in `archive` to the registry; returns the reference to pull it by."""
         reference = f"{self.host}/{name}"
         with tempfile.TemporaryDirectory() as scratch:
             copy = ["skopeo", "--tmpdir", scratch, "--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false"]

@@ -1,4 +1,4 @@
-"""The runtime room on the real kernel, with a busybox root."""
+"""The runtime on the real kernel, with a busybox root file system."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PATIENCE_S = 20
 
 
 def make_root(root: Path) -> None:
-    """A busybox root."""
+    """Create a busybox root file system in `root`."""
     for name in ("bin", "dev", "etc", "proc", "sys", "tmp", "run"):
         (root / name).mkdir(parents=True)
     shutil.copy2("/bin/busybox", root / "bin" / "busybox")
@@ -66,7 +66,7 @@ def make_runtime(exec_root: Path, namespace: RuntimeNamespace, runtimes: dict[st
 
 
 class Host:
-    """A runtime, and short ways to run things in it."""
+    """A runtime, and shortcuts for running things in it."""
 
     def __init__(self, runtime: OciRuntime, work: Path, rootfs: Path, slice_name: str) -> None:
         self.runtime = runtime
@@ -106,7 +106,7 @@ class Host:
         return self.attached[-1]
 
     async def delete(self, id: str) -> None:
-        """As the daemon does it: the cgroup is the resource driver's."""
+        """Delete as the daemon does; the cgroup is removed here in place of the resource driver."""
         await self.runtime.delete(id)
         root = HYBRID_ROOT if host_kind() == "hybrid" else CGROUP_ROOT
         with suppress(FileNotFoundError):
@@ -143,7 +143,7 @@ async def everything(attached: Attached) -> dict[int, bytes]:
 
 
 async def until(attached: Attached, words: bytes) -> bytes:
-    """Read until `words` have come."""
+    """Read until `words` appear."""
     seen = b""
     async with asyncio.timeout(PATIENCE_S):
         while words not in seen:

@@ -1,4 +1,4 @@
-"""The API over an engine whose handlers are the test's own, served on a real socket."""
+"""The API over an engine with handlers supplied by the test, served on a real socket."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ REQUESTS: dict[str, type] = {
 
 
 class Daemon:
-    """Handles every job as the test says, and remembers what it was asked.
+    """Handles every job as the test specifies, and records the jobs.
 
-    `answers` has for a job's name its result, the error to raise, or an async function of the job.
+    `answers` maps a job's name to its result, the error to raise, or an async function of the job.
     """
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class Serving:
         self.http = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)), base_url="http://sampan")
 
     async def call(self, method: str, path: str, **more: Any) -> tuple[int, Any, dict[str, str]]:
-        """Status, body (JSON where it is), headers."""
+        """Status, body (decoded if it is JSON), headers."""
         async with self.http.request(method, path, **more) as response:
             content = await response.read()
             is_json = response.content_type == "application/json"

@@ -1,4 +1,4 @@
-"""What stands still: told of a test that has not ended, before its time is over and everything unwinds."""
+"""Diagnostics for a test that hangs, collected before its timeout unwinds everything."""
 
 import os
 import signal
@@ -11,18 +11,18 @@ from tests.support.processes import tail
 
 
 def report(session_mark: str) -> str:
-    """Each process with its threads' kernel stacks, the kernel's log, the logs of the session's engines."""
+    """All processes with their threads' kernel stacks, the kernel log, the logs of the session's engines."""
     commands = dict(_commands())
     for pid, command in commands.items():
         if "/sampand " in command and session_mark in command:
-            os.kill(pid, signal.SIGUSR1)  # it writes its Python stacks into its log
+            os.kill(pid, signal.SIGUSR1)  # dumps its Python stacks to its log
     processes = (line for pid, command in commands.items() for line in _process(pid, command))
     return "\n".join((*processes, "== the kernel", *_kernel_log(), *_logs(session_mark)))
 
 
 def _commands() -> Iterator[tuple[int, str]]:
     for process in Path("/proc").glob("[0-9]*"):
-        if command := _read(process / "cmdline").replace("\0", " ").strip():  # the kernel's own have none
+        if command := _read(process / "cmdline").replace("\0", " ").strip():  # kernel threads have none
             yield int(process.name), command
 
 
@@ -45,5 +45,5 @@ def _logs(session_mark: str) -> Iterator[str]:
 def _read(file: Path) -> str:
     try:
         return file.read_text(errors="replace").rstrip()
-    except OSError:  # ended meanwhile
+    except OSError:  # exited meanwhile
         return ""

@@ -1,7 +1,7 @@
-"""Steps that are taken on two engines alike, and what each engine answered.
+"""Steps that are run on two engines in the same way, and what each engine answered.
 
-A scenario is a list of steps with names; each works on one engine, its own containers and its own memory of the ids
-that it was given (`{web}` in a path is the id remembered under `web`).
+A scenario is a list of named steps. Each run is on one engine, with its own containers and its own record of the ids
+it was given (`{web}` in a path is the id remembered under `web`).
 """
 
 import contextlib
@@ -22,17 +22,17 @@ from tests.support.engines import Engine, UnixConnection
 from tests.support.observe import Words, frames
 
 API = "1.41"
-"""The newest version that both engines speak."""
+"""The newest API version that both engines speak."""
 
 HEADERS = ("api-version", "content-type", "docker-experimental", "ostype", "x-docker-container-path-stat")
-"""What clients read of an answer's head."""
+"""The response headers that clients read."""
 
 Observation = dict[str, Any]
 """Leaves by path: `status`, `header.…`, `body.…`, `stdout`, …"""
 
 
 class Subject:
-    """One engine with its clients, and what it called the things of a scenario."""
+    """One engine with its clients, and the ids it assigned in a scenario."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -41,18 +41,18 @@ class Subject:
         self.library = docker_py.DockerClient(base_url=engine.host, version=API)
 
     def begin(self) -> None:
-        """Forget the last scenario."""
+        """Forget the previous scenario."""
         self.names = {}
         data, root = str(self.engine.data_root), str(self.engine.root)
         self.words = Words({data: "<data>", root: "<root>"})
 
     def remember(self, label: str, value: str) -> None:
-        """What a later step means by `{label}`."""
+        """Define what `{label}` stands for in later steps."""
         self.names[label] = value
         self.words.know(value, label)
 
     def filled(self, value: Any) -> Any:
-        """A path or a body with the remembered names put in."""
+        """A path or a body with remembered ids substituted for `{label}`."""
         if isinstance(value, str):
             return re.sub(r"{(\w+)}", lambda match: self.names.get(match[1], match[0]), value)
         if isinstance(value, dict):
@@ -62,7 +62,7 @@ class Subject:
         return value
 
     def end(self) -> None:
-        """Nothing of the scenario stays."""
+        """Remove the scenario's containers, volumes and dangling images."""
         self.engine.remove_containers()
         for volume in self.engine.get("/volumes")["Volumes"] or ():
             self.engine.request("DELETE", f"/volumes/{volume['Name']}?force=1")
@@ -74,7 +74,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that a client does; `take` does it and tells what was seen. What is `quiet` only prepares."""
+    """One client action; `take` performs it and returns what was observed. A `quiet` step only prepares."""
 
     name: str
     take: Callable[[Subject], Observation]
@@ -83,14 +83,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Steps on engines that hold nothing but the test images."""
+    """Steps for engines that hold only the test images."""
 
     name: str
     steps: Sequence[Step] = field(default_factory=tuple)
 
 
 def play(subject: Subject, scenario: Scenario) -> dict[str, Observation]:
-    """Take the steps on one engine; what each of them showed, by name."""
+    """Run the steps on one engine; returns the observation of each step that is not quiet, by name."""
     subject.begin()
     seen: dict[str, Observation] = {}
     try:
@@ -115,7 +115,7 @@ def api(
     version: str | None = API,
     quiet: bool = False,
 ) -> Step:
-    """A request. A body of bytes or text goes as it is, all else as JSON; `save` remembers fields of the answer."""
+    """A request. A body of bytes is sent as is, any other as JSON; `save` remembers fields of the answer."""
 
     def take(subject: Subject) -> Observation:
         prefix = f"/v{version}" if version else ""
@@ -146,7 +146,7 @@ def _content(body: Any) -> tuple[bytes | None, dict[str, str]]:
 
 
 def _document(answer: http.client.HTTPResponse, content: bytes) -> Any:
-    """JSON where it is some, a list of objects where there are many, the frames of output, or text."""
+    """The JSON document (a list if there are several lines), the frames of output, or text."""
     kind = answer.getheader("content-type") or ""
     if "json" in kind:
         texts = content.decode().splitlines()
@@ -155,29 +155,29 @@ def _document(answer: http.client.HTTPResponse, content: bytes) -> Any:
 
 
 def create(name: str, *command: str, version: str = API, host: Any = None, **config: Any) -> Step:
-    """A container of the test image, remembered under its name. Only prepares."""
+    """Create a container from the test image, remembered under its name. Only prepares."""
     body = {"Image": "busybox:test", "Cmd": list(command or ("sleep", "1000")), "HostConfig": host or {}, **config}
     path = f"/containers/create?name={name}"
     return api("POST", path, body, name=f"create {name}", save={name: "Id"}, version=version, quiet=True)
 
 
 def start(name: str) -> Step:
-    """Only prepares."""
+    """Start a container. Only prepares."""
     return api("POST", f"/containers/{name}/start", name=f"start {name}", quiet=True)
 
 
 def ended(name: str) -> Step:
-    """Wait until a container has ended. Only prepares."""
+    """Wait until a container has exited. Only prepares."""
     return api("POST", f"/containers/{name}/wait", name=f"wait for {name}", quiet=True)
 
 
 def ran(name: str, *command: str, **more: Any) -> list[Step]:
-    """A container that has been made, started and has ended by itself."""
+    """Create and start a container, and wait until it exits by itself."""
     return [create(name, *command, **more), start(name), ended(name)]
 
 
 def running(name: str, *command: str, **more: Any) -> list[Step]:
-    """A container that has been made and started."""
+    """Create and start a container."""
     return [create(name, *command, **more), start(name)]
 
 
@@ -195,7 +195,7 @@ def said(name: str, text: str) -> Step:
 
 
 def cli(*words: str, stdin: str = "", name: str = "", quiet: bool = False) -> Step:
-    """A command of the docker client, held to the version that both engines speak."""
+    """A docker client command, pinned to the API version that both engines speak."""
 
     def take(subject: Subject) -> Observation:
         done = subprocess.run(
@@ -214,12 +214,12 @@ def cli(*words: str, stdin: str = "", name: str = "", quiet: bool = False) -> St
 
 
 def _cells(text: str) -> str:
-    """A table's columns are as wide as what is in them, which is the engine's own."""
+    """Collapse column padding: its width depends on values specific to the engine."""
     return re.sub(r" {2,}", "  ", text)
 
 
 def py(name: str, call: Callable[[docker_py.DockerClient], Any]) -> Step:
-    """A call of docker-py's, which answers something that JSON could hold, or raises one of docker-py's errors."""
+    """A docker-py call that returns a JSON-compatible value or raises one of docker-py's errors."""
 
     def take(subject: Subject) -> Observation:
         try:
@@ -236,7 +236,7 @@ def py(name: str, call: Callable[[docker_py.DockerClient], Any]) -> Step:
 def hijack(
     path: str, body: Any = None, *, send: bytes = b"", name: str = "", upgrade: bool = True, version: str = API
 ) -> Step:
-    """A POST that becomes a raw connection: `send` and half-close, then read to the end."""
+    """A POST that is hijacked to a raw connection: send `send`, half-close, then read to the end."""
 
     def take(subject: Subject) -> Observation:
         content = b"" if body is None else json.dumps(subject.filled(body)).encode()

@@ -1,4 +1,4 @@
-"""A systemd of the test's own: the first process of a pid namespace, with its own `/run`, network and cgroup root."""
+"""A private systemd: PID 1 of a pid namespace, with its own `/run`, network and cgroup root."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.processes import start_notifying
 BINARY = Path("/lib/systemd/systemd")
 _HOST_UNITS = BINARY.parent / "system"
 _TARGETS = ("basic", "multi-user", "network-online", "shutdown", "sockets", "sysinit")
-"""What units with their default dependencies need. Nothing of the host's hangs on them here."""
+"""Targets that units' default dependencies need; none of the host's units hang on them here."""
 
 _ENTER = """\
 set -e
@@ -32,7 +32,7 @@ exec unshare --cgroup sh -c '
         SYSTEMD_UNIT_PATH=/etc/systemd/system "$3" --system --unit=multi-user.target --show-status=no
 ' sh "$@"
 """
-"""The child enters the cgroup, not its parent: systemd can enable controllers only where no process but itself is."""
+"""The child enters the cgroup, not its parent: systemd can enable controllers only if it is alone there."""
 
 _JOURNAL_CONFIG = "[Journal]\nStorage=volatile\nReadKMsg=no\nAudit=no\n"
 _JOURNAL_UNIT = """\
@@ -48,14 +48,14 @@ ExecStart=/lib/systemd/systemd-journald
 StandardOutput=null
 FileDescriptorStoreMax=4224
 """
-"""Debian's unit without its seccomp filters and restrictions, which not every kernel under test has."""
+"""Debian's unit without its seccomp filters and restrictions, which not every kernel under test supports."""
 
 
 class Systemd:
-    """Runs the unit files that are added before `start`; all that it has is below `root` and in `cgroup`.
+    """Runs the unit files that are added before `start`; all its files are below `root`, its processes in `cgroup`.
 
-    Inside, `/run`, `/var/lib` and `/etc/systemd` are `root/run`, `root/lib` and `root/etc`: its sockets can be
-    reached from outside, and nothing of the host's is read or written. `group` is one that the host need not have.
+    Inside, `/run`, `/var/lib` and `/etc/systemd` are `root/run`, `root/lib` and `root/etc`: its sockets are reachable
+    from outside, and nothing of the host's is read or written there. `group` need not exist on the host.
     """
 
     def __init__(self, root: Path, cgroup: Path, group: str) -> None:
@@ -72,7 +72,7 @@ class Systemd:
         (root / "group").write_text(f"{Path('/etc/group').read_text()}{group}:x:{_free_gid()}:\n")
 
     def add(self, unit: Path, drop_in: str = "") -> None:
-        """A unit file as it is; what has to differ in a test comes in a drop-in."""
+        """Add a unit file unchanged; what must differ in a test goes into the drop-in."""
         shutil.copy(unit, self._units)
         if drop_in:
             directory = self._units / f"{unit.name}.d"
@@ -80,7 +80,7 @@ class Systemd:
             (directory / "test.conf").write_text(drop_in)
 
     def start(self) -> None:
-        """Boot; return when everything that is enabled has been started. Raises `StartFailed`."""
+        """Boot; return once all enabled units have been started. Raises `StartFailed`."""
         (self.root / "run").mkdir()
         self.cgroup.mkdir()
         unshare = ["unshare", "--pid", "--mount", "--net", "--uts", "--ipc", "--fork", "--kill-child"]
@@ -88,7 +88,7 @@ class Systemd:
         self._process = start_notifying(words, self.root / "log", notify=self.root / "n")
 
     def stop(self) -> None:
-        """What a power failure does: everything that it runs ends, and what is in `/run` is gone."""
+        """Stop as a power failure would: all its processes die, and `/run` is lost."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -100,18 +100,18 @@ class Systemd:
         shutil.rmtree(self.root / "run", ignore_errors=True)
 
     def groups(self) -> list[Path]:
-        """All cgroups in it, each after the one that it is in."""
+        """All cgroups in it, parents before children."""
         return sorted(path for path in self.cgroup.rglob("*") if path.is_dir())
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command beside its services, whatever its exit status."""
+        """Run a command alongside its services, whatever its exit status."""
         pid = (self.cgroup / "init.scope/cgroup.procs").read_text().split()[0]
         environment = {"PATH": os.environ["PATH"], "SYSTEMD_UNIT_PATH": "/etc/systemd/system", "SYSTEMD_PAGER": ""}
         inside = ["nsenter", "--target", pid, "--all", *words]
         return subprocess.run(inside, env=environment, capture_output=True, text=True, check=False, timeout=240)
 
     def __call__(self, *words: str) -> str:
-        """Run a command that must succeed; answers its output."""
+        """Run a command that must succeed; returns its output."""
         done = self.run(*words)
         assert done.returncode == 0, f"{words}: exit {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout.rstrip("\n")
@@ -120,7 +120,7 @@ class Systemd:
         return self("systemctl", "show", "--value", "--property", name, unit)
 
     def warnings(self) -> list[str]:
-        """What systemd itself has complained about since it runs."""
+        """What systemd itself has logged at warning level or above since it started."""
         return self("journalctl", "-q", "-o", "cat", "-p", "warning", "_PID=1").splitlines()
 
     def version(self) -> int:

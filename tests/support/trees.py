@@ -1,4 +1,4 @@
-"""Directory trees as data: what two engines unpacked of one image can be compared file by file."""
+"""Directory trees as data, so that what two engines unpacked from one image can be compared file by file."""
 
 import hashlib
 import os
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def tree(root: Path) -> dict[str, str]:
-    """For each path below `root` its kind, mode, owners, time, size, attributes and content, as one line.
+    """For each path below `root`, one line with its type, mode, owners, time, size, attributes and content.
 
-    Of hard links each one names the first path of its file. What a file system counts itself is left out: the size of
-    directories, the number of links (on overlayfs those that a layer above has removed still count).
+    Each hard link names the first path of its file. Values that depend on the file system are left out: the size of
+    directories and link counts (on overlayfs, links removed by an upper layer still count).
     """
     first: dict[tuple[int, int], str] = {}
     found: dict[str, str] = {}
@@ -23,7 +23,7 @@ def tree(root: Path) -> dict[str, str]:
 
 
 def differences(left: Mapping[str, str], right: Mapping[str, str]) -> list[str]:
-    """A line for each path that is not the same in both."""
+    """A line for each path that differs."""
     return [
         f"{path}: {left.get(path, 'missing')} != {right.get(path, 'missing')}"
         for path in sorted({*left, *right})
@@ -49,7 +49,7 @@ def _common(path: Path, status: os.stat_result) -> str:
 
 
 def _attributes(path: Path) -> Iterator[str]:
-    """The extended attributes that an image can carry; the trusted ones are the storage driver's notes."""
+    """The extended attributes that an image can carry; `trusted.*` is the storage driver's metadata."""
     for name in sorted(os.listxattr(path, follow_symlinks=False)):
         if not name.startswith("trusted."):
             yield f"{name}={os.getxattr(path, name, follow_symlinks=False).hex()}"

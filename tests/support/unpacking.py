@@ -1,4 +1,4 @@
-"""Layers that are unpacked, and what there is to be seen of them."""
+"""Unpacking layers, and the visible result."""
 
 import hashlib
 import os
@@ -33,7 +33,7 @@ async def chunked(content: bytes, size: int = 100_000) -> AsyncIterator[bytes]:
 
 
 def tree(root: Path, below: str = "") -> dict[str, tuple[Any, ...]]:
-    """All that can be seen of the files below `root`, by path."""
+    """All visible properties of the files below `root`, by path."""
     seen: dict[str, tuple[Any, ...]] = {}
     inodes: dict[int, str] = {}
     for parent, directories, files in os.walk(os.fsencode(root / below)):
@@ -103,7 +103,7 @@ def without_times_of_implicit(seen: dict[str, tuple[Any, ...]]) -> dict[str, tup
 
 
 def timeless(seen: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
-    """Without times of directories, which removing a file changes, times of whiteouts, and extended attributes."""
+    """Drop the times of directories, which removing a file changes, the times of whiteouts, and xattrs."""
     return {
         path: (*what[:4], None if what[0] in (stat.S_IFDIR, stat.S_IFCHR) else what[4], *what[5:8])
         for path, what in seen.items()

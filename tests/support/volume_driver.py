@@ -1,4 +1,4 @@
-"""A volume driver as somebody else may write one: a volume is taken from its shelf as long as it is used."""
+"""A volume driver as a third party might write it: a volume leaves its shelf while it is in use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sampan.errdefs import InvalidArgument, SystemFailure
 
 
 class ShelfDriver:
-    """Keeps volumes below `shelf`, and from `mount` to `unmount` below `used`. Takes the option `owner`."""
+    """Keeps volumes below `shelf`, and from `mount` to `unmount` below `used`. Accepts the option `owner`."""
 
     def __init__(self, state_dir: Path) -> None:
         self._shelf, self._used = state_dir / "shelf", state_dir / "used"

@@ -1,8 +1,8 @@
-"""Random lives of containers, by several clients at once, held against a model.
+"""Random container operations by several concurrent clients, checked against a model.
 
-Each client has a container of its own, of which the model knows every answer, and all of them quarrel over a few
-shared ones, of which it knows only what may be answered. A seed says what each client does; who is first is up to the
-machine.
+Each client has its own container, for which the model predicts every answer, and all compete for a few shared ones,
+for which it knows only which answers are allowed. A seed determines what each client does; the interleaving is up to
+the scheduler.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ EXEC = {"Cmd": ["true"]}
 
 
 class Ask(Protocol):
-    """One request: status and body."""
+    """Makes one request; returns status and body."""
 
     def __call__(self, method: str, path: str, body: Any = None) -> tuple[int, Any]: ...
 
 
 def _answers(*told: int | tuple[int, str]) -> Answers:
-    """Status and next state for each of STATES; a status alone changes nothing."""
+    """Status and next state for each of STATES; a bare status means no state change."""
     full = [one if isinstance(one, tuple) else (one, SAME) for one in told]
     return dict(zip(STATES, full, strict=True))
 
 
 MODEL: Mapping[tuple[str, str], Answers] = {
-    # the answers are in the order of STATES
+    # answers are in the order of STATES
     ("POST", "start"): _answers(404, (204, RUNNING), 304, 409, (204, RUNNING)),
     ("POST", "stop?t=0"): _answers(404, 304, (204, EXITED), (204, EXITED), 304),
     ("POST", "restart?t=0"): _answers(404, (204, RUNNING), (204, RUNNING), (204, RUNNING), (204, RUNNING)),
@@ -52,7 +52,7 @@ _ALLOWED = frozenset({200, 201, 204, 304, 404, 409})
 
 
 class Voyage:
-    """One client's way through `steps` operations. `mistakes` are the answers that can't be."""
+    """One client's random operations. `mistakes` are the answers that contradict the model."""
 
     def __init__(self, ask: Ask, name: str, seed: int, shapes: list[dict[str, Any]]) -> None:
         self._ask = ask
@@ -64,11 +64,11 @@ class Voyage:
 
     @property
     def name(self) -> str:
-        """What its own container is called now."""
+        """The current name of its own container."""
         return self._names[0]
 
     def run(self, steps: int) -> None:
-        """Do them one after the other."""
+        """Perform `steps` operations in sequence."""
         for _ in range(steps):
             self._random.choice((self._own, self._own, self._shared))()
 
