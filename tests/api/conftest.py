@@ -8,6 +8,6 @@ from tests.support.serving import Serving, serving
 
 @pytest.fixture
 async def api(session_dir: Path) -> AsyncIterator[Serving]:
-    """The whole API on a unix socket, with the test's own handlers behind it."""
+    """The whole API on a unix socket, backed by the test's own handlers."""
     async with serving(session_dir / "api.sock") as served:
         yield served

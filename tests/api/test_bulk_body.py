@@ -1,4 +1,4 @@
-"""An archive that a handler reads by a thread of its own, and what becomes of the connection afterwards."""
+"""An archive that a handler reads in its own thread, and the state of the connection afterwards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def archive() -> AsyncIterator[bytes]:
 
 
 async def read_some(job: Job[Any], blocks_wanted: int) -> int:
-    """Read so many blocks of the body by a thread; answers how many bytes those were, and the rest of a whole one."""
+    """Read up to `blocks_wanted` blocks of the body in a thread, then the rest; returns the number of bytes read."""
     assert isinstance(job.body, BulkSource)
     assert job.body.bulk is not None
     assert await job.body.bulk.beginning(2) == b"xx"
@@ -42,7 +42,7 @@ async def test_a_thread_reads_the_body(api: Serving) -> None:
         await job.output.write({"stream": "Loaded"})
 
     api.daemon.answers["image_load"] = handler
-    for _ in range(2):  # on one connection
+    for _ in range(2):  # on the same connection
         status, body, _ = await api.call("POST", "/images/load", data=archive())
         assert (status, body) == (200, {"stream": "Loaded"})
     assert sizes == [40 * MIB] * 2

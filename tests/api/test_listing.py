@@ -1,4 +1,4 @@
-"""A list keeps what it made before, and never shows what is no longer so."""
+"""Lists cache container summaries, and never show stale ones."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The OpenAPI document is right, and its page works without a network."""
+"""The OpenAPI document is correct, and its page works without a network."""
 
 import asyncio
 import gzip

@@ -261,7 +261,7 @@ async def test_wait_before_1_30_has_no_condition_and_its_head_comes_with_the_exi
     api.daemon.answers["container_wait"] = fail_late
     assert (await api.call("POST", "/v1.29/containers/web/wait?condition=nonsense"))[0] == 404
     assert api.daemon.asked.condition == "not-running"
-    with pytest.raises(aiohttp.ClientPayloadError):  # too late for a status: the answer is broken off
+    with pytest.raises(aiohttp.ClientPayloadError):  # too late for a status: the answer is aborted
         await api.call("POST", "/v1.30/containers/web/wait")
 
 

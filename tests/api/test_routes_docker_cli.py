@@ -1,4 +1,4 @@
-"""The real docker client against the API and handlers of the test."""
+"""The real docker client against the API with the test's own handlers."""
 
 import asyncio
 import os

@@ -26,14 +26,14 @@ def _make_house(session_dir: Path, undo: ExitStack) -> MakeHouse:
 
 @pytest.fixture
 def make_house(session_dir: Path) -> Iterator[MakeHouse]:
-    """`make_house(storage, **settings)`: a daemon of the test's own."""
+    """`make_house(storage, **settings)`: a private daemon."""
     with ExitStack() as undo:
         yield _make_house(session_dir, undo)
 
 
 @pytest.fixture(scope="module")
 def make_shared_house(session_dir: Path) -> Iterator[MakeHouse]:
-    """As `make_house`, for tests that leave nothing behind and so may share one."""
+    """Like `make_house`, for tests that leave nothing behind and can share a daemon."""
     with ExitStack() as undo:
         yield _make_house(session_dir, undo)
 

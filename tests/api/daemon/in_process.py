@@ -1,4 +1,4 @@
-"""The whole daemon in this process, over drivers and a runtime in memory: no root, no kernel, no network."""
+"""The whole daemon in this process, over in-memory drivers and runtime: no root, no kernel, no network."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from tests.support.engines import UnixConnection
 from tests.support.volume_driver import ShelfDriver
 
 T = TypeVar("T")
-_spare_apps: set[FastAPI] = set()  # making one takes longer than most tests
+_spare_apps: set[FastAPI] = set()  # creating one takes longer than most tests
 IMAGE = "busybox:test"
 JSON = MappingProxyType({"Content-Type": "application/json"})
 UPGRADE = MappingProxyType({"Connection": "Upgrade", "Upgrade": "tcp"})
@@ -52,7 +52,7 @@ UPGRADE = MappingProxyType({"Connection": "Upgrade", "Upgrade": "tcp"})
 
 @dataclass(frozen=True)
 class Answer:
-    """Of one request. `body` is parsed where it is JSON."""
+    """The answer to one request. `body` is parsed if it is JSON."""
 
     status: int
     body: Any
@@ -65,9 +65,9 @@ class Answer:
 
 
 class InProcess:
-    """What outlives a daemon, and one daemon after the other over it. All of it lives in the loop of one thread.
+    """What outlives a daemon, and successive daemons over it, all in one thread's event loop.
 
-    `runtime`, `storage`, `network` and `resources` play the kernel's part: tests look at them, or have them fail.
+    `runtime`, `storage`, `network` and `resources` stand in for the kernel: tests inspect them, or make them fail.
     """
 
     def __init__(self, root: Path, storage: type[MemoryStorage] = MemoryStorage) -> None:
@@ -92,27 +92,27 @@ class InProcess:
 
     @property
     def url(self) -> str:
-        """What a client takes for the daemon's address."""
+        """The daemon's address as clients take it."""
         return f"unix://{self.socket}"
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` in the daemon's loop and answer its result."""
+        """Run `work` in the daemon's loop and return its result."""
         return self.begin(work).result(30)
 
     def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Have `work` run in the daemon's loop."""
+        """Schedule `work` in the daemon's loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def start(self, limits: Limits | None = None, **settings: Any) -> None:
-        """Be a daemon, as `sampan.bootstrap` makes one."""
+        """Start a daemon, wired as by `sampan.bootstrap`."""
         self.run(self._start(limits, settings))
 
     def stop(self) -> None:
-        """End the daemon as SIGTERM does; containers run on."""
+        """Stop the daemon as SIGTERM does; containers keep running."""
         self.run(self._stop())
 
     def close(self) -> None:
-        """End the daemon, the containers and the loop."""
+        """Stop the daemon, the containers and the loop."""
         self.stop()
         self.run(self._end_containers())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -124,7 +124,7 @@ class InProcess:
     def call(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] = MappingProxyType({})
     ) -> Answer:
-        """One request on a connection of its own."""
+        """Make one request on a new connection."""
         with self.opened(method, path, body, headers) as answer:
             content = answer.read()
             told = {name.lower(): value for name, value in answer.getheaders()}
@@ -135,7 +135,7 @@ class InProcess:
     def opened(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] = MappingProxyType({})
     ) -> Iterator[http.client.HTTPResponse]:
-        """A request whose answer's head is here, and whose body is still to be read."""
+        """Make a request; yields the answer with its headers read and its body still to be read."""
         with contextlib.closing(UnixConnection(self.socket)) as connection:
             content = None if body is None else json.dumps(body)
             connection.request(method, path, content, {**(JSON if body is not None else {}), **headers})
@@ -144,7 +144,7 @@ class InProcess:
 
     @contextlib.contextmanager
     def hijacked(self, path: str, body: Any = None) -> Iterator[Raw]:
-        """A POST that becomes a raw connection."""
+        """A POST that is hijacked to a raw connection."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(30)
             connection.connect(str(self.socket))
@@ -156,33 +156,33 @@ class InProcess:
                 yield raw
 
     def create(self, *command: str, name: str = "", **fields: Any) -> str:
-        """A container of the test image; its id. `fields` are those of Docker's body."""
+        """Create a container from the test image; returns its id. `fields` are those of Docker's request body."""
         body = {"Image": IMAGE, "Cmd": list(command or ("sleep", "infinity")), **fields}
         answer = self.call("POST", f"/containers/create?name={name}", body)
         assert answer.status == 201, answer
         return str(answer.body["Id"])
 
     def launch(self, *command: str, name: str = "", **fields: Any) -> str:
-        """As `create`, and started."""
+        """Like `create`, then start it."""
         id = self.create(*command, name=name, **fields)
         answer = self.call("POST", f"/containers/{id}/start")
         assert answer.status == 204, answer
         return id
 
     def finish(self, *command: str, name: str = "", **fields: Any) -> str:
-        """As `launch`, and ended by itself."""
+        """Like `launch`, then wait until it exits by itself."""
         id = self.launch(*command, name=name, **fields)
         assert self.call("POST", f"/containers/{id}/wait").status == 200
         return id
 
     def state(self, name: str) -> dict[str, Any]:
-        """What inspect says of a container's state."""
+        """The state of a container according to inspect."""
         answer = self.call("GET", f"/containers/{name}/json")
         assert answer.status == 200, answer
         return dict(answer.body["State"])
 
     def ps(self, filters: Mapping[str, Sequence[str]] | None = None, *, all: bool = True) -> list[str]:
-        """The names of the containers that a list shows."""
+        """The names of the listed containers."""
         path = f"/containers/json?all={int(all)}&filters={_quoted(filters)}"
         answer = self.call("GET", path)
         assert answer.status == 200, answer
@@ -230,7 +230,7 @@ class InProcess:
         await self._server.start()
 
     async def _stop(self) -> None:
-        await self.engine.stop(1)  # it ends the streams, so that the server need not wait for them
+        await self.engine.stop(1)  # ends the streams, so that the server need not wait for them
         await self._server.close(1)
         _spare_apps.add(self._app)  # a test may have stopped the daemon already
 
@@ -241,7 +241,7 @@ class InProcess:
             await asyncio.wait(left)
 
     async def _put_images(self, database: Database) -> None:
-        """Unpacking needs root, so images come as they are once they are unpacked: committed snapshots and rows."""
+        """Unpacking needs root, so images are added as if already unpacked: committed snapshots and rows."""
         index = ImageIndex(database)
         index.load(set())
         for reference, files, config in _IMAGES:
@@ -281,32 +281,32 @@ class Raw:
 
     @property
     def message(self) -> str:
-        """Docker's error message, of an answer that is no stream."""
+        """Docker's error message, if the answer is not a stream."""
         return str(json.loads(self._reader.read(int(self.headers["content-length"])))["message"])
 
     def frame(self) -> tuple[int, bytes] | None:
-        """The next of a multiplexed stream, `None` at its end."""
+        """The next frame of a multiplexed stream, `None` at its end."""
         head = self._reader.read(8)
         return (head[0], self._reader.read(int.from_bytes(head[4:], "big"))) if head else None
 
     def read(self, size: int = -1) -> bytes:
-        """Raw bytes, to the end by default."""
+        """Read raw bytes, to the end by default."""
         return self._reader.read(size)
 
     def send(self, content: bytes) -> None:
         self.connection.sendall(content)
 
     def close(self) -> None:
-        """Go away."""
+        """Close the connection."""
         self._reader.close()
 
     def half_close(self) -> None:
-        """No more input."""
+        """Close the sending side."""
         self.connection.shutdown(socket.SHUT_WR)
 
 
 def frames(content: bytes) -> list[tuple[int, bytes]]:
-    """A whole multiplexed stream, apart."""
+    """Split a whole multiplexed stream into its frames."""
     found = []
     while content:
         size = int.from_bytes(content[4:8], "big")
@@ -316,7 +316,7 @@ def frames(content: bytes) -> list[tuple[int, bytes]]:
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
-    """For what no event tells of: look again until it is so."""
+    """Poll until `condition` holds; for state that no event announces."""
     ended = threading.Event()
     for _ in range(int(timeout_s / 0.01)):
         if condition():

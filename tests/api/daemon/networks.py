@@ -1,4 +1,4 @@
-"""Requests about networks, and what is told of them."""
+"""Helpers for network requests and their answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.api.daemon.in_process import InProcess
 
 
 def free_port() -> int:
-    """A TCP port that nobody on the host uses at present."""
+    """A TCP port that is currently unused on the host."""
     with socket.socket() as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Files in and out of containers, over HTTP: the whole daemon in process, and its confined copying processes."""
+"""Copying files into and out of containers over HTTP: the daemon in process, with its confined copy processes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def box(house: InProcess) -> Iterator[str]:
 
 
 def files_of(house: InProcess, id: str) -> Path:
-    """Where the memory driver keeps its files."""
+    """Where the memory driver keeps the container's files."""
     return Path(house.storage.mounts(id)[0].source)
 
 
@@ -65,7 +65,7 @@ def where(id: str, path: str | bytes, **more: str) -> str:
 
 
 def put(house: InProcess, id: str, path: str, content: bytes, **more: str) -> tuple[int, str]:
-    """Status, and the message if there is one."""
+    """Status, and the error message if there is one."""
     status, _, answer = ask(house, "PUT", where(id, path, **more), content)
     return status, json.loads(answer)["message"] if answer else ""
 
@@ -77,7 +77,7 @@ def get(house: InProcess, id: str, path: str | bytes) -> bytes:
 
 
 def names(content: bytes) -> list[str]:
-    """As they stand in the tar: tarfile would take slashes off."""
+    """Member names as stored in the tar; tarfile would strip slashes."""
     found, position = [], 0
     while position < len(content) and content[position]:
         found.append(content[position : position + 100].split(b"\0")[0].decode())
@@ -92,7 +92,7 @@ def stat_of(house: InProcess, id: str, path: str) -> dict[str, Any]:
     return dict(json.loads(base64.b64decode(headers["x-docker-container-path-stat"])))
 
 
-# What is there
+# Stat
 
 
 def test_a_stat_tells_of_a_file_as_go_does(house: InProcess, box: str) -> None:
@@ -157,7 +157,7 @@ def test_a_container_that_is_not_there(house: InProcess) -> None:
         assert (status, json.loads(content)["message"]) == (404, "No such container: nobody")
 
 
-# Out
+# Copying out
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_sockets_are_left_out(house: InProcess, box: str) -> None:
     assert names(get(house, box, "/run")) == ["run/"]
 
 
-# In
+# Copying in
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_what_can_not_come_in_is_refused(
 
 
 def test_links_in_the_way_stay_in_the_container(house: InProcess, box: str, tmp_path: Path) -> None:
-    """A link of the container's and one of the archive's own, both to a directory that the host has."""
+    """One symlink is the container's, one the archive's; both point to a directory that exists on the host."""
     (tmp_path / "canary").write_text("sings")
     root = files_of(house, box)
     (root / "out").symlink_to(tmp_path)
@@ -304,7 +304,7 @@ def test_an_archive_can_be_given_to_the_containers_user(house: InProcess) -> Non
     assert (files_of(house, id) / "etc/mine").stat().st_uid == 5
 
 
-# What is mounted
+# Mounts
 
 
 def test_volumes_binds_and_tmpfs_are_in_place(house: InProcess, tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ def test_a_link_out_of_a_volume_does_not_lead_around_a_read_only_root(house: InP
     assert put(house, id, "/rw/etc", layer([Entry("x")])) == (400, "container rootfs is marked read-only")
 
 
-# Those who ask
+# Events, clients and locking
 
 
 def test_each_copy_is_an_event(house: InProcess, box: str) -> None:
@@ -522,7 +522,7 @@ _CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 
 
 def _fill(zoo: Path) -> None:
-    """One of each kind; times are whole seconds, as a copy has them."""
+    """One file of each type; times are whole seconds, as in a copy."""
     zoo.mkdir()
     (zoo / "file").write_bytes(b"x" * 300_000)
     (zoo / "file").chmod(0o6755)

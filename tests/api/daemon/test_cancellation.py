@@ -1,4 +1,4 @@
-"""Work that is cut off at each of its awaits in turn, as a client that goes or a daemon that ends does it."""
+"""Work that is cancelled at each of its awaits in turn, as by a client that disconnects or a daemon that stops."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sampan.testing.memory_runtime import MemoryRuntime
 from tests.api.daemon.in_process import InProcess, wait_until
 from tests.api.daemon.networks import free_port
 
-_PATIENCE_S = 1.0  # for work that goes on for ever once it has nothing more to do
+_PATIENCE_S = 1.0  # for work that never returns once it is idle
 Work = Callable[[], Coroutine[Any, Any, Any]]
 
 
 class CutOff:
-    """Awaits `work`, and has the task that does so cancelled when it suspends for the `at`th time."""
+    """Awaits `work`, and cancels the awaiting task when it suspends for the `at`th time."""
 
     def __init__(self, work: Coroutine[Any, Any, Any], at: int) -> None:
         self._work = work
@@ -52,12 +52,12 @@ class CutOff:
                 task.cancel()
             try:
                 resume, given = steps.send, (yield awaited)
-            except BaseException as error:  # `work` is told what its await raised
+            except BaseException as error:  # rethrow into `work` what its await raised
                 resume, given = steps.throw, error
 
 
 def cut_off(house: InProcess, work: Work, at: int) -> bool:
-    """Whether `work` came as far as its `at`th await, where it was cancelled."""
+    """Whether `work` reached its `at`th await, where it was cancelled."""
 
     async def run() -> bool:
         cut = CutOff(work(), at)
@@ -73,7 +73,7 @@ async def _await(cut: CutOff) -> Any:
 
 
 class Caller:
-    """`Streams` and `Output` of somebody who sends nothing, and takes his time for each word."""
+    """`Streams` and `Output` of a client that sends nothing and suspends at each write."""
 
     async def accept(self, *, multiplexed: bool) -> None:
         await asyncio.sleep(0)
@@ -95,7 +95,7 @@ def job(name: str, request: Any) -> Job[Any]:
 
 
 def assert_usable(house: InProcess, name: str) -> None:
-    """It can be started, unless it is gone, and removed; then nothing is left of it."""
+    """The container, if it still exists, can be started and removed; then nothing is left of it."""
     if house.call("GET", f"/containers/{name}/json").status == 200:
         assert house.call("POST", f"/containers/{name}/start").status in (204, 304, 409)
         assert house.call("DELETE", f"/containers/{name}?force=1&v=1").status == 204
@@ -103,14 +103,14 @@ def assert_usable(house: InProcess, name: str) -> None:
 
 
 def assert_nothing_held(house: InProcess) -> None:
-    """What containers held is given back, if only a moment after their end was told."""
+    """Containers' resources are released, though perhaps shortly after their exit is reported."""
     with contextlib.suppress(AssertionError):
         wait_until(lambda: not held(house))
     assert held(house) == {}
 
 
 def held(house: InProcess) -> dict[str, Any]:
-    """What containers hold of this host. An anonymous volume may stay, as with Docker: a prune takes it."""
+    """The host resources that containers hold. An anonymous volume may remain, as with Docker; a prune removes it."""
     place = house.root
     things = {
         "containers": house.ps(),
@@ -208,7 +208,7 @@ def test_a_stream_whose_client_goes_leaves_nobody_attached(
 
 
 class SlowStart(MemoryRuntime):
-    """A runtime whose `start` waits for the test once init has been let go."""
+    """A runtime whose `start` blocks on the test after init has been released."""
 
     def __init__(self) -> None:
         super().__init__()

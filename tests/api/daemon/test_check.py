@@ -1,4 +1,4 @@
-"""system check, over the whole daemon in memory. (Its images come without blobs: those are said to be missing.)"""
+"""system check, over the whole daemon in memory. (Its images have no blobs, which are reported missing.)"""
 
 from __future__ import annotations
 

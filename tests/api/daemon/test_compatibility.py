@@ -1,4 +1,4 @@
-"""`docs/compatibility.md` is of now, and true."""
+"""`docs/compatibility.md` is up to date and correct."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def shared(make_shared_house: MakeHouse) -> InProcess:
 
 
 def test_the_page_is_of_now() -> None:
-    """If this fails: `python -m tools.compatibility`."""
+    """If this fails, run `python -m tools.compatibility`."""
     assert compatibility.PAGE.read_text() == compatibility.page()
 
 

@@ -1,4 +1,4 @@
-"""What a create refuses, warns of, and fills in."""
+"""Creating containers: what is refused, warned about, and filled in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every field of a create request with a value that can't be: Docker's status and words, and nothing is left."""
+"""Invalid values for every field of a create request: Docker's status and wording, and nothing is left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A daemon without the network `bridge`, and with it again."""
+"""A daemon with the default network `bridge` disabled, and enabled again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.api.daemon.networks import connect, create_network, listed, networks_
 
 
 def again(house: InProcess, *, has_bridge: bool) -> None:
-    """A daemon with that setting."""
+    """Restart the daemon with that setting."""
     house.stop()
     house.network_defaults = NetworkDefaults(has_bridge=has_bridge)
     house.start()

@@ -1,4 +1,4 @@
-"""docker-py against the daemon in process: what Ansible, Testcontainers and Compose v1 do."""
+"""docker-py against the in-process daemon, used as by Ansible, Testcontainers and Compose v1."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_life(client: docker.DockerClient) -> None:
 
 
 def test_attach_over_a_websocket(house: InProcess) -> None:
-    """docker-py does it over TCP only."""
+    """docker-py supports this over TCP only."""
     front = tcp_front(house.socket)
     port = house.run(front.__aenter__())
     with closing(docker.DockerClient(base_url=f"tcp://127.0.0.1:{port}", version="auto")) as client:
@@ -57,7 +57,7 @@ def test_attach_over_a_websocket(house: InProcess) -> None:
             assert connection.recv() == b"hi\n"
             container.kill()
             assert connection.recv_data()[0] == websocket.ABNF.OPCODE_CLOSE
-            connection.shutdown()  # the library's close() leaves the socket open by now
+            connection.shutdown()  # the library's close() leaves the socket open at this point
     house.run(front.__aexit__(None, None, None))
 
 

@@ -1,4 +1,4 @@
-"""The engine under load: slots, queue, cancelling, and what blocks without being in anybody's way."""
+"""The engine under load: slots, queue, cancellation, and blocking handlers that delay no one else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.api.daemon.in_process import IMAGE, InProcess, wait_until
 
 
 class StuckStorage(MemoryStorage):
-    """`prepare` of a container's snapshot blocks until the test lets it go on."""
+    """`prepare` of a container's snapshot blocks until the test releases it."""
 
     def __init__(self, state_dir: Path) -> None:
         super().__init__(state_dir)
@@ -43,7 +43,7 @@ def wait_for_running(house: InProcess, count: int) -> None:
 
 @contextmanager
 def full(house: InProcess) -> Iterator[str]:
-    """One job has the only slot, another the only place in the queue; the id of the second."""
+    """One job holds the only slot, another the only place in the queue; yields the id of the second."""
     assert isinstance(house.storage, StuckStorage)
     house.storage.go_on.set()
     house.launch(name="deaf")
@@ -61,7 +61,7 @@ def full(house: InProcess) -> Iterator[str]:
 
 @pytest.fixture
 def narrow(make_house: MakeHouse) -> InProcess:
-    """A daemon that does one thing at a time."""
+    """A daemon with one slot and one place in the queue."""
     return make_house(StuckStorage, limits=Limits(running=1, queued=1))
 
 
@@ -87,7 +87,7 @@ def test_slow_stops_keep_nobody_from_working(narrow: InProcess) -> None:
     narrow.storage.go_on.set()
     deaf = [narrow.launch(name=f"deaf{number}") for number in range(4)]
     with ThreadPoolExecutor(5) as clients:
-        for count, id in enumerate((*deaf, deaf[0]), start=1):  # all at once they would be too many for the queue
+        for count, id in enumerate((*deaf, deaf[0]), start=1):  # all at once would overflow the queue
             clients.submit(narrow.call, "POST", f"/containers/{id}/stop?signal=WINCH&t=-1")
             wait_for_running(narrow, count)
         assert narrow.call("POST", "/volumes/create", {"Name": "prompt"}).status == 201

@@ -1,4 +1,4 @@
-"""Events as followers and questioners see them, with Docker's names and attributes."""
+"""Events as followers and later queries see them, with Docker's names and attributes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIFE = ["create", "attach", "connect", "start", "exec_create: true ", "exec_star
 
 
 def live_once(house: InProcess) -> str:
-    """Everything that can happen to a container."""
+    """Take a container through everything that can happen to it."""
     id = house.create("cat", name="web", Labels={"tier": "front"}, Tty=True, OpenStdin=True)
     with house.hijacked(f"/containers/{id}/attach?stream=1&stdout=1"):
         house.call("POST", f"/containers/{id}/start")

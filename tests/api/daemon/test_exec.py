@@ -1,4 +1,4 @@
-"""What exec refuses, and what inspect tells of one."""
+"""What exec refuses, and what inspecting an exec returns."""
 
 from __future__ import annotations
 

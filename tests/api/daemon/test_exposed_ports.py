@@ -1,4 +1,4 @@
-"""Ports: which of them the outside can reach, and which a container is said to expose."""
+"""Ports: which are reachable from outside, and which a container is reported to expose."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_published_ports_are_exposed_but_those_at_loopback(house: InProcess) -> 
 
 
 def told_ports(house: InProcess, container: str) -> tuple[Any, Any]:
-    """What inspect and list say of a container's ports."""
+    """A container's ports according to inspect and list."""
     [listed] = house.call("GET", f"/containers/json?filters={quote(json.dumps({'name': [container]}))}").body
     return house.call("GET", f"/containers/{container}/json").body["NetworkSettings"]["Ports"], listed["Ports"]
 

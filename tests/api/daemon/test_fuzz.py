@@ -1,7 +1,7 @@
-"""What our OpenAPI document says is so, whatever is asked: schemathesis against the whole daemon in memory.
+"""The API conforms to our OpenAPI document, whatever the request: schemathesis against the whole daemon in memory.
 
-No 500, no status or content that the document doesn't name, no body that its schema denies, no bad value taken for
-a good one. The cases are the same in each run; `make test-api-fuzz` makes 10,000 of them.
+No 500, no undocumented status or content type, no body that violates its schema, no invalid value accepted. The
+cases are the same in each run; `make test-api-fuzz` generates 10,000.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CONFIG = Path(__file__).parent / "fuzz/schemathesis.toml"
 
 @pytest.fixture
 def url(house: InProcess) -> Iterator[str]:
-    """The daemon in memory, on a loopback port."""
+    """The in-memory daemon on a loopback port."""
     front = tcp_front(house.socket)
     yield f"http://127.0.0.1:{house.run(front.__aenter__())}"
     house.run(front.__aexit__(None, None, None))
@@ -51,7 +51,7 @@ def test_the_api_is_as_its_document_says(house: InProcess, url: str, pytestconfi
 
 
 def _served(house: InProcess) -> Iterator[str]:
-    """The operations that are not only refused, which test_routes_other.py looks at."""
+    """The operations that are not always refused; test_routes_other.py covers those that are."""
     paths: dict[str, dict[str, Any]] = house.call("GET", "/openapi.json").body["paths"]
     for operation in [one for methods in paths.values() for one in methods.values()]:
         if min(operation["responses"]) < "400":

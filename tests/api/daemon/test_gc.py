@@ -1,4 +1,4 @@
-"""Garbage collection with a policy, over the whole daemon in memory, a clock and a disk of the test's own."""
+"""Garbage collection with a policy, over the whole daemon in memory, with a fake clock and disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES = {IMAGE, "labelled:1", "keeper:1"}
 
 
 class Clock:
-    """Stands still until it is put forward."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self) -> None:
         self.now = now_ns()
@@ -29,7 +29,7 @@ class Clock:
 
 
 class FakeDisk:
-    """A file system that holds the images of a house, each as large as the test says, and `other` bytes besides."""
+    """A file system of `total` bytes that holds the images of a house and `other` bytes besides."""
 
     def __init__(self, house: InProcess, other: int, total: int) -> None:
         self.house = house
@@ -65,7 +65,7 @@ def events(house: InProcess) -> list[tuple[str, str]]:
 
 
 def use(house: InProcess, clock: Clock, image: str, days: int) -> None:
-    """Have the image used by a container that is gone `days` from now."""
+    """Use the image in a container, and set its last use to `days` from now."""
     id = house.create(Image=image)
     house.call("DELETE", f"/containers/{id}")
     found = house.daemon.images.get(image)
@@ -74,7 +74,7 @@ def use(house: InProcess, clock: Clock, image: str, days: int) -> None:
 
 
 def size(house: InProcess, image: str) -> int:
-    """What the image takes by the books."""
+    """The image's size according to the storage driver."""
     [layer] = house.daemon.images.get(image).layers
     return house.storage.usage(layer).size_bytes
 
@@ -134,7 +134,7 @@ def test_above_the_high_watermark_the_longest_unused_go_until_the_low_one(house:
     used = disk.images()
     disk.total = used * 2
     disk.other = used * 2 - used  # 100 % in use
-    low = 100 - 50 * size(house, "keeper:1") // used  # the first to go is enough
+    low = 100 - 50 * size(house, "keeper:1") // used  # removing the first one is enough
     collect(house, clock, GcPolicy(Watermarks(high=99, low=low, is_share=True)), disk)
     assert names(house) == {IMAGE, "labelled:1"}
     collect(house, clock, GcPolicy(Watermarks(high=99, low=low, is_share=True)), disk)
@@ -163,7 +163,7 @@ def test_a_budget_in_bytes_counts_the_images_alone(house: InProcess, clock: Cloc
 
 def test_images_without_a_name_go_first(house: InProcess, clock: Clock) -> None:
     use(house, clock, "keeper:1", 3)
-    house.call("POST", "/images/keeper:1/tag?repo=labelled&tag=1")  # what had this name has none now
+    house.call("POST", "/images/keeper:1/tag?repo=labelled&tag=1")  # the image that had this name now has none
     dangling = names(house) - {*NAMES}
     assert len(dangling) == 1
     clock.now += 5 * DAY_NS

@@ -1,4 +1,4 @@
-"""A client that a program makes of our OpenAPI document works as it is."""
+"""A client generated from our OpenAPI document works unmodified."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from tests.api.daemon.in_process import IMAGE, InProcess
 
 PACKAGE = "generated_sampan_client"
-BYTES = (  # what the generator, left alone, takes for types that it doesn't know
+BYTES = (  # types that the generator does not know by default
     "application/vnd.docker.multiplexed-stream",
     "application/vnd.docker.raw-stream",
     "application/x-tar",
@@ -26,7 +26,7 @@ BYTES = (  # what the generator, left alone, takes for types that it doesn't kno
 
 @pytest.fixture
 def library(house: InProcess, tmp_path: Path) -> Iterator[ModuleType]:
-    """The generated package; the generator has nothing to say against the document."""
+    """The generated package; the generator has no warnings about the document."""
     document, config = tmp_path / "openapi.json", tmp_path / "config.json"
     document.write_text(json.dumps(house.call("GET", "/openapi.json").body))
     overrides = dict.fromkeys(BYTES, "application/octet-stream")

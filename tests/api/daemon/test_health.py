@@ -1,4 +1,4 @@
-"""Health checks: what probes say of a container, who hears of it, and what comes of it."""
+"""Health checks: probe results, how they are reported, and their consequences."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shared(make_shared_house: MakeHouse) -> InProcess:
 
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
-    """The file whose number is what the probe `status FILE` ends with."""
+    """The file with the exit status of the probe `status FILE`."""
     path = tmp_path / "code"
     path.write_text("0")
     return path
@@ -34,7 +34,7 @@ def code(tmp_path: Path) -> Path:
 
 @contextmanager
 def checked(house: InProcess, *probe: str, host: Any = None, **fields: int) -> Iterator[tuple[str, NextEvent]]:
-    """A running container with a health check, and a function that waits for what happens to it next."""
+    """A running container with a health check, and a function that waits for its next event."""
     check = {"Test": list(probe), "Interval": 10 * MS, **fields}
     id = house.create(name="box", Healthcheck=check, HostConfig=host or {})
     filters = json.dumps({"container": [id], "type": ["container"]}).replace(" ", "")
@@ -176,7 +176,7 @@ def test_a_paused_container_is_not_probed(shared: InProcess) -> None:
         assert health(shared)["Status"] == "unhealthy"
         shared.call("POST", "/containers/box/unpause")
         while (event := next_event()) != "unpause":
-            assert event.startswith(("exec_start", "exec_die"))  # of the probe that was under way
+            assert event.startswith(("exec_start", "exec_die"))  # of the probe in progress
         until(next_event, "health_status: healthy")
 
 
@@ -216,7 +216,7 @@ def test_on_unhealthy_starts_again_what_its_check_has_given_up(shared: InProcess
             actions.append(next_event())
         assert [one for one in actions if one in ("kill", "die", "start")][:3] == ["kill", "die", "start"]
         document = shared.call("GET", "/containers/box/json").body
-        # it may have been started, and found ill, once more before the file was written
+        # it may have been restarted and found unhealthy again before the file was written
         assert (document["RestartCount"], document["State"]["Running"]) == (actions.count("start"), True)
 
 

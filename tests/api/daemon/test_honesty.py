@@ -1,4 +1,4 @@
-"""What a host can't enforce is said wherever somebody looks, and what the kernel won't take is refused at once."""
+"""Limits that the host can't enforce produce warnings; those that the kernel rejects are refused at creation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MIB = 1 << 20
 
 
 class Choosy(MemoryResource):
-    """A kernel that takes one word."""
+    """A kernel that accepts no control file but `memory.high`, set to `max`."""
 
     def create(self, id: str, resources: Resources, placement: Placement = ANYWHERE) -> Cgroup:
         if resources.unified not in ({}, {"memory.high": "max"}):

@@ -1,4 +1,4 @@
-"""The log driver `journald`: the journal is told, whatever becomes of it or the daemon, and logs are read as ever."""
+"""The log driver `journald`: the journal gets every line, even if it or the daemon restarts; logs read as usual."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_another_daemon_goes_on_where_the_last_one_ended(house: InProcess, journ
 def test_a_daemon_that_ends_while_the_journal_is_slow_tells_no_line_twice(
     house: InProcess, journal: FakeJournal
 ) -> None:
-    said = [b"line %d" % number for number in range(40)]  # more than wait at its socket (net.unix.max_dgram_qlen)
+    said = [b"line %d" % number for number in range(40)]  # more than its socket queues (net.unix.max_dgram_qlen)
     house.launch("sh", "-c", ";".join(f"echo {line.decode()}" for line in said), HostConfig=journald())
     told = [journal.next()["MESSAGE"]]
     restart(house, journal)

@@ -1,4 +1,4 @@
-"""restart, pause, unpause, rename, and what several of them at once do."""
+"""restart, pause, unpause, rename, and several of them at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sampan.errdefs import Unsupported
 from tests.api.daemon.conftest import MakeHouse
 from tests.api.daemon.in_process import InProcess, wait_until
 
-LONG_STOP = "stop?signal=WINCH&t=-1"  # the memory runtime's processes don't care for it
+LONG_STOP = "stop?signal=WINCH&t=-1"  # the memory runtime's processes ignore it
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def shared(make_shared_house: MakeHouse) -> InProcess:
 
 @pytest.fixture
 def box(shared: InProcess) -> Iterator[str]:
-    """A container that runs."""
+    """A running container."""
     yield shared.launch(name="box")
     for name in ("box", "crate"):
         shared.call("DELETE", f"/containers/{name}?force=1")
@@ -34,7 +34,7 @@ def box(shared: InProcess) -> Iterator[str]:
 
 @contextmanager
 def events(house: InProcess, name: str) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """A function that tells what has happened to the container since."""
+    """A function that returns the container's events since entry."""
     id, since = house.daemon.containers.get(name).id, now()
 
     def told() -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ def now() -> str:
 
 @contextmanager
 def actions(house: InProcess, name: str) -> Iterator[Callable[[], list[str]]]:
-    """As `events`, but only what they are called."""
+    """Like `events`, but only their actions."""
     with events(house, name) as told:
         yield lambda: [one["Action"] for one in told()]
 
@@ -218,7 +218,7 @@ def test_a_link_is_listed_under_the_name_its_container_has_now(house: InProcess)
 
 
 def test_an_end_is_noted_whatever_drivers_raise(house: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drivers are somebody else's code."""
+    """Drivers may be third-party code."""
 
     def broken(*_: Any) -> None:
         raise ValueError("the driver's own trouble")

@@ -1,4 +1,4 @@
-"""Log drivers and their options through the API."""
+"""Log drivers and their options, through the API."""
 
 from __future__ import annotations
 

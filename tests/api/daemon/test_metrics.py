@@ -1,4 +1,4 @@
-"""What containers use, as Prometheus reads it."""
+"""Containers' resource usage in Prometheus format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.api.daemon.in_process import IMAGE, InProcess
 
 
 def samples(house: InProcess) -> dict[str, dict[str, float]]:
-    """Values by series, and by the name of the container."""
+    """Values by series and container name."""
     with house.opened("GET", "/metrics") as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         text = answer.read().decode()

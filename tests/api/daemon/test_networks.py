@@ -1,4 +1,4 @@
-"""Networks: making, listing, removing them, and containers' places in them."""
+"""Networks: creating, listing and removing them, and containers' endpoints in them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.api.daemon.in_process import InProcess
 from tests.api.daemon.networks import connect, create_network, disconnect, listed, networks_of, with_pool
 from tests.support.dns_packets import query_packet
 
-# --- making and removing
+# --- creating and removing
 
 
 def test_a_network_is_as_it_was_asked_for(house: InProcess) -> None:
@@ -184,7 +184,7 @@ def test_another_scope_has_no_such_network(house: InProcess) -> None:
     assert house.call("GET", "/networks/bridge?scope=swarm").status == 404
 
 
-# --- a container's place
+# --- endpoints
 
 
 def test_a_running_container_is_connected_and_disconnected(house: InProcess) -> None:
@@ -247,7 +247,7 @@ def test_a_container_at_rest_is_connected_when_it_starts(house: InProcess) -> No
     create_network(house, "sea")
     id = house.create(name="web")
     connect(house, "sea", "web", Aliases=["www"])
-    connect(house, "sea", "web", Aliases=["other"])  # it is there already: nothing changes, as with Docker
+    connect(house, "sea", "web", Aliases=["other"])  # already connected: nothing changes, as with Docker
     disconnect(house, "bridge", "web")
     assert house.call("POST", f"/containers/{id}/start").status == 204
     assert networks_of(house, id)["sea"]["Aliases"] == ["www"]
@@ -346,7 +346,7 @@ def test_connecting_and_disconnecting_are_events(house: InProcess) -> None:
     assert told[1]["Actor"]["Attributes"] == {"container": id, "name": "sea", "type": "bridge"}
 
 
-# --- which network leads out
+# --- which network carries routes and ports
 
 
 def test_of_equal_networks_the_first_by_name_carries_routes_and_ports(house: InProcess) -> None:
@@ -400,7 +400,7 @@ def test_settings_of_the_interface_are_made(house: InProcess) -> None:
 
 @pytest.fixture
 def asking(house: InProcess) -> Iterator[Any]:
-    """`asking(name)`: what the newest name server answers for an A query."""
+    """`asking(name)`: the newest name server's answer to an A query."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(10)
 
@@ -473,7 +473,7 @@ def test_a_renamed_container_is_found_by_its_new_name(house: InProcess, asking: 
     assert [asking(name)[1].endswith(address) for name in ("api", "www", "web")] == [True, True, False]
 
 
-# --- networks that are only a configuration
+# --- configuration-only networks
 
 
 def test_a_network_takes_all_from_its_configuration(house: InProcess) -> None:

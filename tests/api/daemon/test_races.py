@@ -1,4 +1,4 @@
-"""Two who want different things of one container at the same moment: each is answered, and nothing is left."""
+"""Two concurrent requests for the same container: each is answered, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.api.daemon.test_cancellation import assert_nothing_held
 
 ROUNDS = 6
 PORTS = {"PortBindings": {"80/tcp": [{"HostPort": str(free_port())}]}}
-ANSWERED = frozenset({200, 201, 204, 304, 404, 409})  # never a 500, never half of something
+ANSWERED = frozenset({200, 201, 204, 304, 404, 409})  # never a 500
 START, STOP, KILL = "POST start", "POST stop?t=1", "POST kill"
 REMOVE, FORCE = "DELETE ?v=1", "DELETE ?force=1&v=1"
 RESTART, PAUSE, RENAME = "POST restart?t=1", "POST pause", "POST rename?name=other"

@@ -1,4 +1,4 @@
-"""Restart policies, and what becomes of a container that waits for its next start."""
+"""Restart policies, and containers that are waiting to be restarted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def policy(name: str, retries: int = 0) -> dict[str, Any]:
 
 @contextmanager
 def waiting_container(house: InProcess) -> Iterator[str]:
-    """A container that failed and waits, too long to see it, for its next start."""
+    """A container that failed and awaits its restart, which a test with `long_delay` never sees."""
     with events_of(house, "die") as died:
         id = house.launch(*FAIL, name="loop", **policy("always"))
         next_action(died)
@@ -88,7 +88,7 @@ def test_a_container_that_waits_for_its_restart_counts_as_running(house: InProce
     with waiting_container(house) as id:
         state = house.state(id)
         assert (state["Running"], state["Restarting"], state["Pid"], state["ExitCode"]) == (True, True, 0, 3)
-        assert house.call("GET", f"/containers/{id}/json").body["RestartCount"] == 1  # it counts from the end on
+        assert house.call("GET", f"/containers/{id}/json").body["RestartCount"] == 1  # counted from the exit on
         assert house.ps(all=False) == ["loop"]
         [shown] = house.call("GET", "/containers/json").body
         assert shown["State"] == "restarting"

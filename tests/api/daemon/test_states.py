@@ -1,4 +1,4 @@
-"""What each operation says of a container in each state of its life: status and Docker's words."""
+"""How each operation answers for a container in each state: status and Docker's wording."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ EXEC = {"Cmd": ["true"]}
 
 
 class HeldStorage(MemoryStorage):
-    """`remove` waits until the test lets it go on, or fails."""
+    """`remove` blocks until the test releases it, and fails if `broken`."""
 
     def __init__(self, state_dir: Path) -> None:
         super().__init__(state_dir)
@@ -60,7 +60,7 @@ class HeldStorage(MemoryStorage):
 
 @contextmanager
 def removing(house: InProcess) -> Iterator[str]:
-    """A container in the middle of its removal."""
+    """A container that is being removed."""
     storage = house.storage
     assert isinstance(storage, HeldStorage)
     storage.removing.clear()
@@ -96,7 +96,7 @@ def paused(house: InProcess) -> Iterator[str]:
 
 @contextmanager
 def waiting_for_restart(house: InProcess) -> Iterator[str]:
-    """A container that failed and waits, too long for the test to see it, for its next start."""
+    """A container that failed and awaits its restart, which the test never sees."""
     policy = {"RestartPolicy": {"Name": "always"}}
     with with_container(house, house.create, "sh", "-c", "exit 3", HostConfig=policy) as id:
         with house.opened("POST", "/containers/box/wait?condition=next-exit") as ended:
@@ -139,7 +139,7 @@ def shared(make_shared_house: MakeHouse) -> Iterator[InProcess]:
 
 # fmt: off
 TABLE: tuple[tuple[str, str, Any, tuple[Any, ...]], ...] = (
-    # the answers are in the order of STATES
+    # answers are in the order of STATES
     ("GET", "json", None, (200, 200, 200, 200, 200, 200, 200)),
     ("POST", "start", None, (204, SAME, NOT_STARTED, SAME, MARKED, 204, MARKED)),
     ("POST", "stop?t=0", None, (SAME, 204, 204, 204, SAME, SAME, SAME)),

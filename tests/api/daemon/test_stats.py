@@ -1,4 +1,4 @@
-"""What containers use, in Docker's JSON."""
+"""Containers' resource usage in Docker's JSON."""
 
 from __future__ import annotations
 

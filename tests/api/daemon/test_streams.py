@@ -1,4 +1,4 @@
-"""Attach, exec and logs: bytes both ways, half-close, detach keys, and clients that go away."""
+"""Attach, exec and logs: bytes both ways, half-close, detach keys, and clients that disconnect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One daemon after the other over the same database, drivers and running containers."""
+"""Successive daemons over the same database, drivers and running containers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_an_update_that_was_recorded_and_not_done_is_done_by_the_next_daemon(
     id = house.launch(name="web", HostConfig={"PidsLimit": 50, "PsiAlerts": ["io:some:10ms/1s"]})
 
     def die(*_: object) -> None:
-        """From here on nothing that the daemon does reaches anybody."""
+        """Fail, and drop later `try_save`s, as if the daemon were dead."""
         monkeypatch.setattr(house.daemon.containers, "try_save", lambda container: asyncio.sleep(0))
         raise SystemFailure("dead")
 
@@ -79,7 +79,7 @@ def test_what_a_commit_had_paused_goes_on_with_the_next_daemon(
     assert house.call("POST", "/containers/by-user/pause").status == 204
 
     def die(*_: object) -> None:
-        """From here on nothing that the daemon does reaches anybody."""
+        """Fail, and drop later `try_save`s, as if the daemon were dead."""
         monkeypatch.setattr(house.daemon.containers, "try_save", lambda container: asyncio.sleep(0))
         raise SystemFailure("dead")
 
@@ -198,7 +198,7 @@ def test_a_daemon_that_dies_between_the_wish_and_the_end_has_recorded_the_wish(
 
 
 async def _until_quiet(house: InProcess) -> None:
-    """Until no restart is under way."""
+    """Wait until no restart is pending, or a container runs."""
     while pending := [task for task in asyncio.all_tasks() if task.get_name().startswith("restart ")]:
         if any(container.state.status is Status.RUNNING for container in house.daemon.containers):
             return
@@ -299,7 +299,7 @@ def test_a_stopping_daemon_refuses_new_work(house: InProcess) -> None:
 
 @contextmanager
 def killed_before(house: InProcess, step: str, *, of: str = "containers") -> Iterator[None]:
-    """What is done within this was broken off, for the next daemon, when it came to that step."""
+    """Afterwards the next daemon finds the state from when `step` was called, as if the last one was killed there."""
     part = getattr(house.daemon, of)
     undisturbed = getattr(part, step)
     data, kept = house.root / "data", house.root / "kept"

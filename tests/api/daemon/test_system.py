@@ -1,4 +1,4 @@
-"""info, version, system df and the prunes, over the whole daemon in memory."""
+"""info, version, system df and the prune operations, over the whole daemon in memory."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def df(house: InProcess, query: str = "", version: str = "") -> Any:
 
 @pytest.fixture
 def filled(house: InProcess) -> InProcess:
-    """Two containers, one of them running, a volume that it has and one that nobody has."""
+    """Two containers, one of them running; a volume that it uses, and an unused one."""
     house.launch(name="web", HostConfig={"Binds": ["used:/data"]})
     house.create(name="idle")
     house.call("POST", "/volumes/create", {"Name": "unused"})
@@ -128,7 +128,7 @@ def test_df_counts_each_kind(filled: InProcess) -> None:
 
 
 def test_a_container_whose_files_are_gone_keeps_nobody_from_the_others_sizes(filled: InProcess) -> None:
-    """It is being removed, or dead."""
+    """Such a container is being removed, or dead."""
     id = filled.create(name="hollow")
     filled.storage.remove(id)
     listed = {one["Names"][0]: one for one in filled.call("GET", "/containers/json?all=1&size=1").body}
@@ -151,7 +151,7 @@ def test_df_has_the_shape_of_the_version(filled: InProcess) -> None:
 
 def test_df_of_some_types(filled: InProcess) -> None:
     assert set(df(filled, "?type=volume&type=image&verbose=1")) == {"VolumeUsage", "ImageUsage"}
-    assert len(df(filled, "?type=volume", version="/v1.41")) == 6  # it didn't have the parameter
+    assert len(df(filled, "?type=volume", version="/v1.41")) == 6  # that version lacks the parameter
     answer = filled.call("GET", "/system/df?type=cargo")
     assert (answer.status, answer.message) == (400, "unknown object type: cargo")
 

@@ -1,4 +1,4 @@
-"""Names, volumes, images and networks: what is in use, what is found, what is refused."""
+"""Names, volumes, images and networks: in-use checks, lookups and refusals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEEPER = "keeper:1"
 
 @pytest.fixture(scope="module")
 def fleet(make_shared_house: MakeHouse) -> InProcess:
-    """Three containers to choose from."""
+    """Three containers to filter."""
     house = make_shared_house()
     house.create("true", name="first", Labels={"tier": "back"}, Image="labelled:1")
     house.launch(name="second", Labels={"tier": "front", "a": ""}, HostConfig={"Binds": ["cargo:/cargo"]})
@@ -307,7 +307,7 @@ def test_an_image_nobody_uses_goes_with_its_snapshots(house: InProcess) -> None:
     answer = house.call("DELETE", "/images/labelled:1")
     assert (answer.status, answer.body[0]) == (200, {"Untagged": "labelled:1"})
     gone = before - {snapshot.name for snapshot in house.storage.list()}
-    assert len(gone) == 2  # its layer, and the mount points on top of it
+    assert len(gone) == 2  # its layer, and the one with mount points on top of it
     assert house.call("GET", "/images/labelled:1/json").message == "No such image: labelled:1"
 
 
@@ -383,7 +383,7 @@ def test_a_container_joins_the_network_of_a_running_one_only(house: InProcess) -
     assert house.call("POST", f"/containers/{guest}/start").status == 204
 
 
-# --- options of volumes
+# --- volume options
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""update, top, prune, and the filters of lists."""
+"""update, top, prune, and list filters."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_top_shows_what_ps_shows(shared: InProcess, box: str) -> None:
     answer = shared.call("GET", "/containers/box/top")
     assert answer.status == 200
     assert answer.body["Titles"][:3] == ["UID", "PID", "PPID"]
-    [process] = answer.body["Processes"]  # this very process: in memory it is its containers' init
+    [process] = answer.body["Processes"]  # this process: the in-memory runtime uses it as containers' init
     assert process[1] == str(os.getpid())
     assert len(process) == len(answer.body["Titles"])
 
@@ -284,7 +284,7 @@ def test_filters_that_prune_does_not_have(fleet: InProcess, filters: dict[str, l
     assert len(fleet.ps()) == 3
 
 
-# --- the filters of lists
+# --- list filters
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The same container as clients of different versions of the API see it."""
+"""The same container as seen by clients of different API versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Volumes that a driver keeps: what the daemon asks of it, and when."""
+"""Volumes of a volume driver: what the daemon asks of it, and when."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def create(house: InProcess, name: str, **fields: Any) -> Any:
 
 
 def places(house: InProcess) -> dict[str, set[str]]:
-    """Which volumes are on the shelf, and which are used."""
+    """Which volumes are on the shelf, and which are in use."""
     shelf = house.root / "shelf"
     return {name: {entry.name for entry in (shelf / name).glob("*")} for name in ("shelf", "used")}
 

@@ -1,4 +1,4 @@
-"""2,000 random operations by several clients at once: every answer is one that may be, and nothing is left."""
+"""2,000 random operations by several concurrent clients: every answer is allowed, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHAPES: list[dict[str, Any]] = [
         "HostConfig": {"RestartPolicy": {"Name": "on-unhealthy"}},
     },
 ]
-_REFUSED = 400  # the start of what has no such command
+_REFUSED = 400  # starting a container whose command does not exist
 
 
 @pytest.mark.parametrize("seed", [20261126])
@@ -54,7 +54,7 @@ def asking(house: InProcess) -> Any:
 
 @contextmanager
 def waiters(house: InProcess) -> Iterator[None]:
-    """Waits for the shared containers, one after the other, which all have to end."""
+    """Keep waiting for each shared container, again and again; every wait must end."""
     ended = threading.Event()
 
     def wait(name: str, condition: str) -> None:
@@ -74,7 +74,7 @@ def waiters(house: InProcess) -> Iterator[None]:
 
 
 def remove_all(house: InProcess) -> None:
-    """A container that removes itself may be quicker."""
+    """Remove all containers; one with auto-remove may be gone first."""
     for one in house.call("GET", "/containers/json?all=1").body:
         assert house.call("DELETE", f"/containers/{one['Id']}?force=1&v=1").status in (204, 404, 409)
     wait_until(lambda: house.call("GET", "/containers/json?all=1").body == [])

@@ -1,4 +1,4 @@
-"""container_wait: what it answers when the container's end is not what comes."""
+"""container_wait when something other than the container's exit intervenes."""
 
 from __future__ import annotations
 

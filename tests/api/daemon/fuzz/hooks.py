@@ -1,6 +1,6 @@
-"""What schemathesis can't know of a container engine: things that are there before a call, and calls that end.
+"""What schemathesis can't know of a container engine: which objects must exist before a call, and how to end it.
 
-Imported by its command (see schemathesis.toml); the engine under test is at `SAMPAN_FUZZ_URL`.
+Loaded by schemathesis (see schemathesis.toml); the engine under test is at `SAMPAN_FUZZ_URL`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from sampan.api.params import read_time
 from sampan.errdefs import SampanError
 
 URL = os.environ["SAMPAN_FUZZ_URL"]
-_KEPT_IMAGE = "keeper:1"  # in no dictionary, so that nothing happens to it
-_COMMANDS = {"web": ("sleep", "0.1"), "made": ("true",), "done": ("true",)}  # all end, and so does what follows them
-_ASKED = "Asked"  # before the name of a schema: as it is read in requests
+_KEPT_IMAGE = "keeper:1"  # in no dictionary, so no call changes it
+_COMMANDS = {"web": ("sleep", "0.1"), "made": ("true",), "done": ("true",)}  # all exit, so calls that follow them end
+_ASKED = "Asked"  # prefix for a schema's name: its form in requests
 _session = requests.Session()
 
 
 @schemathesis.hook
 def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
-    """Say of requests what Docker takes besides what is good style, and the document says."""
+    """Relax request schemas to what Docker also accepts beyond the good style that the document describes."""
     schemas = raw_schema["components"]["schemas"]
     schemas |= {_ASKED + name: _lenient(schema) for name, schema in schemas.items()}
     for operation in [one for methods in raw_schema["paths"].values() for one in methods.values()]:
@@ -40,7 +40,7 @@ def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
-    """Have the things of the dictionaries there, and see to it that the call ends."""
+    """Ensure that the dictionaries' objects exist and that the call ends."""
     _furnish(case.operation.path)
     _name_what_is_new(case)
     if bound := _BOUNDS.get(case.operation.definition.raw["operationId"]):
@@ -49,7 +49,7 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
 
 @schemathesis.hook
 def filter_failure(context: Any, failure: Failure, case: Any, response: Any) -> bool:
-    """What has no content needs no type of it: a detached exec answers 200 and nothing, as Docker does."""
+    """An empty body needs no content type: a detached exec answers 200 with no content, as Docker does."""
     return not (isinstance(failure, MissingContentType) and not response.content)
 
 
@@ -60,7 +60,7 @@ def as_it_is(context: Any, value: Any) -> bytes:
 
 
 def _furnish(path: str) -> None:
-    """See to it that what the dictionaries name is there, as far as the operation at `path` has to do with it."""
+    """Ensure that the objects named in the dictionaries that concern the operation at `path` exist."""
     if path.startswith(("/containers/{", "/exec/", "/commit")):
         _furnish_containers()
     elif path.startswith("/images/{"):
@@ -71,7 +71,7 @@ def _furnish(path: str) -> None:
 
 
 def _furnish_containers() -> None:
-    """`web` runs, for a moment; `made` never ran, `done` has ended; no other is there."""
+    """`web` runs, briefly; `made` has never run, `done` has exited; there are no others."""
     states = {one["Names"][0][1:]: one["State"] for one in _call("GET", "/containers/json?all=1").json()}
     for name in states.keys() - _COMMANDS.keys():
         _call("DELETE", f"/containers/{name}?force=1")
@@ -84,7 +84,7 @@ def _furnish_containers() -> None:
 
 
 def _name_what_is_new(case: Any) -> None:
-    """Ids that only the engine knows stand in for those that the dictionaries name."""
+    """Replace the dictionaries' placeholder ids with ones that the engine assigned."""
     if case.path_parameters.get("id") == "EXEC":
         made = _call("POST", "/containers/web/exec", {"Cmd": ["echo", "hi"], "AttachStdout": True})
         case.path_parameters["id"] = made.json().get("Id", "gone")
@@ -96,11 +96,11 @@ def _call(method: str, path: str, body: Any = None) -> requests.Response:
     return _session.request(method, URL + path, json=body, timeout=60)
 
 
-# What would go on for ever, or go out into the world.
+# Bounds for calls that would never end or would reach the outside world.
 
 
 def _bound_events(case: Any) -> None:
-    """Events end at a moment that is past."""
+    """End the events at a time in the past."""
     try:
         until = read_time("until", str(case.query.get("until", "")))
     except SampanError:
@@ -110,46 +110,46 @@ def _bound_events(case: Any) -> None:
 
 
 def _bound_attach(case: Any) -> None:
-    """Nobody starts the container that a stream would wait for."""
+    """No stream: it could wait for a container that nobody starts."""
     case.query["stream"] = "0"
 
 
 def _bound_stats(case: Any) -> None:
-    """Numbers come as long as the container is there."""
+    """No stream: it lasts as long as the container exists."""
     case.query["stream"] = "0"
 
 
 def _bound_wait(case: Any) -> None:
-    """Nobody removes a container, nor starts one that doesn't run."""
+    """No waiting for a start or a removal, which nobody requests."""
     if case.query.get("condition") in ("next-exit", "removed"):
         case.query["condition"] = "not-running"
 
 
 def _bound_pull(case: Any) -> None:
-    """A registry that isn't there, on this host."""
+    """Use a nonexistent registry on this host."""
     if image := case.query.get("fromImage"):
         case.query["fromImage"] = f"127.0.0.1:1/{image}"
 
 
 def _bound_search(case: Any) -> None:
-    """The same registry."""
+    """Use the same registry."""
     if term := case.query.get("term"):
         case.query["term"] = f"127.0.0.1:1/{term}"
 
 
 def _bound_registry(case: Any) -> None:
-    """The same registry."""
+    """Use the same registry."""
     case.path_parameters["name"] = f"127.0.0.1:1/{case.path_parameters['name']}"
 
 
 def _bound_login(case: Any) -> None:
-    """The same registry."""
+    """Use the same registry."""
     if isinstance(case.body, dict) and isinstance(case.body.get("serveraddress"), str):
         case.body["serveraddress"] = "127.0.0.1:1"
 
 
 def _bound_volume(case: Any) -> None:
-    """No volume of a swarm that isn't there: Docker's answer is 503."""
+    """No cluster volumes: without a swarm, Docker answers 503."""
     if isinstance(case.body, dict):
         case.body.pop("ClusterVolumeSpec", None)
 
@@ -169,18 +169,18 @@ _BOUNDS: dict[str, Callable[[Any], None]] = {
 
 
 def _lenient_parameter(schema: dict[str, Any]) -> dict[str, Any]:
-    """Any word will do for a boolean, and an empty one for what may be absent."""
+    """Accept any string for a boolean, and an empty one for an optional parameter."""
     if schema.get("type") == "boolean":
         return {"type": ["boolean", "string"]}
     if any(one.get("type") == "array" for one in schema.get("anyOf", ())):
-        return {}  # of any word, as often as it is there
+        return {}  # any strings, repeated any number of times
     if {"type": "null"} in schema.get("anyOf", ()):
         return {**schema, "anyOf": [*schema["anyOf"], {"const": ""}]}
     return schema
 
 
 def _lenient(schema: Any) -> Any:
-    """As Go reads JSON: null is as good as absent. And a command may be a single word."""
+    """As Go reads JSON: null is equivalent to absent. And a command may be a single string."""
     if isinstance(schema, list):
         return [_lenient(one) for one in schema]
     if not isinstance(schema, dict):
