@@ -1,4 +1,4 @@
-"""Checks for hosts where cgroup v2 is alone and has its controllers: what most machines have, and a guest kernel."""
+"""Tests for hosts with only cgroup v2 and with its controllers: most machines, and a guest kernel."""
 
 import shutil
 import sys
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """A test that is about to be ended for its slowness tells what stands still; it is shown with its failure."""
+    """Shortly before a test times out, print a report of what hangs; it is shown with the failure."""
     timer = Timer(float(item.config.getini("timeout")) - TELL_BEFORE_S, _tell)
     timer.start()
     try:
@@ -64,7 +64,7 @@ def _why_not() -> str | None:
 
 @pytest.fixture(scope="module", params=["crun", "runc"])
 def shared_engine(request: pytest.FixtureRequest, loaded_sampand: LoadedSampand) -> Iterator[Sampand]:
-    """One for each OCI runtime that is installed."""
+    """One engine for each installed OCI runtime."""
     if shutil.which(request.param) is None:
         pytest.skip(f"{request.param} is not installed")
     with loaded_sampand("--default-runtime", request.param) as engine:
@@ -73,7 +73,7 @@ def shared_engine(request: pytest.FixtureRequest, loaded_sampand: LoadedSampand)
 
 @pytest.fixture
 def engine(shared_engine: Sampand) -> Iterator[Sampand]:
-    """The engine of the module; what containers the test leaves are removed after it."""
+    """The module's engine; containers that a test leaves are removed after it."""
     yield shared_engine
     shared_engine.remove_containers()
 

@@ -1,4 +1,4 @@
-"""Limits that can't be: refused when the container is made, in one sentence, with nothing of it left."""
+"""Invalid limits are refused when the container is created, in one sentence, and nothing is left behind."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Docker and sampan, each on the kernel that limits for both: what their clients see of limits is the same.
+"""Docker and sampan on the same kernel: what their clients see of limits is the same.
 
-What differs is in `differences.toml`, with a reason, or is a defect. What limits do to processes, `test_limits.py`
-holds each engine to.
+A difference is either in `differences.toml`, with a reason, or a defect. `test_limits.py` tests the effect of limits
+on processes, for each engine.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ LIMITS = {
 }
 FILES = "memory.max memory.swap.max memory.low cpu.max cpu.weight pids.max"
 HUNGRY = ("sh", "-c", "dd if=/dev/zero of=/dev/null bs=64M count=1; sleep 3; exit 5")
-"""It outlives the kill of its child: Docker 20.10 mostly misses one that ends the container."""
+"""It survives the kill of its child: Docker 20.10 mostly misses an OOM kill that ends the container."""
 FORKS = "for number in $(seq 30); do sleep 600 & done"
 TOLD = ("limit", "num_procs", "online_cpus")
-"""Of the numbers in stats, those that say what is, not what was used."""
+"""The numbers in stats that are compared, since they don't measure usage."""
 ABOUT_LIMITS = re.compile(
     r"status|body\.(State\.(?!(Pid|StartedAt|FinishedAt)$).*|HostConfig\.(Blkio|Cgroup|Cpu|Memory|Nano|Oom|Pids|Ulimits).*"
     r"|Cgroup.*|Cpu.*|CPU.*|Memory.*|SwapLimit|PidsLimit|OomKillDisable|NCPU|MemTotal|Warnings.*|message)"
 )
-"""What else there is to see, `tests/compat/test_differential.py` compares."""
+"""All other fields are compared by `tests/compat/test_differential.py`."""
 
 
 def look(path: str, name: str) -> Step:
-    """What an answer says of limits."""
+    """The fields of an answer that concern limits."""
     request = api("GET", path)
 
     def take(subject: Subject) -> Observation:
@@ -57,7 +57,7 @@ def look(path: str, name: str) -> Step:
 
 
 def stats(name: str, query: str) -> Step:
-    """The answer without its figures: which there are, is the question."""
+    """The answer without its figures; only which ones exist is compared."""
 
     def take(subject: Subject) -> Observation:
         document = subject.engine.get(f"/v1.41/containers/{name}/stats?{query}")
@@ -72,12 +72,12 @@ def _told(path: str, leaf: Any) -> Any:
 
 
 def inside(name: str, title: str) -> Step:
-    """What limits the container has, as it sees them itself."""
+    """The container's limits as seen from inside."""
     return cli("exec", name, "sh", "-c", f"cd /sys/fs/cgroup && head -n 1 {FILES}", name=title)
 
 
 def answered(step: Step) -> Step:
-    """Without the head of the answer."""
+    """`step` without the headers of the answer."""
 
     def take(subject: Subject) -> Observation:
         return {field: leaf for field, leaf in step.take(subject).items() if not field.startswith("header.")}
@@ -90,12 +90,12 @@ def update(title: str, body: Any) -> Step:
 
 
 def refused(title: str, host: Any) -> Step:
-    """Created, perhaps: the name is free for the next."""
+    """A create request that may succeed; without a name, it can't conflict with later ones."""
     return answered(api("POST", "/containers/create", {"Image": "busybox:test", "HostConfig": host}, name=title))
 
 
 def actions(container: str) -> Step:
-    """What was told of a container since the scenario began."""
+    """The `oom`, `die` and `start` events of a container."""
 
     def take(subject: Subject) -> Observation:
         filters = quote(json.dumps({"container": [container], "event": ["oom", "die", "start"]}))

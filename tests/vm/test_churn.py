@@ -1,6 +1,6 @@
-"""Many containers made and removed at once under a daemon that is killed again and again: none left, none lost.
+"""Many containers created and removed concurrently under a daemon that is killed repeatedly: none left, none lost.
 
-The same with cgroups alone, a thousand of them, is `tests/integration/test_cgroups_churn.py`.
+`tests/integration/test_cgroups_churn.py` does the same with a thousand bare cgroups.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from tests.vm.test_unified import PATIENCE_S, groups_below, slice_of
 
 AT_ONCE = 16
 LIVES, MANY_LIVES = 48, 250
-"""Usually, and with --large. In a guest kernel a life takes three seconds, and a daemon's start ten."""
+"""By default, and with --large. In a guest kernel a life takes three seconds, and starting a daemon ten."""
 BATCH = 3
-"""How many of them a client has at a time."""
+"""How many containers each client task handles."""
 ANSWERS, ANSWERS_OF_A_LIFE = 48, 3
-"""A daemon is killed at one of its first 48 answers; the life of a container has three."""
+"""A daemon is killed at one of its first 48 answers; a container's life has three."""
 LIMITS = {"Memory": 64 << 20, "PidsLimit": 50, "NetworkMode": "none"}
 
 
@@ -36,7 +36,7 @@ def engine(loaded_sampand: LoadedSampand) -> Iterator[Sampand]:
 
 
 class Ledger:
-    """What has become of each container, as far as the daemons have answered."""
+    """The last known state of each container, according to the daemons' answers."""
 
     def __init__(self, engine: Sampand, names: list[str]) -> None:
         self._engine = engine
@@ -46,7 +46,7 @@ class Ledger:
         return [name for name, word in self.last.items() if word != "removed"]
 
     def check(self) -> None:
-        """All that was made is there, and runs within its limits; what was half made or half removed may not be."""
+        """What was created exists and runs within its limits; what was half created or half removed may not exist."""
         listed = {one["Names"][0][1:]: one for one in self._engine.get("/containers/json?all=1")}
         for name, word in self.last.items():
             if word in ("created", "starting", "running"):
@@ -68,7 +68,7 @@ class Ledger:
 
 
 class Clients:
-    """Sixteen that lead the containers on, until the daemon is killed at the answer number `fatal`."""
+    """Sixteen clients that advance the containers until the daemon is killed at answer number `fatal`."""
 
     def __init__(self, engine: Sampand, ledger: Ledger, fatal: int) -> None:
         self._engine, self._ledger, self._left = engine, ledger, fatal
@@ -88,7 +88,7 @@ class Clients:
                 self._begin(name)
             for name in names:
                 self._step(name, "removing", "removed", "DELETE", f"/containers/{name}?force=1")
-        except (OSError, http.client.HTTPException):  # the daemon has died before it answered
+        except (OSError, http.client.HTTPException):  # the daemon died before answering
             assert self.killed.wait(PATIENCE_S)
 
     def _begin(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Cgroups above and below a container's: parents that several share, and groups that a container makes itself."""
+"""Cgroups above and below a container's: parents shared by several, and groups that a container creates itself."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ echo 0 >worker/memory.swap.max
 grep '^oom_kill ' worker/memory.events
 cat worker/memory.max
 """
-"""What an engine or an init system inside of a container does: leave the root, hand controllers down, limit."""
+"""What an engine or init system inside a container does: leave the root cgroup, delegate controllers, set limits."""
 
 
 @pytest.fixture
 def batch(engine: Sampand) -> Iterator[Path]:
-    """A parent that the user made and gave a limit."""
+    """A parent cgroup that the user created and limited."""
     path = slice_of(engine) / "batch"
     path.mkdir()
     (path / "memory.max").write_text("24M")

@@ -1,6 +1,6 @@
-"""What limits do to processes, by the kernel's own counts over its clock, and that a change of them holds in time.
+"""The effect of limits on processes, by the kernel's own counters and clock, and that changes take effect in time.
 
-With `--engine dockerd` it is Docker that is held to it, on the same kernel.
+With `--engine dockerd`, Docker is tested instead, on the same kernel.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from tests.vm.test_unified import IMAGE, cgroup_of, following, state_of
 
 MIB = 1 << 20
 WINDOW_S, WINDOWS = 6, 5
-"""A host that is busy otherwise disturbs a window, and perhaps the next; a limit that does not hold, every one."""
+"""Other load on the host may spoil one or two windows; a limit that does not hold spoils them all."""
 EFFECTIVE_S = 1.0
-"""How soon a change of a limit must hold."""
+"""How soon a changed limit must take effect."""
 BUSY = ("sh", "-c", "while :; do :; done")
 
 
@@ -56,13 +56,13 @@ class Group:
         return int(dict(word.split("=") for word in words).get(key, 0))
 
     def stalled_us(self) -> int:
-        """How long some process in it has waited for memory."""
+        """How long some process in it has stalled on memory."""
         some = (self.path / "memory.pressure").read_text().splitlines()[0]
         return int(some.rpartition("total=")[2])
 
 
 def rates(*counts: Callable[[], int]) -> list[float]:
-    """How much each count grows in a second; the time that this takes is the measurement."""
+    """How much each count grows per second, all measured over the same `WINDOW_S`."""
     began, before = time.monotonic(), [count() for count in counts]
     time.sleep(WINDOW_S)
     after, took_s = [count() for count in counts], time.monotonic() - began
@@ -70,7 +70,7 @@ def rates(*counts: Callable[[], int]) -> list[float]:
 
 
 def assert_comes_to(wanted: float, measure: Callable[[], float], *, within: float) -> None:
-    """In one undisturbed window at least."""
+    """Assert that `measure` comes within range in at least one of `WINDOWS` tries."""
     measured = [measure()]
     while abs(measured[-1] - wanted) > within:
         assert len(measured) < WINDOWS, measured
@@ -78,7 +78,7 @@ def assert_comes_to(wanted: float, measure: Callable[[], float], *, within: floa
 
 
 def update(engine: Engine, container: str, **limits: Any) -> float:
-    """Change limits and let the time pass after which they must hold; answers when the engine had answered."""
+    """Change limits and wait until they must hold; returns the time of the engine's answer."""
     status, body = engine.request("POST", f"/containers/{container}/update", limits)
     answered = time.time()
     assert (status, json.loads(body)) == (200, {"Warnings": None})
@@ -134,7 +134,7 @@ def test_more_memory_is_there_at_once_and_less_kills_at_once(engine: Engine, doc
 
 
 def until(is_so: Callable[[], bool]) -> None:
-    """A count of the kernel's tells nobody that it grew."""
+    """Poll until `is_so()`; kernel counters send no notification."""
     deadline = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < deadline
@@ -204,7 +204,7 @@ def loop_device() -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class IoCase:
-    """A flag of the client, its field of the API, what the kernel counts, and a program that does so many of it."""
+    """A client flag, its API field, the kernel's counter, and a `dd` that performs such operations."""
 
     flag: str
     field: str
@@ -244,7 +244,7 @@ def test_input_and_output_are_as_fast_as_they_may_be(
         return measured
 
     assert_comes_to(case.rate, lambda: measured(case.rate), within=0.15 * case.rate)
-    # Between two programs, not within one: Linux before 6.6 takes what a device was over its limit at the change off
-    # every request that follows, until a tenth of a second passes without one.
+    # Update between two programs, not during one: if the device is over its limit at the change, Linux before 6.6
+    # deducts the excess from every later request, until there has been none for a tenth of a second.
     update(engine, "box", **{case.field: [{"Path": str(loop_device), "Rate": case.rate // 2}]})
     assert_comes_to(case.rate / 2, lambda: measured(case.rate // 2), within=0.075 * case.rate)

@@ -1,4 +1,4 @@
-"""Engines inside of a privileged container, with limits of their own: what runs the containers of a CI job."""
+"""Engines inside a privileged container, with their own limits, as used to run the containers of a CI job."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ while read -r pid; do echo $pid >aside/cgroup.procs; done <cgroup.procs
 for controller in $(cat cgroup.controllers); do echo +$controller >cgroup.subtree_control; done
 exec "$@"
 """
-"""What Docker's own image of Docker (`dind`) does first: who has processes can hand no controllers down."""
+"""What Docker's `dind` image does first: a cgroup with processes can't delegate controllers."""
 
 
 def programs() -> list[Path]:
-    """The directories of this machine in which an engine's programs lie, each with all that is in it."""
+    """The directories of this machine that hold an engine's programs, without those below another one."""
     wanted = {Path("/usr"), Path("/lib"), Path("/lib64"), Path("/etc/alternatives"), CHECKOUT}
     wanted |= {Path(sys.prefix), Path(sys.base_prefix)}
     there = {path for path in wanted if path.is_dir()}
@@ -41,7 +41,7 @@ def programs() -> list[Path]:
 
 
 def inside(outer: Engine, root: Path, words: Sequence[str]) -> list[str]:
-    """The command that runs `words` in a privileged container of `outer`, in which `root` is where it is here."""
+    """The command that runs `words` in a privileged container of `outer`, with `root` bound at the same path."""
     binds = [f"{root}:{root}", *(f"{path}:{path}:ro" for path in programs())]
     flags = [
         *("--rm", "--name", NAME, "--privileged", "--cgroupns", "private", "--memory", "1g", "--tmpfs", "/run"),
@@ -52,7 +52,7 @@ def inside(outer: Engine, root: Path, words: Sequence[str]) -> list[str]:
 
 
 class NestedSampand(Sampand):
-    """The first process of its container: it steps aside by itself."""
+    """PID 1 of its container: sampand moves itself out of the root cgroup."""
 
     def __init__(self, root: Path, outer: Engine) -> None:
         super().__init__(root)
@@ -69,9 +69,7 @@ class NestedDockerd(Engine):
     def __init__(self, root: Path, outer: Engine) -> None:
         super().__init__(root)
         self.exec_root = Path("/run/docker")
-        self.pid_file = Path(
-            "/run/docker.pid"
-        )  # where it outlived the container it would name the first process again
+        self.pid_file = Path("/run/docker.pid")  # if it outlived the container, its pid would be PID 1's again
         self.outer = outer
 
     def command(self) -> list[str]:
@@ -92,7 +90,7 @@ def outer(loaded_sampand: LoadedSampand) -> Iterator[Sampand]:
 def shared_engine(
     request: pytest.FixtureRequest, outer: Sampand, session_dir: Path, leak_marks: list[str], archives: Archives
 ) -> Iterator[Engine]:
-    """The inner one."""
+    """The inner engine."""
     if shutil.which(request.param.name) is None and request.param is NestedDockerd:
         pytest.skip("dockerd is not installed")
     engine: Engine = request.param(Path(tempfile.mkdtemp(prefix="n", dir=session_dir)), outer)
@@ -105,7 +103,7 @@ def shared_engine(
 
 
 def nest_of(outer: Sampand) -> Path:
-    """The cgroup in which the inner engine and all that it runs are."""
+    """The cgroup of the inner engine and everything it runs."""
     return slice_of(outer) / str(outer.get(f"/containers/{NAME}/json")["Id"])
 
 
@@ -132,7 +130,7 @@ def test_an_oom_kill_inside_is_told_by_both(outer: Sampand, engine: Engine, dock
         docker("run", "-d", "--name", "hungry", "-m", "16m", "--memory-swap", "16m", IMAGE, *hungry)
         assert docker("wait", "hungry", timeout_s=PATIENCE_S) == "137"
         assert next(told)["Action"] == "oom"
-    if isinstance(engine, Sampand):  # Docker 20.10 may be told too late
+    if isinstance(engine, Sampand):  # Docker 20.10 may be notified too late
         assert state_of(engine, "hungry")["OOMKilled"] is True
     assert state_of(outer, NAME)["Running"] is True
 

@@ -1,4 +1,4 @@
-"""`--storage-opt size=`: a container writes no more than that, on a data root whose file system has project quota."""
+"""`--storage-opt size=` limits what a container can write, on a data root whose file system has project quotas."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FULL = ("No space left on device", "Disk quota exceeded", "Quota exceeded")
 
 @pytest.fixture(scope="module")
 def shared_engine(session_dir: Path, leak_marks: list[str], archives: Archives) -> Iterator[Sampand]:
-    """On a data root of its own XFS."""
+    """An engine whose data root is on its own XFS."""
     engine = Sampand(Path(mkdtemp(prefix="q", dir=session_dir)))
     disk = engine.root / "disk"
     with disk.open("wb") as file:

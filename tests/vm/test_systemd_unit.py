@@ -1,6 +1,6 @@
-"""A daemon that systemd started in a subgroup of a cgroup it delegated (`Delegate=yes`, `DelegateSubgroup=`).
+"""A daemon that systemd starts in a subgroup of a delegated cgroup (`Delegate=yes`, `DelegateSubgroup=`).
 
-Here the test does what systemd 254 does, on machines with an older one or none; see `test_units.py`.
+Here the test imitates systemd 254, for machines with an older version or none; see `test_units.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEAF = "sampan.daemon"
 
 
 class UnitSampand(Sampand):
-    """Started where systemd would start it: for each start it puts the process into the unit's subgroup."""
+    """Started as by systemd: each start puts the process into the unit's subgroup."""
 
     def __init__(self, root: Path, unit: Path) -> None:
         super().__init__(root)
@@ -41,7 +41,7 @@ class UnitSampand(Sampand):
 
 @pytest.fixture
 def unit() -> Iterator[Path]:
-    """What systemd makes for a service, with its mark."""
+    """The cgroup that systemd creates for a service, with the delegation xattr."""
     path = CGROUPS / f"sampan-test-{os.getpid()}.slice/sampand.service"
     path.mkdir(parents=True)
     controllers = [f"+{word}" for word in (CGROUPS / "cgroup.controllers").read_text().split()]

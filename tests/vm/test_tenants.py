@@ -1,4 +1,4 @@
-"""The resource driver `tenants`: what several containers of one tenant use counts together."""
+"""The resource driver `tenants`: the usage of a tenant's containers counts together."""
 
 from __future__ import annotations
 

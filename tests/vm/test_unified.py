@@ -1,4 +1,4 @@
-"""A container on a host where cgroup v2 is alone: its limits hold, it sees them, and nothing of it stays."""
+"""A container on a host with only cgroup v2: its limits hold, it sees them, and nothing of it is left behind."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from tests.vm.conftest import CGROUPS
 
 IMAGE = "busybox:test"
 PATIENCE_S = 90
-"""A guest kernel without hardware support needs seconds to start a program."""
+"""Without hardware virtualization, a guest kernel needs seconds to start a program."""
 
 
 def slice_of(engine: Sampand) -> Path:
@@ -51,7 +51,7 @@ def test_the_best_runtime_is_chosen_without_asking_and_info_warns_of_what_this_k
     info = engine.get("/info")
     assert info["DefaultRuntime"] == ("crun" if shutil.which("crun") else "runc")
     has_cpusets = "cpuset" in (CGROUPS / "cgroup.controllers").read_text().split()  # User Mode Linux has none
-    weighs_io = any((slice_of(engine) / file).exists() for file in ("io.weight", "io.bfq.weight"))  # it has none too
+    weighs_io = any((slice_of(engine) / file).exists() for file in ("io.weight", "io.bfq.weight"))  # nor these
     lacks = [] if has_cpusets else ["WARNING: No cpuset support"]
     lacks += [] if weighs_io else ["WARNING: No io.weight support"]
     assert (info["CgroupVersion"], info["Warnings"] or []) == ("2", lacks)
@@ -152,7 +152,7 @@ def test_memory_high_slows_rather_than_kills_and_is_told(docker: Client, engine:
 def test_an_alert_of_pressure_becomes_an_event(docker: Client, engine: Engine) -> None:
     if not (CGROUPS / "cpu.pressure").exists():
         pytest.skip("this kernel has no pressure stall information")
-    busy = " & ".join(["while :; do :; done"] * ((os.cpu_count() or 1) + 1))  # more than there are processors
+    busy = " & ".join(["while :; do :; done"] * ((os.cpu_count() or 1) + 1))  # one more than there are CPUs
     alert = ("--annotation", "sampan.psi-alert=cpu:some:50ms/1s")
     with following(engine, event="pressure") as told:
         docker("run", "-d", "--name", "pressed", *alert, IMAGE, "sh", "-c", busy)
@@ -168,7 +168,7 @@ def test_an_unknown_control_file_is_refused_before_anything_is_made(docker: Clie
 
 @contextmanager
 def following(engine: Engine, **wanted: str) -> Iterator[Iterator[dict[str, Any]]]:
-    """Events from now on."""
+    """Events from now on that match the filters."""
     filters = quote(json.dumps({name: [value] for name, value in wanted.items()}))
     with closing(UnixConnection(engine.socket)) as connection:
         connection.request("GET", f"/events?filters={filters}")
@@ -233,7 +233,7 @@ def _zombies_of(pid: int) -> list[str]:
 def _stat(pid: str) -> str:
     try:
         return Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):  # gone meanwhile
+    except (FileNotFoundError, ProcessLookupError):  # exited meanwhile
         return ""
 
 
@@ -269,7 +269,7 @@ def test_limits_and_containers_outlive_a_killed_daemon(docker: Client, engine: S
     assert docker("wait", "ends") == "7"
     docker("stop", "-t", "0", "stays")
     assert docker("wait", "stays") == "137"
-    assert eventually(lambda: not group.exists(), PATIENCE_S)  # it goes behind the answer
+    assert eventually(lambda: not group.exists(), PATIENCE_S)  # it is removed after the answer
 
 
 @pytest.mark.parametrize("driver", ["cgroups_v2", "none"])

@@ -1,4 +1,4 @@
-"""The packaged units under a real systemd: what `docs/operations.md` promises of them."""
+"""The packaged units under a real systemd, as documented in `docs/operations.md`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EXPECTED_WARNINGS = (
     r".*Unknown key (name )?'DelegateSubgroup'",  # an older systemd
     r".*Found left-over process \d+ \((conmon|sleep)\) in control group while starting unit",  # KillMode=process
     ".*This usually indicates unclean termination of a previous run",
-    "Failed to send readiness notification",  # its own, to this test, which has waited for the first one only
+    "Failed to send readiness notification",  # systemd's own, to this test, which reads only the first
 )
 
 pytestmark = [
@@ -40,7 +40,7 @@ pytestmark = [
 
 
 class PackagedSampand(Engine):
-    """The service of the packaged units; its files lie where the units say."""
+    """The service from the packaged units, with its files where the units put them."""
 
     name = "sampand"
 
@@ -57,7 +57,7 @@ class PackagedSampand(Engine):
 
     @property
     def slice(self) -> Path:
-        """The only slice that there is."""
+        """The daemon's only slice."""
         (path,) = [path for path in self.systemd.groups() if re.fullmatch("sampan-[0-9a-f]{8}", path.name)]
         return path
 
@@ -69,7 +69,7 @@ class PackagedSampand(Engine):
         return self.systemd.property(SERVICE, "ActiveState") == "active"
 
     def cgroup_of(self, pid: int | str) -> Path:
-        """`pid` is one in systemd's namespace, which is what the API tells."""
+        """`pid` is in systemd's pid namespace, as reported by the API."""
         return self.systemd.cgroup / self.systemd("cat", f"/proc/{pid}/cgroup").removeprefix("0::/")
 
 
@@ -90,14 +90,14 @@ def systemd(session_dir: Path) -> Iterator[Systemd]:
 
 @pytest.fixture
 def engine(systemd: Systemd, archives: Archives) -> Iterator[PackagedSampand]:
-    """Started by its first request. Once its socket is stopped too, nothing of it is in the kernel."""
+    """Started by its first request. Once its socket is stopped, it must leave nothing in the kernel."""
     engine = PackagedSampand(systemd)
     systemd("systemctl", "enable", "--now", SOCKET)
     Client("docker", engine)("load", "--input", str(archives.busybox), timeout_s=240)
     yield engine
     engine.remove_containers()
     systemd("systemctl", "disable", SERVICE, SOCKET)
-    systemd("systemctl", "stop", SOCKET)  # which the service requires
+    systemd("systemctl", "stop", SOCKET)  # the service requires it, so it stops too
     kept = {systemd.cgroup / name for name in ("init.scope", "system.slice", "system.slice/systemd-journald.service")}
     assert set(systemd.groups()) == kept
     assert "/sampan/" not in systemd("cat", "/proc/self/mountinfo")
@@ -154,7 +154,7 @@ def test_containers_outlive_a_restart_a_reload_and_a_stop(engine: PackagedSampan
     assert systemd.property(SERVICE, "ActiveState") == "inactive"
     assert systemd("cat", f"/proc/{pid}/comm") == "sleep"
     systemd("pkill", "-KILL", "-f", "^sleep 601")
-    docker("wait", "brief", timeout_s=PATIENCE_S)  # the request starts it
+    docker("wait", "brief", timeout_s=PATIENCE_S)  # the request starts the daemon
     assert engine.is_active()
     assert (state_of(engine, "web")["Pid"], state_of(engine, "brief")["ExitCode"]) == (pid, 137)
     assert [line for line in systemd.warnings() if not re.match("|".join(EXPECTED_WARNINGS), line)] == []
@@ -193,7 +193,7 @@ def test_containers_with_a_restart_policy_are_back_after_a_reboot_without_any_re
 
 
 def _check_access(engine: PackagedSampand) -> None:
-    """Root and the group may connect; others may not even look into the directories."""
+    """Root and the group may connect; others can't even list the directories."""
     gid = int(engine.systemd("getent", "group", "sampan").split(":")[2])
     socket = engine.socket.stat()
     assert (stat.S_IMODE(socket.st_mode), socket.st_uid, socket.st_gid) == (0o660, 0, gid)
