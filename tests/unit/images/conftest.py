@@ -32,7 +32,7 @@ class Items:
 
 @dataclass
 class Room:
-    """A store on a memory driver, and all it stands on."""
+    """A store on a memory driver, and everything it depends on."""
 
     root: Path
     storage: MemoryStorage
@@ -64,11 +64,11 @@ class Room:
         return not (self.blobs() or self.snapshots() or ingest or rows or self.store.list())
 
     def restarted(self) -> ImageStore:
-        """A second store on the same state, as after the first one's death."""
+        """A second store on the same state, as after the first was killed."""
         return ImageStore(self.root / "images", self.storage, self.database, registries=FAST)
 
     def mirrored(self, *mirrors: str) -> ImageStore:
-        """The store, with mirrors of Docker Hub."""
+        """The store, configured with mirrors of Docker Hub."""
         self.store._registries = replace(FAST, mirrors=mirrors)
         return self.store
 
@@ -111,6 +111,6 @@ async def room(
     await store.open()
     room = Room(tmp_path, storage, database, store, registry)
     yield room
-    for one in {store, room.store}:  # a test may have put another in its place
+    for one in {store, room.store}:  # a test may have replaced it
         await one.close()
     assert not [task for task in asyncio.all_tasks() if "sampan/images" in str(task.get_coro())]

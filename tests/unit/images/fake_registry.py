@@ -1,4 +1,4 @@
-"""A registry on loopback that is honest until a test tells it to lie."""
+"""A registry on loopback that is honest until told to lie."""
 
 import asyncio
 import gzip
@@ -34,12 +34,12 @@ def image_config(layers: Sequence[bytes], **more: Any) -> bytes:
 
 @dataclass
 class FakeRegistry:
-    """`manifests` by tag or digest, `blobs` by digest; `requests` counts what was asked for.
+    """`manifests` by tag or digest, `blobs` by digest; `requests` counts requests by name.
 
-    `lies` maps the end of a path to what answers it instead. A blob in `held` is not sent before its event.
-    `truncate` maps a blob's digest to how many bytes one answer brings at most. `guard` may answer instead of the
-    registry; `seen` is who asked for what: method, path, `Authorization`. A blob in `owners` is only in the
-    repositories named there. An upload takes at most `upload_bytes` of a request before the connection breaks.
+    `lies` maps path suffixes to functions that may answer instead. A blob in `held` is not sent before its event.
+    `truncate` maps a blob's digest to the most bytes one response carries. `guard` may answer instead of the
+    registry; `seen` records each request's method, path and `Authorization`. A blob in `owners` is only in the
+    repositories listed there. The first upload to exceed `upload_bytes` has its connection aborted.
     """
 
     manifests: dict[str, tuple[str, bytes]] = field(default_factory=dict)

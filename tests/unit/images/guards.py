@@ -1,4 +1,4 @@
-"""What stands before a registry and asks who is there: passwords, or the tokens of a token server."""
+"""Authentication in front of a registry: passwords, or tokens from a token server."""
 
 import base64
 import itertools
@@ -15,7 +15,7 @@ USERS = {"ann": "secret:word"}
 
 
 def basic(request: web.Request) -> str | None:
-    """The user whose right password the request shows."""
+    """The user whose correct password the request carries."""
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
     if scheme != "Basic":
         return None
@@ -33,9 +33,9 @@ def ask_password(request: web.Request) -> web.Response | None:
 
 @dataclass
 class TokenServer:
-    """Gives a token for every scope that a user may have; `asked` is what it was asked for.
+    """Issues a token for every scope a user may have; `asked` records the requests.
 
-    `public` repositories may be pulled by anybody. `identity` is the token that stands for the password.
+    `public` repositories may be pulled by anyone. `identity` is the identity token, in place of the password.
     """
 
     host: str = ""
@@ -62,7 +62,7 @@ class TokenServer:
         return web.json_response(answer)
 
     def guard(self, request: web.Request) -> web.Response | None:
-        """Lets requests to the registry through that show a token for what they want."""
+        """Lets requests through that carry a token for what they want; answers 401 to others."""
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         action = "pull" if request.method in ("GET", "HEAD") else "push"
         repository = request.path.removeprefix("/v2/").partition("/blobs/")[0].partition("/manifests/")[0]

@@ -1,4 +1,4 @@
-"""Makes bad documents and archives out of good ones: the same ones for the same random numbers."""
+"""Corrupts valid documents and archives, reproducibly for a given random seed."""
 
 import copy
 import random
@@ -14,21 +14,21 @@ _VALUES: tuple[Any, ...] = (
 
 
 def mutated_bytes(content: bytes, chance: random.Random) -> bytes:
-    """`content` after one to four accidents anywhere."""
+    """`content` after one to four corruptions anywhere."""
     for _ in range(chance.randint(1, 4)):
         content = chance.choice(_ACCIDENTS)(content, chance)
     return content
 
 
 def mutated_tar(content: bytes, chance: random.Random) -> bytes:
-    """A tar after accidents in its headers, mostly; their checksums are right again, mostly."""
+    """A tar with corruptions, mostly in headers, whose checksums are mostly fixed up."""
     found = bytearray(content)
     headers = [at for at in range(0, len(found) - BLOCK + 1, BLOCK) if found[at + 257 : at + 262] == b"ustar"]
     for _ in range(chance.randint(1, 4)):
         if not headers or chance.random() < 0.1:
             return mutated_bytes(bytes(found), chance)
         at, other = chance.choice(headers), chance.choice(headers)
-        if chance.random() < 0.3:  # a whole field of another entry: names, kinds, links, sizes
+        if chance.random() < 0.3:  # a whole field from another entry: names, types, links, sizes
             start, end = chance.choice(((0, 100), (100, 108), (108, 124), (124, 136), (156, 157), (157, 257)))
             found[at + start : at + end] = found[other + start : other + end]
         else:
@@ -44,7 +44,7 @@ def mutated_tar(content: bytes, chance: random.Random) -> bytes:
 
 
 def mutated_json(document: Any, chance: random.Random) -> Any:
-    """A document of which one to three values are others, or gone, or there twice."""
+    """A document with one to three values replaced, removed or duplicated."""
     document = copy.deepcopy(document)
     for _ in range(chance.randint(1, 3)):
         places = list(_places(document))
@@ -72,7 +72,7 @@ def _sign(archive: bytearray, at: int) -> None:
 
 
 def _shuffled(content: bytes, chance: random.Random) -> bytes:
-    """Blocks of 512 bytes elsewhere, gone or doubled."""
+    """Moves, drops or duplicates 512-byte blocks."""
     blocks = [content[at : at + BLOCK] for at in range(0, len(content), BLOCK)]
     for _ in range(chance.randint(1, 3)):
         if not blocks:
@@ -115,7 +115,7 @@ _ACCIDENTS: Sequence[Callable[[bytes, random.Random], bytes]] = (_flip, _flip, _
 
 
 def _places(document: Any) -> Any:
-    """Every value of a document, as what holds it and its key."""
+    """Every value of a document, as its container and key."""
     items = (
         document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
     )

@@ -1,4 +1,4 @@
-"""What tests of pulls push, and what they look at."""
+"""What pull tests push, and what they inspect."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def diff_ids(*layers: bytes) -> list[Digest]:
 
 
 def files(room: Room, image: Image) -> dict[str, bytes]:
-    """The files of an image, seen through a snapshot of its own."""
+    """The files of an image, read through a temporary snapshot."""
     mounts = room.storage.prepare("look", image.snapshot)
     try:
         root = Path(mounts[0].source)

@@ -1,4 +1,4 @@
-"""What is unpacked before anybody asks for it: whose it is, and what becomes of the rest."""
+"""Unpacking ahead of demand: who owns the results, and what happens to the rest."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ BLOBS = [Blob(Digest.of(bytes([number])), 1) for number in range(3)]
 
 
 class Filler:
-    """Fills snapshots, when told to, named by their blobs."""
+    """Fills snapshots once allowed, naming them after their blobs."""
 
     def __init__(self) -> None:
         self.filled: list[Blob | GrowingBlob] = []
@@ -136,7 +136,7 @@ async def test_what_was_followed_and_never_got_a_name_is_ended(tmp_path: Path) -
     async with filler.ahead() as ahead:
         blob = ahead.follow(file, 1)
         assert blob is not None
-    blob.grown(1)  # the thread that writes it may not know yet
+    blob.grown(1)  # the writing thread may not know yet
     blob.ended()
     assert (filler.followed, filler.discarded) == (set(), [])
     assert held_by(os.getpid()) == before

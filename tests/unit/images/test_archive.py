@@ -1,4 +1,4 @@
-"""Loads of good archives and hostile ones."""
+"""Loading valid and hostile archives."""
 
 import asyncio
 import bz2
@@ -41,7 +41,7 @@ async def load(room: Room, archive: bytes, items: Items | None = None, *, quiet:
 
 
 def docker_archive(*images: tuple[list[bytes], list[str]], beside: Sequence[Entry] = ()) -> bytes:
-    """What dockerd 20.10 writes, with files `beside` it; layers that occur twice are links."""
+    """What dockerd 20.10 writes, preceded by the files `beside`; repeated layers are links."""
     members = list(beside)
     manifest = []
     seen: dict[bytes, str] = {}

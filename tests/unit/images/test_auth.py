@@ -1,4 +1,4 @@
-"""Who asks: passwords, tokens, identity tokens; and that none of them goes where it doesn't belong."""
+"""Authentication: passwords, tokens, identity tokens; and that none is sent where it doesn't belong."""
 
 import dataclasses
 from collections.abc import AsyncIterator

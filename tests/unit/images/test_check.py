@@ -1,4 +1,4 @@
-"""Each kind of thing broken by hand: a check finds it and a repair mends it, whatever goes on meanwhile."""
+"""Each kind of damage, done by hand: check finds it and repair fixes it, even amid other activity."""
 
 import asyncio
 import gzip
@@ -35,7 +35,7 @@ def nobody(snapshot: Snapshot) -> bool:
 
 async def found(room: Room, owned: Callable[[Snapshot], bool] = nobody) -> list[tuple[Fault, str]]:
     problems = await room.store.check(owned)
-    assert await room.store.check(owned) == problems  # looking changes nothing
+    assert await room.store.check(owned) == problems  # a check changes nothing
     return [(problem.fault, problem.name) for problem in problems]
 
 
@@ -61,8 +61,8 @@ def _is_gzip(path: Path) -> bool:
 
 
 def lose_files(room: Room, name: str) -> None:
-    """The directory of a committed snapshot, which a view shows."""
-    mounts = room.storage._get(name).dir  # no driver tells where a committed snapshot lies
+    """Delete the directory of a committed snapshot, which views show."""
+    mounts = room.storage._get(name).dir  # drivers don't expose where a committed snapshot lies
     shutil.rmtree(mounts)
 
 
@@ -134,7 +134,7 @@ async def test_a_mended_blob_stays_mended_over_a_restart(room: Room) -> None:
 
 
 async def test_a_blob_that_lies_about_its_layer_is_not_taken_for_it(room: Room) -> None:
-    """The registry answers the digest asked for, but what is in it is another tar."""
+    """The registry serves the requested digest, but the blob contains a different tar."""
     await pulled(room)
     [(chain_id, blob)] = room.database.read(
         lambda connection: connection.execute(
@@ -293,7 +293,7 @@ async def differing(room: Room) -> list[tuple[Fault, str, str]]:
     before = room.snapshots()
     problems = await room.store.check(nobody, files=True)
     assert room.snapshots() == before
-    assert await found(room) == []  # it takes a look at the files
+    assert await found(room) == []  # only a check of the files finds it
     return [(problem.fault, problem.name, problem.detail) for problem in problems]
 
 
@@ -389,7 +389,7 @@ async def test_rows_that_make_no_sense_are_removed(room: Room) -> None:
 
 
 async def test_a_pull_goes_on_beside_checks_and_repairs(room: Room) -> None:
-    """Repairs while layers, ingests and snapshots come and go: nothing of a running pull is taken for a stray."""
+    """Repairs while layers, ingests and snapshots come and go never take a running pull's data for strays."""
     layers = [layer([Entry(f"file{number}", os.urandom(200_000))]) for number in range(6)]
     room.registry.push("1", layers)
     pull = asyncio.create_task(room.pull("app:1"))

@@ -1,7 +1,7 @@
-"""Good layers, archives and documents after accidents: each is read or refused, and nothing else happens.
+"""Corrupted layers, archives and documents: each is either read or refused, and nothing else happens.
 
-A short run is part of the suite; `--fuzz-seconds` makes each of these go on for so long (`make test-images-fuzz`).
-What a failure names is its case's number, which makes the same case again.
+A short run is part of the suite; `--fuzz-seconds` runs each of these for that long (`make test-images-fuzz`).
+A failure names its case number, which reproduces the case.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ else:
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(0)]
 LIMITS = Limits(total_bytes=64 << 20, entries=10_000)
-CASE_S = 20.0  # no case may take longer, on a slow machine either
+CASE_S = 20.0  # limit for one case, even on a slow machine
 BATCH = 50
 
 SEEDS = (
@@ -77,7 +77,7 @@ COMPRESSED = tuple(pack(SEEDS[0]) for pack in (gzip.compress, bz2.compress, lzma
 
 
 class Cases:
-    """The numbers of the cases to try: `few` of them, or as many as fit into the time asked for."""
+    """The case numbers to try: at least `few`, and as many as fit into `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -98,7 +98,7 @@ def cases(request: pytest.FixtureRequest) -> Cases:
 
 @contextlib.contextmanager
 def case(number: int, *allowed: type[Exception]) -> Iterator[random.Random]:
-    """The random numbers of a case, which may end in one of `allowed` errors and in no other, and soon."""
+    """The RNG of a case, which may raise only `allowed` errors and must finish within CASE_S."""
     began = time.monotonic()
     try:
         yield random.Random(number)
@@ -131,7 +131,7 @@ def test_compressed_bytes_are_read_or_refused(cases: Cases) -> None:
 
 
 def test_layers_are_unpacked_or_refused_and_stay_in_their_directory(cases: Cases, tmp_path: Path) -> None:
-    """In a process whose root is a directory of the test: what got out of its own one would be found beside it."""
+    """Runs chrooted to a test directory, so anything that escapes the target is found next to it."""
     for number in cases(4):
         (jail := tmp_path / str(number)).mkdir()
         first = number * BATCH
@@ -140,11 +140,11 @@ def test_layers_are_unpacked_or_refused_and_stay_in_their_directory(cases: Cases
             _extract_cases(jail, first)
         _, status = os.waitpid(pid, 0)
         assert status == 0, (first, (jail / "failure").read_text() if (jail / "failure").exists() else status)
-        os.system(f"rm -rf {jail}")  # deeper than shutil goes
+        os.system(f"rm -rf {jail}")  # too deep for shutil
 
 
 def _extract_cases(jail: Path, first: int) -> None:
-    """Does not return."""
+    """Never returns."""
     status = 1
     try:
         signal.alarm(int(CASE_S * BATCH))
@@ -274,7 +274,7 @@ async def test_a_registrys_answers_are_taken_or_refused_and_leave_nothing(cases:
 
 
 def _put_layer(room: Room, manifest: dict[str, object], layer: bytes) -> None:
-    """An image that is in order but for what its layer holds."""
+    """Push an image that is valid except for its layer's content."""
     blob, config = gzip.compress(layer), image_config([layer], {})
     described = {**manifest, "config": descriptor(config, CONFIG), "layers": [descriptor(blob, LAYER)]}
     for content in (blob, config):
@@ -293,7 +293,7 @@ async def _in_time(work: object) -> None:
 
 
 async def _emptied(room: Room, number: int) -> None:
-    """Remove what was made; then all of it is gone."""
+    """Remove all images; nothing may be left."""
     for image in room.store.list():
         await room.store.remove(image.id, force=True, in_use=lambda _: [])
     assert room.is_empty(), f"case {number} left something"

@@ -1,4 +1,4 @@
-"""What a registry can do to whoever pulls from it: each ends in a clear error, and leaves nothing.
+"""What a hostile registry can do to a pull: each attack ends in a clear error and leaves nothing behind.
 
 Lies about digests and sizes are in test_pull_lies.py, hostile layers in tests/integration/layer/.
 """
@@ -40,7 +40,7 @@ async def refuses(room: Room, kind: type[SampanError], message: str, name: str =
 
 
 def stream(*, head: bytes, again: bytes, pause_s: float = 0, **headers: str) -> Callable[[web.Request], Any]:
-    """An answer without an end."""
+    """An endless response."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=headers)
@@ -151,7 +151,7 @@ async def test_an_upload_that_got_nobody_knows_how_far_is_begun_anew(room: Room,
 async def test_a_bomb_in_place_of_a_blob_that_was_lost_is_refused(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The layer is here and unpacked, only its blob is not: it is not unpacked again, and yet decompressed."""
+    """The layer is unpacked and only its blob is missing: it is decompressed, but not unpacked again."""
     manifest = json.loads(room.registry.push("1", [BASE]))
     image = await room.pull("app:1")
     await room.store.repair(lambda _: False)
@@ -236,7 +236,7 @@ async def test_a_manifest_with_layers_and_manifests_is_refused(room: Room) -> No
 
 
 async def test_an_index_that_names_itself_is_refused(room: Room) -> None:
-    """By digest it can't: what is answered for that digest is another document."""
+    """It can't contain its own digest: the document served for the digest it names fails verification."""
     entry = descriptor(b"x", INDEX, platform={"os": "linux", "architecture": "amd64"})
     index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}).encode()
     room.registry.put("1", index, INDEX)
@@ -275,7 +275,7 @@ async def test_a_config_of_another_operating_system_is_refused(room: Room) -> No
 
 
 async def test_a_registry_of_two_minds_leaves_nothing(room: Room) -> None:
-    """Good layers, and at the end a config that is another's."""
+    """Good layers, then a config that belongs to another image."""
     room.registry.push("1", [BASE])
     document = json.loads(room.registry.manifests["1"][1])
     other = image_config([BASE, BASE])

@@ -1,4 +1,4 @@
-"""What the index and the layers promise whatever comes at once, or is stored."""
+"""Guarantees of the index and the layers under concurrent and failing changes, and once stored."""
 
 import asyncio
 from pathlib import Path
@@ -82,7 +82,7 @@ async def test_an_image_that_is_gone_can_be_named_no_more(database: Database) ->
     index = ImageIndex(database)
     image = await put(index, "app:1")
     removing = asyncio.ensure_future(index.remove(image))
-    await asyncio.sleep(0)  # it writes, and has not shown yet
+    await asyncio.sleep(0)  # it is writing, but has not published yet
     with pytest.raises(NotFound, match="No such image: sha256:"):
         await index.name(image.id, names("app:2"))
     await removing

@@ -1,4 +1,4 @@
-"""Loads that unpack layers before the archive has said what they are for."""
+"""Loads that unpack layers before the archive says which image they belong to."""
 
 import asyncio
 import os
@@ -23,19 +23,19 @@ UPPER = layer([directory("etc"), Entry("etc/first", b"1"), Entry("etc/upper", LA
 
 
 def written(room: Room) -> list[Path]:
-    """The files of layers that are no image's yet."""
+    """The `base` files of layers not yet claimed by an image."""
     names = [name for name in room.snapshots() if name.startswith("layer-")]
     return [path for name in names for path in room.storage.detached_dir(name).rglob("base")]
 
 
 async def until_written(room: Room) -> None:
-    """Return when a layer of the archive that is still coming in is on the disk."""
+    """Wait until the base layer of the archive still being received is on disk."""
     while not any(path.stat().st_size == len(LARGE) for path in written(room)):
         await asyncio.sleep(0)
 
 
 async def first_layer(room: Room, archive: bytes) -> AsyncIterator[bytes]:
-    """The archive up to where the second layer ends, given when the first one is unpacked."""
+    """The archive up to within the second layer; ends once the first is unpacked."""
     async for chunk in chunks(archive[: -len(UPPER) // 4]):
         yield chunk
     await until_written(room)
@@ -66,7 +66,7 @@ ARCHIVES = [docker_archive(([UPPER], ["app:1"])), oci_archive([UPPER])]
 
 
 async def begun_layer(room: Room, archive: bytes) -> AsyncIterator[bytes]:
-    """The archive up to the middle of its one layer, given when the first file of that is unpacked."""
+    """The archive up to the middle of its only layer; ends once that layer's first file is unpacked."""
     async for chunk in chunks(archive[: len(archive) // 2]):
         yield chunk
     while not any((room.storage.detached_dir(name) / "etc/first").exists() for name in room.snapshots()):

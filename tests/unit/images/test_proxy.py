@@ -1,4 +1,4 @@
-"""Proxies as the environment names them."""
+"""Proxies configured in the environment."""
 
 import pytest
 from yarl import URL

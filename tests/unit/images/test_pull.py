@@ -1,6 +1,6 @@
-"""Pulls from an honest registry, also one that breaks off.
+"""Pulls from an honest registry, including interrupted downloads.
 
-Unpacking takes root, as the unpacker confines itself.
+Unpacking needs root, as the unpacker confines itself.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Pulls from a registry that lies: what is not what was asked for is refused, and nothing of it stays."""
+"""Pulls from a lying registry: content that isn't what was requested is refused, and none of it stays."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Pulls from a registry that says no, sends elsewhere, or is not there."""
+"""Pulls from a registry that refuses, redirects or is unreachable."""
 
 import json
 from collections.abc import Callable

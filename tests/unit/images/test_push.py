@@ -1,4 +1,4 @@
-"""Pushes to a registry that is honest, and to one that fails. Unpacking takes root."""
+"""Pushes to an honest registry and to a failing one. Unpacking needs root."""
 
 import asyncio
 import gzip
@@ -34,7 +34,7 @@ async def push(room: Room, name: str, auth: RegistryAuth | None = None) -> Items
 
 
 async def load(room: Room, layers: list[bytes], tag: str) -> None:
-    """Load an image whose layers are bare tars."""
+    """Load an image with uncompressed layers."""
     members = {
         "config.json": image_config(layers),
         **{f"{number}.tar": content for number, content in enumerate(layers)},

@@ -1,4 +1,4 @@
-"""How registries are reached, and that TLS is checked."""
+"""How registries are reached, and that TLS is verified."""
 
 import datetime
 import ipaddress
@@ -52,7 +52,7 @@ def test_dockers_own_registry_has_another_name() -> None:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A certificate of 127.0.0.1 and its key, in one file."""
+    """A certificate for 127.0.0.1 and its key, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "registry")])
     now = datetime.datetime.now(datetime.UTC)
@@ -82,7 +82,7 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def wants_certificate() -> bool:
-    """Whether the registry asks for its clients' certificates."""
+    """Whether the registry requires client certificates."""
     return False
 
 
@@ -105,7 +105,7 @@ async def secure(certificate: Path, wants_certificate: bool) -> AsyncIterator[Fa
 
 
 class Checked(RegistryConfig):
-    """For which loopback is nothing special."""
+    """Gives loopback no special treatment."""
 
     def endpoints(self, domain: str) -> tuple[Endpoint, ...]:
         return (Endpoint(f"https://{domain}", verify=True),)
@@ -155,7 +155,7 @@ async def test_a_missing_ca_file_is_told_of(secure: FakeRegistry, tmp_path: Path
 
 @pytest.fixture
 def certs_dir(secure: FakeRegistry, tmp_path: Path) -> Path:
-    """The directory of the registry's certificates."""
+    """The registry's certificate directory."""
     path = tmp_path / "certs.d" / secure.host
     path.mkdir(parents=True)
     return path

@@ -1,4 +1,4 @@
-"""Pulls that broke off, and the next ones, which go on there."""
+"""Interrupted pulls, and the next ones, which resume them."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ HALF_BYTES = 3 << 20
 
 
 class Watched:
-    """The blob of a layer in a room's registry: where it was asked from, and answers that stop in the middle."""
+    """A layer's blob in a room's registry: offsets it was requested from, and responses that stall midway."""
 
     def __init__(self, room: Room, content: bytes) -> None:
         self.digest = room.registry.layer_digest(content)
@@ -47,7 +47,7 @@ class Watched:
     async def broken_off(
         self, pull: Callable[[], asyncio.Future[Image]], when: Callable[[], bool] = lambda: True
     ) -> None:
-        """`pull` until half of the blob has come and it is `when`, and then its caller leaves."""
+        """Cancel `pull` once half of the blob has arrived and `when()` is true."""
         self._when = when
         self._registry.streams[self.digest] = self._stop_in_the_middle
         pulling = pull()

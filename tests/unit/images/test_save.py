@@ -1,4 +1,4 @@
-"""Archives of images on their way out. Unpacking takes root."""
+"""Saving images as archives. Unpacking needs root."""
 
 import io
 import json

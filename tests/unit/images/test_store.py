@@ -1,4 +1,4 @@
-"""Names, removal, garbage and what a killed daemon leaves."""
+"""Names, removal, garbage, and what a killed daemon leaves behind."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Files on the web, and servers that would rather have another read."""
+"""Files fetched from the web, and servers that redirect to something else."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ CONFIG = RegistryConfig()
 
 
 class Site:
-    """A web server on loopback; `seen` are the `Authorization` headers it was shown."""
+    """A web server on loopback; `seen` records the `Authorization` headers received."""
 
     def __init__(self) -> None:
         self.url = ""

@@ -87,7 +87,7 @@ def test_a_missing_libnftables_is_one_sentence_naming_the_package(
 
 
 def test_registering_the_driver_does_not_import_pyroute2() -> None:
-    """It costs some 200 ms and 9 to 26 MB, and only who makes a network needs it."""
+    """The import costs some 200 ms and 9 to 26 MB, and only creating a network needs it."""
     name, factory = hooks.sampan_network_driver()
     assert (name, factory) == ("bridge_net", BridgeDriver)
     code = (

@@ -27,7 +27,7 @@ LOOPBACK = IPv4Address("127.0.0.1")
 
 
 class HeldUpNetwork(MemoryNetwork):
-    """Waits in `attach`, `detach` and `remove_network` until the test lets it go on.
+    """Blocks `attach`, `detach` and `remove_network` until the test releases them.
 
     `failure` is raised by `publish` and `remove_network`.
     """
@@ -81,7 +81,7 @@ class Room:
         )
 
     async def restart(self, **defaults: Any) -> NetworkController:
-        """As after `kill -9`: nothing is finished, only what the kernel closes is closed."""
+        """As after `kill -9`: no cleanup runs, only what the kernel would close is closed."""
         self.controller._ports.close()
         await self.controller._sandboxes.close()
         self.controller = self.make(**defaults)
@@ -192,7 +192,7 @@ async def test_a_default_bridge_that_should_not_be_there_serves_only_those_that_
 async def test_a_default_bridge_whose_containers_ended_meanwhile_goes(room: Room) -> None:
     await start(room.controller, WEB)
     lost = room.driver.list()
-    for endpoint in lost.endpoints:  # as at a reboot
+    for endpoint in lost.endpoints:  # as after a reboot
         room.driver.detach(Endpoint(endpoint, Network("", "", ()), "", ()))
     controller = await room.restart(has_bridge=False)
     assert controller.find("bridge") is None

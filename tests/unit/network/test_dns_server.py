@@ -1,4 +1,4 @@
-"""A name server on this machine's loopback, asked by dnspython."""
+"""A name server on loopback, queried by dnspython."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def endpoint(number: int, *names: str, network: str = "sea", **more: Any) -> End
 
 
 class Asking:
-    """A name server and what is asked of it."""
+    """A name server, and queries to it."""
 
     def __init__(self, server: NameServer, port: int) -> None:
         self.server = server
@@ -86,7 +86,7 @@ def known(*endpoints: EndpointRecord) -> Names:
     return names
 
 
-# --- what is known here
+# --- local names
 
 
 @pytest.mark.parametrize("tcp", [False, True])
@@ -168,11 +168,11 @@ async def test_rubbish_is_passed_over_and_ends_a_conversation(serve: MakeServer)
     writer.close()
 
 
-# --- what others are asked
+# --- forwarded queries
 
 
 class Upstreams:
-    """A name server elsewhere, over UDP and TCP at one port, that answers as the test says."""
+    """An upstream name server, on UDP and TCP at one port, that answers as the test says."""
 
     def __init__(self, answer: Callable[[Query], bytes | None]) -> None:
         sockets = MemorySandboxKernel().listen_for_names(0, 0)
@@ -227,7 +227,7 @@ async def test_what_is_not_known_here_is_asked_elsewhere(serve: MakeServer, tcp:
 
 
 def services(query: Query) -> bytes:
-    """Sixty SRV records with the addresses of their targets, some 3,000 bytes."""
+    """Sixty SRV records and the address of one target, some 3,000 bytes."""
     asked = dns.message.make_query(query.name.decode(), "SRV", use_edns=0, payload=query.size, id=query.id)
     answer = dns.message.make_response(asked)
     records = [f"10 5 {port} target{port}.example.com." for port in range(60)]
@@ -246,7 +246,7 @@ async def test_answers_of_other_kinds_come_through_whole(serve: MakeServer, tcp:
 
 
 async def test_an_answer_that_was_cut_off_says_so(serve: MakeServer) -> None:
-    """The client then asks over TCP, as it would ask the server itself."""
+    """The client then retries over TCP, as it would with the upstream itself."""
 
     def cut(query: Query) -> bytes:
         return message.answer(query, [bytes([9, 9, 9, number]) for number in range(60)])

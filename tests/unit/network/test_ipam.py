@@ -71,7 +71,7 @@ def test_a_released_address_is_given_again() -> None:
 
 def test_a_used_up_pool_is_said_in_dockers_words() -> None:
     addresses = Addresses()
-    for _ in range(5):  # 8 addresses less the network's, the broadcast and the gateway
+    for _ in range(5):  # 8 addresses minus network, broadcast and gateway
         addresses.reserve(NETWORK, SMALL, None)
     with pytest.raises(Unavailable, match=r"no available IPv4 addresses on this network's address pools: lan \(abab"):
         addresses.reserve(NETWORK, SMALL, None)
@@ -132,7 +132,7 @@ def test_whatever_is_taken_a_free_address_is_found(taken: set[int]) -> None:
 
 @given(st.lists(st.integers(0, 20)))
 def test_after_any_takes_and_releases_the_lowest_is_given(steps: list[int]) -> None:
-    """0 takes one; any other number releases what was taken that many ago."""
+    """n releases the nth-highest address held; 0, or an n beyond those held, takes one."""
     pool = pool_of(IPv4Network("10.0.0.0/24"))
     addresses, held = Addresses(), set[int]()
     for step in steps:
@@ -149,7 +149,7 @@ def test_after_any_takes_and_releases_the_lowest_is_given(steps: list[int]) -> N
 
 def test_the_last_of_many_addresses_is_found_as_quickly_as_the_first() -> None:
     class Counting(set[object]):
-        """As `taken`: how often it was asked."""
+        """Stands in for `_taken`, counting lookups."""
 
         asked = 0
 

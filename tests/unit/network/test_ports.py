@@ -31,7 +31,7 @@ def binding(first: int, last: int | None = None, *, protocol: L4 = L4.TCP) -> Po
 
 @pytest.fixture
 def free() -> int:
-    """A port nobody listens on, below those the kernel gives out by itself."""
+    """A port nobody listens on, below the kernel's ephemeral range."""
     for number in range(20000, 30000):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", number)) != 0:
@@ -169,7 +169,7 @@ def test_adopted_ports_are_held_again_if_they_can_be(ports: HostPorts, free: int
                 reserve(ports, binding(number))
 
 
-# --- what a network's options say
+# --- network options
 
 
 def test_a_networks_binding_address_is_taken_where_none_is_asked_for(ports: HostPorts, free: int) -> None:
@@ -194,7 +194,7 @@ def test_where_nobody_names_an_address_the_daemons_own_is_taken(free: int) -> No
 
 def test_a_routed_network_takes_no_host_port(ports: HostPorts, free: int) -> None:
     options = {GATEWAY_MODE[4]: "routed"}
-    for _ in range(2):  # several may ask for the same
+    for _ in range(2):  # several may request the same port
         found = ports.reserve_on(options, [PortBinding(L4.TCP, 80, None, free, free)], versions={4})
         assert found == (PublishedPort(L4.TCP, IPv4Address("0.0.0.0"), 0, 80),)
     both = ports.reserve_on(options, [PortBinding(L4.TCP, 80, None, free, free)], versions={4, 6})

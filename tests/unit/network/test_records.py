@@ -1,4 +1,4 @@
-"""The documents that networks and endpoints are stored as."""
+"""Networks and endpoints as stored documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stdio of an exec, on pipes."""
+"""The stdio of an exec, over pipes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def test_who_writes_to_a_process_that_ends_is_told_and_leaves_nothing_in_t
     os.close(theirs)
     attached.end()
     assert await reading is None
-    reader, writer = os.pipe()  # whoever opens a file now gets one of those numbers
+    reader, writer = os.pipe()  # newly opened files reuse those numbers
     assert {reader, writer} & {outputs, stdin}
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
     loop.add_writer(writer, ready.set)

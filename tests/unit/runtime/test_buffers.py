@@ -1,4 +1,4 @@
-"""Room on the way of a container's output."""
+"""Buffer sizes along the path of a container's output."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_pipes_and_packet_sockets_of_a_process_are_widened_and_nothing_else_is(
             patch.setattr(Path, "iterdir", _with_one_that_is_closed_by_then)
             widen(pidfd, process.pid)
         assert fcntl.fcntl(reader, fcntl.F_GETPIPE_SZ) == 1 << 20
-        assert packets.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 8 << 20  # the kernel counts its own too
+        assert packets.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 8 << 20  # the kernel doubles it
         assert stream.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == before
 
 

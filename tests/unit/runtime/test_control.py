@@ -1,4 +1,4 @@
-"""What a conmon that reads nothing for a while finds when it goes on."""
+"""What a stalled conmon finds in its control FIFOs when it reads again."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def test_what_the_host_has_run_out_of_is_told_and_nothing_is_left(tmp_path: Path
 
 @pytest.fixture
 def standing(tmp_path: Path) -> RuntimeCommand:
-    """A runtime that never comes back, and has a child that does not either."""
+    """A runtime that hangs, with a child that hangs too."""
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\nsleep 1000 & echo $$ >> $0.pids; echo $! >> $0.pids; wait\n")
     program.chmod(0o755)

@@ -1,4 +1,4 @@
-"""A runtime's words, made into Docker's."""
+"""OCI runtime errors, reworded as Docker does."""
 
 from __future__ import annotations
 

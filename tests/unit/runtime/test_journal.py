@@ -1,4 +1,4 @@
-"""The journal's native protocol, over a socket that a test listens on."""
+"""The journal's native protocol, over a socket the test listens on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages of a log: whole lines, parts of long ones, and where the next reader goes on."""
+"""Messages of a log: whole lines, parts of long ones, and where the next reader resumes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write(files: LogFiles, *lines: bytes) -> None:
 
 
 def messages_of(files: LogFiles, most: int = 1 << 20, place: tuple[int, int] | None = None) -> list[Message]:
-    """All, read by as many bytes at a time."""
+    """All messages, reading `most` bytes at a time."""
     with LogReader(files) as reader:
         if place:
             reader.go(*place)

@@ -1,4 +1,4 @@
-"""Which files of a log there are, and which are kept."""
+"""Which files a log has, and which are kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def files(tmp_path: Path) -> LogFiles:
 
 
 def renew(files: LogFiles, size: int) -> None:
-    """Another current file, of `size` bytes, with a number."""
+    """Replace the current file with a new, numbered one of `size` bytes."""
     new = files.path.with_name("log.tmp")
     new.write_bytes(b"x" * (size - 1) + b"\n")
     new.replace(files.path)

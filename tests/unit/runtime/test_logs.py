@@ -1,4 +1,4 @@
-"""Reading conmon's log: choice, tail, follow, over several files."""
+"""Reading conmon's log: selection, tail, follow, across several files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def log(files: LogFiles) -> LogFiles:
 
 
 def written(files: LogFiles, content: bytes) -> LogFiles:
-    """`files` after a writer that was started anew wrote `content`."""
+    """`files` after a freshly started writer wrote `content`."""
     files.begin()
     with files.path.open("ab") as file:
         file.write(content)
@@ -44,7 +44,7 @@ def written(files: LogFiles, content: bytes) -> LogFiles:
 
 
 def renew(files: LogFiles) -> None:
-    """What conmon does when it is told to reopen its log."""
+    """Do what conmon does when told to reopen its log."""
     new = files.path.with_name("log.tmp")
     new.write_bytes(b"")
     new.replace(files.path)
@@ -166,7 +166,7 @@ async def test_a_log_that_is_not_there_is_empty(files: LogFiles) -> None:
 
 
 class Follower:
-    """Reads in a task; `line` waits for the next one."""
+    """Follows a log in a task; `line` waits for the next line."""
 
     def __init__(self, files: LogFiles, query: LogQuery | None = None) -> None:
         self.ended = asyncio.Event()
@@ -220,7 +220,7 @@ async def test_a_follower_that_lags_behind_keeps_the_files_that_it_has_not_read(
         append(files, line(2, b"%04d" % number + b"." * 900))
         renew(files)
         files.number_current()
-        files.prune()  # the follower has had no turn yet
+        files.prune()  # the follower has not run yet
     got = [await follower.line() for _ in range(20)]
     assert [int(one[:4]) for one in got if one] == list(range(20))
     follower.ended.set()
@@ -250,7 +250,7 @@ async def test_a_cancelled_follower_leaves_no_descriptor(files: LogFiles) -> Non
     follower.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await follower.task
-    await asyncio.get_running_loop().shutdown_default_executor()  # a worker closes what it watched with
+    await asyncio.get_running_loop().shutdown_default_executor()  # a worker thread closes the watch
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert not files.readers
 

@@ -1,4 +1,4 @@
-"""The runtime in memory behaves as the real one, as far as its users can see."""
+"""The in-memory runtime behaves like the real one, as far as its users can tell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of mount(8), as mount(2) takes them."""
+"""mount(8) options, translated for mount(2)."""
 
 from __future__ import annotations
 

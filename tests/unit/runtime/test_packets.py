@@ -12,7 +12,7 @@ FULL = bytes(8192)
 
 @pytest_asyncio.fixture
 async def ends() -> AsyncIterator[tuple[socket.socket, Packets]]:
-    """The writing end of a packet socket, and what reads from the other."""
+    """The writing end of a packet socket pair, and the reader of the other."""
     writer, reader = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     reader.setblocking(False)
     packets = Packets(reader)

@@ -1,4 +1,4 @@
-"""The OCI spec that settings become."""
+"""The OCI spec generated from settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sampan.runtime.user import User
 
 @pytest.fixture(autouse=True)
 def all_capabilities(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a host that gives the daemon everything, whatever this one does."""
+    """As on a host that grants the daemon every capability, whatever this one does."""
     monkeypatch.setattr(capabilities, "available", lambda: capabilities.KNOWN)
 
 

@@ -47,7 +47,7 @@ def root(image: Path) -> Iterator[int]:
         ("web:77", (), User(33, 77, (77,), "/var/www")),
         ("1234", (), User(1234, 0, (0,), "")),
         ("1234:log", (), User(1234, 5, (5,), "")),
-        ("7", (), User(7, 0, (0,), "")),  # digits are a number, though a user is called so
+        ("7", (), User(7, 0, (0,), "")),  # digits are a uid, even if a user has that name
         ("web", ("root", "900"), User(33, 34, (34, 4, 5, 0, 900), "/var/www")),
     ],
 )

@@ -1,4 +1,4 @@
-"""The copy driver's parts beyond the conformance suite: what is told as a change, recovery, failures."""
+"""The copy driver beyond the conformance suite: reported changes, recovery, failures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def root(driver: CopyDriver, key: str) -> Path:
 
 
 def base(driver: CopyDriver, *names: str) -> None:
-    """The committed snapshot `base`, of files that look alike: each has its own name's first letter as content."""
+    """Commit a snapshot `base` of files alike in size and mtime; each contains its path's first letter."""
     driver.prepare("making", None)
     for name in names:
         path = root(driver, "making") / name
@@ -50,7 +50,7 @@ def told(driver: CopyDriver, key: str) -> dict[str, ChangeKind]:
 
 
 def test_files_of_a_directory_that_was_moved_over_another_are_compared(driver: CopyDriver) -> None:
-    """Moving a directory does not touch what is in it, so the files' own change times tell nothing."""
+    """Moving a directory doesn't touch its contents, so the files' own ctimes prove nothing."""
     base(driver, "a/sub/file", "b/sub/file")
     driver.prepare("key", "base")
     shutil.rmtree(root(driver, "key") / "b")
@@ -66,7 +66,7 @@ def test_what_was_not_touched_since_the_copy_is_not_compared(tmp_path: Path, mon
         (tmp_path / "old" / name).write_text("content")
     copy_tree(tmp_path / "old", tmp_path / "new")
     copied_at_ns = 1 + max(path.lstat().st_ctime_ns for path in (tmp_path / "new").rglob("*"))
-    while os.stat(tmp_path / "new").st_ctime_ns < copied_at_ns:  # the kernel's clock moves on in ticks
+    while os.stat(tmp_path / "new").st_ctime_ns < copied_at_ns:  # kernel timestamps advance in ticks
         os.utime(tmp_path / "new")
     (tmp_path / "new/one").chmod(0o600)
     compared = []
@@ -91,7 +91,7 @@ def test_changes_of_a_tree_deeper_than_python_can_recurse_and_paths_can_be_are_t
         at = below
     os.close(at)
     assert len(list(driver.changes("key"))) == 2500
-    driver.remove("key")  # pytest can't delete what is so deep
+    driver.remove("key")  # too deep for pytest to delete
 
 
 def test_a_link_put_where_a_directory_was_is_not_followed(driver: CopyDriver, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_key_that_is_being_copied_is_taken_and_its_parent_stays(
         with pytest.raises(Conflict, match="has children"):
             driver.remove("base")
         assert [snapshot.name for snapshot in driver.list()] == ["base"]
-        driver.prepare("other", None)  # nobody else waits
+        driver.prepare("other", None)  # others don't wait
         go_on.set()
         made.result()
     assert (root(driver, "key") / "file").read_text() == "f"
@@ -132,7 +132,7 @@ def test_a_copy_that_fails_leaves_nothing(
     driver: CopyDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base(driver, "file")
-    monkeypatch.setenv("PATH", str(tmp_path))  # no cp
+    monkeypatch.setenv("PATH", str(tmp_path))  # no cp on PATH
     with pytest.raises(SystemFailure, match="can't make snapshot key: cp can't be started"):
         driver.prepare("key", "base")
     driver.wait_for_removals()

@@ -1,4 +1,4 @@
-"""What a tree takes on the disk, while somebody changes it."""
+"""Disk usage of a tree, while it changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sampan.storage.usage import disk_usage
 
 
 def test_a_directory_that_becomes_a_link_leads_nowhere(tmp_path: Path) -> None:
-    """A container may do so again and again while the daemon, who is root, counts."""
+    """A container may keep swapping the two while the daemon counts as root."""
     outside, tree = tmp_path / "outside", tmp_path / "tree"
     outside.mkdir()
     for number in range(50):
@@ -40,7 +40,7 @@ def test_a_directory_that_becomes_a_link_leads_nowhere(tmp_path: Path) -> None:
 
 def test_no_file_is_left_open(tmp_path: Path) -> None:
     deepest = tmp_path
-    for _ in range(150):  # more than are walked without du
+    for _ in range(150):  # more than is walked without du
         deepest = deepest / "d"
     deepest.mkdir(parents=True)
     before = os.listdir("/proc/self/fd")

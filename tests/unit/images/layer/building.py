@@ -1,4 +1,4 @@
-"""Builds tars entry by entry, odd and broken ones too, which tarfile would not write."""
+"""Builds tars entry by entry, including odd and broken ones that tarfile would not write."""
 
 import io
 import tarfile
@@ -27,7 +27,7 @@ def block(
     prefix: bytes = b"",
     rest: bytes = b"",
 ) -> bytes:
-    """One header of 512 bytes with the right checksum. `rest` overwrites what lies behind the device numbers."""
+    """One 512-byte header with a correct checksum. `rest` overwrites what follows the device numbers."""
 
     def number(value: bytes | int, width: int) -> bytes:
         return octal(value, width) if isinstance(value, int) else value.ljust(width, b"\0")
@@ -54,7 +54,7 @@ def block(
 
 
 def entry(name: bytes, content: bytes = b"", kind: bytes = b"0", *, linkname: bytes = b"", **fields: Any) -> bytes:
-    """One entry with its content; PAX headers before it if its names are too long for its own."""
+    """One entry with its content, preceded by PAX headers if its names are too long for its own."""
     long = [(key, value) for key, value in ((b"path", name), (b"linkpath", linkname)) if len(value) > 100]
     before = pax(*long) if long else b""
     return before + block(name[:100], kind, len(content), linkname=linkname[:100], **fields) + padded(content)

@@ -12,7 +12,7 @@ import pytest
 from sampan.images.layer.remove import identity, remove
 
 FEW = 32
-"""Open files that a process may have beyond those it has."""
+"""How many more files the process may open."""
 
 
 @pytest.fixture

@@ -316,7 +316,7 @@ def test_a_damaged_tar_is_read_or_refused_and_nothing_else(
     for position, byte in damage:
         start = position // 512 * 512
         content[position] = byte
-        # Mend the checksum where there may be one, so that the damage gets past it.
+        # Usually fix what may be a checksum, so that the damage gets past it.
         header = content[start : start + 148] + b" " * 8 + content[start + 156 : start + 512]
         if position % 3:
             content[start + 148 : start + 156] = b"%06o\0 " % sum(header)

@@ -1,4 +1,4 @@
-"""Tars that are written: read again by our own reader, and by the standard library's."""
+"""Written tars, read back by our own reader and by the standard library's."""
 
 import io
 import os
