@@ -1,4 +1,4 @@
-"""Every network driver of ours passes the suite, and so does the example."""
+"""All our network drivers pass the suite, as does the example."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every resource driver passes the suite that outside plugin authors run too."""
+"""Every resource driver passes the suite that third-party plugin authors run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TestNoneResources(ResourceDriverSuite):
 
 
 class OnCgroups(ResourceDriverSuite):
-    """A slice of one's own that is removed afterwards."""
+    """Uses a slice of its own, which must be gone afterwards."""
 
     @pytest.fixture
     def settings(self, tmp_path: Path) -> Iterator[ResourceSettings]:
@@ -63,7 +63,7 @@ class TestTenants(OnCgroups):
 
 @pytest.mark.root
 class TestWithinATenant(OnCgroups):
-    """As above, with every container a tenant's."""
+    """As above, with every container in one tenant."""
 
     @pytest.fixture
     def factory(self) -> ResourceFactory:
@@ -80,7 +80,7 @@ class TestWithinATenant(OnCgroups):
 
 
 class OfOneTenant(TenantDriver):
-    """Labels every container."""
+    """Labels every container with tenant `a`."""
 
     def __init__(self, settings: ResourceSettings) -> None:
         (settings.state_dir / FILE).write_text("[tenants.a]")

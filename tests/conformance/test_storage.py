@@ -1,4 +1,4 @@
-"""Every storage driver passes the suite that outside plugin authors run too."""
+"""Every storage driver passes the suite that third-party plugin authors run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The conformance suite of volume drivers, run by the example."""
+"""The conformance suite for volume drivers, run against the example."""
 
 from __future__ import annotations
 

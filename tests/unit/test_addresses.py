@@ -1,4 +1,4 @@
-"""What the kernel tells of the host's addresses."""
+"""The host's addresses, as the kernel reports them."""
 
 from ipaddress import IPv4Address
 

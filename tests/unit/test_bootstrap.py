@@ -1,4 +1,4 @@
-"""What the daemon keeps of itself."""
+"""The engine ID that the daemon persists."""
 
 from __future__ import annotations
 

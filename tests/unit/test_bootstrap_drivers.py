@@ -1,4 +1,4 @@
-"""Which of the installed drivers a daemon has, and what it tells of the others."""
+"""Which installed drivers a daemon offers, and what it reports about the others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class UnfitNetwork(MemoryNetwork):
 
 
 class CrashingNetwork(MemoryNetwork):
-    """A driver with a mistake in it."""
+    """A driver with a bug."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         raise KeyError("anchor")

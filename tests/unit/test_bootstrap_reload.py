@@ -1,4 +1,4 @@
-"""SIGHUP: what is read is taken over, or the log says why not."""
+"""SIGHUP: the new configuration is applied, or the log says why not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sampan.errdefs import InvalidArgument, Unsupported
 
 
 class Daemon:
-    """Notes the configurations that it is given, and may refuse them."""
+    """Records the configurations it is given, and may refuse them."""
 
     def __init__(self) -> None:
         self.given: list[DaemonConfig] = []

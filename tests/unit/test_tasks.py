@@ -7,7 +7,7 @@ from sampan.tasks import end, in_thread, settled, to_the_end
 
 
 class Deed:
-    """Work in a thread that ends when the test lets it."""
+    """Work in a thread that ends when the test allows."""
 
     def __init__(self) -> None:
         self.begun, self.go_on, self.done = threading.Event(), threading.Event(), False
@@ -19,7 +19,7 @@ class Deed:
         return "done"
 
     async def cancelled_halfway(self, caller: asyncio.Future[str]) -> None:
-        """Cancel `caller` twice while the deed is being done, and let it be done."""
+        """Cancel `caller` twice while the work is running, then let it finish."""
         await asyncio.to_thread(self.begun.wait, 10)
         for _ in range(2):
             caller.cancel()

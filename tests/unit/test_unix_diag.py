@@ -1,4 +1,4 @@
-"""What the kernel knows of a unix socket's other end."""
+"""What the kernel reports about a unix socket's peer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients of older versions mean by a request to create a container."""
+"""How container create requests from older API versions are interpreted."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The body of a request, read past the parser; and where the parser goes on."""
+"""Request bodies read bypassing the parser, and where the parser resumes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def chunked(*contents: bytes) -> bytes:
 
 
 class Parser:
-    """What httptools makes of a request, of which it saw the head first."""
+    """What httptools makes of a request whose head it has already seen."""
 
     def __init__(self) -> None:
         self.body = b""
@@ -43,7 +43,7 @@ class Parser:
 
 
 class Stage:
-    """A body, the client that sends it, and what the parser was given to go on with."""
+    """A body, the client sending it, and the bytes handed back to the parser."""
 
     def __init__(self, early: bytes = b"") -> None:
         self.client, self.server = socket.socketpair()
@@ -77,7 +77,7 @@ async def staged(early: bytes = b"") -> AsyncIterator[Stage]:
 
 
 async def read(stage: Stage) -> bytes:
-    """All blocks, by a thread, as far as they go."""
+    """Read all blocks in a thread, until they end."""
     with stage.bulk.blocks() as blocks:
         return await asyncio.to_thread(b"".join, blocks)
 
@@ -189,7 +189,7 @@ async def test_the_parser_goes_on_after_a_lost_connection_only_when_nobody_reads
         with stage.bulk.blocks() as blocks:
             assert len(await asyncio.to_thread(next, blocks)) == (1 << 20) + 3
             stage.bulk.lose()
-            assert not stage.rests  # the thread may still read
+            assert not stage.rests  # the thread may still be reading
             assert await asyncio.to_thread(list, blocks) == []
         assert len(stage.rests) == 1
 

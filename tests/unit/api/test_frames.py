@@ -1,4 +1,4 @@
-"""WebSocket frames as RFC 6455 draws them."""
+"""WebSocket frames as RFC 6455 defines them."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def test_a_message_in_pieces_is_told_piece_by_piece() -> None:
 @pytest.mark.parametrize(
     ("content", "code"),
     [
-        (b"\x81\x05Hello", 1002),  # not masked
-        (b"\xc1\x80" + MASK, 1002),  # a reserved bit
-        (b"\x83\x80" + MASK, 1002),  # an opcode that there is not
+        (b"\x81\x05Hello", 1002),  # unmasked
+        (b"\xc1\x80" + MASK, 1002),  # reserved bit set
+        (b"\x83\x80" + MASK, 1002),  # unknown opcode
         (masked(PING, b"x" * 126), 1002),
         (masked(CLOSE, b"", final=False), 1002),
         (b"\x82\xff" + (2**40).to_bytes(8, "big") + MASK, 1009),

@@ -61,14 +61,14 @@ async def test_attach_with_upgrade_answers_101_and_echoes_frames(api: Serving) -
 
 
 async def test_output_never_comes_along_with_the_head(api: Serving) -> None:
-    """docker-py's way of reading: the head through a buffer, all else past it."""
+    """As docker-py reads: the head through a buffer, the rest straight from the socket."""
     said_yes = threading.Event()
 
     async def hasty(job: Job[Any]) -> None:
         streams = job.require_streams()
         await streams.accept(multiplexed=True)
         await streams.write(1, b"at once")
-        asyncio.get_running_loop().call_later(0.1, said_yes.set)  # by now it would have gone out
+        asyncio.get_running_loop().call_later(0.1, said_yes.set)  # it would have been sent by then
 
     def read_through_a_buffer() -> bytes:
         with socket.socket(socket.AF_UNIX) as client:
@@ -153,7 +153,7 @@ async def test_output_goes_on_after_the_client_has_closed_its_side(api: Serving)
 
 
 async def test_end_of_output_leaves_the_client_time_to_see_it(api: Serving) -> None:
-    """Closing at once would, with unread input, give the client a connection reset instead."""
+    """Closing at once with unread input would give the client a connection reset instead."""
 
     async def handler(job: Job[Any]) -> None:
         assert job.streams is not None

@@ -1,4 +1,4 @@
-"""The daemon gives back what it no longer needs."""
+"""The daemon gives back memory it no longer needs."""
 
 import asyncio
 import gc

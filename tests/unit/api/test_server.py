@@ -28,7 +28,7 @@ PING = b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n"
 
 
 async def exchange(path: Path, request: bytes) -> bytes:
-    """Send, and read until the server hangs up."""
+    """Send a request and read until the server closes the connection."""
     reader, writer = await asyncio.open_unix_connection(str(path))
     writer.write(request)
     answer = await reader.read()
@@ -194,7 +194,7 @@ class Authority:
         self.path = self._write("ca", self.certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(self, name: str, organisation: str) -> tuple[Path, Path]:
-        """Files of a certificate and its key."""
+        """Write a certificate and its key, and return their paths."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name(
             [
@@ -246,7 +246,7 @@ def tls_listener(authority: Authority) -> Listener:
 @pytest.fixture
 def client_context(authority: Authority) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(authority.path))
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # as Go's clients, for which the authority is good enough
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # like Go clients, which accept this CA
     context.load_cert_chain(*authority.issue("alice", "ops"))
     return context
 
@@ -272,7 +272,7 @@ async def test_tls_tells_the_subject_of_the_clients_certificate(
 
 
 def blocking_client(context: ssl.SSLContext, port: int, request: bytes, *, half_close: bool) -> bytes:
-    """A client that closes its side and reads on, as Go's CloseWrite does; asyncio's own can't."""
+    """A client that can half-close and read on, like Go's CloseWrite; asyncio's TLS can't."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
     with socket.create_connection(("127.0.0.1", port), 10) as connection:

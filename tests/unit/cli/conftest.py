@@ -1,4 +1,4 @@
-"""A small engine that really speaks the API over a socket, and the program run against it."""
+"""A small fake engine that speaks the API over a real socket, and the program run against it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ API_VERSION = "1.48"
 
 @dataclass
 class Request:
-    """One request as it came; `hijack` answers it and hands out the raw streams."""
+    """One request as received; `hijack` answers it and returns the raw streams."""
 
     method: str
     path: str
@@ -52,7 +52,7 @@ class Request:
 
 @dataclass
 class Answer:
-    """A status and a body: JSON unless it is bytes, or pieces that are sent (chunked) as they are made."""
+    """A status and a body: bytes, an iterator (sent chunked as it yields), or else JSON."""
 
     body: Any = None
     status: int = 200
@@ -63,7 +63,7 @@ Route = Callable[[Request], Any]
 
 
 class FakeEngine:
-    """Routes by method and pattern of the path without its version; every request is kept in `requests`."""
+    """Routes by method and a pattern for the unversioned path; every request is kept in `requests`."""
 
     def __init__(self, path: Path) -> None:
         self.host = f"unix://{path}"
@@ -83,7 +83,7 @@ class FakeEngine:
         return Answer({"message": f"page not found: {request.path}"}, 404)
 
     def request(self, method: str, pattern: str) -> Request:
-        """The only request that matches."""
+        """The only matching request."""
         found = [
             request for request in self.requests if request.method == method and re.fullmatch(pattern, request.path)
         ]
@@ -148,14 +148,14 @@ def _handler(engine: FakeEngine) -> type[BaseHTTPRequestHandler]:
             return "unix"
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Nothing: the tests look at `requests`."""
+            """Log nothing: the tests look at `requests`."""
 
     return Handler
 
 
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
-    """A running fake engine, to which the environment points."""
+    """A running fake engine, with the environment pointing at it."""
     for name in ("SAMPAN_HOST", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_API_VERSION"):
         monkeypatch.delenv(name, raising=False)
     fake = FakeEngine(tmp_path / "engine.sock")
@@ -172,7 +172,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngi
 
 @dataclass
 class Outcome:
-    """What a run of the program left."""
+    """The result of running the program."""
 
     status: int
     out: str
@@ -181,7 +181,7 @@ class Outcome:
 
 @pytest.fixture
 def sampan() -> Callable[..., Outcome]:
-    """Run the program in a process of its own: `sampan("ps", "-a", stdin=b"")`."""
+    """Run the program in its own process: `sampan("ps", "-a", stdin=b"")`."""
 
     def run(*argv: str, stdin: bytes = b"") -> Outcome:
         done = subprocess.run(
@@ -204,7 +204,7 @@ def main(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     return run
 
 
-# With the terminal as its controlling one, so that the kernel signals a change of its size.
+# Makes the pty the controlling terminal, so that the kernel sends SIGWINCH on a resize.
 ON_TERMINAL = [
     sys.executable,
     "-c",
@@ -226,7 +226,7 @@ class Terminal:
         self._seen = b""
 
     def until(self, text: bytes) -> None:
-        """Read until the text has appeared."""
+        """Read until `text` has appeared."""
         while text not in self._seen:
             ready, _, _ = select.select([self._master], [], [], 30)
             assert ready, self._seen
@@ -239,7 +239,7 @@ class Terminal:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def end(self) -> tuple[int, bytes]:
-        """The exit status, and all that appeared."""
+        """Wait for the exit, and return the status and all output."""
         try:
             while content := os.read(self._master, 4096):
                 self._seen += content

@@ -22,7 +22,7 @@ from tests.unit.cli.conftest import Answer, FakeEngine
 
 
 class Pieces:
-    """A connection that delivers what it was given, piece by piece."""
+    """A connection that delivers `content` in pieces of `size` bytes."""
 
     def __init__(self, content: bytes, size: int) -> None:
         self._pieces = [content[at : at + size] for at in range(0, len(content), size)]
@@ -248,7 +248,7 @@ def test_a_socket_that_may_not_be_opened_is_named(
 
 @pytest.fixture
 def run_as_nobody() -> Callable[[Callable[[], None]], str]:
-    """Call something as a user without rights; answers the `CliError`'s message."""
+    """Call a function as an unprivileged user; returns the `CliError`'s message."""
     if os.geteuid() != 0:
         pytest.skip("needs root to become somebody else")
 

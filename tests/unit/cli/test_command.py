@@ -1,4 +1,4 @@
-"""The parser: docker's grammar and docker's words."""
+"""The parser: docker's grammar and docker's wording."""
 
 from __future__ import annotations
 

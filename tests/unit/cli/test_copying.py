@@ -1,4 +1,4 @@
-"""`cp`: which end is which, what a copy is called, and archives that mean harm."""
+"""`cp`: which side is which, how a copy is named, and malicious archives."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""`create` turns flags into the API's JSON as docker does: the values were recorded from the docker CLI 28.2."""
+"""`create` turns flags into the API's JSON as docker does: values recorded from the docker CLI 28.2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command of docker's for containers, execs and the system is there, with all its flags."""
+"""All of docker's commands for containers, execs and the system exist, with all their flags."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sampan.cli.commands import GROUPS, TOP
 from sampan.cli.main import load
 
 DOCKERS: dict[str, dict[str, str]] = json.loads(Path(__file__).with_name("docker_flags.json").read_text())
-"""What `docker COMMAND --help` of 28.2 shows: flags, each with its letter. `--help` is every command's."""
+"""Flags shown by `docker COMMAND --help` of 28.2, with their short forms. Every command has `--help`."""
 
 
 @pytest.mark.parametrize("name", DOCKERS)

@@ -1,4 +1,4 @@
-"""Sizes and durations, as docker's go-units has them."""
+"""Sizes and durations, formatted as docker's go-units does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""login, logout and push, and whose credentials a pull takes along."""
+"""login, logout and push, and which credentials a pull sends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def helper(tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A helper on the PATH, set for all registries; where it keeps its one answer."""
+    """A credential helper on PATH, set for all registries; returns the file holding its only entry."""
     program = tmp_path / "docker-credential-test"
     program.write_text(HELPER.format(store=tmp_path / "kept"))
     program.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The program as a whole: finding commands, help, plugins, completion, and what a start may import."""
+"""The program as a whole: finding commands, help, plugins, completion, and what startup may import."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_a_start_imports_nothing_heavy(engine: FakeEngine) -> None:
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Pretend that packages offer these modules as plugins of the group `sampan`."""
+    """Pretend that packages offer these modules as plugins in the group `sampan`."""
 
     def install(**plugins: Any) -> None:
         def load_of(plugin: Any) -> Callable[[], Any]:

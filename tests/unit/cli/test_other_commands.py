@@ -21,7 +21,7 @@ IMAGE_ID = "sha256:4b9d5fc057627afad793cecff39c3ce561c1752be4135a218ce42fa1d0319
 
 
 def lines(*items: dict[str, Any]) -> Answer:
-    """A streamed answer of JSON documents."""
+    """A streamed response of JSON documents."""
     return Answer(iter([json.dumps(item).encode() + b"\r\n" for item in items]))
 
 

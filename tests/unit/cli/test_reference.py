@@ -1,4 +1,4 @@
-"""Names of images: the command refuses what the daemon would, in the same words."""
+"""Image names: the client refuses what the daemon would, in the same words."""
 
 import pytest
 

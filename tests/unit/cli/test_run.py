@@ -89,7 +89,7 @@ def frame(stream: int, content: bytes) -> bytes:
 
 
 def cat(_: Box, stdin: Any, output: Any) -> int:
-    """Copies stdin to stdout until its end, then says so on stderr."""
+    """Copies stdin to stdout until EOF, then says so on stderr."""
     while content := stdin.read1(65536):
         output.write(frame(1, content))
     output.write(frame(2, b"end of input\n"))
@@ -254,7 +254,7 @@ def test_signals_go_to_the_container(engine: FakeEngine) -> None:
 
 
 def echo_typed(_: Box, stdin: Any, output: Any) -> int:
-    """A program on a terminal: shows what is typed in brackets, until `q`."""
+    """A terminal program that echoes what is typed, in brackets, until `q`."""
     output.write(b"$ ")
     while (typed := stdin.read1(100)) and typed != b"q":
         output.write(b"[" + typed + b"]")

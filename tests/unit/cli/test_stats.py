@@ -1,4 +1,4 @@
-"""`stats`: figures worked out from readings, the table, and what is drawn live."""
+"""`stats`: figures computed from readings, the table, and the live display."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def web(engine: FakeEngine) -> list[Any]:
-    """What the container `web` answers, one after the other."""
+    """Successive stats responses for the container `web`."""
     readings: list[Any] = [reading(0, 100), reading(25, 200)]
 
     def answer(request: Request) -> Any:

@@ -52,7 +52,7 @@ def _certificate(
 
 @pytest.fixture
 def certs(tmp_path: Path) -> Path:
-    """A CA, a server's and a client's certificate, with the names that DOCKER_CERT_PATH wants."""
+    """A CA, a server and a client certificate, named as DOCKER_CERT_PATH expects."""
     authority = _certificate(tmp_path, "ca", None)
     _certificate(tmp_path, "server", authority)
     _certificate(tmp_path, "cert", authority)
@@ -61,7 +61,7 @@ def certs(tmp_path: Path) -> Path:
 
 
 class TlsEngine:
-    """Answers a ping, an exec's creation, start (echo until the client's close_notify) and inspection."""
+    """Answers ping, exec create, start (echo until the client's close_notify) and inspect."""
 
     def __init__(self, certs: Path) -> None:
         self.subjects: list[str] = []
@@ -89,7 +89,7 @@ class TlsEngine:
                 with self._context.wrap_socket(connection, server_side=True, suppress_ragged_eofs=False) as tls:
                     self._answer(tls)
             except OSError:
-                continue  # the client refused us, or we it
+                continue  # one side refused the other
 
     def _answer(self, tls: ssl.SSLSocket) -> None:
         certificate = tls.getpeercert()

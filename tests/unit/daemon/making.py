@@ -25,7 +25,7 @@ def record(id: str = "a" * 64, name: str = "web", **host: Any) -> Record:
 
 
 def container(**host: Any) -> Container:
-    """One whose init is this process."""
+    """A container whose init is this process."""
     made = Container(record(**host), Path("/nowhere"), Path("/nowhere"))
     made.state.pid = os.getpid()
     return made

@@ -1,4 +1,4 @@
-"""Published ports, from Docker's words to ours."""
+"""Published ports and network modes, from Docker's terms to ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A container's states, and who is woken by what."""
+"""A container's states, and which events wake which waiters."""
 
 from __future__ import annotations
 

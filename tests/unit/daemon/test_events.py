@@ -1,4 +1,4 @@
-"""The log of events."""
+"""The event log."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_who_asks_for_what_is_dropped_is_told_so_and_gets_the_rest(databas
     assert (lost.type, lost.action, lost.actor_id, lost.seq) == ("daemon", LOST, "engine", 1000)
     assert lost.attributes == {"first": "11", "last": "1000", "count": "990"}
     assert (first.seq, told[-1].seq, len(told)) == (1001, 3000, 2001)
-    assert await log.position(since_ns=0) == 1000  # a time asks for no number
+    assert await log.position(since_ns=0) == 1000  # a time asks for no particular number
     await log.close()
 
 
@@ -141,7 +141,7 @@ async def test_who_closes_does_not_wait_for_what_may_come(counted: Counted, monk
 
 
 class FullDisk(Database):
-    """Refuses changes while it is told to."""
+    """Refuses changes while `full` is set."""
 
     full = False
 

@@ -60,7 +60,7 @@ def test_what_contradicts_itself_is_refused_in_dockers_words(asked: dict[str, An
 
 @pytest.fixture
 def null_is_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every machine has the one, not all of them a device of blocks."""
+    """Passes /dev/null off as a block device, which not every machine has."""
     monkeypatch.setattr("sampan.daemon.settings.limits.stat.S_ISBLK", stat.S_ISCHR)
 
 

@@ -1,4 +1,4 @@
-"""The keeper asks for another file when one is full, numbers it, and removes what is too old."""
+"""The keeper requests a new file when one is full, numbers it, and removes the oldest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sampan.runtime.log_files import LogFiles, LogLimits
 
 
 class Monitor:
-    """Begins the log anew, as conmon does when it is told to."""
+    """Reopens the log on request, as conmon does."""
 
     def __init__(self, files: LogFiles) -> None:
         self.files = files
@@ -53,7 +53,7 @@ async def numbered(files: LogFiles, last: int) -> None:
     """Wait until the current file is number `last`."""
     async with asyncio.timeout(30):
         while not (files.numbers()[-1] == last and files.path.samefile(files.numbered(last))):
-            await asyncio.sleep(0.01)  # the keeper tells nobody
+            await asyncio.sleep(0.01)  # the keeper sends no notification
 
 
 async def test_a_full_file_is_followed_by_another(monitor: Monitor, keeper: LogKeeper) -> None:

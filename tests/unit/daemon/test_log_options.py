@@ -1,4 +1,4 @@
-"""Log drivers' options: merged, validated in Docker's words, and what they mean."""
+"""Log driver options: merging, validation in Docker's words, and meaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the image says where the user said nothing."""
+"""The image's settings, where the user gave none."""
 
 from __future__ import annotations
 

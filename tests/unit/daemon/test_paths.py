@@ -1,4 +1,4 @@
-"""Paths that clients name in containers."""
+"""Paths in containers, as clients name them."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""CgroupParent as a place below the slice."""
+"""CgroupParent as a path below the slice."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ DATA_ROOT = Path("/var/lib/sampan")
 
 
 def points_of(host: HostConfig, volumes: Any = None, others: list[Point] | None = None) -> dict[str, Point]:
-    """By destination."""
+    """Mount points by destination."""
     config = ContainerConfig(volumes=volumes)
     found = mount_points(config, host, lambda name: others or [], DATA_ROOT)
     return {point.destination: point for point in found}

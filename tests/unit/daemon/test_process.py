@@ -1,4 +1,4 @@
-"""The process of an exec: the container's settings, where the request has none."""
+"""An exec's process: the container's settings, unless the request has its own."""
 
 from __future__ import annotations
 
@@ -70,6 +70,6 @@ async def test_a_user_is_looked_up_in_the_container() -> None:
 
 async def test_a_container_that_has_just_ended_has_no_users() -> None:
     one = container()
-    one.state.pid = 2**22 + 1  # more than there can be
+    one.state.pid = 2**22 + 1  # above the highest possible PID
     with pytest.raises(Conflict, match="is not running"):
         exec_process(one, CreateExec(container="web", cmd=["true"]), console_size=None)

@@ -1,4 +1,4 @@
-"""What programs say of their versions."""
+"""Program versions, as the programs report them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Bytes between a caller and a process: who ends what."""
+"""Bytes between a caller and a process, and which side ends what."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ALL = Wanted(stdin=True, stdout=True, stderr=True, close_stdin=True)
 
 
 class Caller:
-    """`Streams` whose other end is the test's. `wrote` has what came, `go_on` unset makes it slow."""
+    """`Streams` with the test at the other end. `wrote` records output; clearing `go_on` blocks writes."""
 
     def __init__(self, *typed: bytes) -> None:
         self.typed: asyncio.Queue[bytes] = asyncio.Queue()
@@ -40,7 +40,7 @@ class Caller:
 
 
 class Process:
-    """`Attached` whose other end is the test's."""
+    """`Attached` with the test at the other end."""
 
     def __init__(self, *said: tuple[int, bytes] | None) -> None:
         self.said: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue()
@@ -121,8 +121,8 @@ async def test_a_slow_caller_holds_the_process_up() -> None:
     caller.go_on.clear()
     pumping = asyncio.create_task(pump(caller, process, ALL))
     await caller.asked.wait()
-    await asyncio.wait([pumping], timeout=0.01)  # time for it to read ahead, if it did
-    assert process.said.qsize() == 10  # one is on its way, nothing is read ahead
+    await asyncio.wait([pumping], timeout=0.01)  # time for any read-ahead
+    assert process.said.qsize() == 10  # one is in flight, nothing is read ahead
     caller.go_on.set()
     assert await pumping
     assert len(caller.wrote) == 10

@@ -1,4 +1,4 @@
-"""Regular expressions that clients send."""
+"""Regular expressions sent by clients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sampan.daemon.regex import Regex
 def test_it_is_searched_as_go_does() -> None:
     assert Regex("^web-[0-9]+$").is_found_in("web-17")
     assert not Regex("^web$").is_found_in("web-17")
-    assert Regex(r"\pL").is_found_in("ß")  # which Python's own does not know
+    assert Regex(r"\pL").is_found_in("ß")  # unsupported by Python's re
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_text_that_is_no_unicode_is_no_error(text: str) -> None:
 
 
 def test_a_hostile_pattern_takes_no_longer_than_another() -> None:
-    """Python's own would not come back from this: the test would never end."""
+    """Python's re would backtrack forever here."""
     assert not matches_name({"name": [".*" * 200 + "!"]}, "/" + "a" * 200)
 
 

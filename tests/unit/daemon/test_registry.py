@@ -1,4 +1,4 @@
-"""Containers by id and name, and their rows."""
+"""Containers by id and name, and their database rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is started again, and after how long."""
+"""Which containers are restarted, and after what delay."""
 
 from __future__ import annotations
 

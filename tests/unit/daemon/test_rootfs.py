@@ -1,4 +1,4 @@
-"""Directories made below a root that is not to be trusted."""
+"""Creating directories below an untrusted root."""
 
 from __future__ import annotations
 

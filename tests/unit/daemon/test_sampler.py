@@ -1,4 +1,4 @@
-"""One reading a second for all, however many watch; what a host can't account is absent."""
+"""One reading a second, however many watch; what the host can't account is omitted."""
 
 from __future__ import annotations
 

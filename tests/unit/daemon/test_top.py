@@ -1,4 +1,4 @@
-"""What is read from the output of ps."""
+"""Parsing the output of ps."""
 
 from __future__ import annotations
 

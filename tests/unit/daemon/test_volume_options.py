@@ -1,4 +1,4 @@
-"""What the options of a local volume come to: the arguments of the mount, and what is said of one that failed."""
+"""How a local volume's options become mount arguments, and how mount failures are reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLACE = Path("/volumes/v/_data")
 
 
 class Kernel:
-    """Notes what it is asked to mount, and refuses it with `number`, if that is set."""
+    """Records mount requests, and fails them with errno `number` if that is set."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, str, list[str]]] = []

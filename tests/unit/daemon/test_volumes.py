@@ -1,4 +1,4 @@
-"""Volumes: their directories and rows, also after a death between any two steps."""
+"""Volumes: their directories and rows, even after a crash between any two steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def volumes(database: Database, tmp_path: Path) -> Volumes:
 
 
 async def restarted(volumes: Volumes) -> Volumes:
-    """As the next daemon finds them."""
+    """The volumes as the next daemon finds them."""
     again = Volumes(volumes._database, volumes._dir)
     again.load()
     await again.reconcile()

@@ -1,4 +1,4 @@
-"""Parents of groups: whose they are, who goes with whom, and what is no group; on a tree of plain directories."""
+"""Parent cgroups: who owns them, when they are removed, and what is not a group; on plain directories."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def directories(path: Path) -> list[str]:
     return sorted(str(one.relative_to(path)) for one in path.rglob("*") if one.is_dir())
 
 
-# What is of our making
+# Directories we created
 
 
 def test_what_was_made_is_removed_as_far_as_it_is_empty(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_tenant_without_a_budget_is_refused_before_anything_is_made(tenants: T
 
 
 def delegate(unit: Path) -> None:
-    """Mark it as systemd does. Not every tmpfs has attributes of users, nor every user those of root."""
+    """Mark it as systemd does. Some tmpfs lack user xattrs, and only root may set trusted ones."""
     os.setxattr(unit, "trusted.delegate" if os.geteuid() == 0 else "user.delegate", b"1")
 
 

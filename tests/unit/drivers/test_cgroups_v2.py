@@ -47,7 +47,7 @@ def test_a_host_without_v2_says_why_it_cannot_work(tmp_path: Path, kind: str, re
 
 @pytest.fixture
 def mount(tmp_path: Path) -> Path:
-    """A root cgroup with controllers, and the slice with them enabled."""
+    """A root cgroup and the slice, both with controllers enabled."""
     for path in (tmp_path, tmp_path / "sampan"):
         path.mkdir(exist_ok=True)
         (path / "cgroup.controllers").write_text("cpu io memory misc pids\n")

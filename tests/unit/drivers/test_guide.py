@@ -1,4 +1,4 @@
-"""The plugin author's guide is true: every hook is in it, with its arguments."""
+"""The plugin author's guide is complete: it has every hook, with its arguments."""
 
 from __future__ import annotations
 

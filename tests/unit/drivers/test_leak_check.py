@@ -1,4 +1,4 @@
-"""The leak check finds what a test leaves, and only that."""
+"""The leak check finds what a test leaves behind, and only that."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sampan.testing.host import HostState, LeakCheck, Leaked, snapshot_host
 
 @pytest.fixture
 def sleeper(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that names `tmp_path` in its command."""
+    """A process with `tmp_path` on its command line."""
     process = subprocess.Popen(["sh", "-c", 'read -r word; : "$0"', str(tmp_path)], stdin=subprocess.PIPE)
     yield process
     process.communicate()

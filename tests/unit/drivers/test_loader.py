@@ -1,4 +1,4 @@
-"""The loader: what it offers, and how a broken plugin breaks nothing but itself."""
+"""The loader: what it offers, and that a broken plugin breaks only itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Install = Callable[..., str]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Installs a distribution into a directory on the import path, the way pip lays it out."""
+    """Installs a distribution into a directory on the import path, laid out as pip does."""
     monkeypatch.setattr(sys, "path", [str(tmp_path), *(entry for entry in sys.path if not _has_plugins(entry))])
     modules: list[str] = []
 
@@ -49,7 +49,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 def _has_plugins(entry: str) -> bool:
-    """Whether the development environment's own plugins are found there."""
+    """Whether the development environment's own plugins may be found there."""
     return "site-packages" in entry
 
 

@@ -1,4 +1,4 @@
-"""The overlayfs driver's parts that need no mount: layout, changes, usage, trash, recovery."""
+"""The parts of the overlayfs driver that need no mount: layout, changes, usage, trash, recovery."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def whiteout(path: Path) -> None:
 
 
 def fill(root: Path, *names: str) -> Path:
-    """A layer: a name ending in a slash is a directory, one beginning with `-` a whiteout."""
+    """Fill a layer: a trailing slash makes a directory, a leading `-` a whiteout."""
     root.mkdir(exist_ok=True)
     for name in names:
         path = root / name.removeprefix("-")
@@ -129,7 +129,7 @@ def test_usage_counts_blocks_and_every_inode_once(tmp_path: Path) -> None:
 
 @pytest.fixture
 def deep(tmp_path: Path) -> Iterator[Path]:
-    """Directories nested deeper than Python's recursion, and than a path can be long."""
+    """Directories nested deeper than Python's recursion limit and PATH_MAX."""
     root = tmp_path / "deep"
     root.mkdir()
     fd = os.open(root, os.O_RDONLY)
@@ -140,7 +140,7 @@ def deep(tmp_path: Path) -> Iterator[Path]:
         fd = inner
     os.close(fd)
     yield root
-    subprocess.run(["rm", "-rf", root], check=True)  # pytest's own clean-up is recursive
+    subprocess.run(["rm", "-rf", root], check=True)  # pytest's own cleanup is recursive
 
 
 def test_usage_of_a_tree_deeper_than_paths_are_long_is_counted(deep: Path) -> None:

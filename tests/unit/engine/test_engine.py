@@ -1,4 +1,4 @@
-"""Each promise of the engine."""
+"""Each guarantee the engine makes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Request:
 
 
 class Gate:
-    """A handler that runs until it is let go, and notes who came in and who came out."""
+    """A handler that blocks until released, and records who entered and who left."""
 
     def __init__(self) -> None:
         self.open = asyncio.Event()
@@ -156,7 +156,7 @@ async def test_a_job_without_a_slot_runs_though_the_queue_is_full() -> None:
 
 
 class Keyed(Gate):
-    """A gate that takes the key of the request's name first."""
+    """A gate that first takes the lock keyed by the request's name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -445,7 +445,7 @@ async def test_a_blocking_handler_does_not_hold_up_the_loop() -> None:
 
     engine = engine_with(Handler("work", Request, work))
     task = run(engine)
-    await entered.wait()  # the loop goes round while the handler blocks
+    await entered.wait()  # the loop keeps running while the handler blocks
     assert not task.done()
     release.set()
     await task

@@ -1,4 +1,4 @@
-"""Docker's field names, from moby's api/swagger.yaml 1.56, held against ours."""
+"""Docker's field names, from moby's api/swagger.yaml 1.56, compared with ours."""
 
 import json
 from pathlib import Path
@@ -9,11 +9,11 @@ from sampan import models
 from sampan.models.base import Model, docker_name
 
 DOCKER: dict[str, list[str]] = json.loads(Path(__file__).with_name("docker_fields.json").read_text())
-# What Docker's document has and we do not: parts of Docker that we don't have, or that its engine doesn't send.
+# Fields in Docker's spec that we lack: for features we don't have, or never sent by its engine.
 NOT_OURS = {
-    "ContainerInspect": {"Storage"},  # of its containerd image store
+    "ContainerInspect": {"Storage"},  # containerd image store
     "ImageInspect": {"Identity"},
-    "NetworkInspect": {"Peers", "Services", "Status"},  # of swarm
+    "NetworkInspect": {"Peers", "Services", "Status"},  # swarm
     "Volume": {"ClusterVolume"},
     "SwarmInfo": {"Nodes", "Managers", "Cluster"},
     "SystemInfo": {"Containerd", "DiscoveredDevices", "NRI"},

@@ -1,4 +1,4 @@
-"""The project's documents are true: where links lead, and what settings the daemon has."""
+"""The project's documents are accurate: their links, and the daemon's settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 def anchors(document: Path) -> set[str]:
-    """The anchors of a document's headings, as GitHub and most others make them."""
+    """The anchors of a document's headings, as GitHub and most renderers make them."""
     kept = (re.sub(r"[^\w\- ]", "", heading).strip() for heading in HEADING.findall(document.read_text()))
     return {heading.lower().replace(" ", "-") for heading in kept}
 

@@ -1,4 +1,4 @@
-"""What the harness of guest kernels makes of a machine: a Python program stands in for one."""
+"""How the guest-kernel harness handles a machine, for which a Python program stands in."""
 
 import sys
 import textwrap
@@ -20,7 +20,7 @@ hear = lambda: os.read(control, 100)
 
 
 class Guest:
-    """A machine that does what `script` says, and a kernel that answers `kernel`, or nothing."""
+    """A machine that runs `script`, and a kernel that answers `kernel`, or nothing."""
 
     def __init__(self, directory: Path) -> None:
         self.log = directory / "log"

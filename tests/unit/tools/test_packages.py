@@ -1,4 +1,4 @@
-"""The distributions of this repository: what each says of itself, and which versions of each other they accept."""
+"""This repository's distributions: their metadata, and which versions of each other they accept."""
 
 from __future__ import annotations
 
