@@ -158,6 +158,19 @@ async def test_the_parser_goes_on_wherever_reading_was_stopped(stage: Stage, sen
     assert parser.complete
 
 
+@pytest.mark.parametrize("early", range(1, len(chunked(b"content")) + 1))
+async def test_a_stop_before_the_early_bytes_are_looked_at_is_not_forgotten(early: int) -> None:
+    whole = chunked(b"content") + LAST
+    async with staged(whole[:early]) as stage:
+        with stage.bulk.blocks() as blocks:
+            stage.bulk.stop()
+            await asyncio.to_thread(list, blocks)
+        parser = Parser()
+        parser.feed(*stage.rests)
+        parser.feed(whole[early:])
+    assert parser.complete
+
+
 def unread(connection: socket.socket) -> bool:
     try:
         return bool(connection.recv(1, socket.MSG_PEEK))

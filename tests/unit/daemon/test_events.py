@@ -38,6 +38,32 @@ async def test_a_follower_sees_what_happens_after_it_came(database: Database) ->
     await log.close()
 
 
+async def test_what_happens_while_a_time_is_looked_up_is_not_lost(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = EventLog(database)
+    select = log._select
+
+    async def select_meanwhile(query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        found = await select(query, values)
+        log.publish("container", "meanwhile", "x")
+        return found
+
+    monkeypatch.setattr(log, "_select", select_meanwhile)
+    assert await take(log.follow(await log.position(since_ns=now_ns())), 1) == ["meanwhile"]
+    await log.close()
+
+
+async def test_what_happens_once_the_earlier_events_are_written_is_not_lost(database: Database) -> None:
+    log = EventLog(database)
+    log.publish("container", "before", "x")
+    since_ns = now_ns()
+    [writing] = [task for task in asyncio.all_tasks() if task.get_name() == "events"]
+    writing.add_done_callback(lambda _: log.publish("container", "meanwhile", "x"))
+    assert await take(log.follow(await log.position(since_ns=since_ns)), 1) == ["meanwhile"]
+    await log.close()
+
+
 async def test_numbers_go_on_over_a_restart_and_nothing_is_lost(database: Database) -> None:
     log = EventLog(database)
     log.publish("container", "one", "x", {"name": "web"})

@@ -162,10 +162,12 @@ class BulkBody:
     def _head(self, received: bytes, at: int) -> re.Match[bytes] | None:
         """Match the head of an ordinary chunk. If the data can't become one, the parser is to continue."""
         if self._in_chunk:
-            self._ended = not _LINE_END.startswith(received[at : at + 2])
+            if not _LINE_END.startswith(received[at : at + 2]):
+                self._ended = True
             return None
         head = _CHUNK_HEAD.match(received, at)
         if head is not None and int(head[1], 16):
             return head
-        self._ended = head is not None or not _HALF_HEAD.fullmatch(received, at)
+        if head is not None or not _HALF_HEAD.fullmatch(received, at):
+            self._ended = True  # never back to false: `stop` may have set it
         return None

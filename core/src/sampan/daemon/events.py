@@ -89,9 +89,10 @@ class EventLog:
         if since_ns is None:
             return self._published_seq
         await self.close()
+        last = self._told_seq  # of those that the query looks at: what is published in the meantime comes after it
         query = "SELECT min(seq) - 1 FROM events WHERE time_ns >= ?"
         [[before]] = await self._select(query, (since_ns,))
-        return self._published_seq if before is None else int(before)
+        return last if before is None else int(before)
 
     async def follow(self, position: int) -> AsyncIterator[Occurrence]:
         """Events after `position`; never ends."""
