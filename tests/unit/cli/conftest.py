@@ -15,6 +15,7 @@ import sys
 import termios
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -99,6 +100,10 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 def _handler(engine: FakeEngine) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def handle(self) -> None:
+            with suppress(BrokenPipeError, ConnectionResetError):  # the program leaves once it has seen an error
+                super().handle()
 
         def handle_any(self) -> None:
             parts = urlsplit(self.path)
