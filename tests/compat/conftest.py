@@ -1,4 +1,4 @@
-"""One engine for all of tests/compat (`--engine sampand|dockerd`), driven by the docker and the sampan client."""
+"""One engine for all of tests/compat (`--engine sampand|dockerd`), driven by the docker and sampan clients."""
 
 import subprocess
 import tempfile
@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def start_engine(
     request: pytest.FixtureRequest, session_dir: Path, leak_marks: list[str]
 ) -> Iterator[Callable[..., Engine]]:
-    """`start_engine(*flags)`: one more of the engine under test; it is gone when the session ends."""
+    """`start_engine(*flags)` starts another instance of the engine under test, stopped when the session ends."""
     kind = ENGINES[request.config.getoption("--engine")]
     with ExitStack() as undo:
 
@@ -41,7 +41,7 @@ def start_engine(
 
 @pytest.fixture(scope="session")
 def shared_engine(start_engine: Callable[..., Engine], archives: Archives) -> Engine:
-    """The engine of the session, with the images busybox:test and layered:test."""
+    """The session's engine, with the images busybox:test and layered:test."""
     engine = start_engine()
     docker = Client("docker", engine)
     docker("load", "--input", str(archives.busybox))
@@ -51,7 +51,7 @@ def shared_engine(start_engine: Callable[..., Engine], archives: Archives) -> En
 
 @pytest.fixture
 def engine(shared_engine: Engine) -> Iterator[Engine]:
-    """The engine of the session; what containers the test leaves are removed after it."""
+    """The session's engine; containers left by the test are removed after it."""
     yield shared_engine
     shared_engine.remove_containers()
 
@@ -64,7 +64,7 @@ def client(request: pytest.FixtureRequest, engine: Engine) -> Iterator[Client]:
 
 @pytest.fixture
 def docker(engine: Engine) -> Iterator[Client]:
-    """For what only prepares a test, or is about the docker client itself."""
+    """The docker client, for test set-up and for tests of that client itself."""
     with closing(Client("docker", engine)) as client:
         yield client
 
@@ -82,7 +82,7 @@ def registry(shared_engine: Engine, archives: Archives) -> Iterator[Registry]:
 
 @pytest.fixture
 def oci_archive(archives: Archives, tmp_path: Path) -> Path:
-    """What `skopeo copy … oci-archive:` makes of the layered image."""
+    """The layered image as written by `skopeo copy … oci-archive:`."""
     path = tmp_path / "oci.tar"
     copy = ["skopeo", "--insecure-policy", "copy", "--quiet"]
     subprocess.run([*copy, f"docker-archive:{archives.layered}", f"oci-archive:{path}:fromoci:test"], check=True)
@@ -91,7 +91,7 @@ def oci_archive(archives: Archives, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def debian_root(session_dir: Path) -> Path:
-    """The tar of a Debian with Python and Redis."""
+    """A tar archive of a Debian root file system with Python and Redis."""
     mirror = find_mirror()
     if not mirror.reachable():
         pytest.skip(f"no package mirror is reachable: {mirror.url}")
@@ -102,7 +102,7 @@ def debian_root(session_dir: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def debian(shared_engine: Engine, debian_root: Path) -> Iterator[str]:
-    """That Debian as an image."""
+    """An image of that Debian."""
     image = "debian:made-here"
     with closing(Client("docker", shared_engine)) as docker:
         docker("import", str(debian_root), image)

@@ -1,7 +1,7 @@
-"""What a client is told of a request that makes no sense: the same words and exit status by dockerd and by us.
+"""Error messages for invalid requests: the same text and exit status from dockerd and sampand.
 
-Docker's newer versions begin these sentences with a small letter, so case doesn't count. What dockerd 20.10 says in
-other words than its successors isn't here.
+Newer Docker versions start these messages in lower case, so case is ignored. Messages that dockerd 20.10 words
+differently from later versions are left out.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from tests.compat.test_run import IMAGE
 from tests.support.clients import Client
 
-# Exit status, the client's words (@ is the image), what is told. `made` was never started, `runs` runs.
+# Exit status, client arguments (@ is the image), message. `made` was never started, `runs` is running.
 REFUSALS = """
 125 | run -m 1k @ true | minimum memory limit allowed is 6MB
 125 | run --cpus 999 @ true | range of CPUs is from 0.01 to
@@ -88,7 +88,7 @@ def test_what_makes_no_sense_is_refused_in_dockers_words(client: Client, docker:
     wrong = []
     for status, command, complaint in refusals():
         done = client.run(*command)
-        told = done.stdout + done.stderr  # an exec tells it where the command's output would be
+        told = done.stdout + done.stderr  # exec reports it where the command's output would be
         if done.returncode != status or complaint.lower() not in told.lower():
             wrong.append(f"{' '.join(command)}: {done.returncode}, {told.strip()}")
     assert not wrong, "\n".join(wrong)

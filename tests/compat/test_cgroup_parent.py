@@ -1,4 +1,4 @@
-"""--cgroup-parent: containers together in a cgroup, which may be the user's own."""
+"""--cgroup-parent: containers grouped in a cgroup, which the user may have created."""
 
 from __future__ import annotations
 

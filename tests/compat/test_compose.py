@@ -1,4 +1,4 @@
-"""Debian's docker-compose (1.29) on an application of two services, two networks and a volume."""
+"""Debian's docker-compose (1.29) with an application of two services, two networks and a volume."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.skipif(shutil.which("docker-compose") is None, reason="
 
 
 class Compose:
-    """docker-compose with a file in a directory."""
+    """docker-compose, run in a directory with a compose file."""
 
     def __init__(self, engine: Engine, directory: Path, file: str) -> None:
         self.engine = engine

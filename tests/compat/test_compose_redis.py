@@ -1,4 +1,4 @@
-"""docker-compose (1.29) on a web application with Redis: health checks, profiles, a registry; and docker-py on it."""
+"""docker-compose (1.29) with a Redis-backed web application: health checks, profiles, a registry; also docker-py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.registry import Registry
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not installed"),
-    pytest.mark.timeout(900),  # a slow mirror
+    pytest.mark.timeout(900),  # for slow mirrors
 ]
 
 FILE = """
@@ -104,7 +104,7 @@ def test_a_web_application_lives_with_its_store(compose: Compose, docker: Client
 
     compose("restart", "-t", "5", "store")
     assert eventually(lambda: "(healthy)" in compose("ps", "store"), 60)
-    assert visit(compose) == "welcome 5"  # appended to the volume's file, and read again
+    assert visit(compose) == "welcome 5"  # reloaded from the append-only file in the volume
     greeting = compose(
         "run",
         "--rm",
@@ -126,7 +126,7 @@ def test_the_store_is_kept_from_the_outside(compose: Compose, docker: Client) ->
     compose("up", "-d")
     networks = json.loads(docker("inspect", "--format", "{{json .NetworkSettings.Networks}}", "boat_store_1"))
     assert networks.keys() == {"boat_back"} and networks["boat_back"]["Gateway"] == ""
-    assert docker("exec", "boat_store_1", "sh", "-c", "cat /proc/net/route | wc -l") == "2"  # the head, the subnet
+    assert docker("exec", "boat_store_1", "sh", "-c", "cat /proc/net/route | wc -l") == "2"  # the header, the subnet
 
 
 def test_a_profile_is_pulled_and_run_when_asked_for(compose: Compose, docker: Client, registry: Registry) -> None:

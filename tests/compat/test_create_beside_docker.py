@@ -1,4 +1,4 @@
-"""The same create requests to dockerd 20.10 (API 1.41) and to sampand: the same answers, or a reason why not."""
+"""The same create requests to dockerd 20.10 (API 1.41) and sampand: the same responses, or a reason why not."""
 
 import json
 import tempfile
@@ -17,18 +17,18 @@ from tests.support.engines import Dockerd, Engine, Sampand, running
 
 VERSION = "/v1.41"
 LATER = {
-    # Docker 20.10 takes these and fails at the start, or never says that it ignores them; newer ones refuse most.
+    # Docker 20.10 accepts these and fails at start or silently ignores them; newer versions reject most.
     *("Hostname", "Domainname", "User", "Volumes", "ExposedPorts"),
     *("HostConfig.Tmpfs", "HostConfig.Dns", "HostConfig.IpcMode", "HostConfig.PidMode", "HostConfig.UTSMode"),
     *("HostConfig.Sysctls", "HostConfig.Ulimits", "HostConfig.Devices", "HostConfig.DeviceCgroupRules"),
     *("HostConfig.DeviceRequests", "HostConfig.CpuRealtimePeriod", "HostConfig.CpuShares"),
     *("HostConfig.BlkioWeight", "HostConfig.BlkioWeightDevice", "HostConfig.BlkioDeviceReadBps"),
     *("EndpointsConfig.bridge", "EndpointsConfig.net"),
-    # Of these it takes some: a profile that is no JSON, an address that is none.
+    # It accepts some of these: a profile that is not JSON, an invalid address.
     *("HostConfig.SecurityOpt", "HostConfig.PortBindings"),
 }
 NEWER = {
-    # Words that changed since.
+    # Messages that have changed since.
     "WorkingDir": "invalid argument",
     "HostConfig.NetworkMode": "Invalid network mode: invalid container format container:<name|id>",
     "HostConfig.Isolation": "Invalid isolation: \"hyperv\" - linux only supports 'default'",
@@ -106,7 +106,7 @@ TAKEN: tuple[dict[str, Any], ...] = (
     },
 )
 OWN = {
-    # What differs by nature, or came to Docker after 20.10.
+    # Inherently different, or added to Docker after 20.10.
     *("Config.OnBuild", "Config.Volumes", "HostConfig.CgroupnsMode", "HostConfig.KernelMemory"),
     *("HostConfig.KernelMemoryTCP", "HostConfig.MaskedPaths", "HostConfig.NetworkMode", "HostConfig.PortBindings"),
     *("HostConfig.Runtime", "HostConfig.RestartPolicy.Name", "HostConfig.LogConfig.Config"),
@@ -127,7 +127,7 @@ def pair(session_dir: Path, leak_marks: list[str], archives: Archives) -> Iterat
 
 
 def create(engine: Engine, body: dict[str, Any]) -> tuple[int, str]:
-    """Status and message; what is made is removed."""
+    """Status and message; a container that was created is removed."""
     status, answer = call(engine, "POST", f"{VERSION}/containers/create", {"Image": IMAGE, "Cmd": ["true"], **body})
     if status == 201:
         call(engine, "DELETE", f"/containers/{answer['Id']}?v=1")
@@ -138,13 +138,13 @@ def create(engine: Engine, body: dict[str, Any]) -> tuple[int, str]:
 def test_what_is_refused(pair: tuple[Engine, Engine], field: str, body: dict[str, Any]) -> None:
     dockerd, sampand = pair
     (dockers_status, dockers), (status, ours) = create(dockerd, body), create(sampand, body)
-    if status == dockers_status == 201:  # that version has no such field
+    if status == dockers_status == 201:  # the field does not exist in that API version
         return
     assert status == 400
     if dockers_status == 201:
         assert field in LATER, "Docker takes it"
         return
-    assert dockers_status in (400, 500)  # 500 where its error has no class: to us it is bad input
+    assert dockers_status in (400, 500)  # 500 for errors Docker does not classify; sampan treats them as bad input
     same = dockers.replace(str(dockerd.data_root), str(sampand.data_root)) == ours
     assert same or ours.endswith(dockers) or (field in NEWER and NEWER[field] in dockers), (dockers, ours)
 
@@ -165,7 +165,7 @@ def test_what_is_taken_is_told_alike(pair: tuple[Engine, Engine], number: int) -
 
 
 def _plain(shown: dict[str, Any]) -> dict[str, Any]:
-    """What inspect tells of what was asked for, by dotted name, but for `OWN`."""
+    """The inspect output for the requested settings, by dotted name, except `OWN`."""
     parts = {name: shown[name] for name in ("Config", "HostConfig", "Path", "Args", "State")}
     parts["Mounts"] = {mount["Destination"]: mount for mount in shown["Mounts"]}
     return {name: value for name, value in _flat(parts) if name not in OWN}

@@ -1,4 +1,4 @@
-"""Every field of a create request that does something: what a process in the container sees of it."""
+"""Every create request field that has an effect, as seen by a process in the container."""
 
 import json
 import os
@@ -18,7 +18,7 @@ MOUNTER = {"CapAdd": ["SYS_ADMIN"], "SecurityOpt": ["seccomp=unconfined"]}
 
 
 def output(engine: Engine, *command: str, host: Any = None, **config: Any) -> str:
-    """What a container of these fields writes, its errors too."""
+    """The output of a container created with these fields, including stderr."""
     id = run(engine, "", *command, host=host, **config)
     assert call(engine, "POST", f"/containers/{id}/wait")[0] == 200
     status, frames = engine.request("GET", f"/containers/{id}/logs?stdout=1&stderr=1")
@@ -32,7 +32,7 @@ def output(engine: Engine, *command: str, host: Any = None, **config: Any) -> st
 
 
 def refusal(engine: Engine, host: Any = None, **config: Any) -> tuple[int, str]:
-    """The answer to the start of a container that can be created."""
+    """The error response to starting a container that could be created."""
     id = create(engine, "", "true", host=host, **config)
     status, answer = call(engine, "POST", f"/containers/{id}/start")
     call(engine, "DELETE", f"/containers/{id}?force=1&v=1")
@@ -125,7 +125,7 @@ def test_of_the_host_configuration(engine: Engine, host: dict[str, Any], script:
 
 @pytest.fixture
 def files(session_dir: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A directory of the host with a mount of its own inside."""
+    """A host directory that contains a mount point."""
     root = session_dir / f"f{abs(hash(request.node.nodeid)) % 10**6}"
     (root / "below").mkdir(parents=True)
     (root / "file").write_text("of the host\n")
@@ -216,7 +216,7 @@ def test_a_tmpfs_mount_has_size_mode_and_flags(engine: Engine) -> None:
 
 @pytest.fixture
 def hostile(engine: Engine, tmp_path: Path) -> str:
-    """An image whose links lead out, if they were followed by the host."""
+    """An image with symlinks that would escape if the host followed them."""
     entries = [
         directory("data"),
         directory("data/sub"),
@@ -399,7 +399,7 @@ FOREVER = ("sleep", "1000")
 
 
 def exec_in(engine: Engine, name: str, *command: str) -> str:
-    """What a command in a running container writes."""
+    """The output of a command in a running container."""
     body = {"Cmd": list(command), "AttachStdout": True, "AttachStderr": True, "Tty": True}
     status, created = call(engine, "POST", f"/containers/{name}/exec", body)
     assert status == 201, created
@@ -408,7 +408,7 @@ def exec_in(engine: Engine, name: str, *command: str) -> str:
     return content.decode().replace("\r\n", "\n").strip()
 
 
-# --- the image's own words
+# --- ports, users, defaults
 
 
 def test_exposed_ranges_are_published_one_by_one(newer: Engine) -> None:

@@ -1,4 +1,4 @@
-"""Trouble around sampand: a full or read-only disk, a plugin that is broken, a registry that lies."""
+"""Faults around sampand: a full or read-only disk, broken plugins, a registry that serves corrupt content."""
 
 import os
 import subprocess
@@ -53,7 +53,7 @@ def tmpfs(directory: Path, options: str) -> Iterator[None]:
 
 
 def refusal(engine: Engine) -> str:
-    """The last lines of the log of a daemon that must not start."""
+    """The last log lines of a daemon that must fail to start."""
     with pytest.raises(StartFailed) as raised:
         engine.start()
     return str(raised.value)
@@ -66,7 +66,7 @@ def used(directory: Path) -> int:
 
 
 def await_room(directory: Path, most_bytes: int) -> None:
-    """Return when no more than this is in use: what a container wrote goes in the background."""
+    """Wait until at most this much is in use: a container's data is deleted in the background."""
     assert eventually(lambda: used(directory) <= most_bytes, 20), f"{used(directory)} bytes in use"
 
 
@@ -96,7 +96,7 @@ def test_a_read_only_data_root_is_named(root: Path) -> None:
 
 @pytest.fixture
 def plugins(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two distributions on the path of the daemon: one can't be imported, the other's driver can't work here."""
+    """Two distributions on the daemon's path: one can't be imported, the other's driver can't work on this host."""
     for name, source in (("rotten", BROKEN_PLUGIN), ("adrift", UNFIT_PLUGIN)):
         about = root / "site" / f"sampan_{name}-0.0.1.dist-info"
         about.mkdir(parents=True)
@@ -124,7 +124,7 @@ def test_plugins_that_do_not_work_are_told_of_and_left_out(
 
 @pytest.fixture
 def lying_registry(root: Path) -> Iterator[str]:
-    """The reference of an image of whose layers one has another content than its digest says."""
+    """The reference of an image with a layer whose content doesn't match its digest."""
     layers = [layer([Entry("of-this-test", os.urandom(1 << 20))])]
     docker_archive(root / "honest.tar", "honest:test", layers)
     with closing(Registry(root)) as registry:

@@ -1,10 +1,10 @@
-"""A whole distribution in a container: Debian by debootstrap, with apt and Python."""
+"""A full distribution in a container: Debian, with apt and Python, built with debootstrap."""
 
 import pytest
 
 from tests.support.clients import Client
 
-pytestmark = pytest.mark.timeout(900)  # a slow mirror
+pytestmark = pytest.mark.timeout(900)  # for slow mirrors
 
 SCRIPT = "import os, sys; print(sys.version_info >= (3, 9), os.getpid(), len(os.listdir('/etc')) > 50)"
 
@@ -18,7 +18,7 @@ def test_python_runs(client: Client, debian: str) -> None:
 
 
 def test_dpkg_removes_a_package_of_the_image(client: Client, debian: str) -> None:
-    """Names, owners and removals over a lower layer, as a package manager makes them."""
+    """Renames, ownership changes and removals over a lower layer, as a package manager makes them."""
     words = ("dpkg", "--purge", "--force-depends", "python3-minimal")
     assert "Removing python3-minimal" in client("run", "--rm", debian, *words)
     assert client("run", "--rm", debian, "test", "-e", "/usr/bin/python3") == ""

@@ -1,6 +1,6 @@
-"""The same steps on Docker and on sampan: what differs is in `differences.toml`, with a reason, or is a defect.
+"""The same steps on Docker and sampan: any difference is listed with a reason in `differences.toml`, or is a bug.
 
-An entry there that fits no difference any more fails the last test.
+An entry that no longer matches any difference fails the last test.
 """
 
 from collections.abc import Iterator

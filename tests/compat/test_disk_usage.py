@@ -1,4 +1,4 @@
-"""What `system df` counts adds up to what du(1) finds in the data root."""
+"""The figures of `system df` add up to what du(1) reports for the data root."""
 
 import subprocess
 from pathlib import Path
@@ -10,11 +10,11 @@ from tests.support.containers import IMAGE, call, run, send
 from tests.support.engines import Engine
 
 LITTLE = 1 << 20
-"""What is no thing of anybody's: the database and its log, a reserve for a full disk, the drivers' own records."""
+"""Data that belongs to no object: the database and its log, a disk-full reserve, the drivers' own records."""
 
 
 def taken(engine: Engine) -> int:
-    """Bytes below the data root, beside what the engine keeps for itself."""
+    """Bytes used in the data root, excluding the state database."""
     done = subprocess.run(["du", "-s", "-x", "-B1", engine.data_root], check=True, capture_output=True, text=True)
     own = sum(path.stat().st_blocks * 512 for path in Path(engine.data_root).glob("state.db*"))
     return int(done.stdout.split()[0]) - own

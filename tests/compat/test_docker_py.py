@@ -68,7 +68,7 @@ def test_attach_socket_carries_stdin(library: docker_py.DockerClient) -> None:
     assert stream.read(8) == b"\x01\0\0\0\0\0\0\x10"
     assert stream.read(16) == b"over the socket\n"
     stream.close()
-    connection.close()  # docker-py's stream does not
+    connection.close()  # docker-py's stream does not close it
     assert container.wait()["StatusCode"] == 0
 
 

@@ -1,4 +1,4 @@
-"""docker-py's containers: everything that the library offers on one, with what it decodes for its caller."""
+"""docker-py's containers: everything the library offers for one, including what it decodes for the caller."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ from docker.types import Mount, Ulimit
 from tests.support.engines import Dockerd, Engine
 from tests.support.images import Entry, layer
 
-# docker-py leaves the sockets of exec_run to the garbage collector
+# docker-py leaves exec_run's sockets to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 IMAGE = "busybox:test"
 FOREVER = ["sleep", "1000"]
@@ -216,7 +216,7 @@ def test_prunes_say_what_went(library: docker_py.DockerClient, running: Containe
     ended.wait()
     assert library.containers.prune()["ContainersDeleted"] == [ended.id]
     library.volumes.create("py-named")
-    everything = {} if isinstance(engine, Dockerd) else {"all": True}  # before API 1.42 it is the default
+    everything = {} if isinstance(engine, Dockerd) else {"all": True}  # the default before API 1.42
     assert library.volumes.prune(filters=everything)["VolumesDeleted"] == ["py-named"]
     assert library.images.prune()["ImagesDeleted"] is None
     assert library.networks.prune()["NetworksDeleted"] in (None, [])

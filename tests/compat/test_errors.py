@@ -1,4 +1,4 @@
-"""Bad input: a clear error in Docker's words, Docker's status, nothing left over."""
+"""Bad input: a clear error with Docker's wording and status, and nothing left behind."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""`exec`: output, streams, terminal, statuses."""
+"""`exec`: output, streams, terminal, exit statuses."""
 
 import pytest
 
@@ -10,7 +10,7 @@ IMAGE = "busybox:test"
 
 @pytest.fixture
 def box(client: Client) -> str:
-    """A running container's name."""
+    """The name of a running container."""
     client("run", "-d", "--name", "box", "-e", "PLANK=one", IMAGE, "sleep", "600")
     return "box"
 

@@ -1,4 +1,4 @@
-"""cp, diff, export and commit: the same results and the same words from both engines and both clients."""
+"""cp, diff, export and commit: the same results and messages from both engines and both clients."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ touch -d @1000000000 /d/f /d/sub; touch -h -d @1000000000 /d/link; touch /ready
 
 @pytest.fixture
 def box(client: Client) -> Iterator[Client]:
-    """The client, and a running container named `box` with files of all kinds and a volume at /srv."""
+    """The client, with a running container named `box` that has all kinds of files and a volume at /srv."""
     script = f"{FILL}exec sleep 1000"
     client("run", "-d", "--name", BOX, "-v", "/srv", "-v", "/srv/lower", IMAGE, "sh", "-c", script)
     client("exec", BOX, "sh", "-c", "while ! [ -e /ready ]; do sleep 0.1; done")
@@ -32,7 +32,7 @@ def box(client: Client) -> Iterator[Client]:
 
 @pytest.fixture
 def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory: a tree `x`, a file `s` and links to both."""
+    """The working directory, with a tree `x`, a file `s` and symlinks to both."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x/y").mkdir(parents=True)
     (tmp_path / "x/a").write_text("a\n")
@@ -45,7 +45,7 @@ def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def inside(client: Client, path: str) -> list[str]:
-    """What is below a path of the container: kind and mode, owner, where it leads."""
+    """The files at and below a container path: type and mode, owner, size, link target."""
     out = client("exec", BOX, "sh", "-c", f"find {path} -exec stat -c '%n %A %u:%g %s %N' {{}} \\; | sort")
     return out.splitlines()
 
@@ -79,7 +79,7 @@ def test_what_can_not_be_copied_is_told_in_the_same_words(
     box: Client, local: Path, words: tuple[str, str], error: str
 ) -> None:
     done = box.run("cp", *words)
-    told = [line for line in done.stderr.splitlines() if "level=error" not in line]  # docker's tar writer complains
+    told = [line for line in done.stderr.splitlines() if "level=error" not in line]  # from docker's tar writer
     assert (done.returncode, told) == (1, [error.format(local=local)])
 
 
@@ -129,7 +129,7 @@ def test_what_is_copied_out_and_in_is_the_same(box: Client, local: Path) -> None
     assert (local / "out/f").samefile(local / "out/hard")
     assert int((local / "out/f").stat().st_mtime) == 1_000_000_000
     assert os.readlink(local / "out/link") == "f"
-    (local / "out/f").chmod(0o755)  # dockerd gives the second name of a file to its owner, which takes setuid off
+    (local / "out/f").chmod(0o755)  # dockerd chowns the second hard link, which clears setuid
     box("cp", "out", f"{BOX}:/tmp/back")
     box("cp", f"{BOX}:/tmp/back", "again")
     assert differences(tree(local / "again"), tree(local / "out")) == []

@@ -123,7 +123,7 @@ def test_import_makes_an_image_of_a_tar(client: Client, tmp_path: Path) -> None:
 
 @pytest.fixture
 def site(engine: Engine, tmp_path: Path) -> Iterator[str]:
-    """A web server on the engine's loopback, of the files in `tmp_path`."""
+    """A web server on the engine's loopback that serves `tmp_path`."""
     command = [*engine.prefix, sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -158,7 +158,7 @@ def test_import_from_a_url_takes_what_a_tar_may_be_compressed_with(
 def test_an_import_from_where_nothing_is_says_so(
     engine: Engine, site: str, path: str, status: int | None, message: str
 ) -> None:
-    expected = status or (500 if isinstance(engine, Dockerd) else 400)  # whose fault a wrong scheme is
+    expected = status or (500 if isinstance(engine, Dockerd) else 400)  # a wrong scheme is a server error to Docker
     answered, body = engine.request("POST", f"/images/create?fromSrc={quote(path.format(site=site), safe='')}")
     assert (answered, json.loads(body)["message"][: len(message.format(site=site))]) == (
         expected,

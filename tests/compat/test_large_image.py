@@ -1,4 +1,4 @@
-"""A pulled image has the files that umoci unpacks of it: all odd kinds, and with --large as many as people have."""
+"""A pulled image has the files umoci unpacks from it: all odd kinds, and with --large a realistic number."""
 
 import subprocess
 import time
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 @dataclass(frozen=True)
 class Large:
-    """The image in a registry, and what umoci made of it."""
+    """The image in a registry, and the files umoci unpacked from it."""
 
     reference: str
     expected: dict[str, str]

@@ -85,7 +85,7 @@ def test_logs_follow_until_the_container_ends(client: Client) -> None:
     client("run", "-d", "--name", "talker", IMAGE, "sh", "-c", "mkfifo /go; echo one; read x </go; echo two")
     following = client.spawn("logs", "-f", "talker")
     assert first_line(following) == "one\n"
-    client("exec", "-d", "talker", "sh", "-c", "echo >/go")  # dies with the container
+    client("exec", "-d", "talker", "sh", "-c", "echo >/go")  # -d: killed with the container
     assert following.communicate(timeout=30)[0] == "two\n"
     assert following.returncode == 0
 
@@ -189,7 +189,7 @@ def test_prune_removes_what_does_not_run(client: Client, engine: Engine) -> None
 
 def test_a_health_check_shows_in_ps(client: Client, engine: Engine) -> None:
     health = ("--health-cmd", "true", "--health-interval", "100ms")
-    began = f"{time.time():.6f}"  # another container of that name has events too
+    began = f"{time.time():.6f}"  # other containers of that name have events too
     client("run", "-d", "--name", "well", *health, IMAGE, "sleep", "600")
     following = client.spawn(
         "events", "--since", began, "--filter", "event=health_status", "--filter", "container=well"

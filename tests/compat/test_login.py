@@ -1,4 +1,4 @@
-"""docker login against a real registry that lets in one user alone."""
+"""docker login against a real registry that admits a single user."""
 
 import os
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def closed_registry(shared_engine: Engine) -> Iterator[Registry]:
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the client keeps what it was given."""
+    """The file in which the client stores credentials."""
     monkeypatch.setitem(os.environ, "DOCKER_CONFIG", str(tmp_path))
     return tmp_path / "config.json"
 

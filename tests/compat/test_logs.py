@@ -1,4 +1,4 @@
-"""Logs that are rotated while they are written, read and followed; the daemon killed in the middle of it."""
+"""Logs rotated while being written, read and followed; the daemon killed in the middle."""
 
 import os
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def test_a_follower_sees_every_line_once_over_many_files(client: Client) -> None
 def test_of_a_log_with_few_files_the_end_is_kept(client: Client) -> None:
     few = ("--log-opt", "max-size=64k", "--log-opt", "max-file=3")
     client("run", "--name", "talker", *few, IMAGE, "seq", "1", str(LINES))
-    kept = numbers(client("logs", "talker"))[1:]  # the first may be the end of a line whose beginning is gone
+    kept = numbers(client("logs", "talker"))[1:]  # the first may be the tail of a truncated line
     assert kept == list(range(LINES - len(kept) + 1, LINES + 1))
 
 
@@ -65,7 +65,7 @@ def test_a_killed_daemon_loses_and_doubles_no_line(start_engine: Callable[..., E
 def test_what_was_written_with_no_daemon_is_bounded(
     start_engine: Callable[..., Engine], archives: Archives, tmp_path: Path
 ) -> None:
-    """80 MB of log, where 3 times 64 KiB are to be kept and conmon by itself begins anew after 16 MiB."""
+    """80 MB of log with a limit of 3 × 64 KiB; conmon on its own starts over after 16 MiB."""
     engine = start_engine()
     if isinstance(engine, Dockerd):
         pytest.skip("dockerd's containers block or die with it")
@@ -94,5 +94,5 @@ def test_a_line_of_a_megabyte_comes_back_whole(client: Client) -> None:
     client("run", "--name", "talker", IMAGE, "sh", "-c", script)
     assert client("logs", "talker") == "x" * (1 << 20) + "\nend"
     assert client("logs", "--tail", "2", "talker") == "x" * (1 << 20) + "\nend"
-    if not isinstance(client.engine, Dockerd):  # it counts pieces of 16 KiB as lines, and stamps each
+    if not isinstance(client.engine, Dockerd):  # dockerd counts and timestamps each 16 KiB chunk as a line
         assert client("logs", "--tail", "2", "-t", "talker").count("Z ") == 2

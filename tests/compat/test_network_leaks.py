@@ -1,4 +1,4 @@
-"""Lives of containers on networks, the daemon killed in a third of them: everything is as it was before."""
+"""Container life cycles on networks, the daemon killed in a third of them: nothing is leaked."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.support.containers import at_rest, call, create, eventually
 from tests.support.engines import Sampand
 
 LIVES, MANY_LIVES = 12, 501
-"""Usually, and with --large. In a third of them the daemon is killed and started again."""
+"""By default, and with --large. In a third of them the daemon is killed and restarted."""
 
 KILLED_EVERY = 3
 WARM_UP = 3
-"""Lives before the first count: the last daemon started after the first of three, as at the end."""
+"""Life cycles before the baseline; as at the end, the daemon last restarted in the first of three."""
 
 
 class Traces:
@@ -43,7 +43,7 @@ class Traces:
         }
 
     def grown_since(self, before: dict[str, int]) -> dict[str, str]:
-        """What there is more of."""
+        """The counts that have grown, as `before -> now`."""
         return {
             what: f"{before.get(what, 0)} -> {count}"
             for what, count in self.now().items()
@@ -61,7 +61,7 @@ class Traces:
         return sum(len(body.get("elem", [])) for item in items for body in item.values() if isinstance(body, dict))
 
     def _files(self) -> dict[str, int]:
-        """What the daemon has open, by path: name servers' and held ports' sockets, sandboxes, and all else."""
+        """The daemon's open files, by path: sockets of name servers and held ports, sandboxes, everything else."""
         assert self.engine.process is not None
         files = Path(f"/proc/{self.engine.process.pid}/fd").iterdir()
         return Counter(re.sub(r":\[\d+\]$", "", _target(file)) for file in files)
@@ -81,8 +81,8 @@ def _target(file: Path) -> str:
 
 
 def live(engine: Sampand, number: int) -> None:
-    """One container on one network, then on two, then on the other one, stopped and started again; the daemon is
-    killed at one point or another."""
+    """Run a container on one network, on two, then on the other alone, and restart it; in every third life cycle
+    the daemon is killed at one of these steps."""
     host = {"NetworkMode": "one", "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1"}], "53/udp": [{}]}}
     id = create(engine, f"life{number}", host=host)
     steps: list[tuple[str, str, Any]] = [

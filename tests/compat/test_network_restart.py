@@ -1,4 +1,4 @@
-"""kill -9 of the daemon, and a new one: what containers say to each other and to the world never stops."""
+"""kill -9 and restart of the daemon: traffic among containers and with the outside never stops."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ECHO = ("nc", "-ll", "-p", "80", "-e", "cat")
 
 
 class Talk:
-    """A connection on which somebody says a word and waits for its echo, again and again."""
+    """A connection that repeatedly sends a word and waits for the echo."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self._connection = socket.create_connection(address, timeout=60)
@@ -44,7 +44,7 @@ class Talk:
         self._connection.close()
 
     def goes_on(self) -> bool:
-        """Whether one more word than until now comes back."""
+        """Whether another word is echoed."""
         before = self.words
         return eventually(lambda: self.words > before)
 
@@ -64,29 +64,29 @@ class Talk:
 
 
 class Pings:
-    """The pings of a process that writes a line for each answer."""
+    """The pings of a process that prints a line per reply."""
 
     def __init__(self, told: Path) -> None:
         self._told = told
 
     def answered(self) -> set[int]:
-        """The numbers of those that were answered."""
+        """The sequence numbers of the pings answered."""
         return {int(number) for number in re.findall(r" seq=(\d+) ttl=.* ms\n", self._told.read_text())}
 
     def lost(self) -> set[int]:
-        """The numbers of those that were not, though a later one was: what is under way is not lost."""
+        """The sequence numbers unanswered although a later one was answered; pings in flight don't count."""
         answered = self.answered()
         return set(range(max(answered, default=0))) - answered
 
     def go_on(self) -> bool:
-        """Whether one more than until now is answered."""
+        """Whether another ping is answered."""
         before = self.answered()
         return eventually(lambda: self.answered() > before)
 
 
 @contextmanager
 def pinging(engine: Engine, source: str, address: str) -> Iterator[Pings]:
-    """One container pings another a hundred times a second, by a process that no daemon started."""
+    """Ping an address from a container 100 times a second, by a process that no daemon started."""
     words = ["nsenter", f"--net=/proc/{pid_of(engine, source)}/ns/net", *PING, address]
     with tempfile.NamedTemporaryFile() as told, subprocess.Popen(words, stdout=told) as process:
         try:
@@ -105,7 +105,7 @@ def address_of(engine: Engine, name: str, *, version: int = 4) -> str:
 
 
 def asked(pid: int, name: str) -> str:
-    """What the container's name server says, within a second."""
+    """The answer of the container's name server, with a one-second timeout."""
     dig = ["nsenter", f"--net=/proc/{pid}/ns/net", "dig", "@127.0.0.11", "+short", "+tries=1", "+time=1", name]
     return subprocess.run(dig, check=True, capture_output=True, text=True).stdout.strip()
 

@@ -1,4 +1,4 @@
-"""Networks through real clients: made, joined, left, pruned; names; who reaches whom."""
+"""Networks through real clients: create, connect, disconnect, prune; name resolution; connectivity."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SUBNET = "10.99.7.0/24"
 
 @pytest.fixture
 def sea(client: Client) -> Iterator[str]:
-    """A network of the test's own."""
+    """A network for the test alone."""
     client("network", "create", "--subnet", SUBNET, "--label", "planks=3", "sea")
     yield "sea"
     for container in client("ps", "-aq").split():

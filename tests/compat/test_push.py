@@ -1,4 +1,4 @@
-"""push, to registries that let in everybody and to one that asks who is there."""
+"""push, to open registries and to one that requires authentication."""
 
 import json
 import os

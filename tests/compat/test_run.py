@@ -15,7 +15,7 @@ IMAGE = "busybox:test"
 
 
 def free_port() -> int:
-    """One that nobody has, and none of those that the kernel gives to clients (net.ipv4.ip_local_port_range)."""
+    """An unused port outside the kernel's ephemeral range (net.ipv4.ip_local_port_range)."""
     while True:
         port = 20_000 + secrets.randbelow(10_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -24,7 +24,7 @@ def free_port() -> int:
 
 
 def await_server(client: Client, container: str) -> None:
-    """Return when the container's web server answers itself."""
+    """Wait until the container's web server responds inside the container."""
     client("exec", container, "sh", "-c", "until wget -qO /dev/null http://127.0.0.1/; do sleep 0.05; done")
 
 

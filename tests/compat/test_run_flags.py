@@ -1,4 +1,4 @@
-"""Flags of `run` and `exec`, as a person types them with either client: what the command in the container sees."""
+"""Flags of `run` and `exec`, as typed with either client, and their effect on the command in the container."""
 
 import shlex
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""save and history: what other engines and tools read."""
+"""save and history, as read by other engines and tools."""
 
 import json
 import shutil
@@ -90,7 +90,7 @@ def test_search_where_there_is_none_says_so(client: Client, registry: Registry) 
 
 @pytest.fixture
 def podman(session_dir: Path) -> Iterator[list[str]]:
-    """Podman with a store of its own, whose path must be short."""
+    """Podman with its own store, whose path must be short."""
     if shutil.which("podman") is None:
         pytest.skip("podman is not installed")
     with tempfile.TemporaryDirectory(dir=session_dir) as root:

@@ -1,4 +1,4 @@
-"""What docker and sampan print of the same daemon at the same time is the same."""
+"""docker and sampan print the same output for the same daemon at the same time."""
 
 import json
 import re
@@ -15,7 +15,7 @@ IMAGE = "busybox:test"
 
 @pytest.fixture(scope="module")
 def busy(shared_engine: Engine) -> Iterator[Engine]:
-    """An engine with containers in several states, volumes and an image without a name."""
+    """An engine with containers in several states and with volumes."""
     if not isinstance(shared_engine, Sampand):
         pytest.skip("it is about sampan's daemon")
     docker = Client("docker", shared_engine)
@@ -33,7 +33,7 @@ def busy(shared_engine: Engine) -> Iterator[Engine]:
 
 
 def both(engine: Engine, *words: str, stdin: str = "") -> tuple[tuple[int, str, str], tuple[int, str, str]]:
-    """Exit status, stdout and stderr of each client; what tells of seconds passed reads the same."""
+    """Exit status, stdout and stderr of each client, with elapsed times masked."""
     shown = []
     for name in ("docker", "sampan"):
         done = Client(name, engine).run(*words, stdin=stdin)
@@ -185,12 +185,12 @@ def test_system_prune_removes_what_nobody_uses(shared_engine: Engine, name: str)
 
 
 def _server_lines(info: str) -> set[str]:
-    """The server's part; the names of its runtimes are sorted, as docker prints them in the order of a Go map."""
+    """The server section; runtime names are sorted, since docker prints them in Go map order."""
     lines = info.partition("Server:")[2].splitlines()
     return {" ".join(sorted(line.split())) if line.startswith(" Runtimes: ") else line for line in lines}
 
 
 def _own_name(shown: tuple[int, str, str]) -> tuple[int, str, str]:
-    """The program's own name in messages about its usage."""
+    """The result with `docker` as the program's name in usage messages."""
     status, stdout, stderr = shown
     return status, stdout, stderr.replace("sampan", "docker")

@@ -1,4 +1,4 @@
-"""What containers use, as the clients show it."""
+"""Resource usage of containers, as the clients show it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""kill -9 of the daemon while five containers run: nothing of them is lost."""
+"""kill -9 of the daemon while five containers run: they lose nothing."""
 
 import os
 import select
@@ -42,7 +42,7 @@ def test_five_containers_survive_the_daemons_death(
     for name, pid in pids.items():
         state = engine.get(f"/containers/{name}/json")["State"]
         assert (state["Running"], state["Pid"]) == (True, pid)
-    assert docker("wait", "gone") == "7"  # its monitor may have noted that only just now
+    assert docker("wait", "gone") == "7"  # its monitor may have only just recorded the exit
     gone = engine.get("/containers/gone/json")["State"]
     assert (gone["Status"], gone["ExitCode"]) == ("exited", 7)
     assert engine.curl(f"http://127.0.0.1:{port}/") == "three planks\n"
@@ -52,7 +52,7 @@ def test_five_containers_survive_the_daemons_death(
 
 
 def _end_in_the_gap(engine: Engine, fifo: Path, docker: Client) -> None:
-    """Let the container `gone` end while no daemon runs, and wait until it has."""
+    """Let the container `gone` exit while no daemon runs, and wait until it has."""
     reader = os.open(fifo, os.O_WRONLY)
     holders = [pid for pid in _pids() if _opens(pid, fifo) and pid != os.getpid()]
     pidfds = [os.pidfd_open(pid) for pid in holders]
@@ -95,6 +95,6 @@ def _logs_work(docker: Client) -> None:
     following = docker.spawn("logs", "-f", "talker")
     assert following.stdout is not None
     assert following.stdout.readline() == "one\n"
-    docker("exec", "-d", "talker", "sh", "-c", "echo >/go")  # dies with the container
+    docker("exec", "-d", "talker", "sh", "-c", "echo >/go")  # -d: killed with the container
     assert following.communicate(timeout=30)[0] == "two\n"
     assert docker("wait", "talker") == "4"

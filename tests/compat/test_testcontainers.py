@@ -1,6 +1,6 @@
-"""testcontainers-python as it comes from PyPI: what a test program makes, and what is left of one that was killed.
+"""testcontainers-python from PyPI: what a test program creates, and the clean-up after one that was killed.
 
-Its reaper, Ryuk, is an image of its own, for which another one of that name stands in here that does the same.
+Its reaper, Ryuk, is a separate image, replaced here by an equivalent stand-in of the same name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.support.clients import Client
 from tests.support.containers import await_event, events
 from tests.support.engines import Engine
 
-pytestmark = pytest.mark.timeout(900)  # a slow mirror
+pytestmark = pytest.mark.timeout(900)  # for slow mirrors
 
 RYUK = "testcontainers/ryuk:0.8.1"
 REAPER = '''
@@ -115,7 +115,7 @@ def ryuk(shared_engine: Engine, debian: str, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def program(engine: Engine, ryuk: None, tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
-    """Runs a test program of a user to its end."""
+    """Run a user's test program to completion."""
     environment = {**os.environ, "DOCKER_HOST": engine.host, "TC_POOLING_INTERVAL": "0.1", "HOME": str(tmp_path)}
 
     def run(text: str) -> subprocess.CompletedProcess[str]:

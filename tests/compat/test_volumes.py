@@ -1,4 +1,4 @@
-"""Volumes through real clients: options of the local driver, who uses them, what is left."""
+"""Volumes through real clients: options of the local driver, their users, what is left behind."""
 
 from __future__ import annotations
 

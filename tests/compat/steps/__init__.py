@@ -1,4 +1,4 @@
-"""All that a client can ask, with normal and with erroneous use, as scenarios for `test_differential`."""
+"""Everything a client can request, correctly or incorrectly, as scenarios for `test_differential`."""
 
 from tests.compat.steps import containers, execs, files, life, system, things
 from tests.support.steps import Scenario

@@ -48,7 +48,7 @@ MANY = {
 
 
 def listed(name: str, key: str = "", value: str = "") -> Step:
-    """All containers, or those that a filter lets through."""
+    """List all containers, or those matching a filter."""
     filters = f"&filters={quote(json.dumps({key: [value]}))}" if key else ""
     return api("GET", f"/containers/json?all=1{filters}", name=name)
 

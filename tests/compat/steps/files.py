@@ -1,4 +1,4 @@
-"""Files of containers: changes, archive both ways, export, commit; and what they use."""
+"""Container files: changes, archive, /etc/hostname and the like, export, commit."""
 
 import base64
 import contextlib
@@ -16,9 +16,9 @@ PUT = layer([Entry("put", b"put\n", mode=0o600, uid=1000, gid=1000)])
 
 
 def archive(path: str, name: str) -> Step:
-    """GET of an archive: the members and their metadata, sorted; the header that tells of the path.
+    """GET an archive: its members with their metadata, sorted, and the path stat header.
 
-    Docker puts the file's type into the mode too, as old Go did; no reader of tar looks at those bits.
+    Docker also puts the file type in the mode, as old Go versions did; tar readers ignore those bits.
     """
 
     def take(subject: Subject) -> Observation:

@@ -1,4 +1,4 @@
-"""Ping, version, info, events, disk usage, and how requests are read at all."""
+"""Ping, version, info, events, disk usage, and request parsing in general."""
 
 import json
 import time
@@ -23,7 +23,7 @@ IMAGE = "busybox:test"
 
 
 def events(name: str, query: str = "", **filters: list[str]) -> Step:
-    """What has happened since the scenario began, sorted where Docker's order is chance."""
+    """The events since the scenario began, sorted where Docker's order is arbitrary."""
 
     def take(subject: Subject) -> Observation:
         text = quote(json.dumps(filters))

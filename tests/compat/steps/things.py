@@ -1,4 +1,4 @@
-"""Images, volumes and networks, as far as containers need them."""
+"""Images, volumes and networks, to the extent that containers need them."""
 
 import json
 from urllib.parse import quote
