@@ -1,9 +1,9 @@
-"""A daemon's part in the life of cgroups: takes over those that are there, makes and removes the rest, 16 at a time.
+"""A daemon's part in the life of cgroups: adopts existing ones, creates and removes the rest, in 16 threads.
 
     cgroups_churn.py STATE_DIR SLICE FIRST COUNT [KEPT…]
 
-What is about to happen and what has happened it prints, a line each, before it goes on: whoever kills it knows what
-there must be. KEPT are the groups that the one before it had made and not begun to remove.
+It prints a line before and after each step, before going on, so that whoever kills it knows what must exist.
+KEPT are the groups that its predecessor had created and not begun to remove.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sampan_cgroups_v2.host import find_host
 CONCURRENCY = 16
 BATCH = 5
 INHABITED, NESTED = 10, 4
-"""In every tenth group lives a process; every fourth lies in one of three parents, which come and go with them."""
+"""Every tenth group holds a process; every fourth is in one of three parents, which come and go with them."""
 
 
 class Keeper:
@@ -31,14 +31,14 @@ class Keeper:
         self._mount = Path(str(find_host().mount))
 
     def adopt(self, kept: Collection[int]) -> None:
-        """Say what is there, and remove what had not been made wholly, or not removed wholly."""
+        """Report the existing groups, and remove those only partly created or removed."""
         for id in sorted(self._driver.list()):
             say("found", int(id), len(self._driver.processes(id)))
             if int(id) not in kept:
                 self.remove(int(id))
 
     def live(self, numbers: Collection[int]) -> None:
-        """Several are there at once."""
+        """Create all the groups, then remove them, so that several exist at once."""
         for number in numbers:
             self.make(number)
         for number in numbers:
@@ -62,13 +62,13 @@ class Keeper:
         self._driver.close()
 
     def _inhabit(self, cgroup: Cgroup) -> None:
-        """Return when a process, which outlives this program, is in the group."""
+        """Return once a process that outlives this program is in the group."""
         script = f"echo 0 >{self._mount}{cgroup.path}/cgroup.procs; sleep 600 >&- 2>&- &"
         subprocess.run(["sh", "-c", script], stdin=subprocess.DEVNULL, check=True)
 
 
 def id_of(number: int) -> str:
-    """A group has a container's id."""
+    """A group is named like a container, by a 64-digit ID."""
     return f"{number:064}"
 
 

@@ -1,4 +1,4 @@
-"""What tests on the real kernel share."""
+"""Fixtures shared by the tests on the real kernel."""
 
 from pathlib import Path
 

@@ -1,9 +1,9 @@
-"""Works on a storage driver and kills itself with SIGKILL at the N-th line of the driver's own code.
+"""Exercises a storage driver and SIGKILLs itself at the N-th line of the driver's own code.
 
     storage_crash.py DRIVER STATE_DIR N
 
-What has happened for certain it prints, a line each, before it goes on. With N = 0 it does not kill itself and
-prints at the end how many lines there were.
+It prints each completed step on a line before going on. With N = 0 it does not kill itself and finally prints the
+number of lines run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OURS = ("sampan_overlayfs", "sampan/storage")
 
 
 class Fuse:
-    """A trace function that counts the lines of the driver's packages, and kills the process at one of them."""
+    """A trace function that counts lines run in the driver's packages, and kills the process at a given one."""
 
     def __init__(self, fatal: int) -> None:
         self.fatal = fatal
@@ -43,7 +43,7 @@ def say(*words: str) -> None:
 
 
 def make(driver: StorageDriver, name: str, key: str, parent: str | None) -> None:
-    """A layer on top of another, detached until it is committed if the driver can."""
+    """Make a layer on top of another, detached until committed if the driver supports that."""
     is_detached = driver.capabilities.detached_layers is not None
     mounts = driver.prepare(key, None if is_detached else parent)
     if parent is None:

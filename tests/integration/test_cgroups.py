@@ -37,14 +37,14 @@ def driver(cgroups: Path, tmp_path: Path) -> Iterator[CgroupDriver]:
 
 @pytest.fixture
 def limited(driver: CgroupDriver) -> CgroupDriver:
-    """On a host whose v2 hierarchy has the controllers."""
+    """The driver, on a host whose v2 hierarchy has the controllers."""
     if find_host().kind != "unified" or not {"memory", "cpu", "pids"} <= driver.capabilities().controllers:
         pytest.skip("this host has no unified cgroup v2 with the memory, cpu and pids controllers")
     return driver
 
 
 class Shell:
-    """A shell that waits for the word, so that it runs its script inside the group from the first line on."""
+    """A shell that waits for a line on stdin, so that its whole script runs inside the group."""
 
     def __init__(self, script: str, directory: Path) -> None:
         self._process = subprocess.Popen(
@@ -62,7 +62,7 @@ class Shell:
         return self._process.returncode, printed.decode()
 
     def end(self) -> None:
-        """Kill it if it runs, and forget it."""
+        """Kill it if it is running, and reap it."""
         self._process.kill()
         self._process.communicate()
 

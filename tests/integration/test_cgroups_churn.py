@@ -1,4 +1,4 @@
-"""Many cgroups made and removed at once by a daemon that is killed again and again: none left, none lost."""
+"""Many cgroups created and removed concurrently by a repeatedly killed daemon: none leaked, none lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.root
 CHURN = Path(__file__).with_name("cgroups_churn.py")
 GROUPS = 1000
 LINES, LINES_OF_A_LIFE = 400, 4
-"""A daemon is killed at one of its first 400 lines; the life of a group has four."""
+"""A daemon is killed at one of its first 400 lines of output; a group's life cycle prints four."""
 HALF = ("making", "removing")
 
 
@@ -36,7 +36,7 @@ def slice(tmp_path: Path, cgroups: Path) -> Iterator[str]:
 
 
 class Ledger:
-    """What the daemons have said of each group last, and what the present one has found."""
+    """The last thing reported of each group, and what the current daemon found."""
 
     def __init__(self) -> None:
         self.last: dict[int, str] = {}
@@ -44,7 +44,7 @@ class Ledger:
         self.kept: set[int] = set()
 
     def arguments(self) -> list[str]:
-        """For the next daemon."""
+        """Arguments for the next daemon."""
         self.found = {}
         self.kept = {number for number, word in self.last.items() if word == "made"}
         first = max(self.last, default=-1) + 1
@@ -59,7 +59,7 @@ class Ledger:
             self.last[numbers[0]] = word
 
     def check(self) -> None:
-        """All that was made is there with its process; what was half made or half removed may not be, and is not."""
+        """Everything created must exist, with its process; groups half done that are missing count as removed."""
         there = {number: self.found.get(number) for number in self.kept}
         assert there == {number: int(number % INHABITED == 0) for number in self.kept}
         for number in {number for number, word in self.last.items() if word in HALF} - self.found.keys():
@@ -81,7 +81,7 @@ def test_a_thousand_groups_sixteen_at_a_time_with_a_daemon_that_dies_again_and_a
 
 
 def _dies(arguments: Sequence[str], ledger: Ledger, fatal: int) -> bool:
-    """Run a daemon, and kill it at a line; whether it came to that. What it said up to its death is noted."""
+    """Run a daemon, note its output and kill it at a given line; returns whether it was killed."""
     with subprocess.Popen([sys.executable, CHURN, *arguments], stdout=subprocess.PIPE, text=True) as daemon:
         assert daemon.stdout
         for count, line in enumerate(daemon.stdout):

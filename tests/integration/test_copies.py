@@ -1,4 +1,4 @@
-"""Copies in and out of real containers: those that mean harm, large ones, and a full disk."""
+"""Copies into and out of real containers: malicious ones, large ones, and a full disk."""
 
 import contextlib
 import json
@@ -48,7 +48,7 @@ def docker(engine: Engine) -> Iterator[Client]:
 
 @pytest.fixture
 def canary(tmp_path: Path) -> Path:
-    """A tree of the host's that nobody may read from or write to through a container."""
+    """A host tree that must not be read or written through a container."""
     path = tmp_path / "canary"
     (path / "sub").mkdir(parents=True)
     (path / "secret").write_text("the host's\n")
@@ -59,7 +59,7 @@ def ask(engine: Engine, method: str, path: str, body: bytes | None = None) -> tu
     with contextlib.closing(UnixConnection(engine.socket)) as connection:
         connection.request(method, path, body)
         answer = connection.getresponse()
-        with contextlib.suppress(Exception):  # an archive that broke off
+        with contextlib.suppress(Exception):  # a truncated archive
             return answer.status, answer.read()
         return answer.status, b""
 
@@ -70,16 +70,16 @@ def archive(path: str, **more: str) -> str:
     )
 
 
-# Those who mean harm
+# Malicious containers
 
 
 def swaps_in(found: Sequence[bool]) -> int:
-    """How often the path was there for one request and not for the next, or the other way round."""
+    """How often the path appeared or disappeared between two consecutive requests."""
     return sum(one != other for one, other in pairwise(found))
 
 
 def rounds(found: Sequence[bool]) -> Iterator[int]:
-    """A number of them; fewer where processes start slowly: once a good while is over and enough swaps were met."""
+    """Number the rounds, stopping early on slow machines: after enough time, if enough swaps were seen."""
     begin = time.monotonic()
     for number in range(ROUNDS):
         yield number
@@ -93,7 +93,7 @@ def rounds(found: Sequence[bool]) -> Iterator[int]:
 def test_links_swapped_in_a_race_lead_nowhere(
     engine: Engine, docker: Client, canary: Path, swapping: str, swapped: str
 ) -> None:
-    """CVE-2018-15664, CVE-2026-41568: the container swaps a directory for a link to the host's while we copy."""
+    """CVE-2018-15664, CVE-2026-41568: the container swaps a path for a link to the host's during the copy."""
     before = tree(canary)
     docker("run", "-d", "--name", "trap", "-v", "/trap", IMAGE, "sh", "-c", swapping.format(canary=canary))
     statuses: set[int] = set()
@@ -159,7 +159,7 @@ def test_nothing_of_the_kernels_can_be_reached(engine: Engine, docker: Client, c
 def test_a_copying_process_opens_nothing_of_its_own_in_the_container(
     engine: Engine, docker: Client, tmp_path: Path
 ) -> None:
-    """CVE-2019-14271: whatever it loaded then, modules, locales or codecs, would be the container's."""
+    """CVE-2019-14271: any modules, locales or codecs it loaded then would be the container's."""
     assert engine.process is not None
     docker("run", "-d", "--name", "trap", IMAGE, "sleep", "1000")
     trace = tmp_path / "trace"
@@ -180,7 +180,7 @@ def test_a_copying_process_opens_nothing_of_its_own_in_the_container(
         assert re.findall(r'open\w*\(AT_FDCWD, "([^"]*)"|execve|socket\(', own) == ["/"]
 
 
-# What a running container has mounted
+# Mounts of a running container
 
 
 def test_what_is_mounted_in_a_running_container_is_seen(engine: Engine, docker: Client, tmp_path: Path) -> None:
@@ -213,11 +213,11 @@ def test_a_copy_goes_on_when_the_container_ends(engine: Engine, docker: Client) 
         assert len(answer.read()) == 512 + 20_000_000 + 256 + 1024 - 1000
 
 
-# Large ones, and full disks
+# Large copies and full disks
 
 
 def memory_of(pid: int) -> int:
-    """The most that a process ever had in memory, in bytes."""
+    """A process's peak resident memory, in bytes."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -237,7 +237,7 @@ def test_a_gigabyte_goes_both_ways_in_flat_memory(engine: Engine, docker: Client
     (tmp_path / "small").write_text("small")
     docker("cp", str(tmp_path / "small"), "trap:/small")
     docker("cp", "trap:/small", str(tmp_path / "back"))
-    Path(f"/proc/{pid}/clear_refs").write_text("5")  # begin to measure anew
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # reset the peak
     before = memory_of(pid)
     docker("cp", str(tmp_path / "large"), "trap:/large", timeout_s=600)
     docker("cp", "trap:/large", str(tmp_path / "back"), timeout_s=600)
@@ -302,13 +302,13 @@ def images_of(engine: Engine) -> list[str]:
 
 
 def files_below(root: Path) -> list[str]:
-    """What is kept of images and snapshots."""
+    """The stored content and snapshots."""
     kept = [path for path in root.rglob("*") if "/content/" in f"{path}/" or path.parent.name == "snapshots"]
     return sorted(str(path) for path in kept)
 
 
 def test_a_commit_of_a_running_container_is_whole(engine: Engine, docker: Client, tmp_path: Path) -> None:
-    """Hard links, owners, attributes and times as they were; deletions are deletions, also of whole trees."""
+    """Hard links, owners, attributes and times are kept; so are deletions, also of whole trees."""
     prepare = (
         "mkdir -p /t/deep/er; echo x >/t/f; ln /t/f /t/hard; mkfifo /t/fifo; chown 5:6 /t/deep; chmod 2750 /t/deep;"
         "rm -r /www; rm /etc/group; rm -r /home; mkdir /home; echo n >/home/n; rm -r /var; echo f >/var;"

@@ -105,7 +105,7 @@ def test_removing_all_leaves_no_directory(docker: Client, engine: Engine) -> Non
     once = snapshots(engine)
     docker("run", "--rm", BUSYBOX, "true")
     assert snapshots(engine) == once
-    assert once - before <= 1  # what containers of an image stand on is made once
+    assert once - before <= 1  # the base of an image's containers is made once
 
 
 def test_containers_live_on_over_a_killed_daemon(docker: Client, engine: Engine) -> None:
@@ -189,7 +189,7 @@ def test_copies_share_their_blocks_where_the_file_system_has_reflinks(kind: str,
 
 
 def _copy_on(disk: Path, kind: str, root: Path) -> None:
-    subprocess.run(["mount", "-o", "loop", "-t", kind, disk, root], check=True)  # in a namespace that ends with us
+    subprocess.run(["mount", "-o", "loop", "-t", kind, disk, root], check=True)  # in a namespace that dies with us
     with ExitStack() as undo:
         undo.callback(subprocess.check_call, ["umount", root])
         (root / "state").mkdir()

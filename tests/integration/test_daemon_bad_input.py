@@ -1,4 +1,4 @@
-"""What can't be: one clear error, nothing left over, and the daemon goes on."""
+"""Impossible requests: one clear error, nothing left behind, and the daemon keeps running."""
 
 import os
 import random
@@ -24,7 +24,7 @@ WRITTEN_AT_STARTS = frozenset({"hostname", "hosts", "resolv.conf"})
 
 @pytest.fixture(scope="module")
 def engine(session_dir: Path, leak_marks: list[str], archives: Archives) -> Iterator[Sampand]:
-    """On a data root of its own small disk."""
+    """An engine whose data root is on a small disk of its own."""
     engine = Sampand(Path(mkdtemp(prefix="b", dir=session_dir)))
     leak_marks.extend(engine.marks)
     engine.data_root.mkdir()
@@ -33,7 +33,7 @@ def engine(session_dir: Path, leak_marks: list[str], archives: Archives) -> Iter
     try:
         with running(engine):
             Client("docker", engine)("load", "-q", "-i", str(archives.busybox))
-            run(engine, "first")  # makes what all containers of an image have in common
+            run(engine, "first")  # creates what all containers of an image share
             yield engine
     finally:
         subprocess.run(["umount", str(engine.data_root)], check=True)
@@ -48,22 +48,22 @@ def no_containers_left(engine: Sampand) -> Iterator[None]:
 
 
 def files(engine: Engine) -> set[str]:
-    """All but the snapshots' own files, which are deleted in the background, the database's, logs, and what a start
-    writes anew into its container's directory."""
+    """All but the snapshots' files (deleted in the background), the database's, logs, and what each start rewrites
+    in its container's directory."""
     found = (path.relative_to(engine.data_root) for path in engine.data_root.rglob("*"))
     lasting = (path for path in found if path.parts[0] != "drivers" and path.name not in WRITTEN_AT_STARTS)
     return {str(path) for path in lasting if not CHANGING.intersection(path.suffixes)}
 
 
 class Filled:
-    """The disk of the data root without a byte free, for a while."""
+    """Fills the data root's disk to the last byte while the context is active."""
 
     def __init__(self, engine: Engine) -> None:
         self._file = engine.data_root / "filling"
         self._trash = engine.data_root / "drivers/overlayfs/trash"
 
     def __enter__(self) -> None:
-        assert eventually(lambda: not list(self._trash.iterdir()), 30)  # what is deleted later makes room again
+        assert eventually(lambda: not list(self._trash.iterdir()), 30)  # pending deletions would free space again
         with self._file.open("wb", buffering=0) as filling:
             for size in (1 << 20, 4096):
                 try:
@@ -101,7 +101,7 @@ def test_what_fails_on_a_full_disk_works_with_room_again(engine: Sampand) -> Non
             ("/volumes/create", {"Name": "full"}),
             ("/containers/ready/start", None),
         ):
-            status, answer = call(engine, "POST", path, body)  # small things may just fit
+            status, answer = call(engine, "POST", path, body)  # small writes may just fit
             assert status in (201, 204) or (status == 500 and "disk is full" in answer["message"]), answer
     call(engine, "DELETE", "/containers/new")
     call(engine, "DELETE", "/volumes/full")
@@ -188,7 +188,7 @@ def test_what_cannot_run_says_why_and_is_gone(
 
 
 def fails_to_start(root: Path, *flags: str, **environment: str) -> str:
-    """What it says last; it says so at once, without a traceback, and leaves no socket and no pid file."""
+    """The last line it prints; it fails at once, without a traceback, and leaves no socket or PID file."""
     engine = Sampand(root, flags)
     done = subprocess.run(
         engine.command(), env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False

@@ -1,4 +1,4 @@
-"""Many at once, and two who want opposite things of one container."""
+"""Many concurrent requests, and conflicting ones on one container."""
 
 import time
 from collections import Counter
@@ -162,7 +162,7 @@ def test_the_end_of_the_daemon_ends_streams_at_once(engine: Engine) -> None:
 
 
 def test_two_hundred_execs_at_once(engine: Engine) -> None:
-    """None fails, each has its own output and exit code, and nothing is left of them."""
+    """None fails, each has its own output and exit code, and none leaves anything behind."""
     run(engine, "busy")
     before = held_by(pid_of(engine))
     with ThreadPoolExecutor(200) as threads:
@@ -175,12 +175,12 @@ def test_two_hundred_execs_at_once(engine: Engine) -> None:
 
 
 def kinds(ways: list[str]) -> Counter[str]:
-    """How many of each, sockets and pipes without their numbers."""
+    """The number of each kind, with socket and pipe numbers dropped."""
     return Counter(way.partition(":[")[0] for way in ways)
 
 
 def exec_in(engine: Engine, name: str, script: str) -> tuple[str, int]:
-    """Output and exit code of a shell command, raw as with a terminal, which it has not."""
+    """Output and exit code of a shell command; the stream is raw as with a TTY, though it has none."""
     status, made = call(
         engine, "POST", f"/containers/{name}/exec", {"Cmd": ["sh", "-c", script], "AttachStdout": True}
     )

@@ -1,4 +1,4 @@
-"""kill -9 of the daemon, of a monitor, of an init; and a data root that somebody removed."""
+"""kill -9 of the daemon, a monitor or an init; and a data root that was deleted."""
 
 import http.client
 import os
@@ -52,7 +52,7 @@ def load(engine: Sampand, archives: Archives) -> None:
 
 
 class Clients:
-    """Clients that make and remove things as fast as they can, until the daemon is killed at the `last` answer."""
+    """Clients that create and remove things as fast as they can until the daemon is killed at the `last` answer."""
 
     def __init__(self, engine: Sampand, last: int) -> None:
         self._engine = engine
@@ -75,7 +75,7 @@ class Clients:
             turn += 1
             try:
                 loop(f"n{number}-{turn}-{random.getrandbits(32):x}")
-            except (OSError, http.client.HTTPException):  # the daemon has died while it answered
+            except (OSError, http.client.HTTPException):  # the daemon died while answering
                 assert self._dead.wait(10)
 
     def _ask(self, method: str, path: str, body: object = None, archive: bytes | None = None) -> None:
@@ -140,12 +140,12 @@ class Clients:
 
 
 def assert_nothing_left(engine: Sampand) -> None:
-    """What an ended container held is given back just after its end was told."""
+    """A container's resources are released just after its exit is reported."""
     assert eventually(lambda: not left_overs(engine)), left_overs(engine)
 
 
 def left_overs(engine: Sampand) -> list[str]:
-    """What belongs to no container that the daemon lists."""
+    """Whatever belongs to nothing that the daemon lists."""
     listed = engine.get("/containers/json?all=1")
     known = {one["Id"] for one in listed}
     running = {one["Id"] for one in listed if one["State"] in ("running", "paused")}
@@ -180,7 +180,7 @@ def published(engine: Sampand) -> str:
 
 
 def make_usable(engine: Sampand, id: str) -> None:
-    """Whatever state it was left in, it can be made to run, and removed."""
+    """Whatever its state, the container can be started and removed."""
     if state_of(engine, id)["Paused"]:
         assert call(engine, "POST", f"/containers/{id}/unpause")[0] == 204
     status, answer = call(engine, "POST", f"/containers/{id}/start")

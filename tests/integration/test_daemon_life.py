@@ -1,4 +1,4 @@
-"""The life of real containers: frozen and thawed, probed and restarted, over daemons that die."""
+"""The life of real containers: frozen, thawed, probed and restarted, across daemon crashes."""
 
 import json
 import subprocess
@@ -35,12 +35,12 @@ def lines_of(engine: Engine, name: str) -> int:
 
 
 def commands(engine: Engine, name: str) -> list[str]:
-    """What runs in a container."""
+    """The commands running in a container."""
     return [row[-1] for row in engine.get(f"/containers/{name}/top?ps_args=-o%20pid,args")["Processes"]]
 
 
 def is_frozen(cgroups: Path, pid: int) -> bool:
-    """Whether the kernel says so of the process's group."""
+    """Whether the kernel reports the process's cgroup as frozen."""
     _, _, group = Path(f"/proc/{pid}/cgroup").read_text().rpartition("0::/")
     return "frozen 1" in (cgroups / group.strip() / "cgroup.events").read_text()
 
@@ -75,7 +75,7 @@ def test_top_shows_the_containers_processes_only(engine: Engine) -> None:
     if (asked := subprocess.run(["ps", "-ef"], check=False, capture_output=True, text=True)).returncode:
         pytest.skip(f"ps can't read this kernel's /proc: {asked.stderr.strip()}")
     run(engine, "box", "sh", "-c", "sleep 600 & sleep 601; true")
-    # its shell's children have the shell's arguments until they have become others
+    # the shell's children have its arguments until they exec
     assert eventually(lambda: sorted(commands(engine, "box"))[1:] == ["sleep 600", "sleep 601"])
     titles = engine.get("/containers/box/top")["Titles"]
     assert titles == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]

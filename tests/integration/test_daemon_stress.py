@@ -1,6 +1,6 @@
 """Two hundred containers, sixteen at a time, each started, exec'd, stopped and removed: none fails, nothing is left.
 
-`--stress N` makes it more.
+`--stress N` runs more.
 """
 
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ from tests.support.holdings import difference, holdings
 pytestmark = pytest.mark.root
 AT_ONCE = 16
 WARM_UP = 16
-SPARE_FILES = 6  # what comes and goes: connections of clients, databases of threads
-GIVEN_BACK_S = 20  # free memory goes back to the kernel once all was quiet for ten seconds
+SPARE_FILES = 6  # these come and go: client connections, per-thread databases
+GIVEN_BACK_S = 20  # free memory is returned to the kernel after ten idle seconds
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def engine(loaded_sampand: LoadedSampand) -> Iterator[Sampand]:
 
 
 def live(engine: Sampand, name: str) -> None:
-    """With a published port and two volumes, one of them anonymous."""
+    """Run a container's whole life, with a published port, a named and an anonymous volume."""
     host = {"Binds": [f"{name}:/data"], "PortBindings": {"80/tcp": [{"HostPort": "0"}]}}
     run(engine, name, host=host, Volumes={"/scratch": {}})
     status, made = call(engine, "POST", f"/containers/{name}/exec", {"Cmd": ["true"], "AttachStdout": True})
@@ -41,7 +41,7 @@ def live(engine: Sampand, name: str) -> None:
         status, answer = call(engine, method, path, body)
         assert status in (200, 204), (path, answer)
     code = call(engine, "GET", f"/exec/{made['Id']}/json")
-    assert code[0] == 404, code  # it went with its container
+    assert code[0] == 404, code  # removed with its container
 
 
 def lives(engine: Sampand, prefix: str, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Events on the real daemon: none is lost to a slow reader or to a daemon that dies."""
+"""Events on the real daemon: none is lost to a slow reader or a daemon crash."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AT_ONCE = 4
 
 
 def resize(engine: Engine, times: int) -> None:
-    """Make `times` events over one connection."""
+    """Cause `times` events over one connection."""
     with contextlib.closing(UnixConnection(engine.socket)) as connection:
         for _ in range(times):
             connection.request("POST", "/containers/tty/resize?h=24&w=80")
@@ -46,7 +46,7 @@ def following(engine: Engine, after: int) -> Iterator[http.client.HTTPResponse]:
 
 
 def numbers(lines: Iterator[bytes]) -> Iterator[int]:
-    """The numbers of whole events, up to the connection's end; none of them may stand for lost ones."""
+    """The numbers of complete events until the connection ends; none may be a `lost` marker."""
     with contextlib.suppress(OSError, http.client.HTTPException):
         for line in lines:
             event: dict[str, Any] = json.loads(line)
@@ -72,10 +72,10 @@ def test_a_slow_reader_misses_none_of_20000_events_though_the_daemon_is_killed(
         before = last_number(engine)
         flood = threading.Thread(target=resize_until_it_dies, args=(engine,))
         flood.start()
-        read.extend(islice(numbers(slow), 100))  # it has just begun to read
+        read.extend(islice(numbers(slow), 100))  # it has only just begun to read
         engine.kill()
         flood.join()
-        read.extend(numbers(slow))  # what the socket still holds
+        read.extend(numbers(slow))  # what is left in the socket
     engine.start()
     assert before >= HALF
     with ThreadPoolExecutor(AT_ONCE) as threads, following(engine, read[-1]) as slow:

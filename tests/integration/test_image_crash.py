@@ -1,4 +1,4 @@
-"""kill -9 at random moments of pulls and loads, clients that leave, and a disk that fills up."""
+"""kill -9 at random moments of pulls and loads, clients that disconnect, and a disk that fills up."""
 
 import contextlib
 import hashlib
@@ -31,7 +31,7 @@ State = dict[str, list[str] | int]
 
 
 def layers(count: int, file_bytes: int) -> list[bytes]:
-    """Layers of one large file and many small ones each, which change what is below."""
+    """Layers of one large file and many small ones each, which modify those below."""
     chance = random.Random(count)
     made = [layer([directory("d"), directory("gone"), Entry("gone/file", b"x"), symlink("link", "d")])]
     for number in range(count):
@@ -80,7 +80,7 @@ def beginnings(engine: Sampand) -> list[str]:
 
 
 def state(engine: Sampand) -> State:
-    """Of all that images are made of, what is there; a blob is named by what is in it."""
+    """Everything stored for images; blobs are listed with the digest of their content."""
     blobs = (content(engine) / "blobs").glob("*/*")
     return {
         "blobs": sorted(f"{path.name} {_digest(path)}" for path in blobs),
@@ -116,7 +116,7 @@ def remove(engine: Sampand, images: Images) -> None:
 
 
 def files(engine: Sampand, images: Images) -> str:
-    """A digest of all files of the image, as a container has them."""
+    """A digest of all the image's files, as a container sees them."""
     status, answer = call(engine, "POST", "/containers/create?name=look", {"Image": images.id, "Cmd": ["x"]})
     assert status == 201, answer
     try:
@@ -135,7 +135,7 @@ def _described(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
 
 
 class Killer:
-    """Does one thing again and again, and kills the daemon at a random moment of it."""
+    """Repeats an operation, killing the daemon at a random moment during it."""
 
     def __init__(self, engine: Sampand, images: Images, deed: Callable[[Sampand, Images], None]) -> None:
         self._engine = engine
@@ -149,7 +149,7 @@ class Killer:
         self._remove()
 
     def round(self) -> None:
-        """Kill it once; the next daemon finds nothing half done, and then does the deed."""
+        """Kill the daemon once; the next one finds nothing half done, and completes the operation."""
         self._killed_in_the_middle()
         self._engine.start()
         found = state(self._engine)
@@ -180,7 +180,7 @@ class Killer:
         ended = threading.Event()
 
         def work() -> None:
-            with contextlib.suppress(OSError, HTTPException):  # it has died while it answered
+            with contextlib.suppress(OSError, HTTPException):  # the daemon died while answering
                 self._deed(self._engine, self._images)
             ended.set()
 
@@ -192,7 +192,7 @@ class Killer:
 
 
 def problems(engine: Sampand) -> list[str]:
-    """What the engine's own check of the store finds: every digest, snapshot and reference."""
+    """What the engine's own check of the store reports: it covers every digest, snapshot and reference."""
     return [str(one) for one in engine.get("/system/check")["Problems"]]
 
 
@@ -211,7 +211,7 @@ def test_a_daemon_killed_at_any_moment_leaves_a_clean_store(
 
 
 def test_a_client_that_leaves_is_no_loss(engine: Sampand, images: Images) -> None:
-    """What came stays for the next pull, which asks for the rest."""
+    """What was downloaded is kept for the next pull, which requests the rest."""
     before = at_rest(lambda: state(engine))
     with closing(UnixConnection(engine.socket)) as connection:
         connection.request("POST", f"/images/create?fromImage={images.reference}")

@@ -1,4 +1,4 @@
-"""Archives that other engines and builders write, and what dockerd makes of a zoo of odd entries."""
+"""Archives written by other engines and builders, and how dockerd unpacks a zoo of odd entries."""
 
 import asyncio
 import json
@@ -25,11 +25,11 @@ from tests.unit.images.layer.building import tar
 pytestmark = pytest.mark.root
 __all__ = ["room"]  # a fixture
 
-# dockerd knows no time before 1970, and gives a file the mode that the entry of a hard link to it says.
+# dockerd has no times before 1970, and gives a file the mode in the entry of a hard link to it.
 NOT_THEIRS = frozenset({"old", "bin/ping", "bin/pong"})
 
 Write = Callable[[Path, Path, str], None]
-"""Writes an image made of an archive into another one, under a scratch directory, in a format."""
+"""Rewrites an image archive in a given format, under a scratch directory."""
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
@@ -49,7 +49,7 @@ def podman_saves(scratch: Path, archive: Path, format: str) -> None:
 
 
 def buildah_builds(scratch: Path, archive: Path, format: str) -> None:
-    """With a layer of its own: a file more, one less."""
+    """Adds a layer of its own, with a new file."""
     buildah = ["buildah", *store_flags(scratch)]
     container = run(*buildah, "from", f"docker-archive:{archive}")
     (scratch / "added").write_text("added\n")
@@ -60,7 +60,7 @@ def buildah_builds(scratch: Path, archive: Path, format: str) -> None:
 
 
 def umoci_repacks(scratch: Path, archive: Path, format: str) -> None:
-    """With a layer of its own: a file more, a directory less."""
+    """Adds a layer of its own: one more file, one directory fewer."""
     layout, bundle = scratch / "layout", scratch / "bundle"
     run("skopeo", "--insecure-policy", "copy", "--quiet", f"docker-archive:{archive}", f"oci:{layout}:x")
     run("umoci", "unpack", "--image", f"{layout}:x", bundle)
@@ -75,7 +75,7 @@ def umoci_repacks(scratch: Path, archive: Path, format: str) -> None:
 
 @pytest.fixture
 def scratch(session_dir: Path) -> Iterator[Path]:
-    """A directory with a short path, as podman needs it."""
+    """A directory with a short path, as podman requires."""
     with tempfile.TemporaryDirectory(dir=session_dir) as root:
         yield Path(root)
 

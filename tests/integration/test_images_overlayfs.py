@@ -32,7 +32,7 @@ async def ignore(item: dict[str, object]) -> None:
 
 
 class Room:
-    """A store on overlayfs below one directory."""
+    """An image store on overlayfs, all under one directory."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -115,7 +115,7 @@ def registry(session_dir: Path) -> Iterator[Registry]:
 
 
 def umoci_listing(archive: Path, scratch: Path) -> list[str]:
-    """What umoci unpacks from the same image."""
+    """What umoci unpacks from the same archive."""
     layout = scratch / "layout"
     copy = ["skopeo", "--insecure-policy", "copy", "--quiet", f"docker-archive:{archive}", f"oci:{layout}:x"]
     subprocess.run(copy, check=True)
@@ -193,7 +193,7 @@ async def test_the_init_snapshot_of_a_real_image_has_the_mount_points(room: Room
 
 
 def usr_merged(path: Path) -> str:
-    """A second layer that says nothing of `bin`, a link in the first, nor of `tmp`, where anybody may write."""
+    """An image whose second layer has no entry for `bin`, a link in the first, or the world-writable `tmp`."""
     lower = layer([directory("usr"), directory("usr/bin"), symlink("bin", "usr/bin"), directory("tmp", 0o1777)])
     upper = layer([Entry("bin/tool", b"tool\n", mode=0o755), Entry("tmp/x", b"x\n")])
     return docker_archive(path, "merged:1", [lower, upper])
@@ -220,14 +220,14 @@ async def test_a_pull_of_a_killed_daemon_is_cleared_up(
     await room.store.open()
     assert room.store.list() == []
     assert list(room.storage.list()) == []
-    for kept in ("blobs", "ingest"):  # what was begun stays for the next pull
+    for kept in ("blobs", "ingest"):  # what the next pull resumes is kept elsewhere
         assert not [path for path in (tmp_path / "images/content" / kept).rglob("*") if path.is_file()]
     assert (await room.pull(reference)).id == archives.layered_id
     await room.close()
 
 
 def pull_and_die(root: str, reference: str) -> None:
-    """Run by the test above in a process of its own, which is killed when the first layer is there."""
+    """Run by the test above in its own process, which kills itself once the first layer is complete."""
 
     async def die(item: dict[str, object]) -> None:
         if item["status"] == "Pull complete":

@@ -1,4 +1,4 @@
-"""The log driver `journald` with journald itself, in a mount namespace of its own."""
+"""The `journald` log driver against a real journald in its own mount namespace."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from tests.support.containers import IMAGE, eventually, held_by
 from tests.support.engines import Sampand, running
 
 JOURNALD = Path("/lib/systemd/systemd-journald")
-# /run/log keeps the journal in memory, and nothing of the host's is touched.
+# /run/log keeps the journal in memory, and the host's journal is untouched.
 IN_OWN_PLACE = (
     "mount --make-rprivate / && mkdir -p /run/systemd /run/log && mount -t tmpfs none /run/systemd && "
     f"mount -t tmpfs none /run/log && mkdir -p /run/systemd/journal /run/log/journal && exec {JOURNALD}"
@@ -37,7 +37,7 @@ class JournalledSampand(Sampand):
         return [*self.inside, *super().command()]
 
     def journal(self, *matches: str) -> list[dict[str, str]]:
-        """Its entries that match, oldest first, once it has taken in all that was sent to it."""
+        """The matching entries, oldest first, after syncing the journal."""
         subprocess.run([*self.inside, "journalctl", "--sync"], check=True)
         command = [*self.inside, "journalctl", "--no-pager", "--all", "-o", "json", *matches]
         lines = subprocess.run(command, capture_output=True, check=True).stdout.splitlines()
@@ -101,7 +101,7 @@ def test_no_line_is_lost_or_told_twice_over_a_restart_of_the_daemon(engine: Jour
 def test_the_daemon_holds_nothing_of_a_log_that_is_told(engine: JournalledSampand) -> None:
     docker = Client("docker", engine)
     assert engine.process is not None
-    pid = engine.process.pid  # nsenter has become the daemon
+    pid = engine.process.pid  # nsenter has exec'd the daemon
     before = held_by(pid)
     for _ in range(5):
         docker("run", "--rm", "--log-driver", "journald", IMAGE, "echo", "hi")

@@ -1,4 +1,4 @@
-"""Clients that are killed at random moments of whatever they do: the daemon is left with nothing of theirs."""
+"""Clients killed at random moments of any request leave nothing behind in the daemon."""
 
 import random
 import subprocess
@@ -57,7 +57,7 @@ def commands(archive: Path) -> list[list[str]]:
 
 
 def kill_clients(client: Client, archive: Path, count: int) -> None:
-    """Start `count` commands, some at a time, and kill those that last too long."""
+    """Start `count` commands, several at a time, and kill those that take too long."""
     run(client.engine, "talk", "sh", "-c", TALK, host=SMALL_LOG)
     run(client.engine, "quiet", "cat", OpenStdin=True)
     choices = commands(archive)
@@ -68,7 +68,7 @@ def kill_clients(client: Client, archive: Path, count: int) -> None:
             process = subprocess.Popen(
                 client.command(*chance.choice(choices)),
                 stdin=subprocess.PIPE,
-                stdout=chance.choice((subprocess.PIPE, subprocess.DEVNULL)),  # read by nobody, or at once
+                stdout=chance.choice((subprocess.PIPE, subprocess.DEVNULL)),  # left unread for now, or discarded
                 stderr=subprocess.DEVNULL,
             )
             try:
@@ -82,7 +82,7 @@ def kill_clients(client: Client, archive: Path, count: int) -> None:
 
 
 def clear_away(client: Client, image_id: str) -> None:
-    """Remove all containers and the images that were made."""
+    """Remove all containers and the created images."""
     for id in client("ps", "--all", "--quiet").split():
         client.run("rm", "--force", id)  # a `run --rm` may be removing it already
     for image in ("copied:1", image_id):

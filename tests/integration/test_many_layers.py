@@ -1,4 +1,4 @@
-"""An image of as many layers as Docker allows: 125 (moby daemon/internal/layer/layer_store.go, maxLayerDepth)."""
+"""An image with as many layers as Docker allows: 125 (moby daemon/internal/layer/layer_store.go, maxLayerDepth)."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def test_an_image_of_very_many_layers_runs_and_grows(start_sampand: EngineFactor
     docker("commit", "box", "more:test")
     assert docker("run", "--rm", "more:test", *look).split() == [str(LAYERS - 1), "new"]
     done = docker.run("commit", docker("create", "more:test"), "most:test")
-    assert (done.returncode, done.stderr.strip()) == (0, "")  # nothing was changed: no layer
+    assert (done.returncode, done.stderr.strip()) == (0, "")  # nothing changed, so no new layer
     docker("run", "--name", "top", "more:test", "touch", "/top")
     done = docker.run("commit", "top", "most:test")
     assert "max depth exceeded" in done.stderr

@@ -1,4 +1,4 @@
-"""The overlayfs driver on the real kernel: deep towers, options in force, and kill -9 at any line."""
+"""The overlayfs driver on the real kernel: deep stacks, effective options, and kill -9 at any line."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_tower_under_a_long_data_root_can_be_mounted(tmp_path: Path) -> None:
 
 
 def test_a_tower_can_be_mounted_for_other_processes_too(tmp_path: Path) -> None:
-    """Under a data root so long that its options are more than a page."""
+    """The data root's path is so long that the mount options exceed a page."""
     root = tmp_path / ("x" * 60)
     for name in ("driver", "mounts"):
         (root / name).mkdir(parents=True)
@@ -193,7 +193,7 @@ def _crash(state_dir: Path, line: int) -> subprocess.CompletedProcess[str]:
 
 
 def _assert_promises(driver: OverlayDriver, said: str) -> None:
-    """What the killed process had been answered is so."""
+    """Everything the killed process reported as done holds."""
     kinds = {snapshot.name: snapshot.kind for snapshot in driver.list()}
     promises: dict[str, Callable[[str], bool]] = {
         "committed": lambda name: kinds.get(name) is SnapshotKind.COMMITTED,
@@ -208,7 +208,7 @@ def _assert_promises(driver: OverlayDriver, said: str) -> None:
 
 
 def _assert_nothing_half(driver: OverlayDriver, layout: Layout) -> None:
-    """Every snapshot listed is whole, and there is nothing on the disk besides."""
+    """Every listed snapshot is complete, and nothing else is on disk."""
     snapshots = list(driver.list())
     for snapshot in snapshots:
         if snapshot.kind is SnapshotKind.ACTIVE:

@@ -1,4 +1,4 @@
-"""The size of a container's layer is bounded where the file system has project quota: XFS, if the kernel can that."""
+"""A container's layer is limited in size where the file system has project quotas: XFS, if the kernel supports it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_snapshot_takes_no_more_than_its_size(driver: OverlayDriver) -> None:
     run_inside(mounts, write("file", 3 * MIB))
     with pytest.raises(OSError, match=r"No space left|quota exceeded"):
         run_inside(mounts, write("more", 3 * MIB))
-    with pytest.raises(OSError, match=r"No space left|quota exceeded"):  # copied up
+    with pytest.raises(OSError, match=r"No space left|quota exceeded"):  # on copy-up
         run_inside(mounts, lambda root: (root / "below").open("ab").write(b"x"))
     run_inside(mounts, lambda root: (root / "file").unlink())
     run_inside(mounts, lambda root: (root / "more").unlink())

@@ -1,4 +1,4 @@
-"""How sampand is started and lets go: by a socket of systemd's, in the background, and only to be checked."""
+"""How sampand starts and detaches: on a systemd socket, in the background, and only to check its configuration."""
 
 import json
 import os
@@ -36,7 +36,7 @@ os.execv(command[0], command)
 
 @pytest.fixture
 def engine(session_dir: Path, leak_marks: list[str]) -> Iterator[Sampand]:
-    """Its directories and its name; it is not started."""
+    """Its directories and name; not started."""
     engine = Sampand(Path(mkdtemp(prefix="x", dir=session_dir)))
     leak_marks.extend(engine.marks)
     yield engine
@@ -58,14 +58,14 @@ def pidfd(pid: int) -> Iterator[int]:
 
 
 def end(pid: int) -> None:
-    """SIGTERM to a process that is not our child, and wait for its end."""
+    """Send SIGTERM to a process that is not our child and wait for it to exit."""
     with pidfd(pid) as fd:
         signal.pidfd_send_signal(fd, signal.SIGTERM)
         assert select.select([fd], [], [], 30)[0], "it does not end"
 
 
 def told(notified: socket.socket) -> str:
-    """The next word of the daemon to systemd."""
+    """The daemon's next notification to systemd."""
     notified.settimeout(60)
     return notified.recv(4096).decode()
 
@@ -87,7 +87,7 @@ def test_a_socket_that_systemd_opened_is_served_and_stays(engine: Sampand) -> No
             daemon.terminate()
             status = daemon.wait(30)
         assert told(notified) == "STOPPING=1"
-        assert (status, engine.socket.is_socket()) == (0, True)  # it is systemd's, for the next start
+        assert (status, engine.socket.is_socket()) == (0, True)  # systemd keeps it for the next start
 
 
 def test_without_systemds_sockets_fd_is_refused_in_a_sentence(engine: Sampand) -> None:
@@ -125,7 +125,7 @@ def test_a_changed_configuration_is_taken_over_at_sighup(session_dir: Path, leak
         told = engine.get("/info")
         assert (told["Labels"], told["Debug"], event["Actor"]["ID"]) == (["deck=lower"], True, told["ID"])
         assert told["RegistryConfig"]["Mirrors"] == ["https://mirror:5000/"]
-        assert "other" not in told["Runtimes"]  # it was tried, and runs nothing
+        assert "other" not in told["Runtimes"]  # it was tried and does not work
         file.write_text("{")
         hang_up(engine)
         assert eventually(lambda: "the configuration is not changed: " in engine.log.read_text())
@@ -144,7 +144,7 @@ def test_detached_it_leaves_for_good(engine: Sampand) -> None:
     assert (started.returncode, started.stdout, started.stderr) == (0, "", "")
     pid = int(engine.pid_file.read_text())
     try:
-        assert engine.request("GET", "/_ping") == (200, b"OK")  # at once: it was ready
+        assert engine.request("GET", "/_ping") == (200, b"OK")  # at once: it is ready by then
         assert os.getsid(pid) == pid != os.getsid(0)
         assert os.readlink(f"/proc/{pid}/cwd") == "/"
         assert [os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)] == [
@@ -152,7 +152,7 @@ def test_detached_it_leaves_for_good(engine: Sampand) -> None:
             str(engine.log),
             str(engine.log),
         ]
-        os.kill(pid, signal.SIGHUP)  # of a terminal that is closed
+        os.kill(pid, signal.SIGHUP)  # as when its terminal is closed
         assert engine.request("GET", "/_ping") == (200, b"OK")
         assert_refused_a_second_time(engine, pid)
     finally:

@@ -1,4 +1,4 @@
-"""`sampan system check` on a real data root in which things were broken by hand."""
+"""`sampan system check` on a real data root, deliberately damaged."""
 
 import os
 import shutil

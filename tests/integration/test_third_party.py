@@ -1,4 +1,4 @@
-"""Somebody else's storage driver: packed as a wheel, installed by pip into a fresh venv, no line of core changed."""
+"""A third-party storage driver: built as a wheel, installed by pip into a fresh venv, with core unchanged."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ print(json.dumps(told))
 
 @dataclass(frozen=True)
 class Installed:
-    """A venv with core, the network driver and the tiny storage driver: no other of the project's."""
+    """A venv with core, the network driver and the tiny storage driver, but no other package of the project."""
 
     dir: Path
 
     def run(self, program: str, *words: str) -> str:
-        """What the venv's `program` prints; fails with all it said."""
+        """The output of the venv's `program`; on failure, all its output is shown."""
         done = subprocess.run(
             [str(self.dir / "bin" / program), *words],
             capture_output=True,
@@ -72,7 +72,7 @@ class Installed:
 
 
 class InstalledSampand(Sampand):
-    """The daemon of the venv, on the tiny driver."""
+    """The venv's daemon, on the tiny driver."""
 
     def __init__(self, installed: Installed, root: Path) -> None:
         super().__init__(root, ("--storage-driver", "tiny", "--resource-driver", "none"))

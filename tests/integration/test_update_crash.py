@@ -1,4 +1,4 @@
-"""kill -9 of the daemon between the record of an update and the control file that it is about."""
+"""kill -9 of the daemon between recording an update and writing its control file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.holdings import groups, rows
 
 pytestmark = pytest.mark.root
 FILE = "cgroup.max.descendants"
-"""A limit that every host with cgroup v2 has, with and without controllers."""
+"""A limit that exists on every cgroup v2 host, with or without controllers."""
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def engine(loaded_sampand: LoadedSampand) -> Iterator[Sampand]:
 
 @contextmanager
 def blocked(file: Path, fifo: Path) -> Iterator[None]:
-    """Whoever opens `file` waits there, as nobody is at the other end of the pipe that lies over it."""
+    """Opening `file` blocks: it is covered by a pipe that nobody reads."""
     os.mkfifo(fifo)
     mount(str(fifo), file, None, MS_BIND)
     try:
@@ -47,7 +47,7 @@ def test_an_update_that_is_recorded_is_done_by_the_next_daemon(engine: Sampand, 
     assert file.read_text() == "7\n"
 
     def update() -> None:
-        with suppress(OSError):  # the daemon does not live to answer
+        with suppress(OSError):  # the daemon is killed before it answers
             call(engine, "POST", "/containers/web/update", {"Unified": {FILE: "3"}})
 
     client = threading.Thread(target=update)

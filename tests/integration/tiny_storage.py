@@ -1,7 +1,7 @@
 """A storage driver in a few dozen lines: every snapshot is a full copy in a plain directory.
 
-The name of a directory says all there is to know (kind and name), so every change is one rename. A test packs
-this file as a distribution of its own, sampan-tiny.
+A directory's name is its only metadata (kind and name), so every change is one rename. A test packages this file
+as its own distribution, sampan-tiny.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sampan.errdefs import Conflict, InvalidArgument, NotFound, Unsupported
 
 
 class TinyDriver:
-    """A `StorageDriver` of plain directories."""
+    """A `StorageDriver` using plain directories."""
 
     capabilities = StorageCapabilities()
 

@@ -1,4 +1,4 @@
-"""What the tests of layers share."""
+"""Fixtures shared by the layer tests."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def target(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "target"
     path.mkdir(mode=0o755)
     yield path
-    # Some trees are deeper than shutil, with which pytest cleans up, can go.
+    # Some trees are too deep for shutil, which pytest uses to clean up.
     fd = os.open(tmp_path, os.O_RDONLY)
     remove(fd, b"target")
     os.close(fd)
@@ -24,13 +24,13 @@ def target(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def user_attributes(tmp_path: Path) -> None:
-    """For tests whose layers have attributes of users."""
+    """For tests whose layers have user.* extended attributes."""
     require_user_attributes(tmp_path)
 
 
 @pytest.fixture
 def canary(tmp_path: Path) -> Iterator[Path]:
-    """Files beside the target that nothing may touch."""
+    """Files next to the target that must not be touched."""
     path = tmp_path / "canary"
     (path / "deep").mkdir(parents=True)
     (path / "file").write_text("untouched")

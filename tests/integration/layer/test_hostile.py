@@ -1,4 +1,4 @@
-"""Hostile layers become nothing outside of their directory, and no more than they may."""
+"""Hostile layers write nothing outside their directory, and no more than they are allowed."""
 
 import gzip
 import os
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.root
 
 
 def hostile(canary: bytes) -> dict[str, tuple[bytes, str | None]]:
-    """Layers that want to get at `canary`, a path, and the message they end in, if any."""
+    """Layers that try to reach the path `canary`, each with the expected error, if any."""
     return {
         "a name that goes up": (entry(b"../canary/file", b"evil"), r'invalid entry name "\.\./canary/file"'),
         "a name that goes up late": (entry(b"a/../../canary/file", b"evil"), "invalid entry name"),

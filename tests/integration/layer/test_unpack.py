@@ -1,4 +1,4 @@
-"""Layers on a real file system: what they become."""
+"""Layers unpacked on a real file system."""
 
 import asyncio
 import contextlib
@@ -69,7 +69,7 @@ def test_the_zoo_is_what_gnu_tar_makes_of_it(target: Path, tmp_path: Path) -> No
 @pytest.mark.usefixtures("user_attributes")
 @pytest.mark.skipif(not shutil.which("umoci"), reason="umoci is not installed")
 def test_the_zoo_is_what_umoci_makes_of_it(target: Path, tmp_path: Path) -> None:
-    # umoci 0.4 keeps no devices' high minors apart, writes no time before 1970, and clears trusted.*.
+    # umoci 0.4 mishandles high device minors, writes no times before 1970, and clears trusted.*.
     content = tar(*(part for part in ZOO if not any(word in part for word in (b"disk", b"old", b"trusted"))))
     asyncio.run(unpacked(content, target))
     subprocess.run(
@@ -208,9 +208,9 @@ async def test_a_directory_that_is_not_there_is_a_system_failure(tmp_path: Path)
 
 
 def packed(directory: Path) -> bytes:
-    """The exact tar of what is in a directory."""
+    """The exact tar of a directory's contents."""
     root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    with tempfile.TemporaryFile() as output, contextlib.chdir("."):  # a packer goes to what it packs
+    with tempfile.TemporaryFile() as output, contextlib.chdir("."):  # a packer changes the working directory
         packer = Packer(output.fileno(), exact=True)
         packer.add_content(root)
         packer.close()

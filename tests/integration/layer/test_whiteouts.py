@@ -94,7 +94,7 @@ async def test_a_hard_link_into_a_lower_layer_is_told_apart(target: Path) -> Non
 
 
 async def test_the_layers_below_may_be_reached_by_a_descriptor(tmp_path: Path) -> None:
-    """As those of a mounted view are: it is no link that the layer hides, and need not be unpacked twice."""
+    """As with a mounted view: such a path is not a link hidden by the layer, and needs no second unpacking."""
     for name in ("top", "bottom"):
         (tmp_path / name).mkdir()
     await unpacked(tar(*LOWER), tmp_path / "bottom")

@@ -1,4 +1,4 @@
-"""The processes that unpack layers: how they begin and end, and what they see."""
+"""The processes that unpack layers: how they start and end, and what they see."""
 
 import asyncio
 import errno
@@ -55,7 +55,7 @@ async def test_a_cancelled_call_ends_its_worker(target: Path) -> None:
 
     task = asyncio.create_task(unpack(stalling(), target, format=OVERLAY))
     await started.wait()
-    # Spawning returns while exec is not quite done: for a moment the command line reads as empty.
+    # Spawning returns before exec is quite done: for a moment the command line reads as empty.
     assert eventually(lambda: bool(workers(target)))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

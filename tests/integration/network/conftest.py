@@ -1,4 +1,4 @@
-"""What the tests of networks share."""
+"""Fixtures shared by the network tests."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_a_udp_client_that_keeps_sending_is_led_to_whoever_has_the_port_now(stag
 
 @pytest.mark.parametrize("host", [HOST_V4, HOST_V6])
 def test_an_sctp_port_is_led_to_its_container(stage: Stage, host: str) -> None:
-    """The first packet of an association, as raw packets: so it needs no kernel that speaks SCTP itself."""
+    """An association's first packet, sent through raw sockets, so the kernel needs no SCTP support."""
     any_host = ANY_V6 if ":" in host else ANY_V4
     network = stage.network(dual_stack(make_network()))
     place = stage.container(with_ipv6(make_endpoint(network, 2)), PublishedPort(L4.SCTP, any_host, 3868, 38))

@@ -1,4 +1,4 @@
-"""The bridge driver on the real kernel: who reaches what, and what must not be reached."""
+"""The bridge driver on the real kernel: who can reach what, and what must be unreachable."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_an_interface_without_ipv6_addresses_has_no_ipv6(stage: Stage) -> None:
 
 
 def test_beside_a_firewall_that_drops_forwarding_its_own_rules_let_containers_through(stage: Stage) -> None:
-    """What dockerd makes, and what the README says to add there."""
+    """The chains that dockerd creates, plus the rules that the README says to add there."""
     run("nft", "add table ip filter; add chain ip filter DOCKER-USER")
     run("nft", "add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }")
     run("nft", "add rule ip filter FORWARD jump DOCKER-USER")

@@ -1,4 +1,4 @@
-"""The bridge driver on the real kernel: what is left, what is put right, what a driver made anew finds."""
+"""The bridge driver on the real kernel: what is left behind, what is repaired, what a new driver finds."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_an_attachment_that_fails_leaves_nothing(stage: Stage) -> None:
     stage.driver.attach(make_endpoint(network, 2), sandbox)
     before = links()
     with pytest.raises(Conflict):
-        stage.driver.attach(make_endpoint(network, 3), sandbox)  # there is an eth0 already
+        stage.driver.attach(make_endpoint(network, 3), sandbox)  # there already is an eth0
     broken = replace(make_endpoint(network, 4), gateway_v4=IPv4Address("192.0.2.77"))
     with pytest.raises(Exception, match="can't be attached"):
         stage.driver.attach(broken, stage.sandbox())

@@ -1,4 +1,4 @@
-"""The bridge driver on the real kernel: beside many open files, and with thousands of ports."""
+"""The bridge driver on the real kernel: with many open files and thousands of ports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FD_SETSIZE = 1024
 
 @pytest.fixture
 def many_files() -> Iterator[None]:
-    """More files open than select(2) can wait for."""
+    """More open files than select(2) can handle."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
     with ExitStack() as undo:
@@ -49,7 +49,7 @@ def test_rules_are_made_by_a_daemon_with_many_files_open_too(stage: Stage, many_
 
 @pytest.fixture
 def transactions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many elements of sets and maps are changed, transaction by transaction."""
+    """The number of set and map elements changed by each transaction."""
     changed: list[int] = []
     apply = ElementSocket.apply
 

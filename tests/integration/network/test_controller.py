@@ -1,4 +1,4 @@
-"""The controller over the bridge driver, on a host of its own."""
+"""The controller on the bridge driver, on a host of its own."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_a_sandbox_has_loopback_ping_and_low_ports_for_everybody(room: Net
 
 
 async def started_in(namespace: Path) -> subprocess.Popen[bytes]:
-    """A program that is in the network namespace: one that is on the way might not find it any more."""
+    """A program that has entered the network namespace: one still starting might find it gone."""
     init = subprocess.Popen(["nsenter", f"--net={namespace}", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert init.stdin is not None and init.stdout is not None
     os.write(init.stdin.fileno(), b"entered\n")
@@ -121,7 +121,7 @@ async def test_after_a_kill_the_running_container_is_adopted_and_the_ended_one_f
         init = await started_in(Path(path))
         daemon.send_signal(signal.SIGKILL)
         daemon.communicate()
-        while link_count() > before + 2:  # until the kernel has taken the other one's namespace away
+        while link_count() > before + 2:  # until the kernel has removed the other one's namespace
             await asyncio.sleep(0.01)
         room = NetworkRoom(tmp_path)
         await room.controller.open()
@@ -148,7 +148,7 @@ async def test_after_release_nothing_of_the_container_is_in_the_kernel(room: Net
     await room.controller.release_sandbox(WEB)
     await room.controller.close()
     ruleset = subprocess.run(["nft", "list", "ruleset"], check=True, capture_output=True, text=True).stdout
-    assert link_count() == links - 1  # with no container left, the bridge goes as the controller closes
+    assert link_count() == links - 1  # without containers, closing the controller removes the bridge
     assert "table inet sampan" not in ruleset
 
 

@@ -1,4 +1,4 @@
-"""Published ports beside ufw and firewalld as they come, where these are installed: set up and loaded again."""
+"""Published ports alongside stock ufw and firewalld, where installed: set up and reloaded."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BUS = """
 
 
 class Ufw:
-    """ufw in the stage's network, with a configuration of its own in the place of the machine's."""
+    """ufw in the stage's network, with its own configuration in place of the machine's."""
 
     def __init__(self, directory: Path) -> None:
         self._etc = directory / "ufw"
@@ -56,7 +56,7 @@ class Ufw:
 
 
 class Firewalld:
-    """firewalld in the stage's network, with a D-Bus and a configuration of its own."""
+    """firewalld in the stage's network, with its own D-Bus and configuration."""
 
     def __init__(self, directory: Path, undo: ExitStack) -> None:
         bus_socket, bus_file, log = directory / "bus", directory / "bus.conf", directory / "log"
@@ -96,7 +96,7 @@ def firewalld(stage: Stage, tmp_path: Path) -> Iterator[Firewalld]:
 
 
 def published(stage: Stage) -> Place:
-    """A container whose port 80 is the host's 8080; the neighbour serves at 80, too."""
+    """A container whose port 80 is the host's 8080; the neighbour serves on port 80, too."""
     network = stage.network(dual_stack(make_network()))
     place = stage.container(with_ipv6(make_endpoint(network, 2)), tcp(8080, 80), tcp(8080, 80, "::"))
     for server in (place, stage.outside):

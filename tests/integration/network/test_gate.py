@@ -1,4 +1,4 @@
-"""Published ports left to the host's own firewall: real input chains decide who outside reaches them."""
+"""Published ports left to the host's own firewall: real input chains decide who can reach them from outside."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def firewall(rules: str) -> None:
-    """The host's own, instead of the one before."""
+    """Replace the host's own firewall."""
     text = f"add table inet firewall\ndelete table inet firewall\n{FIREWALL.format(rules=rules)}"
     run("nft", text)
 
 
 def published(stage: Stage, network: Network | None = None) -> Place:
-    """A container on both families that serves at port 80, which is the host's 8080."""
+    """A dual-stack container that serves on port 80, published as the host's 8080."""
     network = network or stage.network(dual_stack(make_network()))
     place = stage.container(with_ipv6(make_endpoint(network, 2)), tcp(8080, 80), tcp(8080, 80, "::"))
     stage.serve(place, 80, bind="::")
@@ -167,7 +167,7 @@ def test_a_strict_reverse_path_filter_of_the_host_does_not_mind(stage: Stage) ->
     assert stage.outside.reaches(HOST_V4, 8080)
 
 
-@pytest.mark.parametrize("priority", [-150, 10])  # where firewalld's two backends have it
+@pytest.mark.parametrize("priority", [-150, 10])  # those of firewalld's two backends
 def test_a_strict_ipv6_reverse_path_filter_like_firewallds_does_not_mind(stage: Stage, priority: int) -> None:
     need_route_lookups()
     need_ipv6_rules()

@@ -1,4 +1,4 @@
-"""The macvlan driver on the real kernel: its containers on a wire with a machine of somebody else's."""
+"""The macvlan driver on the real kernel: its containers share a wire with a foreign machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NEIGHBOUR = "10.213.0.200"
 
 
 class Wire:
-    """A host whose link `wire` leads to a neighbour, who is on the containers' subnet."""
+    """A host whose link `wire` leads to a neighbour on the containers' subnet."""
 
     def __init__(self, namespaces: HostNamespace, directory: Path, undo: ExitStack) -> None:
         self.namespaces = namespaces

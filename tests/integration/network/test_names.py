@@ -1,4 +1,4 @@
-"""The name server inside a real sandbox: its address, its way out, what is beside it, how fast it is."""
+"""The name server inside a real sandbox: its address, its upstream path, what runs next to it, its speed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 WEB, CLIENT = "a1" * 32, "c3" * 32
 SERVER = "127.0.0.11"
 ENOUGH = 1000
-"""Queries a second: far below what is measured (see docs), so that a busy machine does not fail the test."""
+"""Queries a second: far below the measured rate (see docs), so that a busy machine does not fail the test."""
 
 
 class Room(NetworkRoom):
@@ -146,7 +146,7 @@ async def test_names_are_there_again_after_a_restart_of_the_daemon(room: Room) -
 
 @contextmanager
 def living_in(room: Room, id: str) -> Iterator[int]:
-    """A thread that stays in the container's namespace, as its init does; answers its id."""
+    """Keep a thread in the container's namespace, as its init would be; yields the thread ID."""
     ids: list[int] = []
     there, end = threading.Event(), threading.Event()
 
@@ -188,8 +188,8 @@ def _rate(count: int = 5000, at_once: int = 32) -> float:
         return count / (time.perf_counter() - started)
 
 
-class name_server:  # noqa: N801 - read as a function
-    """A name server at port 53 of an address of the calling thread's namespace; all names are 9.9.9.9."""
+class name_server:  # noqa: N801 - reads as a function
+    """A name server on port 53 of an address in the calling thread's namespace; every name resolves to 9.9.9.9."""
 
     def __init__(self, address: str) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -1,7 +1,7 @@
-"""Who reaches whom: a table, each cell of which is tried, over IPv4 and IPv6.
+"""Who can reach whom: a table, every cell of which is tested over IPv4 and IPv6.
 
-The host is a network namespace with another one, `outside`, as its neighbour on the wire, who has routes to the
-containers' networks. `net` and `other` are networks as users make them, `shy` has no ICC, `inner` is internal;
+The host is a network namespace with another one, `outside`, as its neighbour on the wire, with routes to the
+containers' networks. `net` and `other` are ordinary user-defined networks, `shy` has no ICC, `inner` is internal;
 `routed`, `bare` (nat-unprotected) and `alone` (isolated) have gateway modes of that name.
 """
 
@@ -38,7 +38,7 @@ REFUSAL_S, ANSWER_S = 0.5, 10.0
 HOST = {4: "203.0.113.1", 6: "2001:db8::1"}
 OUTSIDE = {4: "203.0.113.2", 6: "2001:db8::2"}
 PORTS = {"open": 8000, "published": 80, "loopback": 81}
-"""Of each container: one that is not published, and two that are, at all addresses and at 127.0.0.1."""
+"""Each container's ports: one unpublished, one published on all addresses and one on 127.0.0.1."""
 
 
 def mode(text: str) -> dict[str, str]:
@@ -55,7 +55,7 @@ NETWORKS: dict[str, tuple[int, bool, dict[str, str]]] = {
     "alone": (7, True, mode("isolated")),
 }
 
-# Which of a container's ports answer at its own address.
+# Which of a container's ports answer on its own address.
 DIRECT = """
 from     net  other  shy  inner  routed     bare  alone
 net      all  -      -    -      published  -     -
@@ -69,7 +69,7 @@ host     all  all    all  all    all        all   -
 outside  -    -      -    -      published  all   -
 """
 
-# What answers at the host's addresses of what `net`'s first container, `itself`, publishes there and at 127.0.0.1.
+# Which ports answer on the host's addresses: `itself`, `net`'s first container, publishes there and on 127.0.0.1.
 THROUGH_THE_HOST = """
 from     published  loopback  unpublished
 itself   yes        -         -
@@ -92,7 +92,7 @@ def rows(table: str) -> dict[str, dict[str, str]]:
     return {name: dict(zip(columns, cells, strict=True)) for name, *cells in lines}
 
 
-# from → whether it reaches what is outside, and under which address it is seen there
+# from → whether it can reach the outside, and the address it is seen under there
 OUTWARD = {
     "net": "host",
     "other": "host",
@@ -115,7 +115,7 @@ class Place:
     def ask(
         self, address: str, port: int, *, kind: int = socket.SOCK_STREAM, timeout_s: float = REFUSAL_S
     ) -> str | None:
-        """The address that the server saw, `None` if there was no answer."""
+        """The address that the server saw, or `None` without an answer."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
         def talk() -> str | None:
@@ -162,7 +162,7 @@ def serving(place: Place, port: int) -> Iterator[None]:
         yield
     finally:
         server.shutdown(socket.SHUT_RDWR)
-        with contextlib.suppress(OSError):  # it is not connected, and wakes all the same
+        with contextlib.suppress(OSError):  # fails, as it is not connected, but wakes all the same
             datagrams.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join()
@@ -175,7 +175,7 @@ def seen(client: tuple[str, int]) -> bytes:
 
 
 class World:
-    """All of it, with two containers on each network; `first` serves."""
+    """The whole setup, with two containers on each network; those in `first` serve."""
 
     def __init__(self, namespaces: HostNamespace, directory: Path, undo: ExitStack) -> None:
         self._namespaces = namespaces
@@ -194,7 +194,7 @@ class World:
                 undo.enter_context(serving(place, port))
 
     def _forget_driver(self) -> None:
-        """As `Stage` does: pytest keeps the world of the last test until all is checked."""
+        """As `Stage` does: pytest keeps the last test's world alive until all checks are done."""
         del self.driver
 
     def _outside(self) -> Place:
@@ -285,7 +285,7 @@ def test_through_the_host(world: World, source: str, kind: str, version: int) ->
 
 
 def answering(place: Place, asked: dict[T, tuple[str, int]], expected: dict[T, bool], kind: int) -> dict[T, bool]:
-    """Who answers, all being asked at once. Those who are to answer are waited for longer than the others."""
+    """Which of them answer, all asked at once. Those expected to answer get a longer timeout."""
 
     def ask(what: T) -> bool:
         timeout_s = ANSWER_S if expected[what] else REFUSAL_S
@@ -314,7 +314,7 @@ def test_outward(world: World, source: str, version: int) -> None:
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_container_sends_under_no_address_of_another_network(world: World, version: int) -> None:
-    """What it sends under another's address does not leave its bridge."""
+    """Packets with a spoofed source address do not leave its bridge."""
     place = world.places["routed"]
     false = {4: "10.2.0.77", 6: "fd00:2::77"}[version]
     extra = ["nodad"] if version == 6 else []

@@ -1,4 +1,4 @@
-"""The rules as text, read by nft itself."""
+"""The rules as text, parsed by nft itself."""
 
 from __future__ import annotations
 

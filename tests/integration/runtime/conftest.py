@@ -1,4 +1,4 @@
-"""What the tests of the runtime room share."""
+"""Fixtures shared by the runtime tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Containers: what they run, and what is wrong with that."""
+"""Containers: what they run, and how that fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left when containers, monitors and daemons end."""
+"""What is left behind when containers, monitors and daemons end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_a_monitor_without_a_container_and_a_failed_exec_leave_no_zombie(h
         await host.exec("c1", "nosuch")
     async with asyncio.timeout(PATIENCE_S):
         while zombies():
-            await asyncio.sleep(0.01)  # no event tells of a zombie that goes
+            await asyncio.sleep(0.01)  # no event reports that a zombie is gone
 
 
 def zombies() -> list[int]:
@@ -124,17 +124,17 @@ async def test_a_new_daemon_finds_everything_again(
 
 
 async def end_stdin_of(host: Host, id: str) -> None:
-    """End `cat` in the container, so that its shell goes on to its exit."""
+    """Terminate `cat` in the container, so that its shell goes on to exit."""
     init = json.loads((host.work / f"run/containers/{id}/record.json").read_text())["init"]["pid"]
     children = Path(f"/proc/{init}/task/{init}/children")
     async with asyncio.timeout(PATIENCE_S):
         while not children.read_text():
-            await asyncio.sleep(0.01)  # no event tells that the shell has begun
+            await asyncio.sleep(0.01)  # no event reports that the shell has started
     os.kill(int(children.read_text().split()[0]), signal.SIGTERM)
 
 
 async def ended(pid: int) -> None:
-    """Wait for a process that is not ours."""
+    """Wait for a process that is not our child to exit."""
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:

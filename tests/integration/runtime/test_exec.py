@@ -1,4 +1,4 @@
-"""Further processes in a container."""
+"""Additional processes in a container."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def monitor_of(host: Host, id: str) -> int:
 
 
 async def stopped_monitor(host: Host) -> int:
-    """Of a container that is created, and says hi when it is started."""
+    """Stop the monitor of a created container that will print hi once started."""
     await host.runtime.create(host.bundle("c1", "echo", "hi"))
     monitor = monitor_of(host, "c1")
     os.kill(monitor, signal.SIGSTOP)
