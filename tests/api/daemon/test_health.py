@@ -257,7 +257,7 @@ def test_one_that_ends_by_itself_when_it_is_given_up_is_started_again(shared: In
             await exited.wait()
 
     shared.run(end_first())
-    wait_until(lambda: shared.state("box")["Running"])
+    wait_until(lambda: shared.state("box")["Status"] == "running")
     assert shared.call("GET", "/containers/box/json").body["RestartCount"] == 1
     shared.call("DELETE", "/containers/box?force=1")
 

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
-from collections.abc import Iterator
-from ipaddress import IPv4Address
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from sampan.errdefs import SystemFailure
-from sampan.network.dns import message
-from sampan.network.dns.message import parse_query
-from sampan.network.kernel import NameSockets
 from tests.api.daemon.in_process import InProcess
 from tests.api.daemon.networks import connect, create_network, disconnect, listed, networks_of, with_pool
-from tests.support.dns_packets import query_packet
 
 # --- creating and removing
 
@@ -346,6 +338,21 @@ def test_connecting_and_disconnecting_are_events(house: InProcess) -> None:
     assert told[1]["Actor"]["Attributes"] == {"container": id, "name": "sea", "type": "bridge"}
 
 
+def test_link_local_addresses_are_given_besides(house: InProcess) -> None:
+    create_network(house, "sea", **with_pool(Subnet="10.42.0.0/16"))
+    house.launch(name="web")
+    connect(house, "sea", "web", IPAMConfig={"LinkLocalIPs": ["169.254.8.8", "fe80::8"]})
+    assert house.sandboxes.addresses == [("eth1", "169.254.8.8/16"), ("eth1", "fe80::8/64")]
+    told = house.call("GET", "/containers/web/json").body["NetworkSettings"]["Networks"]["sea"]
+    assert told["IPAMConfig"]["LinkLocalIPs"] == ["169.254.8.8", "fe80::8"]
+    answer = house.call(
+        "POST",
+        "/networks/sea/connect",
+        {"Container": "web", "EndpointConfig": {"IPAMConfig": {"LinkLocalIPs": ["x"]}}},
+    )
+    assert answer.status == 400 and "invalid link-local IP address: x" in answer.message
+
+
 # --- which network carries routes and ports
 
 
@@ -393,135 +400,3 @@ def test_settings_of_the_interface_are_made(house: InProcess) -> None:
     assert house.sandboxes.sysctls == [("wan0", "net.ipv4.conf.IFNAME.log_martians=1")]
     [endpoint] = house.daemon.networks.endpoints(id)
     assert endpoint.ifname == "wan0"
-
-
-# --- names
-
-
-@pytest.fixture
-def asking(house: InProcess) -> Iterator[Any]:
-    """`asking(name)`: the newest name server's answer to an A query."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(10)
-
-        def ask(name: str) -> tuple[int, bytes]:
-            query = query_packet(name)
-            client.sendto(query, house.sandboxes.listening[-1].udp.getsockname())
-            answer = client.recv(4096)
-            assert parse_query(query) is not None
-            return message.response_code(answer), answer
-
-        yield ask
-
-
-def test_containers_on_a_network_find_each_other_by_name(house: InProcess, asking: Any) -> None:
-    create_network(house, "sea", **with_pool(Subnet="10.7.0.0/24"))
-    networking = {"EndpointsConfig": {"sea": {"Aliases": ["www"]}}}
-    id = house.launch(name="web", HostConfig={"NetworkMode": "sea"}, NetworkingConfig=networking)
-    links = {"EndpointsConfig": {"sea": {"Links": ["web:backend"]}}}
-    house.launch(name="client", HostConfig={"NetworkMode": "sea"}, NetworkingConfig=links)
-    for name in ("web", "WEB", "www", id[:12], "web.sea", "backend"):
-        assert asking(name)[1].endswith(IPv4Address("10.7.0.2").packed), name
-    house.call("POST", "/containers/web/kill")
-    assert IPv4Address("10.7.0.2").packed not in asking("web")[1]
-
-
-def test_names_are_served_again_after_a_restart(house: InProcess, asking: Any) -> None:
-    create_network(house, "sea", **with_pool(Subnet="10.7.0.0/24"))
-    house.launch(name="web", HostConfig={"NetworkMode": "sea"})
-    house.stop()
-    house.start()
-    assert len(house.sandboxes.listening) == 2
-    assert asking("web")[1].endswith(IPv4Address("10.7.0.2").packed)
-
-
-def test_a_container_of_the_default_bridge_gets_a_name_server_when_it_is_connected(house: InProcess) -> None:
-    create_network(house, "sea")
-    id = house.launch(name="web")
-    resolv_conf = house.daemon.containers.get(id).dir / "resolv.conf"
-    assert "127.0.0.11" not in resolv_conf.read_text()
-    assert house.sandboxes.listening == []
-    connect(house, "sea", "web")
-    assert "nameserver 127.0.0.11\n" in resolv_conf.read_text()
-    assert "ndots:0" in resolv_conf.read_text()
-    assert len(house.sandboxes.listening) == 1
-
-
-def test_a_connection_whose_name_server_fails_is_undone(house: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> NameSockets:
-        raise SystemFailure("the name server of a container can't listen: no")
-
-    create_network(house, "sea")
-    id = house.launch(name="web")
-    hosts = house.daemon.containers.get(id).dir / "hosts"
-    before = hosts.read_text()
-    with monkeypatch.context() as patch:
-        patch.setattr(house.sandboxes, "listen_for_names", refuse)
-        answer = house.call("POST", "/networks/sea/connect", {"Container": "web"})
-    assert (answer.status, answer.message) == (500, "the name server of a container can't listen: no")
-    assert set(networks_of(house, id)) == {"bridge"}
-    assert hosts.read_text() == before
-    connect(house, "sea", "web")
-
-
-def test_a_renamed_container_is_found_by_its_new_name(house: InProcess, asking: Any) -> None:
-    create_network(house, "sea", **with_pool(Subnet="10.7.0.0/24"))
-    networking = {"EndpointsConfig": {"sea": {"Aliases": ["www"]}}}
-    house.launch(name="web", HostConfig={"NetworkMode": "sea"}, NetworkingConfig=networking)
-    assert house.call("POST", "/containers/web/rename?name=api").status == 204
-    address = IPv4Address("10.7.0.2").packed
-    assert [asking(name)[1].endswith(address) for name in ("api", "www", "web")] == [True, True, False]
-
-
-# --- configuration-only networks
-
-
-def test_a_network_takes_all_from_its_configuration(house: InProcess) -> None:
-    fields = {"Options": {"com.docker.network.driver.mtu": "1400"}, "Labels": {"sea": "north"}}
-    create_network(house, "plan", ConfigOnly=True, EnableIPv6=True, **with_pool(Subnet="10.41.0.0/16"), **fields)
-    create_network(house, "twin", ConfigOnly=True, **with_pool(Subnet="10.41.0.0/16"))
-    create_network(house, "sea", ConfigFrom={"Network": "plan"}, Internal=True)
-    plan, sea = (house.call("GET", f"/networks/{name}").body for name in ("plan", "sea"))
-    assert (plan["Driver"], plan["ConfigOnly"], plan["ConfigFrom"]) == ("null", True, {"Network": ""})
-    assert (sea["Driver"], sea["ConfigOnly"], sea["ConfigFrom"]) == ("bridge", False, {"Network": "plan"})
-    assert (sea["EnableIPv6"], sea["Internal"]) == (True, True)
-    assert {key: sea[key] for key in fields} == fields
-    assert sea["IPAM"]["Config"][0]["Subnet"] == "10.41.0.0/16"
-    house.stop()
-    house.start()
-    assert house.call("GET", "/networks/sea").body == sea
-
-
-def test_a_configuration_is_asked_for_by_name_only(house: InProcess) -> None:
-    firsts = [create_network(house, f"plan-{n}", ConfigOnly=True)[0] for n in range(17)]
-    shared = next(first for first in firsts if firsts.count(first) > 1)
-    answer = house.call("POST", "/networks/create", {"Name": "new", "ConfigFrom": {"Network": shared}})
-    assert (answer.status, answer.message) == (404, f'configuration network "{shared}" does not exist')
-
-
-def test_a_configuration_has_no_containers_and_stays_as_long_as_it_is_used(house: InProcess) -> None:
-    create_network(house, "plan", ConfigOnly=True)
-    create_network(house, "sea", ConfigFrom={"Network": "plan"})
-    id = house.create(name="web")
-    answer = house.call("POST", "/networks/plan/connect", {"Container": id})
-    assert answer.status == 403 and "configuration-only network" in answer.message
-    answer = house.call("DELETE", "/networks/plan")
-    assert answer.status == 403
-    assert answer.message == 'error while removing network: configuration network "plan" is in use'
-    assert house.call("POST", "/networks/prune").body["NetworksDeleted"] == ["sea"]
-    assert house.call("DELETE", "/networks/plan").status == 204
-
-
-def test_link_local_addresses_are_given_besides(house: InProcess) -> None:
-    create_network(house, "sea", **with_pool(Subnet="10.42.0.0/16"))
-    house.launch(name="web")
-    connect(house, "sea", "web", IPAMConfig={"LinkLocalIPs": ["169.254.8.8", "fe80::8"]})
-    assert house.sandboxes.addresses == [("eth1", "169.254.8.8/16"), ("eth1", "fe80::8/64")]
-    told = house.call("GET", "/containers/web/json").body["NetworkSettings"]["Networks"]["sea"]
-    assert told["IPAMConfig"]["LinkLocalIPs"] == ["169.254.8.8", "fe80::8"]
-    answer = house.call(
-        "POST",
-        "/networks/sea/connect",
-        {"Container": "web", "EndpointConfig": {"IPAMConfig": {"LinkLocalIPs": ["x"]}}},
-    )
-    assert answer.status == 400 and "invalid link-local IP address: x" in answer.message

@@ -100,14 +100,14 @@ async def test_a_container_can_serve_names_of_its_own_at_every_address(room: Roo
 
 
 async def test_the_hosts_servers_are_asked_from_the_host_and_not_for_internal_networks(room: Room) -> None:
-    with name_server("127.0.0.53") as asked:
+    with NameServer("127.0.0.53") as asked:
         room.resolv_conf.write_text("nameserver 127.0.0.53\n")
         await room.join(CLIENT, await room.network("inner", 1, internal=True), "client")
         assert (await room.ask("example.com")).rcode() is dns.rcode.SERVFAIL
         assert asked == []
         await room.controller.connect(CLIENT, await room.network("outer", 2), EndpointWish(names=("client",)))
         assert told(await room.ask("example.com")) == ["9.9.9.9"]
-    with name_server("127.0.0.54"):
+    with NameServer("127.0.0.54"):
         room.resolv_conf.write_text("nameserver 127.0.0.54  # changed\n")
         assert told(await room.ask("example.com")) == ["9.9.9.9"]
 
@@ -118,7 +118,7 @@ async def test_servers_that_a_container_asks_for_are_reached_as_it_reaches_them(
     files = ContainerFiles("client", dns=("10.77.1.2",))
     await room.join(CLIENT, sea, "client", files=files)
     with room.controller.sandbox(WEB).path.open("rb") as namespace:
-        server = run_in_netns(namespace.fileno(), lambda: name_server("10.77.1.2"))
+        server = run_in_netns(namespace.fileno(), lambda: NameServer("10.77.1.2"))
         with server:
             assert told(await room.ask("example.com")) == ["9.9.9.9"]
 
@@ -188,7 +188,7 @@ def _rate(count: int = 5000, at_once: int = 32) -> float:
         return count / (time.perf_counter() - started)
 
 
-class name_server:  # noqa: N801 - reads as a function
+class NameServer:
     """A name server on port 53 of an address in the calling thread's namespace; every name resolves to 9.9.9.9."""
 
     def __init__(self, address: str) -> None:

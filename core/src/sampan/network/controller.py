@@ -141,6 +141,10 @@ class NetworkController:
         except NotFound:
             return None
 
+    def named(self, name: str) -> NetworkRecord | None:
+        """The network with exactly that name."""
+        return self._networks.named(name)
+
     def list(self) -> builtins.list[NetworkRecord]:
         """All networks, by name."""
         return sorted(self._networks, key=lambda network: network.name)
@@ -275,6 +279,6 @@ class NetworkController:
         return NetworkView(addresses, self._host_gateway(), ipv6, NAME_SERVER if named else None)
 
     def _host_gateway(self) -> IPv4Address | None:
-        bridge = self._networks.find(BRIDGE)
+        bridge = self._networks.named(BRIDGE)
         gateways = (pool.gateway for pool in bridge.pools) if bridge else ()
         return next((gateway for gateway in gateways if isinstance(gateway, IPv4Address)), None)

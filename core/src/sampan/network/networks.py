@@ -70,7 +70,7 @@ class Networks:
 
         Raises `NotFound`, or `InvalidArgument` if several IDs have the prefix.
         """
-        if network := self._by_id.get(name_or_id) or self.find(name_or_id):
+        if network := self._by_id.get(name_or_id) or self.named(name_or_id):
             return network
         found = [network for id, network in self._by_id.items() if name_or_id and id.startswith(name_or_id)]
         if len(found) > 1:
@@ -81,7 +81,7 @@ class Networks:
             raise NotFound(f"network {name_or_id} not found")
         return found[0]
 
-    def find(self, name: str) -> NetworkRecord | None:
+    def named(self, name: str) -> NetworkRecord | None:
         """The network with exactly that name."""
         return next((network for network in self._by_id.values() if network.name == name), None)
 
@@ -108,7 +108,7 @@ class Networks:
         driver is not installed.
         """
         async with self.changing:
-            if self.find(record.name):
+            if self.named(record.name):
                 raise Conflict(f"network with name {record.name} already exists")
             record = replace(record, pools=await self._complete_pools(record))
             async with AsyncExitStack() as undo:
@@ -166,9 +166,9 @@ class Networks:
         A `bridge` in use stays as it is, but can't be joined if there should be none.
         """
         for name, driver in ((HOST, HOST_DRIVER), (NONE, NULL_DRIVER)):
-            if self.find(name) is None:
+            if self.named(name) is None:
                 await self.create(NetworkRecord.new(name, driver))
-        bridge = self.find(BRIDGE)
+        bridge = self.named(BRIDGE)
         if bridge is not None and not is_used(bridge) and not self._agrees_with_settings(bridge):
             await self._forget_bridge(bridge)
             bridge = None

@@ -30,11 +30,11 @@ def source_of(request: CreateNetwork) -> str:
 
 
 def get(daemon: Daemon, name: str) -> NetworkRecord:
-    """The configuration of exactly that name: an ID, or part of one, is none. Raises `NotFound`."""
-    for record in daemon.networks.list():
-        if record.config_only and record.name == name:
-            return record
-    raise NotFound(f'configuration network "{name}" does not exist')
+    """The configuration with exactly that name. Raises `NotFound`."""
+    record = daemon.networks.named(name)
+    if record is None or not record.config_only:
+        raise NotFound(f'configuration network "{name}" does not exist')
+    return record
 
 
 def _check_only(request: CreateNetwork) -> None:
